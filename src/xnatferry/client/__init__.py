@@ -1,0 +1,1 @@
+"""Speaks to XNAT; knows no plan."""

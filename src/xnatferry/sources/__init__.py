@@ -1,0 +1,1 @@
+"""Reads local disk, never the network: what is there, and what it says of itself."""

@@ -1,0 +1,170 @@
+"""What discovery finds: sources, their files, what they claim, and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+__all__ = ["Claims", "Discovery", "Finding", "Kind", "LocalFile", "Severity", "Source"]
+
+
+class Kind(StrEnum):
+    """What a source is; also the values of ``--as``."""
+
+    NIFTI = "nifti"
+    BIDS = "bids"
+    FREESURFER = "freesurfer"
+    TABLE = "table"
+    FILES = "files"
+
+
+class Severity(StrEnum):
+    """How much a finding weighs: an error stops the push of its source, a warning is listed."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something a person should know about local data.
+
+    Attributes:
+        id: Stable id such as ``NII03``; documented in docs/findings.md.
+        severity: Whether it stops the push.
+        message: What is wrong and what to do, one sentence or two.
+        path: The file or folder it is about.
+        line: Line of a table, counted from 1 with the header as line 1.
+    """
+
+    id: str
+    severity: Severity
+    message: str
+    path: Path | None = None
+    line: int | None = None
+
+    @property
+    def where(self) -> str:
+        """The path, with the line when there is one."""
+        place = "" if self.path is None else str(self.path)
+        return f"{place}, line {self.line}" if self.line is not None else place
+
+    def __str__(self) -> str:
+        return f"{self.severity} {self.id}: {self.where}: {self.message}"
+
+    def to_dict(self) -> dict[str, str | int | None]:
+        """The finding as JSON members."""
+        return {
+            "id": self.id,
+            "severity": self.severity.value,
+            "message": self.message,
+            "path": None if self.path is None else str(self.path),
+            "line": self.line,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """One file as it will stand in a resource.
+
+    Attributes:
+        path: Where its bytes are: a file, or the archive that holds it.
+        name: Its path inside the resource, with ``/``.
+        size_bytes: Size of the bytes that will be stored.
+        mtime_ns: Modification time of *path*, to notice a change between plan and transfer.
+        digest: MD5 of the bytes when reading them was needed anyway, else None.
+        member: Name inside the archive *path* when the file is a member of one, else None.
+    """
+
+    path: Path
+    name: str
+    size_bytes: int
+    mtime_ns: int
+    digest: str | None = None
+    member: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a path, a template or a table row says about where a source belongs; None where it says nothing.
+
+    Labels are as found, not yet checked against XNAT's rules.
+    """
+
+    subject: str | None = None
+    session: str | None = None
+    scan: str | None = None
+    type: str | None = None
+    series_description: str | None = None
+    quality: str | None = None
+    note: str | None = None
+    date: str | None = None
+    session_type: str | None = None
+    resource: str | None = None
+    format: str | None = None
+    content: str | None = None
+    tags: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One thing that goes to one resource: an image with its companions, or one folder of results.
+
+    Attributes:
+        kind: What it is.
+        path: The image, folder or archive it was found as.
+        relative: *path* relative to the root of discovery, with ``/``; what people see.
+        files: Every file that will be stored, the image first.
+        claims: What its path or table row says about its place.
+        facts: XNAT scan fields read from the data, by path below the scan (``parameters/voxelRes/x``: ``1.0``).
+        version: Version of the software that made it (``7.4.1``), when known.
+        archived: True when *path* is a ready-made archive that is sent as it is and extracted by the server.
+        findings: What the checks say about it.
+        line: Line of the table it stands in, if any.
+    """
+
+    kind: Kind
+    path: Path
+    relative: str
+    files: tuple[LocalFile, ...]
+    claims: Claims = field(default_factory=Claims)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    version: str | None = None
+    archived: bool = False
+    findings: tuple[Finding, ...] = ()
+    line: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all its files."""
+        return sum(file.size_bytes for file in self.files)
+
+    @property
+    def refused(self) -> bool:
+        """Whether a check found an error in it."""
+        return any(finding.severity is Severity.ERROR for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """All that was found below one root.
+
+    Attributes:
+        root: What the user named.
+        kind: How it was read.
+        sources: In a stable order.
+        findings: About the root or about files that belong to no source.
+    """
+
+    root: Path
+    kind: Kind
+    sources: tuple[Source, ...]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """Findings of the root, then those of each source."""
+        return self.findings + tuple(finding for source in self.sources for finding in source.findings)

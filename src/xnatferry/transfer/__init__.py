@@ -1,0 +1,1 @@
+"""Carries out a plan through a Destination; knows no HTTP."""

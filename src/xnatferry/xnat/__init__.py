@@ -1,0 +1,1 @@
+"""The vocabulary that client and server share: pure, no disk, no network."""

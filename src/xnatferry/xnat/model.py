@@ -1,0 +1,159 @@
+"""The nouns of XNAT: levels of the tree, and addresses by label.
+
+    project ── resources
+      └─ subject ── resources
+           └─ session ── resources
+                ├─ scan ── resources
+                └─ assessor ── resources
+
+XNAT's REST word for a session (and for every other subject assessor) is *experiment*; it appears only in paths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from urllib.parse import quote
+
+from xnatferry.errors import UsageError
+
+__all__ = ["Address", "Level", "quote_name"]
+
+
+class Level(StrEnum):
+    """A level of XNAT's tree, from the outside in."""
+
+    PROJECT = "project"
+    SUBJECT = "subject"
+    SESSION = "session"
+    SCAN = "scan"
+    ASSESSOR = "assessor"
+    RESOURCE = "resource"
+    FILE = "file"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """Where something is on a server, by labels, from the project down to a file.
+
+    >>> str(Address.parse("BRAIN/sub01/sub01_MR1/scans/1/resources/NIFTI/files/t1.nii.gz"))
+    'BRAIN/sub01/sub01_MR1/scans/1/resources/NIFTI/files/t1.nii.gz'
+
+    Attributes:
+        project: Project ID.
+        subject: Subject label.
+        session: Session label.
+        scan: Scan ID within the session.
+        assessor: Image assessor label.
+        resource: Resource label, at the deepest level given.
+        file: Path of a file within the resource, with ``/``.
+    """
+
+    project: str
+    subject: str | None = None
+    session: str | None = None
+    scan: str | None = None
+    assessor: str | None = None
+    resource: str | None = None
+    file: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse addresses with a hole in them."""
+        if (
+            (self.session and not self.subject)
+            or ((self.scan or self.assessor) and not self.session)
+            or (self.scan and self.assessor)
+            or (self.file and not self.resource)
+        ):
+            msg = f"incomplete address: {self!r}"
+            raise ValueError(msg)
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read ``PROJECT[/SUBJECT[/SESSION[/scans/ID | /assessors/LABEL]]][/resources/LABEL[/files/PATH]]``.
+
+        Raises:
+            UsageError: The text is no address.
+        """
+        parts = text.strip("/").split("/")
+        found: dict[str, str] = {}
+        if "resources" in parts[1:]:
+            cut = parts.index("resources", 1)
+            parts, tail = parts[:cut], parts[cut + 1 :]
+            if not tail or (len(tail) > 1 and (tail[1] != "files" or len(tail) == 2)):
+                raise UsageError(f"{text!r}: after 'resources' comes LABEL, or LABEL/files/PATH")
+            found["resource"] = tail[0]
+            if len(tail) > 2:
+                found["file"] = "/".join(tail[2:])
+        if len(parts) == 5 and parts[3] in {"scans", "assessors"}:
+            found[parts[3][:-1]] = parts[4]
+            parts = parts[:3]
+        if len(parts) > 3 or not all(parts) or not all(found.values()):
+            raise UsageError(
+                f"{text!r} is no address; write PROJECT[/SUBJECT[/SESSION[/scans/ID | /resources/LABEL ...]]]"
+            )
+        return cls(**dict(zip(("project", "subject", "session"), parts, strict=False)), **found)
+
+    @property
+    def level(self) -> Level:
+        """The deepest level that is named."""
+        for level in reversed(Level):
+            if getattr(self, level.value) is not None:
+                return level
+        return Level.PROJECT
+
+    @property
+    def parent(self) -> Address | None:
+        """The address one level up; None for a project."""
+        return None if self.level is Level.PROJECT else self.child(self.level, None)
+
+    def child(self, level: Level, label: str | None) -> Address:
+        """The address of *label* at *level* below this one; None takes that level away."""
+        return replace(self, **{level.value: label})  # type: ignore[arg-type]  # project is never None here
+
+    def ancestors(self) -> list[Address]:
+        """All addresses above this one, the project first."""
+        found: list[Address] = []
+        above = self.parent
+        while above is not None:
+            found.append(above)
+            above = above.parent
+        return found[::-1]
+
+    @property
+    def container(self) -> Address:
+        """The address without resource and file: what the resource belongs to."""
+        return replace(self, resource=None, file=None)
+
+    @property
+    def path(self) -> str:
+        """The REST path, percent-encoded: ``/data/projects/P/subjects/S/experiments/E/...``."""
+        pieces = ["/data/projects", quote(self.project, safe="")]
+        for word, label in (
+            ("subjects", self.subject),
+            ("experiments", self.session),
+            ("scans", self.scan),
+            ("assessors", self.assessor),
+            ("resources", self.resource),
+        ):
+            if label is not None:
+                pieces += [word, quote(label, safe="")]
+        if self.file is not None:
+            pieces += ["files", quote_name(self.file)]
+        return "/".join(pieces)
+
+    def __str__(self) -> str:
+        pieces = [label for label in (self.project, self.subject, self.session) if label is not None]
+        for word in ("scan", "assessor", "resource", "file"):
+            label = getattr(self, word)
+            if label is not None:
+                pieces += [word + "s", label]
+        return "/".join(pieces)
+
+
+def quote_name(name: str) -> str:
+    """Percent-encode the path of a file inside a resource, keeping its slashes.
+
+    ``+`` is sent as ``%2B``: XNAT 1.8 form-decodes names as soon as one of them holds ``%20`` or ``%2B``.
+    """
+    return quote(name, safe="/-._~")
