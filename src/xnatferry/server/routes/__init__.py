@@ -1,0 +1,1 @@
+"""The routes of the archive, one module per family of addresses."""

@@ -1,0 +1,88 @@
+"""What the engine needs of a server; `xnatferry.client.remote.Remote` has this shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from xnatferry.xnat.model import Address
+    from xnatferry.xnat.records import Ensured, RemoteFile, ScanDocument
+    from xnatferry.xnat.tables import Row
+
+__all__ = ["Body", "Destination"]
+
+#: Gives the bytes of a request anew for every attempt.
+Body = Callable[[], Iterable[bytes]]
+
+
+class Destination(Protocol):
+    """A server that holds projects, subjects, sessions, scans, resources and files."""
+
+    def project_exists(self, project: str) -> bool:
+        """Whether this account can see the project."""
+
+    def list_subjects(self, project: str) -> list[Row]:
+        """Subjects of a project: at least ``ID`` and ``label``."""
+
+    def list_sessions(self, project: str) -> list[Row]:
+        """Sessions of a project: ``ID``, ``label``, ``subject_label``, ``xsiType``, ``date``."""
+
+    def list_scans(self, address: Address) -> list[Row]:
+        """Scans of a session: ``ID``, ``type``, ``quality``, ``note``, ``series_description``, ``xsiType``."""
+
+    def list_files(self, address: Address, *, all_scans: bool = False) -> list[RemoteFile]:
+        """Files of a resource, or of all scans of a session. Empty when there is none."""
+
+    def ensure_project(self, project: str) -> Ensured:
+        """Create a project unless it is there."""
+
+    def ensure_subject(self, address: Address, *, fields: Mapping[str, str] = ...) -> Ensured:
+        """Create a subject unless it is there."""
+
+    def ensure_scan(self, address: Address, *, xsi_type: str = ..., fields: Mapping[str, str] = ...) -> Ensured:
+        """Create a scan unless it is there."""
+
+    def create_session_document(
+        self, address: Address, *, xsi_type: str, fields: Mapping[str, str], scans: Sequence[ScanDocument]
+    ) -> Ensured:
+        """Create a session with its scans, and its subject where missing, in one request."""
+
+    def ensure_resource(
+        self,
+        address: Address,
+        *,
+        format: str = "",
+        content: str = "",
+        tags: str = "",  # XNAT's word
+    ) -> Ensured:
+        """Create a resource unless it is there."""
+
+    def send_file(
+        self,
+        address: Address,
+        body: Body,
+        size_bytes: int,
+        *,
+        overwrite: bool = False,
+        format: str = "",  # noqa: A002  # XNAT's word
+        content: str = "",
+    ) -> list[str]:
+        """Send one file; returns the names the server says it kept instead."""
+
+    def send_archive(
+        self,
+        address: Address,
+        body: Body,
+        size_bytes: int,
+        *,
+        name: str = ...,
+        overwrite: bool = False,
+        format: str = "",  # noqa: A002  # XNAT's word
+        content: str = "",
+        tags: str = "",
+    ) -> list[str]:
+        """Send an archive that the server extracts; returns the names it says it kept instead."""
+
+    def refresh_catalog(self, address: Address, options: Sequence[str]) -> None:
+        """Let the server compare a resource's catalog with its disk."""

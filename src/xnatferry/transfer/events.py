@@ -1,0 +1,87 @@
+"""What a running push tells: receipts, verdicts and progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xnatferry.xnat.model import Address
+
+__all__ = ["BytesSent", "Event", "Listener", "Outcome", "Proof", "Receipt", "Stage", "Verdict"]
+
+
+class Outcome(StrEnum):
+    """What became of a step."""
+
+    CREATED = "created"
+    FOUND = "found"
+    STORED = "stored"
+    KEPT = "kept"
+    """The server says it kept a file that it already had."""
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class Proof(StrEnum):
+    """What can be sworn about a file on the server."""
+
+    DIGEST = "digest matched"
+    SIZE = "size matched only"
+    MISSING = "missing"
+    DIFFERS = "differs"
+    UNKNOWN = "unknown"
+
+    @property
+    def good(self) -> bool:
+        """Whether the file counts as arrived."""
+        return self in {Proof.DIGEST, Proof.SIZE}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was done for one step.
+
+    Attributes:
+        size_bytes: Bytes that arrived, for a file; 0 for an object.
+        digest: MD5 of what was sent, for a file.
+        message: Why it failed, or what the server said.
+    """
+
+    address: Address
+    outcome: Outcome
+    size_bytes: int = 0
+    digest: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The end state of one file, with its proof."""
+
+    address: Address
+    proof: Proof
+    size_bytes: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BytesSent:
+    """Progress: *size_bytes* more local bytes of *address* have been handed to the network."""
+
+    address: Address
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A named part of the run begins."""
+
+    name: str
+    detail: str = ""
+
+
+Event = Receipt | Verdict | BytesSent | Stage
+Listener = Callable[[Event], None]

@@ -1,0 +1,68 @@
+"""What acts on a server say and return: plain values that the client makes and the engine reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Ensured", "RemoteFile", "ScanDocument"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ensured:
+    """An object that is there now.
+
+    Attributes:
+        id: The server's accession ID; the label where the level has none (projects, scans, resources).
+        label: What people call it.
+        created: Whether this call made it.
+    """
+
+    id: str
+    label: str
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One row of a file listing.
+
+    Attributes:
+        resource: Label of its resource.
+        name: Path inside the resource, decoded.
+        size_bytes: Size as listed.
+        digest: MD5, or None where the server lists none.
+        uri: Address as the server spells it.
+        scan: Scan ID, None for a resource of the session or above.
+        format: Format of the catalog entry.
+        content: Content of the catalog entry.
+        tags: Tags of the catalog entry, comma separated.
+    """
+
+    resource: str
+    name: str
+    size_bytes: int
+    digest: str | None
+    uri: str
+    scan: str | None = None
+    format: str = ""
+    content: str = ""
+    tags: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanDocument:
+    """A scan as it stands in a session document.
+
+    Attributes:
+        id: Scan ID.
+        xsi_type: XNAT data type, e.g. ``xnat:mrScanData``.
+        fields: XNAT paths below the scan to values, e.g. ``parameters/voxelRes/x``.
+    """
+
+    id: str
+    xsi_type: str
+    fields: Mapping[str, str] = field(default_factory=dict)
