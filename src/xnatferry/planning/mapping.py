@@ -1,8 +1,8 @@
 """Where sources belong on a server: claims and defaults become wanted objects; bad labels are refused.
 
 Defaults (reference: XNAT's own tutorials, bx, bbrc-validator): session ``<subject>_MR1``, scans numbered 1, 2, 3,
-scan quality ``usable``, images in the scan resource ``NIFTI`` with format ``NIFTI`` and content ``NIFTI_RAW``, FreeSurfer
-subjects in the session resource ``FREESURFER<major version>``.
+scan quality ``usable``, images in the scan resource ``NIFTI`` with format ``NIFTI`` and content ``NIFTI_RAW``,
+FreeSurfer subjects in the session resource ``FREESURFER<major version>``.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Wanted:
     resource_fields: Mapping[str, str] = field(default_factory=dict)
 
     def name_of(self, file: LocalFile, *, gzip: bool) -> str:
-        """The name of *file* in the resource; a ``.nii`` that is compressed on the way changes its name with its bytes."""
+        """The name of *file* in the resource; a ``.nii`` compressed on the way changes its name with its bytes."""
         return f"{file.name}.gz" if gzip and is_gzipped_on_the_way(file) else file.name
 
 
@@ -192,7 +192,7 @@ def map_sources(sources: Sequence[Source], rules: MappingRules) -> Mapped:
             refusals.append(Refusal(source.relative, reasons, source.path))
         else:
             wanted.append(placed)
-    wanted, collided = _without_label_collisions(wanted, rules)
+    wanted, collided = _without_label_collisions(wanted)
     numbered = _number(wanted)
     return Mapped(tuple(numbered), (*refusals, *collided), _same_place(numbered, rules))
 
@@ -237,9 +237,8 @@ def _place(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[st
     }
     if problem := resource_label_problem(resource):
         reasons.append(f"resource label {resource!r}: {problem}")
-    for file in source.files:
-        if problem := remote_name_problem(file.name):
-            reasons.append(f"file name {file.name!r}: {problem}")
+    named = ((file.name, remote_name_problem(file.name)) for file in source.files)
+    reasons.extend(f"file name {name!r}: {problem}" for name, problem in named if problem)
     if reasons:
         return None, tuple(reasons)
     date = rules.date or claims.date
@@ -335,7 +334,7 @@ def next_free(taken: set[str]) -> str:
     return str(number)
 
 
-def _without_label_collisions(wanted: list[Wanted], rules: MappingRules) -> tuple[list[Wanted], list[Refusal]]:
+def _without_label_collisions(wanted: list[Wanted]) -> tuple[list[Wanted], list[Refusal]]:
     """Refuse sources whose labels become one although what was found differs (by cleaning, or by case alone).
 
     XNAT compares labels exactly but its disks and people may not; a merge of two subjects must never be silent.
@@ -367,7 +366,7 @@ _LEVELS: Sequence[tuple[str, Callable[[Claims], str | None], Callable[[Wanted], 
 
 
 def _same_place(wanted: Sequence[Wanted], rules: MappingRules) -> tuple[Refusal, ...]:
-    """Sources of which two claim one file name in one resource, or one numbered scan, or one session for two subjects."""
+    """Sources of which two claim one file in a resource, one numbered scan, or one session for two subjects."""
     claimed: dict[tuple[str, ...], list[Wanted]] = defaultdict(list)
     for item in wanted:
         for name in {item.name_of(file, gzip=rules.gzip).casefold() for file in item.source.files}:
@@ -390,6 +389,9 @@ def _same_place(wanted: Sequence[Wanted], rules: MappingRules) -> tuple[Refusal,
     for item in wanted:
         if len(subjects[item.session]) > 1:
             whose = ", ".join(sorted(subjects[item.session]))
-            why = f"session {item.session} is claimed for several subjects ({whose}); XNAT's session labels are unique in a project"
+            why = (
+                f"session {item.session} is claimed for several subjects ({whose}); "
+                "XNAT's session labels are unique in a project"
+            )
             misplaced.setdefault(item.source.relative, Refusal(item.source.relative, (why,), item.source.path))
     return tuple(misplaced.values())

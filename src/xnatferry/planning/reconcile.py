@@ -99,7 +99,10 @@ def _without_moves(wanted: Iterable[Wanted], remote: RemoteState) -> tuple[list[
     for item in wanted:
         there = remote.sessions.get(item.session)
         if there is not None and there.subject and there.subject != item.subject:
-            why = f"session {item.session} belongs to subject {there.subject} on the server; pushing it under {item.subject} would move it"
+            why = (
+                f"session {item.session} belongs to subject {there.subject} on the server; "
+                f"pushing it under {item.subject} would move it"
+            )
             refused.append(Refusal(item.source.relative, (why,), item.source.path))
         else:
             kept.append(item)

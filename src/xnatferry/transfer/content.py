@@ -37,17 +37,23 @@ def check_unchanged(local: LocalFile) -> None:
     try:
         now = local.path.stat()
     except OSError as error:
-        raise FileChangedError(
-            f"{local.path}: cannot be read any more ({error.strerror}); make the plan again"
-        ) from error
+        raise _unreadable(local.path, error) from error
     if now.st_mtime_ns != local.mtime_ns or (local.member is None and now.st_size != local.size_bytes):
         raise FileChangedError(f"{local.path}: changed since the plan was made; make the plan again")
 
 
 def file_pieces(path: Path) -> Iterator[bytes]:
-    """A file in pieces of 1 MiB."""
-    with path.open("rb") as stream:
-        yield from _pieces(stream)
+    """A file in pieces of 1 MiB.
+
+    Raises:
+        FileChangedError: It cannot be read any more.
+    """
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    with stream:
+        yield from _pieces(stream, path)
 
 
 def payload_pieces(payload: Payload) -> Iterator[bytes]:
@@ -88,7 +94,7 @@ def archive_digests(path: Path) -> dict[str, Fingerprint]:
     found: dict[str, Fingerprint] = {}
     for name, stream in _archive_members(path):
         hasher = Hasher()
-        for piece in _pieces(stream):
+        for piece in _pieces(stream, path):
             hasher.update(piece)
         found[name] = Fingerprint(hasher.size_bytes, hasher.digest)
     return found
@@ -103,8 +109,18 @@ def watched(pieces: Iterable[bytes], seen: Callable[[int], None], *, hasher: Has
         seen(len(piece))
 
 
-def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
-    while piece := stream.read(PIECE_BYTES):
+def _unreadable(path: Path, error: OSError) -> FileChangedError:
+    return FileChangedError(f"{path}: cannot be read any more ({error.strerror or error}); make the plan again")
+
+
+def _pieces(stream: IO[bytes], path: Path) -> Iterator[bytes]:
+    while True:
+        try:
+            piece = stream.read(PIECE_BYTES)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        if not piece:
+            return
         yield piece
 
 
@@ -119,7 +135,7 @@ def _gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def _member_pieces(local: LocalFile) -> Iterator[bytes]:
     for name, stream in _archive_members(local.path):
         if name == local.member:
-            yield from _pieces(stream)
+            yield from _pieces(stream, local.path)
             return
     raise FileChangedError(f"{local.path}: {local.member} is not in it any more; make the plan again")
 

@@ -52,9 +52,9 @@ class Destination(Protocol):
         self,
         address: Address,
         *,
-        format: str = "",
+        format: str = "",  # noqa: A002  # XNAT's word
         content: str = "",
-        tags: str = "",  # XNAT's word
+        tags: str = "",
     ) -> Ensured:
         """Create a resource unless it is there."""
 

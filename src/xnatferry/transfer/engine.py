@@ -1,8 +1,8 @@
 """Carries out a plan: containers before files, one writer a resource, many resources at once.
 
-Rules it follows (reasons in docs/design.md): one document creates a session with its scans; a resource is made before its
-files; small results travel as one archive; a reply that says *kept* is no success; an upload whose reply was lost is looked
-up before it is sent again; every session is listed again at the end and every file gets a verdict.
+Rules it follows (reasons in docs/design.md): one document creates a session with its scans; a resource is made before
+its files; small results travel as one archive; a reply that says *kept* is no success; an upload whose reply was lost
+is looked up before it is sent again; every session is listed again at the end and every file gets a verdict.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 from collections import defaultdict
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import ConflictError, DataError, StoppedError, XnatferryError
@@ -68,6 +69,8 @@ def carry_out(
     """Do what *plan* says and prove it.
 
     Args:
+        plan: What to do; nothing else is done.
+        destination: The server.
         workers: How many resources travel at the same time.
         listener: Told every event, from one thread at a time.
         stop: Set it to stop: files in flight are abandoned, nothing new begins.
@@ -112,6 +115,7 @@ class _Run:
         self._lock = threading.Lock()
         self._receipts: list[Receipt] = []
         self._verdicts: list[Verdict] = []
+        self._made_by_document: set[Address] = set()
 
     def carry_out(self) -> PushResult:
         sessions = self._sessions()
@@ -121,7 +125,7 @@ class _Run:
         except StoppedError:
             return PushResult(tuple(self._receipts), (), stopped=True)
         with ThreadPoolExecutor(self._workers, thread_name_prefix="ferry") as pool:
-            _Flow(pool, self._stop).run([lambda s=session: self._begin(s) for session in sessions])
+            _Flow(pool, self._stop).run([partial(self._begin, session) for session in sessions])
         return PushResult(tuple(self._receipts), tuple(self._verdicts), stopped=self._stop.is_set())
 
     def _sessions(self) -> list[_Session]:
@@ -150,11 +154,13 @@ class _Run:
         for step in self._plan.steps:
             if step.decision is not Decision.CREATE or self._stop.is_set():
                 continue
-            if step.address.level is Level.PROJECT:
+            if step.address.level is Level.SUBJECT and new_sessions[step.address.subject] == 1:
+                self._made_by_document.add(step.address)
+            elif step.address.level is Level.PROJECT:
                 made = self._destination.ensure_project(step.address.project)
                 self._receive(Receipt(step.address, _outcome(made.created)))
-            elif step.address.level is Level.SUBJECT and new_sessions[step.address.subject] != 1:
-                self._guard(step, lambda s=step: self._destination.ensure_subject(s.address, fields=s.fields).created)
+            elif step.address.level is Level.SUBJECT:
+                self._guard(step, partial(self._ensure_subject, step))
 
     def _begin(self, session: _Session) -> list[Callable[[], object]]:
         """Make one session ready; returns the work that may follow at once."""
@@ -162,15 +168,16 @@ class _Run:
             open_resources = [
                 pair for pair in session.resources.values() if pair[0].sends or any(f.sends for f in pair[1])
             ]
-            left = _Countdown(len(open_resources), lambda: self._verify(session))
-            return [lambda p=pair: self._resource(*p, left) for pair in open_resources] or [
-                lambda: self._verify(session)
+            left = _Countdown(len(open_resources), partial(self._verify, session))
+            work: list[Callable[[], object]] = [
+                partial(self._resource, step, files, left) for step, files in open_resources
             ]
+            return work or [partial(self._verify, session)]
         why = "its session could not be made ready"
         for step in session.files:
             if step.sends:
                 self._receive(Receipt(step.address, Outcome.FAILED, message=why))
-        return [lambda: self._verify(session)]
+        return [partial(self._verify, session)]
 
     def _containers_of(self, session: _Session) -> bool:
         step = session.step
@@ -185,19 +192,19 @@ class _Run:
 
             if not self._guard(step, create):
                 return False
+            if step.address.parent in self._made_by_document:
+                self._receive(Receipt(step.address.parent, Outcome.CREATED))
             for scan in session.scans:
                 self._receive(Receipt(scan.address, Outcome.CREATED))
             return True
         new = [scan for scan in session.scans if scan.decision is Decision.CREATE]
-        return all(
-            self._guard(
-                    scan,
-                    lambda s=scan: (
-                        self._destination.ensure_scan(s.address, xsi_type=s.xsi_type, fields=s.fields).created
-                    ),
-                )
-                for scan in new
-        )
+        return all(self._guard(scan, partial(self._ensure_scan, scan)) for scan in new)
+
+    def _ensure_subject(self, step: Step) -> bool:
+        return self._destination.ensure_subject(step.address, fields=step.fields).created
+
+    def _ensure_scan(self, step: Step) -> bool:
+        return self._destination.ensure_scan(step.address, xsi_type=step.xsi_type, fields=step.fields).created
 
     def _resource(self, step: Step, files: Sequence[Step], left: _Countdown) -> list[Callable[[], object]]:
         if step.decision is Decision.CREATE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,7 @@ class ResourceSender:
         """Send everything; yields a receipt for every file, whatever happens."""
         if self._resource.transport is Transport.SINGLE:
             for step in self._files:
-                yield self._guarded(step, lambda s=step: self._send_single(s))
+                yield self._guarded(step, partial(self._send_single, step))
         elif self._files:
             send = self._send_ready if self._resource.transport is Transport.READY else self._send_packed
             yield from self._guarded_archive(send)
@@ -185,8 +186,8 @@ class ResourceSender:
     def _persist(self, act: Callable[[bool], list[str]], arrived: Callable[[], bool], *, overwrite: bool) -> list[str]:
         """Try an upload until its outcome is known: a repeat comes only after a look at the listing, and overwrites.
 
-        Bytes of a failed try may lie on the server's disk without being listed (a catalog collision answers 500 after the
-        bytes landed); a repeat without ``overwrite=true`` would be answered with *kept*.
+        Bytes of a failed try may lie on the server's disk without being listed (a catalog collision answers 500 after
+        the bytes landed); a repeat without ``overwrite=true`` would be answered with *kept*.
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:

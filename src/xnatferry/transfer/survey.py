@@ -1,4 +1,4 @@
-"""Reads what a server holds of the sessions a push wants: two requests for a project, two for each session that exists."""
+"""Reads what a server holds of the sessions a push wants: two requests a project, two for each session that exists."""
 
 from __future__ import annotations
 

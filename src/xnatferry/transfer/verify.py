@@ -29,6 +29,9 @@ def verify_session(
     refreshed once, and the listing read again.
 
     Args:
+        session: Where the files are.
+        files: Every file step of the session, sent or found.
+        destination: The server.
         sent: Receipts of files that were sent in this run, by address: their digests are of the bytes that travelled.
 
     Raises:

@@ -1,10 +1,10 @@
 """Zip archives made while they are sent: length known beforehand, one pass over the data, readable by XNAT.
 
-XNAT unpacks with Java's ``ZipInputStream`` (``ZipUtils.extractMap``), which refuses a *stored* member whose checksum comes
-after its data ("only DEFLATED entries can have EXT descriptor"). So members are written as deflate streams made of stored
-blocks (RFC 1951, 3.2.4): nothing is compressed, 5 bytes are added for every 65,535, the length of the archive follows from
-the sizes alone, and the CRC-32 may follow the data. FreeSurfer volumes are compressed already; text is a few per cent of a
-subject.
+XNAT unpacks with Java's ``ZipInputStream`` (``ZipUtils.extractMap``), which refuses a *stored* member whose checksum
+comes after its data ("only DEFLATED entries can have EXT descriptor"). So members are written as deflate streams made
+of stored blocks (RFC 1951, 3.2.4): nothing is compressed, 5 bytes are added for every 65,535, the length of the archive
+follows from the sizes alone, and the CRC-32 may follow the data. FreeSurfer volumes are compressed already; text is a
+few per cent of a subject.
 """
 
 from __future__ import annotations
