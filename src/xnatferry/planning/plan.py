@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -122,6 +122,7 @@ class Plan:
         steps: In address order: a container stands before its content.
         refusals: Sources that are not carried over.
         findings: Warnings about what is carried over.
+        blocked: Sources whose place is unclear; as long as there is one, nothing moves.
         on_conflict: What happens to files that differ.
     """
 
@@ -131,6 +132,7 @@ class Plan:
     refusals: tuple[Refusal, ...] = ()
     findings: tuple[Finding, ...] = ()
     on_conflict: OnConflict = OnConflict.FAIL
+    blocked: tuple[Refusal, ...] = ()
 
     @property
     def files(self) -> tuple[Step, ...]:
@@ -151,6 +153,10 @@ class Plan:
     def nothing_to_do(self) -> bool:
         """Whether the server already holds everything."""
         return not any(step.sends for step in self.steps)
+
+    def blocked_by(self, more: Iterable[Refusal]) -> Plan:
+        """The same plan, held back by *more* sources without a clear place."""
+        return replace(self, blocked=(*self.blocked, *more))
 
     def count(self, level: Level | None = None) -> Counter[Decision]:
         """How many steps have which decision, at one level or at all."""

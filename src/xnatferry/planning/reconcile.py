@@ -89,6 +89,7 @@ def reconcile(
         refusals=(*mapped.refusals, *moved),
         findings=tuple(findings),
         on_conflict=on_conflict,
+        blocked=mapped.misplaced,
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from xnatferry.errors import ConflictError, DataError, StoppedError, XnatferryError
+from xnatferry.errors import ConflictError, DataError, StoppedError, VerifyError, XnatferryError
 from xnatferry.planning.plan import Decision, OnConflict, Plan, Step
 from xnatferry.transfer.events import Event, Listener, Outcome, Receipt, Stage, Verdict
 from xnatferry.transfer.sending import ResourceSender
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from xnatferry.transfer.destination import Destination
 
-__all__ = ["PushResult", "carry_out"]
+__all__ = ["PushResult", "carry_out", "check_sendable"]
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +40,23 @@ class PushResult:
     Attributes:
         receipts: One for each step that was tried.
         verdicts: One for each file of the plan.
+        left: Files that differ on the server and were left so by the policy.
         stopped: Whether the user stopped it.
     """
 
     receipts: tuple[Receipt, ...]
     verdicts: tuple[Verdict, ...]
+    left: frozenset[Address] = frozenset()
     stopped: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line leaves with: the one reason why everything that failed did, else 1; 8 unproven."""
+        if self.stopped:
+            return StoppedError.exit_code
+        if codes := {receipt.exit_code for receipt in self.failures}:
+            return codes.pop() if len(codes) == 1 else 1
+        return VerifyError.exit_code if self.unproven else 0
 
     @property
     def failures(self) -> tuple[Receipt, ...]:
@@ -54,8 +65,8 @@ class PushResult:
 
     @property
     def unproven(self) -> tuple[Verdict, ...]:
-        """Verdicts that do not count as arrived."""
-        return tuple(v for v in self.verdicts if not v.proof.good)
+        """Verdicts that do not count as arrived; files that the policy left as they are do not belong here."""
+        return tuple(v for v in self.verdicts if not v.proof.good and v.address not in self.left)
 
 
 def carry_out(
@@ -76,18 +87,36 @@ def carry_out(
         stop: Set it to stop: files in flight are abandoned, nothing new begins.
 
     Raises:
+        DataError: Sources have no clear place, or none is left; nothing has been sent.
         ConflictError: The plan holds conflicts and its policy is to fail; nothing has been sent.
         RemoteError: The project cannot be created or used.
     """
+    check_sendable(plan)
+    return _Run(plan, destination, workers, listener, stop or threading.Event()).carry_out()
+
+
+def check_sendable(plan: Plan) -> None:
+    """Look whether a plan may be carried out as it stands.
+
+    Raises:
+        DataError: Sources have no clear place, or nothing is left to send.
+        ConflictError: Files differ on the server and the policy is to fail.
+    """
+    if plan.blocked:
+        blocked = plan.blocked[0]
+        raise DataError(
+            f"sources without a clear place: {len(plan.blocked)}, the first is {blocked.relative}: {blocked.reasons[0]}; "
+            "nothing was sent"
+        )
     if plan.conflicts and plan.on_conflict is OnConflict.FAIL:
         first = plan.conflicts[0]
         raise ConflictError(
-            f"{len(plan.conflicts)} files differ on the server, the first is {first.address} ({first.reason}); "
+            f"files that differ on the server: {len(plan.conflicts)}, the first is {first.address} "
+            f"({first.reason}); "
             "nothing was sent; --on-conflict skip leaves them, --on-conflict overwrite replaces them"
         )
     if not plan.steps:
-        raise DataError("nothing is left to push")
-    return _Run(plan, destination, workers, listener, stop or threading.Event()).carry_out()
+        raise DataError("nothing is left to push: every source is refused")
 
 
 @dataclass(slots=True)
@@ -115,6 +144,7 @@ class _Run:
         self._lock = threading.Lock()
         self._receipts: list[Receipt] = []
         self._verdicts: list[Verdict] = []
+        self._sent: dict[Address, Receipt] = {}
         self._made_by_document: set[Address] = set()
 
     def carry_out(self) -> PushResult:
@@ -126,7 +156,8 @@ class _Run:
             return PushResult(tuple(self._receipts), (), stopped=True)
         with ThreadPoolExecutor(self._workers, thread_name_prefix="ferry") as pool:
             _Flow(pool, self._stop).run([partial(self._begin, session) for session in sessions])
-        return PushResult(tuple(self._receipts), tuple(self._verdicts), stopped=self._stop.is_set())
+        left = frozenset(step.address for step in self._plan.conflicts)
+        return PushResult(tuple(self._receipts), tuple(self._verdicts), left, stopped=self._stop.is_set())
 
     def _sessions(self) -> list[_Session]:
         found: dict[Address, _Session] = {}
@@ -164,41 +195,44 @@ class _Run:
 
     def _begin(self, session: _Session) -> list[Callable[[], object]]:
         """Make one session ready; returns the work that may follow at once."""
-        if self._containers_of(session):
-            open_resources = [
-                pair for pair in session.resources.values() if pair[0].sends or any(f.sends for f in pair[1])
-            ]
-            left = _Countdown(len(open_resources), partial(self._verify, session))
-            work: list[Callable[[], object]] = [
-                partial(self._resource, step, files, left) for step, files in open_resources
-            ]
-            return work or [partial(self._verify, session)]
-        why = "its session could not be made ready"
-        for step in session.files:
-            if step.sends:
-                self._receive(Receipt(step.address, Outcome.FAILED, message=why))
-        return [partial(self._verify, session)]
+        failed = self._make_ready(session)
+        work: list[tuple[Step, list[Step]]] = []
+        for step, files in session.resources.values():
+            sends = [file for file in files if file.sends]
+            cause = failed.get(step.address.container) or failed.get(session.step.address)
+            if cause is not None:
+                self._follow(cause, sends, f"{cause.address} could not be made ready")
+            elif step.sends or sends:
+                work.append((step, sends))
+        left = _Countdown(len(work), partial(self._verify, session))
+        more: list[Callable[[], object]] = [partial(self._resource, step, files, left) for step, files in work]
+        return more or [partial(self._verify, session)]
 
-    def _containers_of(self, session: _Session) -> bool:
+    def _make_ready(self, session: _Session) -> dict[Address, Receipt]:
+        """Create a session with its scans, or the new scans of one that is there; returns what failed."""
         step = session.step
-        if step.decision is Decision.CREATE:
-            scans = [ScanDocument(s.address.scan or "", s.xsi_type, s.fields) for s in session.scans]
+        if step.decision is not Decision.CREATE:
+            receipts = [
+                self._guard(scan, partial(self._ensure_scan, scan))
+                for scan in session.scans
+                if scan.decision is Decision.CREATE
+            ]
+            return {receipt.address: receipt for receipt in receipts if receipt.exit_code}
+        receipt = self._guard(step, partial(self._create_session, session))
+        if receipt.exit_code:
+            return {step.address: receipt}
+        if step.address.parent in self._made_by_document:
+            self._receive(Receipt(step.address.parent, Outcome.CREATED))
+        for scan in session.scans:
+            self._receive(Receipt(scan.address, Outcome.CREATED))
+        return {}
 
-            def create() -> bool:
-                made = self._destination.create_session_document(
-                    step.address, xsi_type=step.xsi_type, fields=step.fields, scans=scans
-                )
-                return made.created
-
-            if not self._guard(step, create):
-                return False
-            if step.address.parent in self._made_by_document:
-                self._receive(Receipt(step.address.parent, Outcome.CREATED))
-            for scan in session.scans:
-                self._receive(Receipt(scan.address, Outcome.CREATED))
-            return True
-        new = [scan for scan in session.scans if scan.decision is Decision.CREATE]
-        return all(self._guard(scan, partial(self._ensure_scan, scan)) for scan in new)
+    def _create_session(self, session: _Session) -> bool:
+        step = session.step
+        scans = [ScanDocument(s.address.scan or "", s.xsi_type, s.fields) for s in session.scans]
+        return self._destination.create_session_document(
+            step.address, xsi_type=step.xsi_type, fields=step.fields, scans=scans
+        ).created
 
     def _ensure_subject(self, step: Step) -> bool:
         return self._destination.ensure_subject(step.address, fields=step.fields).created
@@ -206,33 +240,25 @@ class _Run:
     def _ensure_scan(self, step: Step) -> bool:
         return self._destination.ensure_scan(step.address, xsi_type=step.xsi_type, fields=step.fields).created
 
+    def _ensure_resource(self, step: Step) -> bool:
+        said = {word: step.fields.get(word, "") for word in ("format", "content", "tags")}
+        return self._destination.ensure_resource(step.address, **said).created
+
     def _resource(self, step: Step, files: Sequence[Step], left: _Countdown) -> list[Callable[[], object]]:
         if step.decision is Decision.CREATE:
-
-            def create() -> bool:
-                return self._destination.ensure_resource(
-                    step.address,
-                    format=step.fields.get("format", ""),
-                    content=step.fields.get("content", ""),
-                    tags=step.fields.get("tags", ""),
-                ).created
-
-            if not self._guard(step, create):
-                for file in files:
-                    self._receive(Receipt(file.address, Outcome.FAILED, message="its resource could not be created"))
+            receipt = self._guard(step, partial(self._ensure_resource, step))
+            if receipt.exit_code:
+                self._follow(receipt, files, f"{step.address} could not be created")
                 return left.one_less()
-        sender = ResourceSender(self._destination, step, [f for f in files if f.sends], self._tell, self._stop)
-        for receipt in sender.send():
+        for receipt in ResourceSender(self._destination, step, files, self._tell, self._stop).send():
             self._receive(receipt)
         return left.one_less()
 
     def _verify(self, session: _Session) -> list[Callable[[], object]]:
-        with self._lock:
-            sent = {r.address: r for r in self._receipts if r.address.file is not None}
         try:
-            verdicts = verify_session(session.step.address, session.files, self._destination, sent)
+            verdicts = verify_session(session.step.address, session.files, self._destination, self._sent)
         except XnatferryError as error:
-            self._receive(Receipt(session.step.address, Outcome.FAILED, message=f"could not be verified: {error}"))
+            self._receive(Receipt.failed(session.step.address, error))
             return []
         for verdict in verdicts:
             with self._lock:
@@ -240,22 +266,27 @@ class _Run:
             self._tell(verdict)
         return []
 
-    def _guard(self, step: Step, act: Callable[[], bool]) -> bool:
+    def _guard(self, step: Step, act: Callable[[], bool]) -> Receipt:
         """Run *act* and write the receipt; a failure of one object leaves the others alone."""
-        if self._stop.is_set():
-            self._receive(Receipt(step.address, Outcome.STOPPED))
-            return False
         try:
-            created = act()
+            if self._stop.is_set():
+                raise StoppedError("stopped by the user")
+            receipt = Receipt(step.address, _outcome(act()))
         except XnatferryError as error:
-            self._receive(Receipt(step.address, Outcome.FAILED, message=str(error)))
-            return False
-        self._receive(Receipt(step.address, _outcome(created)))
-        return True
+            receipt = Receipt.failed(step.address, error)
+        self._receive(receipt)
+        return receipt
+
+    def _follow(self, cause: Receipt, files: Sequence[Step], why: str) -> None:
+        """Receipts of files that could not be tried because of *cause*."""
+        for file in files:
+            self._receive(Receipt(file.address, cause.outcome, message=why, exit_code=cause.exit_code))
 
     def _receive(self, receipt: Receipt) -> None:
         with self._lock:
             self._receipts.append(receipt)
+            if receipt.address.file is not None:
+                self._sent[receipt.address] = receipt
         self._tell(receipt)
 
     def _tell(self, event: Event) -> None:

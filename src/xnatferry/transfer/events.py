@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from xnatferry.errors import StoppedError
+
 if TYPE_CHECKING:
+    from xnatferry.errors import XnatferryError
     from xnatferry.xnat.model import Address
 
 __all__ = ["BytesSent", "Event", "Listener", "Outcome", "Proof", "Receipt", "Stage", "Verdict"]
@@ -48,6 +51,7 @@ class Receipt:
         size_bytes: Bytes that arrived, for a file; 0 for an object.
         digest: MD5 of what was sent, for a file.
         message: Why it failed, or what the server said.
+        exit_code: What the command line leaves with if this alone went wrong; 0 when it did not.
     """
 
     address: Address
@@ -55,6 +59,14 @@ class Receipt:
     size_bytes: int = 0
     digest: str | None = None
     message: str = ""
+    exit_code: int = 0
+
+    @classmethod
+    def failed(cls, address: Address, error: XnatferryError) -> Receipt:
+        """The receipt of a step that *error* ended."""
+        if isinstance(error, StoppedError):
+            return cls(address, Outcome.STOPPED, exit_code=error.exit_code)
+        return cls(address, Outcome.FAILED, message=str(error), exit_code=error.exit_code)
 
 
 @dataclass(frozen=True, slots=True)

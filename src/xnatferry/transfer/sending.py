@@ -78,19 +78,15 @@ class ResourceSender:
         try:
             self._check_stop()
             return send()
-        except StoppedError:
-            return Receipt(step.address, Outcome.STOPPED)
         except XnatferryError as error:
-            return Receipt(step.address, Outcome.FAILED, message=str(error))
+            return Receipt.failed(step.address, error)
 
     def _guarded_archive(self, send: Callable[[], list[Receipt]]) -> list[Receipt]:
         try:
             self._check_stop()
             return send()
-        except StoppedError:
-            return [Receipt(step.address, Outcome.STOPPED) for step in self._files]
         except XnatferryError as error:
-            return [Receipt(step.address, Outcome.FAILED, message=str(error)) for step in self._files]
+            return [Receipt.failed(step.address, error) for step in self._files]
 
     def _send_single(self, step: Step) -> Receipt:
         payload = step.payload

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import RemoteError
-from xnatferry.planning.plan import Decision, Step
+from xnatferry.planning.plan import Decision, Plan, Step
 from xnatferry.planning.reconcile import Fingerprint
 from xnatferry.transfer.content import fingerprint
 from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict
@@ -17,7 +17,21 @@ if TYPE_CHECKING:
     from xnatferry.transfer.destination import Destination
     from xnatferry.xnat.records import RemoteFile
 
-__all__ = ["verify_session"]
+__all__ = ["verdicts_of", "verify_session"]
+
+_PROOFS = {Decision.CREATE: Proof.MISSING, Decision.UPDATE: Proof.DIFFERS, Decision.DIFFERS: Proof.DIFFERS}
+
+
+def verdicts_of(plan: Plan) -> tuple[Verdict, ...]:
+    """What a fresh plan says about each file: it has just compared source and server, so nothing is asked again."""
+    found: list[Verdict] = []
+    for step in plan.files:
+        payload = step.payload
+        held = payload.held_digest if payload is not None else None
+        same = Proof.DIGEST if held is not None else Proof.SIZE
+        size = step.size_bytes if step.decision is not Decision.CREATE else 0
+        found.append(Verdict(step.address, _PROOFS.get(step.decision, same), size, step.reason))
+    return tuple(found)
 
 
 def verify_session(

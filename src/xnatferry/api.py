@@ -1,0 +1,91 @@
+"""The verbs for Python: discover, plan, push, verify. The command line is made of these and adds nothing but words.
+
+discovery = xnatferry.discover("nifti/")
+with xnatferry.connect(server="https://xnat.example.org", user="me", password=secret) as client:
+    plan = xnatferry.plan(discovery, client.remote, MappingRules(project="BRAIN"))
+    result = xnatferry.push(plan, client.remote)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xnatferry.planning.mapping import MappingRules, map_sources
+from xnatferry.planning.plan import OnConflict, Plan, Refusal
+from xnatferry.planning.reconcile import reconcile
+from xnatferry.sources.base import Discovery, Finding, Severity
+from xnatferry.sources.recognise import discover
+from xnatferry.transfer.content import fingerprint
+from xnatferry.transfer.engine import PushResult
+from xnatferry.transfer.engine import carry_out as push
+from xnatferry.transfer.survey import survey
+from xnatferry.transfer.verify import verdicts_of as verify
+
+if TYPE_CHECKING:
+    from xnatferry.client.remote import Remote
+
+__all__ = ["MappingRules", "OnConflict", "Plan", "PushResult", "discover", "plan", "push", "verify"]
+
+
+def plan(
+    discovery: Discovery,
+    remote: Remote,
+    rules: MappingRules,
+    *,
+    on_conflict: OnConflict = OnConflict.FAIL,
+    workers: int = 8,
+) -> Plan:
+    """Compare what was discovered with what the server holds, and decide every step. Nothing is sent.
+
+    Args:
+        discovery: What `discover` found.
+        remote: The server.
+        rules: Where things go; the project at least.
+        on_conflict: What to do with files that the server holds with other bytes.
+        workers: How many sessions are asked about at the same time.
+
+    Raises:
+        UsageError: The rules cannot be used.
+        RemoteError: The server cannot be asked.
+    """
+    mapped = map_sources(discovery.sources, rules)
+    state = survey(remote, server=remote.server, project=rules.project, wanted=mapped.wanted, workers=workers)
+    decided = reconcile(
+        mapped,
+        state,
+        project=rules.project,
+        fingerprint=fingerprint,
+        on_conflict=on_conflict,
+        gzip=rules.gzip,
+        findings=_listed(discovery),
+    )
+    return decided.blocked_by(_homeless(discovery))
+
+
+def _listed(discovery: Discovery) -> tuple[Finding, ...]:
+    """Everything worth a line beside the plan: warnings of sources that go, and what the root says."""
+    of_root = (finding for finding in discovery.findings if finding.severity is not Severity.ERROR)
+    of_sources = (
+        finding
+        for source in discovery.sources
+        if not source.refused
+        for finding in source.findings
+        if finding.severity is not Severity.ERROR
+    )
+    return (*of_root, *of_sources)
+
+
+def _homeless(discovery: Discovery) -> tuple[Refusal, ...]:
+    """Files that match no place: an error of the root, not of one source, so the whole push waits."""
+    return tuple(
+        Refusal(_relative(finding, discovery), (finding.message,), finding.path or discovery.root)
+        for finding in discovery.findings
+        if finding.severity is Severity.ERROR
+    )
+
+
+def _relative(finding: Finding, discovery: Discovery) -> str:
+    path = finding.path or discovery.root
+    shown = path.relative_to(discovery.root).as_posix() if path.is_relative_to(discovery.root) else str(path)
+    shown = path.name if shown == "." else shown
+    return f"{shown}, line {finding.line}" if finding.line is not None else shown

@@ -1,0 +1,101 @@
+"""``demo``: a first crossing with sample data, on an archive that is thrown away."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import click
+from rich.text import Text
+
+from xnatferry.cli.options import screen_from
+
+if TYPE_CHECKING:
+    from xnatferry.client.remote import Remote
+    from xnatferry.console.screen import Screen
+
+__all__ = ["demo_command"]
+
+_PROJECT = "FERRY_DEMO"
+_WHAT_NEXT = """
+What to try next
+  xnatferry check  FOLDER              read and validate your own data; no network
+  xnatferry plan   FOLDER -p PROJECT   what a push would do
+  xnatferry push   FOLDER -p PROJECT   into the archive of this computer, or into an XNAT with --server URL
+  xnatferry serve                      this archive with an address of its own, for any XNAT client"""
+
+
+@click.command("demo")
+@click.option("-q", "--quiet", is_flag=True, help="Only results and errors.")
+def demo_command(**options: object) -> int:
+    """A first crossing on a throw-away archive.
+
+    Pushes sample images and a FreeSurfer subject, verifies them, pushes again, and reads a number back.
+    """
+    from xnatferry.client.remote import Remote
+    from xnatferry.client.settings import Connection, Secret
+    from xnatferry.samples import write_to
+    from xnatferry.server.archive import running_archive
+
+    screen = screen_from({**options, "yes": True})
+    started = time.monotonic()
+    with TemporaryDirectory(prefix="xnatferry-demo-") as name:
+        data = write_to(Path(name) / "data")
+        with running_archive(Path(name) / "archive") as running:
+            connection = Connection(running.url, running.user, Secret(running.password), source="of the demo archive")
+            with Remote(connection) as remote:
+                code = _crossing(screen, remote, data.nifti, data.freesurfer)
+    screen.lines([Text(f"\nThe demo took {time.monotonic() - started:.1f} s; its archive is gone again.")])
+    screen.lines([_WHAT_NEXT])
+    return code
+
+
+def _crossing(screen: Screen, remote: Remote, images: Path, subjects: Path) -> int:
+    from xnatferry.console.tree_view import tree_lines
+    from xnatferry.results.tree import read_tree
+    from xnatferry.xnat.model import Address
+
+    codes = []
+    _title(screen, f"1. xnatferry push {images.name} -p {_PROJECT}")
+    codes.append(_push(screen, remote, images))
+    _title(screen, f"2. xnatferry push {subjects.name} -p {_PROJECT}")
+    codes.append(_push(screen, remote, subjects))
+    _title(screen, "3. the same push again")
+    codes.append(_push(screen, remote, images))
+    _title(screen, f"4. xnatferry list {_PROJECT}")
+    nodes = read_tree(remote, Address(_PROJECT))
+    screen.lines(tree_lines(nodes))
+    _title(screen, "5. one number read back from the archive")
+    screen.lines([_hippocampus(remote)])
+    return max(codes)
+
+
+def _title(screen: Screen, text: str) -> None:
+    screen.lines([Text(f"\n{text}", style="bold cyan")])
+
+
+def _push(screen: Screen, remote: Remote, source: Path) -> int:
+    from xnatferry import api
+    from xnatferry.cli.push import push_plan, show_plan
+
+    plan = api.plan(api.discover(source), remote, api.MappingRules(project=_PROJECT))
+    show_plan(plan, screen)
+    return push_plan(plan, remote, screen, workers=4)
+
+
+def _hippocampus(remote: Remote) -> str:
+    """The volume of the left hippocampus, from the aseg table that now lies in the archive."""
+    from xnatferry.xnat.model import Address, Level
+
+    for row in remote.list_sessions(_PROJECT):
+        session = Address(_PROJECT, row["subject_label"], row["label"])
+        for resource in remote.list_resources(session):
+            address = session.child(Level.RESOURCE, resource["label"])
+            for file in remote.list_files(address):
+                if file.name.endswith("stats/aseg.stats"):
+                    text = remote.read_file(address.child(Level.FILE, file.name)).decode()
+                    columns = next(line.split() for line in text.splitlines() if "Left-Hippocampus" in line)
+                    return f"{address}/files/{file.name}\nLeft-Hippocampus  {columns[3]} mm³"
+    return "no aseg.stats arrived"

@@ -1,0 +1,77 @@
+"""``check``, ``list`` and ``whoami``: they look and change nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from xnatferry.cli.connecting import connected
+from xnatferry.cli.options import SOURCE, output_options, read_source, screen_from, server_options, source_options
+from xnatferry.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["check_command", "list_command", "whoami_command"]
+
+
+@click.command("check")
+@SOURCE
+@source_options
+@output_options
+def check_command(source: Path, **options: object) -> int:
+    """Read and validate SOURCE; no network."""
+    from xnatferry.console.findings_view import discovery_record, finding_lines, source_lines, source_records
+    from xnatferry.sources.base import Severity
+
+    screen = screen_from(options)
+    discovery = read_source(source, options, screen)
+    if not screen.quiet:
+        screen.lines(source_lines(discovery))
+    screen.lines(finding_lines(discovery.all_findings, everything=screen.verbose))
+    bad = any(finding.severity is Severity.ERROR for finding in discovery.all_findings)
+    code = DataError.exit_code if bad else 0
+    if not bad:
+        screen.lines(["checked: nothing stands in the way of a push"])
+    screen.records(source_records(discovery))
+    screen.records([discovery_record(discovery, code)])
+    return code
+
+
+@click.command("list")
+@click.argument("address", required=False)
+@server_options
+@output_options
+def list_command(address: str | None, **options: object) -> int:
+    """Show what is on the server, as a tree.
+
+    ADDRESS is PROJECT[/SUBJECT[/SESSION[/scans/ID | /resources/LABEL ...]]]; without it, the projects.
+    """
+    from xnatferry.console.tree_view import tree_lines, tree_records
+    from xnatferry.results.tree import read_tree
+    from xnatferry.xnat.model import Address
+
+    screen = screen_from(options)
+    with connected(options, screen) as remote:
+        nodes = read_tree(remote, Address.parse(address) if address else None)
+    screen.lines(tree_lines(nodes))
+    screen.records(tree_records(nodes))
+    return 0
+
+
+@click.command("whoami")
+@server_options
+@output_options
+def whoami_command(**options: object) -> int:
+    """Show server, version, account, credentials.
+
+    The credentials are told by where they come from, never by what they are.
+    """
+    screen = screen_from(options)
+    with connected(options, screen) as remote:
+        user, version = remote.whoami(), remote.server_version()
+    facts = {"server": remote.server, "user": user, "version": version or "unknown", "credentials": remote.source}
+    screen.lines(f"{name:<12} {value}" for name, value in facts.items())
+    screen.records([{"record": "whoami", **facts}])
+    return 0

@@ -1,0 +1,169 @@
+"""The options that several commands share, and what they come to."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import click
+
+from xnatferry.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xnatferry.console.screen import Screen
+    from xnatferry.planning.mapping import MappingRules
+    from xnatferry.sources.base import Discovery
+
+__all__ = [
+    "SOURCE",
+    "mapping_options",
+    "output_options",
+    "read_source",
+    "rules_from",
+    "screen_from",
+    "server_options",
+    "source_options",
+    "take",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Existence is checked by discovery, whose words are better than the option parser's.
+SOURCE = click.argument("source", type=click.Path(path_type=Path))
+
+_SERVER = (
+    click.option("-s", "--server", metavar="URL|local", help="XNAT server, or 'local' for this computer's archive."),
+    click.option("-u", "--user", metavar="NAME", help="Login name."),
+    click.option("--password", metavar="TEXT", help="Password; better in XNAT_PASS, --config or ~/.netrc."),
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="JSON with server, user, password (pyxnat, bxl).",
+    ),
+)
+_OUTPUT = (
+    click.option("--json", is_flag=True, help="One JSON object a line on stdout, nothing else there."),
+    click.option("-q", "--quiet", is_flag=True, help="Only results and errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Every file and every note."),
+)
+_SOURCE = (
+    click.option(
+        "--as",
+        "kind",
+        type=click.Choice(["nifti", "bids", "freesurfer", "table", "files"]),
+        help="What SOURCE is, where it is not recognised by itself.",
+    ),
+    click.option(
+        "--template",
+        "templates",
+        multiple=True,
+        metavar="TEXT",
+        help="Where labels stand in a path: '{subject}/{session}/{type}.nii.gz'. May be repeated.",
+    ),
+)
+_MAPPING = (
+    click.option("-p", "--project", metavar="ID", help="Project to push into; created where missing."),
+    click.option("--subject", metavar="LABEL", help="Subject of everything in SOURCE."),
+    click.option("--session", metavar="LABEL", help="Session of everything in SOURCE."),
+    click.option("--session-template", metavar="TEXT", help="Session label from the subject  [{subject}_MR1]"),
+    click.option("--session-type", metavar="TYPE", help="MR, PET, CT, ... or an XNAT data type  [MR]"),
+    click.option("--resource", metavar="LABEL", help="Resource label  [NIFTI; FREESURFER and its major version]"),
+    click.option("--format", metavar="TEXT", help="Format of the resource  [NIFTI]"),
+    click.option("--content", metavar="TEXT", help="Content of the resource  [NIFTI_RAW]"),
+    click.option("--tags", metavar="TEXT", help="Tags of the resource."),
+    click.option("--type", metavar="TEXT", help="Scan type of every image."),
+    click.option("--series-description", metavar="TEXT", help="Series description of every scan."),
+    click.option("--quality", metavar="TEXT", help="Quality of every scan  [usable]"),
+    click.option("--date", metavar="YYYY-MM-DD", help="Date of new sessions."),
+    click.option("--clean-labels", is_flag=True, help="Use the proposed label where XNAT refuses the one found."),
+    click.option("--gzip", is_flag=True, help="Compress .nii to .nii.gz while sending."),
+)
+
+
+def _apply(
+    options: tuple[Callable[[Callable[P, R]], Callable[P, R]], ...],
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    def add(command: Callable[P, R]) -> Callable[P, R]:
+        return functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+    return add
+
+
+def server_options(command: Callable[P, R]) -> Callable[P, R]:
+    """``-s``, ``-u``, ``--password``, ``--config``."""
+    return _apply(_SERVER)(command)
+
+
+def output_options(command: Callable[P, R]) -> Callable[P, R]:
+    """``--json``, ``-q``, ``-v``."""
+    return _apply(_OUTPUT)(command)
+
+
+def source_options(command: Callable[P, R]) -> Callable[P, R]:
+    """``--as``, ``--template``."""
+    return _apply(_SOURCE)(command)
+
+
+def mapping_options(command: Callable[P, R]) -> Callable[P, R]:
+    """Everything that says where things go and what they are."""
+    return _apply(_MAPPING)(command)
+
+
+def take(options: dict[str, object], *names: str) -> dict[str, object]:
+    """Take *names* out of the options of a command."""
+    return {name: options.pop(name) for name in names if name in options}
+
+
+def screen_from(options: dict[str, object]) -> Screen:
+    """The screen that ``--json``, ``-q``, ``-v`` and ``--yes`` describe."""
+    from xnatferry.console.screen import Screen
+
+    chosen = take(options, "json", "quiet", "verbose", "yes")
+    return Screen(**{name: bool(value) for name, value in chosen.items()})
+
+
+def read_source(source: Path, options: dict[str, object], screen: Screen) -> Discovery:
+    """Discover *source* as its options say.
+
+    Raises:
+        DataError: There is nothing there to push.
+        UsageError: Its options cannot be used.
+    """
+    from xnatferry.console.findings_view import discovery_line
+    from xnatferry.errors import DataError
+    from xnatferry.sources.base import Kind
+    from xnatferry.sources.recognise import discover
+
+    kind = options.pop("kind", None)
+    templates = options.pop("templates", ())
+    discovery = discover(
+        source,
+        kind=Kind(str(kind)) if kind else None,
+        template=tuple(templates) if isinstance(templates, tuple) else (),
+    )
+    screen.note(discovery_line(discovery))
+    if not discovery.sources and not discovery.findings:
+        raise DataError(f"{source}: nothing in it that could be pushed")
+    return discovery
+
+
+def rules_from(options: dict[str, object]) -> MappingRules:
+    """The mapping rules that the options of a command describe.
+
+    Raises:
+        UsageError: No project is named.
+    """
+    from xnatferry.planning.mapping import MappingRules
+
+    names = ("project", "subject", "session", "session_template", "session_type", "resource", "format", "content")
+    texts = take(options, *names, "tags", "type", "series_description", "quality", "date")
+    said = {name: str(value) for name, value in texts.items() if value is not None}
+    if "project" not in said:
+        raise UsageError("which project? say it with -p/--project")
+    flags = take(options, "clean_labels", "gzip")
+    return MappingRules(**said, clean_labels=bool(flags["clean_labels"]), gzip=bool(flags["gzip"]))  # type: ignore[arg-type]  # texts and flags are apart

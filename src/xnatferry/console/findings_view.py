@@ -1,0 +1,95 @@
+"""What checks found in local data, as text and as JSON records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from xnatferry.console.wording import counted, human_bytes
+from xnatferry.sources.base import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from xnatferry.sources.base import Discovery, Finding
+
+__all__ = ["discovery_line", "discovery_record", "finding_lines", "source_lines", "source_records"]
+
+_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
+_NOUNS = {"nifti": "image", "freesurfer": "FreeSurfer subject", "bids": "BIDS file", "table": "row", "files": "folder"}
+
+
+def discovery_line(discovery: Discovery) -> str:
+    """One sentence: what was read."""
+    noun = _NOUNS.get(discovery.kind.value, "source")
+    size = human_bytes(sum(source.size_bytes for source in discovery.sources))
+    subjects = len({source.claims.subject for source in discovery.sources if source.claims.subject})
+    of = f" of {counted(subjects, 'subject')}" if subjects else ""
+    return f"{discovery.root}: {counted(len(discovery.sources), noun)}{of}, {size} (read as {discovery.kind.value})"
+
+
+def source_lines(discovery: Discovery) -> Iterator[Text]:
+    """One line a source with what it is and how its checks ended."""
+    for source in discovery.sources:
+        sign, style = ("!", "bold red") if source.refused else ("✓", "green")
+        line = Text.assemble((sign, style), " ", source.relative)
+        claims = source.claims
+        place = " / ".join(part for part in (claims.subject, claims.session, claims.type or source.version) if part)
+        line.append(f"  {place}  {counted(len(source.files), 'file')}, {human_bytes(source.size_bytes)}", style="dim")
+        yield line
+
+
+def finding_lines(findings: Sequence[Finding], *, everything: bool) -> Iterator[Text]:
+    """Errors and warnings, most severe first; notes only when everything is asked for."""
+    for severity in Severity:
+        if severity is Severity.INFO and not everything:
+            continue
+        for finding in findings:
+            if finding.severity is severity:
+                head = Text(f"{severity.value} {finding.id} ", style=_STYLES[severity])
+                where = f"{finding.where}: " if finding.where else ""
+                yield Text.assemble(head, where, finding.message)
+    counts = Counter(finding.severity for finding in findings)
+    if counts:
+        yield Text(", ".join(counted(counts[severity], _noun(severity)) for severity in Severity if counts[severity]))
+
+
+def _noun(severity: Severity) -> str:
+    return "note" if severity is Severity.INFO else severity.value
+
+
+def source_records(discovery: Discovery) -> Iterator[dict[str, object]]:
+    """Each source, then each finding."""
+    for source in discovery.sources:
+        yield {
+            "record": "source",
+            "kind": source.kind.value,
+            "path": str(source.path),
+            "relative": source.relative,
+            "refused": source.refused,
+            "files": [
+                {"name": file.name, "size_bytes": file.size_bytes, "digest": file.digest} for file in source.files
+            ],
+            "claims": {name: value for name in source.claims.__slots__ if (value := getattr(source.claims, name))},
+            "facts": dict(source.facts),
+            "version": source.version,
+        }
+    for finding in discovery.all_findings:
+        yield {"record": "finding", **finding.to_dict()}
+
+
+def discovery_record(discovery: Discovery, exit_code: int) -> dict[str, object]:
+    """The counts of a check."""
+    counts = Counter(finding.severity.value for finding in discovery.all_findings)
+    return {
+        "record": "check",
+        "kind": discovery.kind.value,
+        "root": str(discovery.root),
+        "sources": len(discovery.sources),
+        "refused": sum(source.refused for source in discovery.sources),
+        "findings": dict(counts),
+        "size_bytes": sum(source.size_bytes for source in discovery.sources),
+        "exit_code": exit_code,
+    }

@@ -1,0 +1,188 @@
+"""A plan as a tree of text lines, and as JSON records."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from xnatferry.console.wording import counted, human_bytes
+from xnatferry.planning.plan import Decision, Plan, Refusal, Step, Transport
+from xnatferry.xnat.model import Address, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["STYLES", "plan_counts", "plan_lines", "plan_records", "refusal_lines"]
+
+STYLES = {
+    Decision.CREATE: "green",
+    Decision.SAME: "dim",
+    Decision.UPDATE: "yellow",
+    Decision.DIFFERS: "magenta",
+    Decision.REFUSED: "red",
+}
+
+#: Words for JSON; the signs are for people.
+WORDS = {
+    Decision.CREATE: "create",
+    Decision.SAME: "same",
+    Decision.UPDATE: "update",
+    Decision.DIFFERS: "differs",
+    Decision.REFUSED: "refused",
+}
+
+#: More sessions than this are counted, not drawn, unless everything is asked for.
+DRAWN_SESSIONS = 25
+_INDENT = {Level.PROJECT: 0, Level.SUBJECT: 1, Level.SESSION: 2, Level.SCAN: 3}
+
+
+def plan_lines(plan: Plan, *, everything: bool = False) -> Iterator[Text]:
+    """The tree of a plan, one line an object; files are counted per resource unless *everything* is asked for."""
+    files: dict[Address | None, list[Step]] = defaultdict(list)
+    for step in plan.files:
+        files[step.address.parent].append(step)
+    sessions = 0
+    hidden: Counter[Decision] = Counter()
+    hiding = False
+    for step in plan.steps:
+        level = step.address.level
+        if level is Level.SESSION:
+            sessions += 1
+            hiding = sessions > DRAWN_SESSIONS and not everything
+            if hiding:
+                hidden[step.decision] += 1
+        if level is Level.FILE or (hiding and level is not Level.SUBJECT):
+            continue
+        if level is Level.SUBJECT and sessions >= DRAWN_SESSIONS and not everything:
+            continue
+        yield _object_line(step, files.get(step.address, ()))
+        yield from _file_lines(step, files.get(step.address, ()), everything=everything)
+    if hidden:
+        counts = ", ".join(f"{number} {decision.value}" for decision, number in hidden.items())
+        yield Text(f"    … {counted(sum(hidden.values()), 'more session')} ({counts}); -v shows all", style="dim")
+
+
+def _object_line(step: Step, files: Sequence[Step]) -> Text:
+    address = step.address
+    depth = _INDENT.get(address.level, _INDENT[address.container.level] + 1)
+    sign, label = step.decision, getattr(address, address.level.value)
+    detail = ""
+    if address.level is Level.SCAN:
+        detail = step.fields.get("type", "")
+    elif address.level is Level.SESSION:
+        detail = step.xsi_type
+    elif address.level is Level.RESOURCE:
+        sign = _sign_of(step, files)
+        detail = f"{counted(len(files), 'file')}, {human_bytes(sum(f.size_bytes for f in files))}"
+        if step.transport is not Transport.SINGLE and any(file.sends for file in files):
+            detail += ", sent as one archive"
+    line = Text.assemble(("  " * depth + sign.value, STYLES[sign]), " ", label or "")
+    if detail:
+        line.append(f"  {detail}", style="dim")
+    if step.reason and address.level is not Level.FILE:
+        line.append(f"  ({step.reason})", style="yellow")
+    return line
+
+
+def _sign_of(step: Step, files: Sequence[Step]) -> Decision:
+    """A resource shows the most telling decision of its files."""
+    found = {file.decision for file in files}
+    for decision in (Decision.DIFFERS, Decision.UPDATE, Decision.CREATE):
+        if decision in found:
+            return decision
+    return step.decision
+
+
+def _file_lines(resource: Step, files: Sequence[Step], *, everything: bool) -> Iterator[Text]:
+    """Files that need a look are always named; the others when everything is asked for."""
+    depth = _INDENT[resource.address.container.level] + 2
+    for step in files:
+        if not everything and step.decision in {Decision.CREATE, Decision.SAME}:
+            continue
+        line = Text.assemble(("  " * depth + step.decision.value, STYLES[step.decision]), " ", step.address.file or "")
+        line.append(f"  {human_bytes(step.size_bytes)}", style="dim")
+        if step.reason:
+            line.append(f"  ({step.reason})", style=STYLES[step.decision])
+        yield line
+
+
+def refusal_lines(refusals: Sequence[Refusal]) -> Iterator[Text]:
+    """What stays behind, and why."""
+    for refusal in refusals:
+        line = Text.assemble((Decision.REFUSED.value, STYLES[Decision.REFUSED]), " ", refusal.relative)
+        line.append(f"  {'; '.join(refusal.reasons)}", style="red")
+        yield line
+
+
+def plan_counts(plan: Plan) -> Text:
+    """One line of counts: objects and files by decision, bytes to send, refusals."""
+    objects = plan.count() - plan.count(Level.FILE)
+    line = Text()
+    for decision in (Decision.CREATE, Decision.UPDATE, Decision.SAME, Decision.DIFFERS):
+        number, of_files = objects[decision], plan.count(Level.FILE)[decision]
+        if number or of_files:
+            line.append(f"{decision.value} ", style=STYLES[decision])
+            line.append(f"{counted(number, 'object')}, {counted(of_files, 'file')}   ")
+    if refused := len(plan.refusals) + len(plan.blocked):
+        line.append(f"{Decision.REFUSED.value} ", style=STYLES[Decision.REFUSED])
+        line.append(f"{counted(refused, 'source')} refused   ")
+    line.append(f"{human_bytes(plan.sends_bytes)} to send")
+    return line
+
+
+def plan_records(plan: Plan) -> Iterator[dict[str, object]]:
+    """The plan as JSON records: its steps, its refusals, its findings, its counts."""
+    for step in plan.steps:
+        yield step_record(step)
+    for refusal in plan.refusals:
+        yield _refusal_record(refusal, blocks=False)
+    for refusal in plan.blocked:
+        yield _refusal_record(refusal, blocks=True)
+    for finding in plan.findings:
+        yield {"record": "finding", **finding.to_dict()}
+    counts = {WORDS[decision]: number for decision, number in plan.count().items()}
+    yield {
+        "record": "plan",
+        "server": plan.server,
+        "project": plan.project,
+        "steps": len(plan.steps),
+        "files": len(plan.files),
+        "decisions": counts,
+        "refused": len(plan.refusals) + len(plan.blocked),
+        "size_bytes": plan.sends_bytes,
+        "nothing_to_do": plan.nothing_to_do,
+    }
+
+
+def step_record(step: Step) -> dict[str, object]:
+    """One step as a JSON record."""
+    record: dict[str, object] = {
+        "record": "step",
+        "address": str(step.address),
+        "level": step.address.level.value,
+        "decision": WORDS[step.decision],
+    }
+    if step.reason:
+        record["reason"] = step.reason
+    if step.xsi_type:
+        record["xsi_type"] = step.xsi_type
+    if step.fields:
+        record["fields"] = dict(step.fields)
+    if step.payload is not None:
+        record["path"] = str(step.payload.local.path)
+        record["size_bytes"] = step.size_bytes
+        if step.payload.local.digest is not None:
+            record["digest"] = step.payload.local.digest
+    return record
+
+
+def _refusal_record(refusal: Refusal, *, blocks: bool) -> dict[str, object]:
+    return {
+        "record": "refused",
+        "source": refusal.relative,
+        "path": str(refusal.path),
+        "reasons": list(refusal.reasons),
+        "blocks_push": blocks,
+    }

@@ -1,0 +1,92 @@
+"""The end of a push or a verification: what failed, what is proven, and how."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from xnatferry.console.wording import counted, human_bytes, human_seconds
+from xnatferry.transfer.events import Outcome, Proof, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from xnatferry.transfer.engine import PushResult
+
+__all__ = ["push_lines", "push_record", "verdict_counts", "verdict_lines", "verdict_record"]
+
+_STYLES = {Proof.DIGEST: "green", Proof.SIZE: "yellow"}
+
+
+def push_lines(result: PushResult, seconds: float) -> Iterator[Text]:
+    """The summary of a push."""
+    sent = [r for r in result.receipts if r.outcome is Outcome.STORED]
+    rate = sum(r.size_bytes for r in sent) / seconds if seconds > 0 else 0.0
+    for receipt in result.receipts:
+        if receipt.outcome is Outcome.KEPT:
+            yield Text(f"kept    {receipt.address}  {receipt.message}", style="yellow")
+    yield from verdict_lines(result.unproven)
+    size = human_bytes(sum(r.size_bytes for r in sent))
+    yield Text(f"{counted(len(sent), 'file')} sent, {size} in {human_seconds(seconds)} ({human_bytes(rate)}/s)")
+    yield verdict_counts(result.verdicts)
+    if result.left:
+        yield Text(
+            f"{counted(len(result.left), 'file')} differ on the server and were left as they are", style="yellow"
+        )
+    if result.failures:
+        yield Text(f"{counted(len(result.failures), 'step')} failed", style="bold red")
+    if result.stopped:
+        yield Text("stopped; the same command goes on where this one ended", style="bold yellow")
+
+
+def verdict_lines(verdicts: Sequence[Verdict]) -> Iterator[Text]:
+    """One line for each file that did not arrive as it should."""
+    for verdict in verdicts:
+        line = Text.assemble(
+            (f"{verdict.proof.value:<8}", _STYLES.get(verdict.proof, "bold red")), str(verdict.address)
+        )
+        if verdict.message:
+            line.append(f"  {verdict.message}", style="dim")
+        yield line
+
+
+def verdict_counts(verdicts: Sequence[Verdict]) -> Text:
+    """How many files have which proof."""
+    counts = Counter(verdict.proof for verdict in verdicts)
+    line = Text("verified: ")
+    parts = [(proof, counts[proof]) for proof in Proof if counts[proof]]
+    for index, (proof, number) in enumerate(parts):
+        line.append(", " if index else "")
+        line.append(f"{number:,} {proof.value}", style=_STYLES.get(proof, "bold red"))
+    if not parts:
+        line.append("nothing")
+    return line
+
+
+def verdict_record(verdict: Verdict) -> dict[str, object]:
+    """A verdict as a JSON record."""
+    return {
+        "record": "verdict",
+        "address": str(verdict.address),
+        "proof": verdict.proof.value,
+        "good": verdict.proof.good,
+        "size_bytes": verdict.size_bytes,
+        "message": verdict.message,
+    }
+
+
+def push_record(result: PushResult, seconds: float, exit_code: int) -> dict[str, object]:
+    """The summary of a push as a JSON record."""
+    return {
+        "record": "result",
+        "exit_code": exit_code,
+        "seconds": round(seconds, 3),
+        "sent_files": sum(1 for r in result.receipts if r.outcome is Outcome.STORED),
+        "sent_bytes": sum(r.size_bytes for r in result.receipts if r.outcome is Outcome.STORED),
+        "verdicts": {proof.value: n for proof, n in Counter(v.proof for v in result.verdicts).items()},
+        "failed": len(result.failures),
+        "left": len(result.left),
+        "stopped": result.stopped,
+    }

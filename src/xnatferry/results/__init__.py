@@ -1,0 +1,1 @@
+"""What is on a server, brought to people: trees, tables, files."""

@@ -1,0 +1,57 @@
+"""What a removal takes with it, and whether it is gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xnatferry.errors import NotFoundError
+from xnatferry.results.tree import Node, read_tree
+from xnatferry.xnat.model import Address, Level
+
+if TYPE_CHECKING:
+    from xnatferry.client.remote import Remote
+
+__all__ = ["Going", "leftovers", "what_goes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """Everything at and below an address.
+
+    Attributes:
+        nodes: The objects, containers first.
+        files: How many files they hold.
+        size_bytes: And how many bytes.
+    """
+
+    nodes: tuple[Node, ...]
+    files: int
+    size_bytes: int
+
+
+def what_goes(remote: Remote, address: Address) -> Going:
+    """List everything that a removal of *address* would take; sessions are opened up to their resources.
+
+    Raises:
+        NotFoundError: Nothing is there.
+    """
+    nodes: list[Node] = []
+    for node in read_tree(remote, address):
+        nodes.append(node)
+        if node.address.level is Level.SESSION and address.level in {Level.PROJECT, Level.SUBJECT}:
+            inner = read_tree(remote, node.address)[1:]
+            nodes.extend(Node(n.address, n.depth + node.depth, n.facts, n.size_bytes, n.files) for n in inner)
+    if address.level is Level.FILE:
+        nodes = [node for node in nodes if node.address == address]
+        return Going(tuple(nodes), len(nodes), sum(node.size_bytes for node in nodes))
+    resources = [node for node in nodes if node.address.level is Level.RESOURCE]
+    return Going(tuple(nodes), sum(node.files or 0 for node in resources), sum(node.size_bytes for node in resources))
+
+
+def leftovers(remote: Remote, address: Address) -> list[str]:
+    """What the server still lists at *address*; empty when it is gone."""
+    try:
+        return [str(node.address) for node in read_tree(remote, address)]
+    except NotFoundError:
+        return []
