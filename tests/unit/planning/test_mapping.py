@@ -1,0 +1,134 @@
+from pathlib import Path
+
+import pytest
+
+from xnatferry.errors import UsageError
+from xnatferry.planning.mapping import MappingRules, map_sources
+from xnatferry.sources.base import Claims, Finding, Kind, LocalFile, Severity, Source
+
+
+def image(name="t1.nii.gz", *, kind=Kind.NIFTI, findings=(), facts=None, version=None, **claims):
+    return Source(
+        kind, Path(name), name, (LocalFile(Path(name), name, 10, 1),), Claims(**claims), facts or {}, version, findings=findings
+    )
+
+
+def mapped(*sources, **rules):
+    return map_sources(sources, MappingRules("P", **rules))
+
+
+def only(result):
+    assert not result.refusals, result.refusals
+    assert not result.misplaced, result.misplaced
+    (wanted,) = result.wanted
+    return wanted
+
+
+def test_defaults_are_those_of_the_founding_recipe():
+    wanted = only(mapped(image(subject="s1", type="T1w")))
+    assert (wanted.subject, wanted.session, wanted.scan, wanted.resource) == ("s1", "s1_MR1", "1", "NIFTI")
+    assert wanted.session_type == "xnat:mrSessionData"
+    assert wanted.scan_fields == {"type": "T1w", "series_description": "T1w", "quality": "usable"}
+    assert wanted.resource_fields == {"format": "NIFTI", "content": "NIFTI_RAW"}
+
+
+def test_a_freesurfer_subject_is_a_resource_of_the_session():
+    wanted = only(mapped(image("s1", kind=Kind.FREESURFER, subject="s1", resource="FREESURFER7", version="7.4.1")))
+    assert (wanted.session, wanted.scan, wanted.resource) == ("s1_MR1", None, "FREESURFER7")
+
+
+def test_what_the_user_says_wins():
+    wanted = only(
+        mapped(
+            image(subject="s1", type="T1w", session="v1"),
+            session="visit",
+            resource="RAW",
+            format="NII",
+            content="C",
+            tags="x",
+            type="MPRAGE",
+            quality="questionable",
+            date="2020-01-02",
+            session_type="PET",
+        )
+    )
+    assert (wanted.session, wanted.resource, wanted.session_type) == ("visit", "RAW", "xnat:petSessionData")
+    assert wanted.resource_fields == {"format": "NII", "content": "C", "tags": "x"}
+    assert wanted.scan_fields["type"] == "MPRAGE"
+    assert wanted.session_fields == {"date": "2020-01-02"}
+
+
+def test_scans_are_numbered_around_those_that_are_claimed():
+    result = mapped(
+        image("a.nii", subject="s"), image("b.nii", subject="s", scan="1"), image("c.nii", subject="s"), image("d.nii", subject="t")
+    )
+    assert [w.scan for w in result.wanted] == ["2", "1", "3", "1"]
+
+
+def test_a_refused_label_is_shown_with_a_proposal_and_cleaned_only_when_asked():
+    source = image(subject="sub 01")
+    (refusal,) = mapped(source).refusals
+    assert "sub_01" in refusal.reasons[0]
+    assert "--clean-labels" in refusal.reasons[0]
+    assert only(mapped(source, clean_labels=True)).subject == "sub_01"
+
+
+def test_cleaning_never_merges_two_subjects():
+    result = mapped(image("a.nii", subject="s 1"), image("b.nii", subject="s_1"), clean_labels=True)
+    assert not result.wanted
+    assert all("would become one" in refusal.reasons[0] for refusal in result.refusals)
+
+
+def test_labels_that_differ_by_case_alone_are_not_merged_either():
+    assert len(mapped(image("a.nii", subject="S1"), image("b.nii", subject="s1")).refusals) == 2
+
+
+def test_a_source_with_an_error_stays_behind():
+    finding = Finding("NII01", Severity.ERROR, "it is truncated")
+    (refusal,) = mapped(image(subject="s", findings=(finding,))).refusals
+    assert refusal.reasons == ("it is truncated",)
+
+
+def test_two_files_that_claim_one_place_block_the_push():
+    result = mapped(image("x/t1.nii", subject="s", scan="1"), image("y/t2.nii", subject="s", scan="1"))
+    assert len(result.misplaced) == 2
+    assert "x/t1.nii" in result.misplaced[1].reasons[0]
+
+
+def test_a_session_cannot_belong_to_two_subjects():
+    result = mapped(image("a.nii", subject="s", session="v"), image("b.nii", subject="t", session="v"))
+    assert "several subjects" in result.misplaced[0].reasons[0]
+
+
+def test_a_source_without_a_subject_says_how_to_give_one():
+    assert "--template" in mapped(image()).refusals[0].reasons[0]
+    assert only(mapped(image(), subject="s")).subject == "s"
+
+
+def test_geometry_is_kept_to_scan_types_that_have_it():
+    facts = {"frames": "20", "parameters/voxelRes/x": "1.0"}
+    assert "parameters/voxelRes/x" in only(mapped(image(subject="s", facts=facts))).scan_fields
+    pet = only(mapped(image(subject="s", facts=facts), session_type="PET")).scan_fields
+    assert "parameters/voxelRes/x" not in pet
+    assert pet["frames"] == "20"
+
+
+def test_the_name_changes_with_the_bytes():
+    wanted = only(mapped(image("t1.nii", subject="s")))
+    assert wanted.name_of(wanted.source.files[0], gzip=True) == "t1.nii.gz"
+    assert wanted.name_of(wanted.source.files[0], gzip=False) == "t1.nii"
+
+
+@pytest.mark.parametrize(
+    ("rules", "word"),
+    [
+        ({"project": "a b"}, "project"),
+        ({"project": "P", "date": "1.2.2020"}, "yyyy-mm-dd"),
+        ({"project": "P", "session_type": "XX"}, "xnat:mrSessionData"),
+        ({"project": "P", "session_template": "{sub}"}, "subject"),
+        ({"project": "P", "resource": "1"}, "digits"),
+    ],
+)
+def test_rules_that_cannot_be_used_are_refused(rules, word):
+    with pytest.raises(UsageError, match=word):
+        map_sources([], MappingRules(**rules))

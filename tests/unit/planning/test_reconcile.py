@@ -1,0 +1,114 @@
+from pathlib import Path
+
+from xnatferry.planning.mapping import MappingRules, map_sources
+from xnatferry.planning.plan import Decision, OnConflict, Transport
+from xnatferry.planning.reconcile import Fingerprint, HeldFile, RemoteSession, RemoteState, reconcile
+from xnatferry.sources.base import Claims, Kind, LocalFile, Source
+from xnatferry.xnat.model import Address, Level
+
+
+def source(name="t1.nii.gz", size=10, kind=Kind.NIFTI, files=1, **claims):
+    claims = {"subject": "s"} | claims
+    return Source(
+        kind,
+        Path(name),
+        name,
+        tuple(LocalFile(Path(name), name if i == 0 else f"{i}_{name}", size, 1) for i in range(files)),
+        Claims(**claims),
+    )
+
+
+def decide(*sources, remote=None, digest="d" * 32, **options):
+    rules = MappingRules("P", gzip=options.get("gzip", False))
+    mapped = map_sources(sources, rules)
+    remote = remote or RemoteState("http://x", project_exists=False)
+
+    def fingerprint(local, gzip):
+        return Fingerprint(7 if gzip else local.size_bytes, digest)
+
+    return reconcile(mapped, remote, project="P", fingerprint=fingerprint, **options)
+
+
+def holding(size=10, digest="d" * 32, name="t1.nii.gz", subject="s", scan="1", **scan_fields):
+    session = RemoteSession(
+        subject, "xnat:mrSessionData", {scan: scan_fields}, {(scan, "NIFTI", name): HeldFile(size, digest)}
+    )
+    return RemoteState("http://x", project_exists=True, subjects=frozenset({subject}), sessions={"s_MR1": session})
+
+
+def test_an_empty_server_gets_everything_containers_first():
+    plan = decide(source())
+    assert [step.address.level for step in plan.steps] == [
+        Level.PROJECT,
+        Level.SUBJECT,
+        Level.SESSION,
+        Level.SCAN,
+        Level.RESOURCE,
+        Level.FILE,
+    ]
+    assert plan.count() == {Decision.CREATE: 6}
+    assert plan.sends_bytes == 10
+
+
+def test_the_same_file_is_left_alone():
+    plan = decide(source(), remote=holding())
+    assert plan.nothing_to_do
+    assert plan.files[0].payload.held_digest == "d" * 32
+
+
+def test_other_bytes_are_a_conflict_and_each_policy_says_what_happens():
+    for remote in (holding(digest="e" * 32), holding(size=11)):
+        assert decide(source(), remote=remote).conflicts
+        skipped = decide(source(), remote=remote, on_conflict=OnConflict.SKIP)
+        assert skipped.nothing_to_do
+        assert skipped.conflicts
+        assert decide(source(), remote=remote, on_conflict=OnConflict.OVERWRITE).files[0].decision is Decision.UPDATE
+
+
+def test_without_a_digest_the_size_decides_and_the_plan_says_so():
+    step = decide(source(), remote=holding(digest=None)).files[0]
+    assert step.decision is Decision.SAME
+    assert "no digest" in step.reason
+
+
+def test_an_image_finds_the_scan_that_holds_it_already():
+    assert decide(source(), remote=holding(scan="7")).files[0].address.scan == "7"
+
+
+def test_a_new_image_takes_a_scan_number_that_is_free_on_the_server():
+    assert decide(source("t2.nii.gz"), remote=holding()).files[0].address.scan == "2"
+
+
+def test_a_session_is_never_moved_to_another_subject():
+    plan = decide(source(), remote=holding(subject="other"))
+    assert not plan.steps
+    assert "belongs to subject other" in plan.refusals[0].reasons[0]
+
+
+def test_fields_that_differ_are_said_and_left():
+    plan = decide(source(type="T1w"), remote=holding(type="T2w"))
+    step = next(step for step in plan.steps if step.address.level is Level.SCAN)
+    assert step.decision is Decision.SAME
+    assert "'T2w' there, 'T1w' here" in step.reason
+
+
+def test_a_compressed_file_is_compared_as_it_would_arrive():
+    plan = decide(source("t1.nii"), remote=holding(size=7), gzip=True)
+    assert plan.nothing_to_do
+    assert plan.files[0].address.file == "t1.nii.gz"
+
+
+def test_results_travel_packed_and_single_images_alone():
+    transports = {
+        step.address.resource: step.transport
+        for step in decide(source(), source("fs", kind=Kind.FREESURFER, resource="FS", files=3)).steps
+        if step.address.level is Level.RESOURCE
+    }
+    assert transports == {"NIFTI": Transport.SINGLE, "FS": Transport.PACKED}
+
+
+def test_below_gives_a_subtree():
+    plan = decide(source(), source("u.nii", subject="u"))
+    below = plan.below(Address("P", "u"))
+    assert len(below) == 5
+    assert all(step.address.subject == "u" for step in below)

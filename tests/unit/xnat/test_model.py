@@ -1,0 +1,58 @@
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xnatferry.errors import UsageError
+from xnatferry.xnat.model import Address, Level, quote_name
+
+label = st.text(alphabet="abcXYZ019_-", min_size=1, max_size=12).filter(
+    lambda text: text not in {"scans", "assessors", "resources", "files"}
+)
+
+
+@st.composite
+def addresses(draw):
+    depth = draw(st.integers(1, 3))
+    labels = [draw(label) for _ in range(depth)]
+    address = Address(*labels)
+    if depth == 3 and draw(st.booleans()):
+        address = address.child(draw(st.sampled_from([Level.SCAN, Level.ASSESSOR])), draw(label))
+    if draw(st.booleans()):
+        address = address.child(Level.RESOURCE, draw(label))
+        if draw(st.booleans()):
+            address = address.child(Level.FILE, "/".join(draw(st.lists(label, min_size=1, max_size=3))))
+    return address
+
+
+@given(addresses())
+def test_an_address_survives_text(address):
+    assert Address.parse(str(address)) == address
+
+
+@given(addresses())
+def test_ancestors_lead_from_the_project_down(address):
+    chain = [*address.ancestors(), address]
+    assert chain[0].level is Level.PROJECT
+    assert all(upper == lower.parent for upper, lower in zip(chain, chain[1:], strict=False))
+
+
+@pytest.mark.parametrize("text", ["", "a//b", "P/S/E/x", "P/S/E/scans", "P/resources", "P/resources/R/x", "P/S/E/scans/1/y"])
+def test_text_that_is_no_address_is_refused(text):
+    with pytest.raises(UsageError, match="address|resources"):
+        Address.parse(text)
+
+
+def test_a_hole_in_an_address_is_a_mistake():
+    with pytest.raises(ValueError, match="incomplete"):
+        Address("P", session="S")
+
+
+@given(st.text(min_size=1).filter(lambda text: "\x00" not in text))
+def test_a_quoted_name_comes_back(name):
+    quoted = quote_name(name.encode("utf-8", "ignore").decode())
+    assert unquote(quoted) == name.encode("utf-8", "ignore").decode()
+    assert "+" not in quoted
+    assert "?" not in quoted
+    assert "#" not in quoted
