@@ -33,6 +33,7 @@ def plan(
     rules: MappingRules,
     *,
     on_conflict: OnConflict = OnConflict.FAIL,
+    update_fields: bool = False,
     workers: int = 8,
 ) -> Plan:
     """Compare what was discovered with what the server holds, and decide every step. Nothing is sent.
@@ -42,6 +43,7 @@ def plan(
         remote: The server.
         rules: Where things go; the project at least.
         on_conflict: What to do with files that the server holds with other bytes.
+        update_fields: Whether fields of scans that differ are changed; otherwise they are shown and left.
         workers: How many sessions are asked about at the same time.
 
     Raises:
@@ -49,7 +51,7 @@ def plan(
         RemoteError: The server cannot be asked.
     """
     mapped = map_sources(discovery.sources, rules)
-    state = survey(remote, server=remote.server, project=rules.project, wanted=mapped.wanted, workers=workers)
+    state = survey(remote, server=remote.connection.url, project=rules.project, wanted=mapped.wanted, workers=workers)
     decided = reconcile(
         mapped,
         state,
@@ -57,6 +59,7 @@ def plan(
         fingerprint=fingerprint,
         on_conflict=on_conflict,
         gzip=rules.gzip,
+        update_fields=update_fields,
         findings=_listed(discovery),
     )
     return decided.blocked_by(_homeless(discovery))

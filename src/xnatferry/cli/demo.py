@@ -39,7 +39,7 @@ def demo_command(**options: object) -> int:
     from xnatferry.samples import write_to
     from xnatferry.server.archive import running_archive
 
-    screen = screen_from({**options, "yes": True})
+    screen = screen_from({**options, "json": False, "verbose": False, "yes": True})
     started = time.monotonic()
     with TemporaryDirectory(prefix="xnatferry-demo-") as name:
         data = write_to(Path(name) / "data")
@@ -68,7 +68,7 @@ def _crossing(screen: Screen, remote: Remote, images: Path, subjects: Path) -> i
     nodes = read_tree(remote, Address(_PROJECT))
     screen.lines(tree_lines(nodes))
     _title(screen, "5. one number read back from the archive")
-    screen.lines([_hippocampus(remote)])
+    screen.lines([_hippocampus(remote, images.parent)])
     return max(codes)
 
 
@@ -85,7 +85,7 @@ def _push(screen: Screen, remote: Remote, source: Path) -> int:
     return push_plan(plan, remote, screen, workers=4)
 
 
-def _hippocampus(remote: Remote) -> str:
+def _hippocampus(remote: Remote, folder: Path) -> str:
     """The volume of the left hippocampus, from the aseg table that now lies in the archive."""
     from xnatferry.xnat.model import Address, Level
 
@@ -95,7 +95,9 @@ def _hippocampus(remote: Remote) -> str:
             address = session.child(Level.RESOURCE, resource["label"])
             for file in remote.list_files(address):
                 if file.name.endswith("stats/aseg.stats"):
-                    text = remote.read_file(address.child(Level.FILE, file.name)).decode()
-                    columns = next(line.split() for line in text.splitlines() if "Left-Hippocampus" in line)
+                    fetched = folder / "aseg.stats"
+                    remote.get_file(address.child(Level.FILE, file.name), fetched)
+                    lines = fetched.read_text(encoding="utf-8").splitlines()
+                    columns = next(line.split() for line in lines if "Left-Hippocampus" in line)
                     return f"{address}/files/{file.name}\nLeft-Hippocampus  {columns[3]} mm³"
     return "no aseg.stats arrived"

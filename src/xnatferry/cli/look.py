@@ -70,8 +70,8 @@ def whoami_command(**options: object) -> int:
     """
     screen = screen_from(options)
     with connected(options, screen) as remote:
-        user, version = remote.whoami(), remote.server_version()
-    facts = {"server": remote.server, "user": user, "version": version or "unknown", "credentials": remote.source}
+        site = remote.check()
+    facts = {"server": site.url, "user": site.user, "version": site.version, "credentials": remote.connection.source}
     screen.lines(f"{name:<12} {value}" for name, value in facts.items())
     screen.records([{"record": "whoami", **facts}])
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -123,8 +124,8 @@ def screen_from(options: dict[str, object]) -> Screen:
     """The screen that ``--json``, ``-q``, ``-v`` and ``--yes`` describe."""
     from xnatferry.console.screen import Screen
 
-    chosen = take(options, "json", "quiet", "verbose", "yes")
-    return Screen(**{name: bool(value) for name, value in chosen.items()})
+    chosen = {name: bool(value) for name, value in take(options, "json", "quiet", "verbose", "yes").items()}
+    return Screen(json=chosen["json"], quiet=chosen["quiet"], verbose=chosen["verbose"], yes=chosen.get("yes", False))
 
 
 def read_source(source: Path, options: dict[str, object], screen: Screen) -> Discovery:
@@ -166,4 +167,5 @@ def rules_from(options: dict[str, object]) -> MappingRules:
     if "project" not in said:
         raise UsageError("which project? say it with -p/--project")
     flags = take(options, "clean_labels", "gzip")
-    return MappingRules(**said, clean_labels=bool(flags["clean_labels"]), gzip=bool(flags["gzip"]))  # type: ignore[arg-type]  # texts and flags are apart
+    rules = MappingRules(said.pop("project"), clean_labels=bool(flags["clean_labels"]), gzip=bool(flags["gzip"]))
+    return replace(rules, **said)  # type: ignore[arg-type]  # every text field of the rules has an option of its name

@@ -34,11 +34,12 @@ _WORKERS = click.option(
 )
 _ON_CONFLICT = click.option(
     "--on-conflict",
-    type=click.Choice(["fail", "skip", "overwrite"]),
+    type=click.Choice(["fail", "skip", "overwrite", "keep-both"]),
     default="fail",
     show_default=True,
     help="What to do with files that the server holds with other bytes.",
 )
+_UPDATE_FIELDS = click.option("--update-fields", is_flag=True, help="Change fields of scans that differ.")
 
 
 @click.command("plan")
@@ -47,6 +48,7 @@ _ON_CONFLICT = click.option(
 @mapping_options
 @server_options
 @_ON_CONFLICT
+@_UPDATE_FIELDS
 @_WORKERS
 @output_options
 def plan_command(source: Path, **options: object) -> int:
@@ -67,6 +69,7 @@ def plan_command(source: Path, **options: object) -> int:
 @mapping_options
 @server_options
 @_ON_CONFLICT
+@_UPDATE_FIELDS
 @_WORKERS
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @output_options
@@ -121,7 +124,14 @@ def _make_plan(source: Path, options: dict[str, object], screen: Screen, remote:
     rules = rules_from(options)
     policy = OnConflict(str(options.pop("on_conflict", "fail")))
     with screen.waiting("comparing with the server"):
-        return api.plan(discovery, remote, rules, on_conflict=policy, workers=max(_workers(options), 8))
+        return api.plan(
+            discovery,
+            remote,
+            rules,
+            on_conflict=policy,
+            update_fields=bool(options.pop("update_fields", False)),
+            workers=max(_workers(options), 8),
+        )
 
 
 def _workers(options: dict[str, object]) -> int:

@@ -37,7 +37,7 @@ def remove_command(address: str, *, remove_files: bool | None, **options: object
             screen.lines(tree_lines(going.nodes))
         files = f"{counted(going.files, 'file')} ({human_bytes(going.size_bytes)})"
         fate = f"and its {files}" if remove_files else f"but leave its {files} on the server's disk"
-        screen.confirm(f"Remove {target.level} {target} {fate} from {remote.server}?")
+        screen.confirm(f"Remove {target.level} {target} {fate} from {remote.connection.url}?")
         remote.remove(target, remove_files=remove_files)
         left = leftovers(remote, target)
     screen.records(tree_records(going.nodes))

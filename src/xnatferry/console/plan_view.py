@@ -81,6 +81,9 @@ def _object_line(step: Step, files: Sequence[Step]) -> Text:
     line = Text.assemble(("  " * depth + sign.value, STYLES[sign]), " ", label or "")
     if detail:
         line.append(f"  {detail}", style="dim")
+    for path, (there, wanted) in step.changes.items():
+        fate = "" if step.decision is Decision.UPDATE else ", left"
+        line.append(f"  {path}: {there!r} -> {wanted!r}{fate}", style="yellow")
     if step.reason and address.level is not Level.FILE:
         line.append(f"  ({step.reason})", style="yellow")
     return line
@@ -170,6 +173,8 @@ def step_record(step: Step) -> dict[str, object]:
         record["xsi_type"] = step.xsi_type
     if step.fields:
         record["fields"] = dict(step.fields)
+    if step.changes:
+        record["changes"] = {path: list(pair) for path, pair in step.changes.items()}
     if step.payload is not None:
         record["path"] = str(step.payload.local.path)
         record["size_bytes"] = step.size_bytes

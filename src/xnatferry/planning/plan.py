@@ -33,6 +33,7 @@ class OnConflict(StrEnum):
     FAIL = "fail"
     SKIP = "skip"
     OVERWRITE = "overwrite"
+    KEEP_BOTH = "keep-both"
 
 
 class Transport(StrEnum):
@@ -72,6 +73,8 @@ class Step:
         xsi_type: XNAT data type of a session or scan to create.
         fields: Its fields by XNAT path; of a resource ``format``, ``content``, ``tags``; of a file ``format`` and
             ``content`` of its catalog entry.
+        changes: Fields of an object that is there and differs: XNAT path to (there, wanted). They are changed when the
+            decision is to update, else only shown.
         transport: How the files of a resource travel.
         payload: The bytes of a file.
     """
@@ -81,6 +84,7 @@ class Step:
     reason: str = ""
     xsi_type: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
+    changes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     transport: Transport = Transport.SINGLE
     payload: Payload | None = None
 

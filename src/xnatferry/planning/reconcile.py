@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 from xnatferry.planning.mapping import Mapped, Wanted, entry_fields, is_gzipped_on_the_way, next_free, scan_type_for
@@ -18,6 +19,8 @@ __all__ = ["Fingerprint", "HeldFile", "RemoteSession", "RemoteState", "reconcile
 
 #: A resource with more files than this travels as one archive; below it, one request a file costs no more.
 PACK_ABOVE_FILES = 8
+
+_NO_DIGEST = "size matches; the server lists no digest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +73,18 @@ def reconcile(
     fingerprint: Callable[[LocalFile, bool], Fingerprint],
     on_conflict: OnConflict = OnConflict.FAIL,
     gzip: bool = False,
+    update_fields: bool = False,
     findings: Sequence[Finding] = (),
 ) -> Plan:
     """Decide every step of a push.
 
-    *fingerprint* is asked only for files of which the server holds one with the same name and, unless the file is
-    compressed on the way, the same size.
+    *update_fields* changes fields of scans that are there and differ; otherwise they are shown and left. *fingerprint*
+    is asked only for files of which the server holds one with the same name and, unless the file is compressed on the
+    way, the same size.
     """
     wanted, moved = _without_moves(mapped.wanted, remote)
     wanted = _settle_scan_numbers(wanted, remote, gzip=gzip)
-    decide = _Decider(remote, project, fingerprint, on_conflict, gzip)
+    decide = _Decider(remote, project, fingerprint, on_conflict, gzip=gzip, update_fields=update_fields)
     for item in wanted:
         decide.add(item)
     return Plan(
@@ -111,7 +116,11 @@ def _without_moves(wanted: Iterable[Wanted], remote: RemoteState) -> tuple[list[
 
 
 def _settle_scan_numbers(wanted: Sequence[Wanted], remote: RemoteState, *, gzip: bool) -> list[Wanted]:
-    """Numbers for images whose scan nobody claimed: the scan that holds the image already, else the next free one."""
+    """Numbers for images whose scan nobody claimed.
+
+    First the scan that holds the image already; then one that an interrupted push made for such an image and left
+    empty; then the next free number.
+    """
     by_session: dict[str, list[Wanted]] = defaultdict(list)
     for item in wanted:
         by_session[item.session].append(item)
@@ -121,6 +130,8 @@ def _settle_scan_numbers(wanted: Sequence[Wanted], remote: RemoteState, *, gzip:
         if there is None:
             continue
         holders = {(resource, name): scan for scan, resource, name in there.files if scan is not None}
+        full = {scan for scan, _, _ in there.files}
+        empty = {scan: fields for scan, fields in there.scans.items() if scan not in full}
         open_items = [item for item in items if item.on_scan and not item.numbered]
         taken = set(there.scans) | {item.scan or "" for item in items if item.numbered}
         for item in open_items:
@@ -129,10 +140,18 @@ def _settle_scan_numbers(wanted: Sequence[Wanted], remote: RemoteState, *, gzip:
                 settled[id(item)] = replace(item, scan=scan)
         for item in open_items:
             if id(item) not in settled:
-                scan = next_free(taken)
+                scan = _made_for(item, empty) or next_free(taken)
+                empty.pop(scan, None)
                 taken.add(scan)
                 settled[id(item)] = replace(item, scan=scan)
     return [settled.get(id(item), item) for item in wanted]
+
+
+def _made_for(item: Wanted, empty: Mapping[str, Mapping[str, str]]) -> str | None:
+    """The first empty scan that bears this image's type and series description."""
+    words = ("type", "series_description")
+    said = {word: item.scan_fields[word] for word in words if word in item.scan_fields}
+    return next((scan for scan, fields in empty.items() if all(fields.get(w, v) == v for w, v in said.items())), None)
 
 
 class _Decider:
@@ -144,7 +163,9 @@ class _Decider:
         project: str,
         fingerprint: Callable[[LocalFile, bool], Fingerprint],
         on_conflict: OnConflict,
-        gzip: bool,  # noqa: FBT001  # one private call
+        *,
+        gzip: bool,
+        update_fields: bool,
     ) -> None:
         self.steps: dict[Address, Step] = {}
         self._remote = remote
@@ -152,6 +173,7 @@ class _Decider:
         self._fingerprint = fingerprint
         self._on_conflict = on_conflict
         self._gzip = gzip
+        self._update_fields = update_fields
 
     def add(self, item: Wanted) -> None:
         remote = self._remote
@@ -173,54 +195,79 @@ class _Decider:
 
     def _add_scan(self, address: Address, item: Wanted, there: RemoteSession | None, session_type: str) -> None:
         held = there.scans.get(address.scan or "") if there is not None else None
-        reason = ""
-        if held is not None:
-            changed = [
-                f"{key} {held[key]!r} there, {value!r} here"
-                for key, value in item.scan_fields.items()
-                if held.get(key, value) != value
-            ]
-            if changed:
-                reason = "fields are left as they are: " + "; ".join(changed)
-        self._ensure(Step(address, _exists(held is not None), reason, scan_type_for(session_type), item.scan_fields))
+        kind = scan_type_for(session_type)
+        if held is None:
+            self._ensure(Step(address, Decision.CREATE, "", kind, item.scan_fields))
+            return
+        changes = {
+            path: (held[path], value) for path, value in item.scan_fields.items() if held.get(path, value) != value
+        }
+        decision = Decision.UPDATE if changes and self._update_fields else Decision.SAME
+        self._ensure(Step(address, decision, "", kind, item.scan_fields, changes))
 
     def _add_resource(self, container: Address, item: Wanted, there: RemoteSession | None) -> None:
         address = Address(
             container.project, container.subject, container.session, container.scan, resource=item.resource
         )
         held = there.files if there is not None else {}
-        known = any(scan == container.scan and resource == item.resource for scan, resource, _ in held)
+        known = any((scan, resource) == _place_of(address) for scan, resource, _ in held)
         self._ensure(Step(address, _exists(known), fields=item.resource_fields, transport=_transport(item)))
+        here = {name: file for (scan, resource, name), file in held.items() if (scan, resource) == _place_of(address)}
         for file in item.source.files:
-            gzip = self._gzip and is_gzipped_on_the_way(file)
-            name = item.name_of(file, gzip=gzip)
-            decision, reason, digest = self._decide(file, held.get((container.scan, item.resource, name)), gzip=gzip)
-            target = replace(address, file=name)
-            fields = {
-                **entry_fields(name),
-                **{k: v for k, v in item.resource_fields.items() if k != "tags" and not item.on_scan},
-            }
-            self._ensure(
-                Step(target, decision, reason, fields=fields, payload=Payload(file, gzip=gzip, held_digest=digest))
-            )
+            self._ensure(self._file_step(address, item, file, here))
 
-    def _decide(self, file: LocalFile, held: HeldFile | None, *, gzip: bool) -> tuple[Decision, str, str | None]:
+    def _file_step(self, resource: Address, item: Wanted, file: LocalFile, held: Mapping[str, HeldFile]) -> Step:
+        gzip = self._gzip and is_gzipped_on_the_way(file)
+        name = item.name_of(file, gzip=gzip)
+        decision, reason = self._compare(file, held.get(name), gzip=gzip)
+        if decision is Decision.DIFFERS:
+            if self._on_conflict is OnConflict.OVERWRITE:
+                decision = Decision.UPDATE
+            elif self._on_conflict is OnConflict.SKIP:
+                reason += "; left as it is"
+            elif self._on_conflict is OnConflict.KEEP_BOTH and not item.source.archived:
+                name, decision, reason = self._beside(file, name, held, gzip=gzip)
+        entry = held.get(name)
+        fields = {
+            **entry_fields(name),
+            **{k: v for k, v in item.resource_fields.items() if k != "tags" and not item.on_scan},
+        }
+        payload = Payload(file, gzip=gzip, held_digest=entry.digest if entry is not None else None)
+        return Step(replace(resource, file=name), decision, reason, fields=fields, payload=payload)
+
+    def _beside(
+        self, file: LocalFile, name: str, held: Mapping[str, HeldFile], *, gzip: bool
+    ) -> tuple[str, Decision, str]:
+        """The first of ``name_2``, ``name_3`` ... that is free or holds these bytes already."""
+        for number in count(2):
+            other = _numbered(name, number)
+            decision, _ = self._compare(file, held.get(other), gzip=gzip)
+            if decision is not Decision.DIFFERS:
+                return other, decision, f"beside {name}, which differs on the server"
+        raise AssertionError  # pragma: no cover  # count() does not end
+
+    def _compare(self, file: LocalFile, held: HeldFile | None, *, gzip: bool) -> tuple[Decision, str]:
         if held is None:
-            return Decision.CREATE, "", None
-        if gzip or held.size_bytes == file.size_bytes:
-            if held.digest is None and not gzip:
-                return Decision.SAME, "size matches; the server lists no digest", None
-            here = self._fingerprint(file, gzip)
-            if here.size_bytes == held.size_bytes and held.digest in {here.digest, None}:
-                return Decision.SAME, "" if held.digest else "size matches; the server lists no digest", held.digest
-            why = "the bytes differ"
-        else:
-            why = f"{held.size_bytes} bytes there, {file.size_bytes} here"
-        if self._on_conflict is OnConflict.OVERWRITE:
-            return Decision.UPDATE, why, held.digest
-        if self._on_conflict is OnConflict.SKIP:
-            return Decision.DIFFERS, f"{why}; left as it is", held.digest
-        return Decision.DIFFERS, why, held.digest
+            return Decision.CREATE, ""
+        if not gzip and held.size_bytes != file.size_bytes:
+            return Decision.DIFFERS, f"{held.size_bytes} bytes there, {file.size_bytes} here"
+        if held.digest is None and not gzip:
+            return Decision.SAME, _NO_DIGEST
+        here = self._fingerprint(file, gzip)
+        if here.size_bytes == held.size_bytes and held.digest in {here.digest, None}:
+            return Decision.SAME, "" if held.digest else _NO_DIGEST
+        return Decision.DIFFERS, "the bytes differ"
+
+
+def _place_of(resource: Address) -> tuple[str | None, str | None]:
+    return resource.scan, resource.resource
+
+
+def _numbered(name: str, number: int) -> str:
+    """``t1_2.nii.gz`` for ``t1.nii.gz``: the number stands before everything that names the format."""
+    folder, slash, last = name.rpartition("/")
+    stem, dot, ending = last.partition(".") if not last.startswith(".") else (last, "", "")
+    return f"{folder}{slash}{stem}_{number}{dot}{ending}"
 
 
 def _exists(there: bool) -> Decision:  # noqa: FBT001  # reads as a question

@@ -50,7 +50,7 @@ def read_tree(remote: Remote, address: Address | None) -> list[Node]:
             for row in sorted(remote.list_projects(), key=lambda row: row["ID"])
         ]
     if not remote.project_exists(address.project):
-        raise NotFoundError(f"{address.project}: no such project on {remote.server}, or not for this account")
+        raise NotFoundError(f"{address.project}: no such project on {remote.connection.url}, or not for this account")
     below = {
         Level.PROJECT: _project,
         Level.SUBJECT: _project,
@@ -74,7 +74,7 @@ def _project(remote: Remote, address: Address) -> Iterator[Node]:
         yield from _resources(remote, Address(project), 1)
         depth = 1
     elif address.subject not in subjects:
-        raise NotFoundError(f"{address}: no such subject on {remote.server}")
+        raise NotFoundError(f"{address}: no such subject on {remote.connection.url}")
     for label in subjects if address.subject is None else [address.subject]:
         yield Node(Address(project, label), depth)
         if address.subject is not None:
@@ -89,12 +89,12 @@ def _session(remote: Remote, address: Address) -> Iterator[Node]:
     known = {row["label"]: row for row in remote.list_sessions(address.project)}
     row = known.get(session.session or "")
     if row is None or row.get("subject_label", session.subject) != session.subject:
-        raise NotFoundError(f"{session}: no such session on {remote.server}")
+        raise NotFoundError(f"{session}: no such session on {remote.connection.url}")
     scans = sorted(remote.list_scans(session), key=lambda scan: _natural(scan["ID"]))
     if address.scan is not None:
         scans = [scan for scan in scans if scan["ID"] == address.scan]
         if not scans:
-            raise NotFoundError(f"{address}: no such scan on {remote.server}")
+            raise NotFoundError(f"{address}: no such scan on {remote.connection.url}")
     depth = 0
     if address.level is Level.SESSION:
         yield Node(session, 0, _some(row, type="xsiType", date="date"))
@@ -145,9 +145,9 @@ def _resource(remote: Remote, address: Address) -> Iterator[Node]:
     if address.file is not None:
         files = [file for file in files if file.name == address.file]
     if not files and not any(row.get("label") == address.resource for row in remote.list_resources(address.container)):
-        raise NotFoundError(f"{address}: no such resource on {remote.server}")
+        raise NotFoundError(f"{address}: no such resource on {remote.connection.url}")
     if address.file is not None and not files:
-        raise NotFoundError(f"{address}: no such file on {remote.server}")
+        raise NotFoundError(f"{address}: no such file on {remote.connection.url}")
     yield Node(resource, 0, {}, sum(file.size_bytes for file in files), len(files))
     for file in sorted(files, key=lambda file: file.name):
         facts = {"digest": file.digest} if file.digest else {}

@@ -58,6 +58,9 @@ class Destination(Protocol):
     ) -> Ensured:
         """Create a resource unless it is there."""
 
+    def set_fields(self, address: Address, fields: Mapping[str, str]) -> None:
+        """Change fields of an object that is there."""
+
     def send_file(
         self,
         address: Address,

@@ -105,15 +105,14 @@ def check_sendable(plan: Plan) -> None:
     if plan.blocked:
         blocked = plan.blocked[0]
         raise DataError(
-            f"sources without a clear place: {len(plan.blocked)}, the first is {blocked.relative}: {blocked.reasons[0]}; "
-            "nothing was sent"
+            f"sources without a clear place: {len(plan.blocked)}, the first is {blocked.relative}: "
+            f"{blocked.reasons[0]}; nothing was sent"
         )
     if plan.conflicts and plan.on_conflict is OnConflict.FAIL:
         first = plan.conflicts[0]
         raise ConflictError(
-            f"files that differ on the server: {len(plan.conflicts)}, the first is {first.address} "
-            f"({first.reason}); "
-            "nothing was sent; --on-conflict skip leaves them, --on-conflict overwrite replaces them"
+            f"files that differ on the server: {len(plan.conflicts)}, the first is {first.address} ({first.reason}); "
+            "nothing was sent; --on-conflict skip leaves them, overwrite replaces them, keep-both renames the new ones"
         )
     if not plan.steps:
         raise DataError("nothing is left to push: every source is refused")
@@ -212,10 +211,9 @@ class _Run:
         """Create a session with its scans, or the new scans of one that is there; returns what failed."""
         step = session.step
         if step.decision is not Decision.CREATE:
+            acts = {Decision.CREATE: self._ensure_scan, Decision.UPDATE: self._change_fields}
             receipts = [
-                self._guard(scan, partial(self._ensure_scan, scan))
-                for scan in session.scans
-                if scan.decision is Decision.CREATE
+                self._guard(scan, partial(acts[scan.decision], scan)) for scan in session.scans if scan.decision in acts
             ]
             return {receipt.address: receipt for receipt in receipts if receipt.exit_code}
         receipt = self._guard(step, partial(self._create_session, session))
@@ -227,22 +225,28 @@ class _Run:
             self._receive(Receipt(scan.address, Outcome.CREATED))
         return {}
 
-    def _create_session(self, session: _Session) -> bool:
+    def _create_session(self, session: _Session) -> Outcome:
         step = session.step
         scans = [ScanDocument(s.address.scan or "", s.xsi_type, s.fields) for s in session.scans]
-        return self._destination.create_session_document(
+        made = self._destination.create_session_document(
             step.address, xsi_type=step.xsi_type, fields=step.fields, scans=scans
-        ).created
+        )
+        return _outcome(made.created)
 
-    def _ensure_subject(self, step: Step) -> bool:
-        return self._destination.ensure_subject(step.address, fields=step.fields).created
+    def _ensure_subject(self, step: Step) -> Outcome:
+        return _outcome(self._destination.ensure_subject(step.address, fields=step.fields).created)
 
-    def _ensure_scan(self, step: Step) -> bool:
-        return self._destination.ensure_scan(step.address, xsi_type=step.xsi_type, fields=step.fields).created
+    def _ensure_scan(self, step: Step) -> Outcome:
+        made = self._destination.ensure_scan(step.address, xsi_type=step.xsi_type, fields=step.fields)
+        return _outcome(made.created)
 
-    def _ensure_resource(self, step: Step) -> bool:
+    def _change_fields(self, step: Step) -> Outcome:
+        self._destination.set_fields(step.address, {path: wanted for path, (_, wanted) in step.changes.items()})
+        return Outcome.CHANGED
+
+    def _ensure_resource(self, step: Step) -> Outcome:
         said = {word: step.fields.get(word, "") for word in ("format", "content", "tags")}
-        return self._destination.ensure_resource(step.address, **said).created
+        return _outcome(self._destination.ensure_resource(step.address, **said).created)
 
     def _resource(self, step: Step, files: Sequence[Step], left: _Countdown) -> list[Callable[[], object]]:
         if step.decision is Decision.CREATE:
@@ -266,12 +270,12 @@ class _Run:
             self._tell(verdict)
         return []
 
-    def _guard(self, step: Step, act: Callable[[], bool]) -> Receipt:
+    def _guard(self, step: Step, act: Callable[[], Outcome]) -> Receipt:
         """Run *act* and write the receipt; a failure of one object leaves the others alone."""
         try:
             if self._stop.is_set():
                 raise StoppedError("stopped by the user")
-            receipt = Receipt(step.address, _outcome(act()))
+            receipt = Receipt(step.address, act())
         except XnatferryError as error:
             receipt = Receipt.failed(step.address, error)
         self._receive(receipt)

@@ -21,6 +21,7 @@ class Outcome(StrEnum):
 
     CREATED = "created"
     FOUND = "found"
+    CHANGED = "changed"
     STORED = "stored"
     KEPT = "kept"
     """The server says it kept a file that it already had."""

@@ -65,6 +65,23 @@ def test_other_bytes_are_a_conflict_and_each_policy_says_what_happens():
         assert decide(source(), remote=remote, on_conflict=OnConflict.OVERWRITE).files[0].decision is Decision.UPDATE
 
 
+def test_keep_both_puts_the_new_file_beside_the_old_one_once():
+    first = decide(source(), remote=holding(digest="e" * 32), on_conflict=OnConflict.KEEP_BOTH)
+    assert (first.files[0].decision, first.files[0].address.file) == (Decision.CREATE, "t1_2.nii.gz")
+    there = holding(digest="e" * 32)
+    session = there.sessions["s_MR1"]
+    session.files["1", "NIFTI", "t1_2.nii.gz"] = HeldFile(10, "d" * 32)
+    assert decide(source(), remote=there, on_conflict=OnConflict.KEEP_BOTH).nothing_to_do
+
+
+def test_an_image_takes_over_the_empty_scan_that_an_interrupted_push_made_for_it():
+    there = holding(name="other.nii", type="bold")
+    there.sessions["s_MR1"].scans["4"] = {"type": "T1w", "series_description": "T1w"}
+    there.sessions["s_MR1"].scans["3"] = {"type": "T2w", "series_description": "T2w"}
+    plan = decide(source(type="T1w"), source("t2.nii", type="T2w"), source("new.nii", type="T1w"), remote=there)
+    assert {step.address.file: step.address.scan for step in plan.files} == {"t1.nii.gz": "4", "t2.nii": "3", "new.nii": "2"}
+
+
 def test_without_a_digest_the_size_decides_and_the_plan_says_so():
     step = decide(source(), remote=holding(digest=None)).files[0]
     assert step.decision is Decision.SAME
@@ -85,11 +102,12 @@ def test_a_session_is_never_moved_to_another_subject():
     assert "belongs to subject other" in plan.refusals[0].reasons[0]
 
 
-def test_fields_that_differ_are_said_and_left():
-    plan = decide(source(type="T1w"), remote=holding(type="T2w"))
-    step = next(step for step in plan.steps if step.address.level is Level.SCAN)
-    assert step.decision is Decision.SAME
-    assert "'T2w' there, 'T1w' here" in step.reason
+def test_fields_that_differ_are_shown_and_changed_only_when_allowed():
+    for allowed, decision in ((False, Decision.SAME), (True, Decision.UPDATE)):
+        plan = decide(source(type="T1w"), remote=holding(type="T2w"), update_fields=allowed)
+        step = next(step for step in plan.steps if step.address.level is Level.SCAN)
+        assert step.decision is decision
+        assert step.changes == {"type": ("T2w", "T1w")}
 
 
 def test_a_compressed_file_is_compared_as_it_would_arrive():

@@ -1,0 +1,176 @@
+"""A plan as a file: JSON that people can read, without secrets, good for the push of another day.
+
+{"xnatferry_plan": 1, "made": "2026-01-31T12:00:00Z", "server": "https://...", "project": "BRAIN", ...,
+ "steps": [{"address": "BRAIN/sub01", "decision": "create"}, ...]}
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xnatferry.errors import UsageError
+from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport
+from xnatferry.sources.base import Finding, LocalFile, Severity
+from xnatferry.xnat.model import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["PLAN_VERSION", "is_plan_file", "plan_from_dict", "plan_to_dict", "read_plan", "write_plan"]
+
+#: Raised when a reader of the old form would misunderstand the new one.
+PLAN_VERSION = 1
+
+_MARK = "xnatferry_plan"
+
+
+def is_plan_file(path: Path) -> bool:
+    """Whether *path* is a stored plan, by its first bytes."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return _MARK.encode() in stream.read(200)
+
+
+def write_plan(plan: Plan, path: Path, *, made: str) -> None:
+    """Write *plan* to *path*, whole or not at all.
+
+    Args:
+        plan: The plan.
+        path: Where; an existing file is replaced.
+        made: Date and time of the plan, ISO 8601.
+    """
+    text = json.dumps({_MARK: PLAN_VERSION, "made": made, **plan_to_dict(plan)}, indent=1, ensure_ascii=False)
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a stored plan.
+
+    Raises:
+        UsageError: It cannot be read, is no plan, or was written by a newer version.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: is no stored plan (not JSON: {error})") from error
+    if not isinstance(found, dict) or _MARK not in found:
+        raise UsageError(f"{path}: is no stored plan; 'xnatferry plan SOURCE -o FILE' writes one")
+    if found[_MARK] != PLAN_VERSION:
+        raise UsageError(f"{path}: is a plan of version {found[_MARK]}, this xnatferry reads version {PLAN_VERSION}")
+    try:
+        return plan_from_dict(found)
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise UsageError(f"{path}: the plan is damaged ({type(error).__name__}: {error}); make it again") from error
+
+
+def plan_to_dict(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON members."""
+    return {
+        "server": plan.server,
+        "project": plan.project,
+        "on_conflict": plan.on_conflict.value,
+        "steps": [_step_to_dict(step) for step in plan.steps],
+        "refusals": [_refusal_to_dict(refusal) for refusal in plan.refusals],
+        "blocked": [_refusal_to_dict(refusal) for refusal in plan.blocked],
+        "findings": [finding.to_dict() for finding in plan.findings],
+    }
+
+
+def plan_from_dict(found: Mapping[str, Any]) -> Plan:
+    """The plan that *found* describes.
+
+    Raises:
+        KeyError: A member is missing.
+        ValueError: A member cannot be read.
+    """
+    return Plan(
+        server=str(found["server"]),
+        project=str(found["project"]),
+        steps=tuple(_step_from_dict(step) for step in found["steps"]),
+        refusals=tuple(_refusal_from_dict(refusal) for refusal in found["refusals"]),
+        findings=tuple(_finding_from_dict(finding) for finding in found["findings"]),
+        on_conflict=OnConflict(found["on_conflict"]),
+        blocked=tuple(_refusal_from_dict(refusal) for refusal in found["blocked"]),
+    )
+
+
+def _step_to_dict(step: Step) -> dict[str, Any]:
+    found: dict[str, Any] = {"address": str(step.address), "decision": step.decision.name.lower()}
+    if step.reason:
+        found["reason"] = step.reason
+    if step.xsi_type:
+        found["xsi_type"] = step.xsi_type
+    if step.fields:
+        found["fields"] = dict(step.fields)
+    if step.changes:
+        found["changes"] = {path: list(pair) for path, pair in step.changes.items()}
+    if step.transport is not Transport.SINGLE:
+        found["transport"] = step.transport.value
+    if step.payload is not None:
+        found["payload"] = _payload_to_dict(step.payload)
+    return found
+
+
+def _step_from_dict(found: Mapping[str, Any]) -> Step:
+    return Step(
+        address=Address.parse(found["address"]),
+        decision=Decision[found["decision"].upper()],
+        reason=found.get("reason", ""),
+        xsi_type=found.get("xsi_type", ""),
+        fields=dict(found.get("fields", {})),
+        changes={path: (old, new) for path, (old, new) in found.get("changes", {}).items()},
+        transport=Transport(found.get("transport", "single")),
+        payload=_payload_from_dict(found["payload"]) if "payload" in found else None,
+    )
+
+
+def _payload_to_dict(payload: Payload) -> dict[str, Any]:
+    local = payload.local
+    found: dict[str, Any] = {
+        "path": str(local.path),
+        "name": local.name,
+        "size_bytes": local.size_bytes,
+        "mtime_ns": local.mtime_ns,
+        "digest": local.digest,
+    }
+    if local.member is not None:
+        found["member"] = local.member
+    if payload.gzip:
+        found["gzip"] = True
+    if payload.held_digest is not None:
+        found["held_digest"] = payload.held_digest
+    return found
+
+
+def _payload_from_dict(found: Mapping[str, Any]) -> Payload:
+    local = LocalFile(
+        path=Path(found["path"]),
+        name=str(found["name"]),
+        size_bytes=int(found["size_bytes"]),
+        mtime_ns=int(found["mtime_ns"]),
+        digest=found["digest"],
+        member=found.get("member"),
+    )
+    return Payload(local, gzip=bool(found.get("gzip", False)), held_digest=found.get("held_digest"))
+
+
+def _refusal_to_dict(refusal: Refusal) -> dict[str, Any]:
+    return {"source": refusal.relative, "reasons": list(refusal.reasons), "path": str(refusal.path)}
+
+
+def _refusal_from_dict(found: Mapping[str, Any]) -> Refusal:
+    return Refusal(found["source"], tuple(found["reasons"]), Path(found["path"]))
+
+
+def _finding_from_dict(found: Mapping[str, Any]) -> Finding:
+    path = found["path"]
+    return Finding(
+        found["id"], Severity(found["severity"]), found["message"], None if path is None else Path(path), found["line"]
+    )
