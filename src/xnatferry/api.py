@@ -8,23 +8,41 @@ with xnatferry.connect(server="https://xnat.example.org", user="me", password=se
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from xnatferry.errors import UsageError
 from xnatferry.planning.mapping import MappingRules, map_sources
-from xnatferry.planning.plan import OnConflict, Plan, Refusal
+from xnatferry.planning.plan import OnConflict, Plan, Refusal, Step
+from xnatferry.planning.recheck import still_valid
 from xnatferry.planning.reconcile import reconcile
 from xnatferry.sources.base import Discovery, Finding, Severity
 from xnatferry.sources.recognise import discover
-from xnatferry.transfer.content import fingerprint
+from xnatferry.transfer.content import fingerprint, moved_sources
 from xnatferry.transfer.engine import PushResult
 from xnatferry.transfer.engine import carry_out as push
-from xnatferry.transfer.survey import survey
+from xnatferry.transfer.survey import asked_of, asked_of_plan, survey
 from xnatferry.transfer.verify import verdicts_of as verify
+from xnatferry.transfer.verify import verify_plan
 
 if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
+    from xnatferry.transfer.events import Verdict
+    from xnatferry.transfer.runs import Run
 
-__all__ = ["MappingRules", "OnConflict", "Plan", "PushResult", "discover", "plan", "push", "verify"]
+__all__ = [
+    "MappingRules",
+    "OnConflict",
+    "Plan",
+    "PushResult",
+    "discover",
+    "plan",
+    "push",
+    "recheck",
+    "verify",
+    "verify_run",
+    "with_digests",
+]
 
 
 def plan(
@@ -51,7 +69,9 @@ def plan(
         RemoteError: The server cannot be asked.
     """
     mapped = map_sources(discovery.sources, rules)
-    state = survey(remote, server=remote.connection.url, project=rules.project, wanted=mapped.wanted, workers=workers)
+    state = survey(
+        remote, server=remote.connection.url, project=rules.project, asked=asked_of(mapped.wanted), workers=workers
+    )
     decided = reconcile(
         mapped,
         state,
@@ -63,6 +83,48 @@ def plan(
         findings=_listed(discovery),
     )
     return decided.blocked_by(_homeless(discovery))
+
+
+def with_digests(plan: Plan) -> Plan:
+    """The same plan with the MD5 of every file that will be sent, so that a changed file is known by its bytes.
+
+    Raises:
+        FileChangedError: A file changed since the plan was made.
+    """
+    return replace(plan, steps=tuple(_with_digest(step) for step in plan.steps))
+
+
+def _with_digest(step: Step) -> Step:
+    payload = step.payload
+    if payload is None or not step.sends or payload.local.digest is not None:
+        return step
+    digest = fingerprint(payload.local).digest
+    return replace(step, payload=replace(payload, local=replace(payload.local, digest=digest)))
+
+
+def verify_run(run: Run, remote: Remote, *, workers: int = 4) -> tuple[Verdict, ...]:
+    """Compare what a run sent with what the server holds now; the local files need not be there any more.
+
+    Raises:
+        UsageError: The run carried no plan.
+        RemoteError: The server cannot be asked.
+    """
+    if run.plan is None:
+        raise UsageError(f"{run.name} carried no files; there is nothing to verify")
+    sent = {receipt.address: receipt for receipt in run.receipts() if receipt.digest is not None}
+    return verify_plan(run.plan, remote, sent, workers=workers)
+
+
+def recheck(plan: Plan, remote: Remote, *, workers: int = 8) -> Plan:
+    """Look whether a stored plan still holds; what an earlier push of it has done already is marked as there.
+
+    Raises:
+        ConflictError: Source or server moved since; the message names what.
+        RemoteError: The server cannot be asked.
+    """
+    asked = asked_of_plan(plan)
+    state = survey(remote, server=plan.server, project=plan.project, asked=asked, workers=workers)
+    return still_valid(plan, state, fingerprint=fingerprint, moved_sources=moved_sources(plan))
 
 
 def _listed(discovery: Discovery) -> tuple[Finding, ...]:

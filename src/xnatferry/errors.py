@@ -9,6 +9,7 @@
     ├── VerifyError                     8   the server does not hold what was sent
     ├── StoppedError                  130   interrupted by the user; can be resumed
     ├── ArchiveError                    1   the local archive cannot be started or used
+    ├── JournalError                    1   the record of a run cannot be written or read
     └── RemoteError                     1   the server answered, or failed to, in a way that stops the act
         ├── AuthenticationError         3   wrong or missing credentials
         ├── ForbiddenError              3   the account may not do this
@@ -29,6 +30,7 @@ __all__ = [
     "DataError",
     "FileChangedError",
     "ForbiddenError",
+    "JournalError",
     "NotFoundError",
     "NotXnatError",
     "RefusedError",
@@ -94,6 +96,10 @@ class StoppedError(XnatferryError):
 
 class ArchiveError(XnatferryError):
     """The local archive cannot be started or used."""
+
+
+class JournalError(XnatferryError):
+    """The record of a run cannot be written or read."""
 
 
 class RemoteError(XnatferryError):

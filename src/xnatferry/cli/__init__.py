@@ -24,8 +24,10 @@ _MODULES = {
     "plan": "push",
     "push": "push",
     "remove": "remove",
+    "runs": "runs",
     "serve": "serve",
-    "verify": "push",
+    "undo": "runs",
+    "verify": "verify",
     "whoami": "look",
 }
 

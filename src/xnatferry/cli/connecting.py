@@ -26,6 +26,8 @@ __all__ = ["admin_password", "archive_root", "connected"]
 def connected(options: dict[str, object], screen: Screen) -> Iterator[Remote]:
     """Log in where the options of a command lead; the local archive runs as long as the command does.
 
+    Afterwards ``options["local"]`` says whether it is the local archive.
+
     Raises:
         UsageError: Address or config file cannot be used.
         RemoteError: The server cannot be reached, or refuses the login.
@@ -46,6 +48,7 @@ def connected(options: dict[str, object], screen: Screen) -> Iterator[Remote]:
             config=Path(config) if config else None,
             netrc=_netrc(),
         )
+    options["local"] = connection is None
     if connection is None:
         with _local_archive(screen) as local, Remote(local) as remote:
             yield remote

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SOURCE",
+    "WORKERS",
     "mapping_options",
     "output_options",
     "read_source",
@@ -28,6 +29,7 @@ __all__ = [
     "server_options",
     "source_options",
     "take",
+    "workers_from",
 ]
 
 P = ParamSpec("P")
@@ -35,6 +37,7 @@ R = TypeVar("R")
 
 #: Existence is checked by discovery, whose words are better than the option parser's.
 SOURCE = click.argument("source", type=click.Path(path_type=Path))
+WORKERS = click.option("--workers", type=click.IntRange(1, 32), default=4, show_default=True, help="Transfers at once.")
 
 _SERVER = (
     click.option("-s", "--server", metavar="URL|local", help="XNAT server, or 'local' for this computer's archive."),
@@ -118,6 +121,12 @@ def mapping_options(command: Callable[P, R]) -> Callable[P, R]:
 def take(options: dict[str, object], *names: str) -> dict[str, object]:
     """Take *names* out of the options of a command."""
     return {name: options.pop(name) for name in names if name in options}
+
+
+def workers_from(options: dict[str, object]) -> int:
+    """``--workers``."""
+    workers = options.get("workers")
+    return workers if isinstance(workers, int) else 4
 
 
 def screen_from(options: dict[str, object]) -> Screen:

@@ -1,8 +1,10 @@
-"""``plan``, ``push`` and ``verify``: one chain, left at different points."""
+"""``plan`` and ``push``: one chain, left at different points."""
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +12,7 @@ import click
 from xnatferry.cli.connecting import connected
 from xnatferry.cli.options import (
     SOURCE,
+    WORKERS,
     mapping_options,
     output_options,
     read_source,
@@ -17,21 +20,18 @@ from xnatferry.cli.options import (
     screen_from,
     server_options,
     source_options,
+    workers_from,
 )
-from xnatferry.errors import DataError, VerifyError
+from xnatferry.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from xnatferry.client.remote import Remote
     from xnatferry.console.screen import Screen
     from xnatferry.planning.plan import Plan
+    from xnatferry.transfer.engine import PushResult
 
-__all__ = ["plan_command", "push_command", "push_plan", "show_plan", "verify_command"]
+__all__ = ["make_plan", "plan_command", "push_command", "push_plan", "show_plan", "show_refusals"]
 
-_WORKERS = click.option(
-    "--workers", type=click.IntRange(1, 32), default=4, show_default=True, help="Transfers at once."
-)
 _ON_CONFLICT = click.option(
     "--on-conflict",
     type=click.Choice(["fail", "skip", "overwrite", "keep-both"]),
@@ -44,22 +44,33 @@ _UPDATE_FIELDS = click.option("--update-fields", is_flag=True, help="Change fiel
 
 @click.command("plan")
 @SOURCE
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Store the plan for a later push."
+)
 @source_options
 @mapping_options
 @server_options
 @_ON_CONFLICT
 @_UPDATE_FIELDS
-@_WORKERS
+@WORKERS
 @output_options
-def plan_command(source: Path, **options: object) -> int:
+def plan_command(source: Path, output: Path | None, **options: object) -> int:
     """Show what a push would do; nothing is sent.
 
     + create   = same   ~ update   * differs   ! refused
     """
+    from xnatferry import api
+    from xnatferry.planning.stored import write_plan
+
     screen = screen_from(options)
+    if output is not None and not output.parent.is_dir():
+        raise UsageError(f"{output.parent}: there is no such folder")
     with connected(options, screen) as remote:
-        plan = _make_plan(source, options, screen, remote)
+        plan = make_plan(source, options, screen, remote)
         show_plan(plan, screen)
+    if output is not None:
+        write_plan(api.with_digests(plan), output, made=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        screen.note(f"stored in {output}; 'xnatferry push {output}' carries out exactly this")
     return _exit_of_plan(plan)
 
 
@@ -70,59 +81,38 @@ def plan_command(source: Path, **options: object) -> int:
 @server_options
 @_ON_CONFLICT
 @_UPDATE_FIELDS
-@_WORKERS
+@WORKERS
+@click.option("--backup", is_flag=True, help="Keep the old bytes of files that are replaced, for undo.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @output_options
-def push_command(source: Path, **options: object) -> int:
+def push_command(source: Path, *, backup: bool, **options: object) -> int:
     """Plan, ask, send, verify.
 
-    SOURCE is a NIfTI file or folder, a SUBJECTS_DIR, one FreeSurfer subject folder or archive, or a table.
+    SOURCE is a NIfTI file or folder, a SUBJECTS_DIR, one FreeSurfer subject folder or archive, a table, or a plan that
+    'xnatferry plan -o' has stored.
     """
+    from xnatferry.planning.stored import is_plan_file
+
     screen = screen_from(options)
-    workers = _workers(options)
+    workers = workers_from(options)
+    stored = is_plan_file(source)
     with connected(options, screen) as remote:
-        plan = _make_plan(source, options, screen, remote)
+        if stored:
+            plan = _stored_plan(source, remote, screen)
+        else:
+            plan = make_plan(source, options, screen, remote)
         if not screen.quiet:
             show_plan(plan, screen)
-        return push_plan(plan, remote, screen, workers=workers)
+        return push_plan(plan, remote, screen, workers=workers, source=source, backup=backup)
 
 
-@click.command("verify")
-@SOURCE
-@source_options
-@mapping_options
-@server_options
-@_WORKERS
-@output_options
-def verify_command(source: Path, **options: object) -> int:
-    """Compare SOURCE with the server, by digest.
-
-    Nothing is sent.
-    """
+def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: Remote) -> Plan:
+    """Discover *source* and plan its push as the options of a command say."""
     from xnatferry import api
-    from xnatferry.console.result_view import verdict_counts, verdict_lines, verdict_record
-
-    screen = screen_from(options)
-    with connected(options, screen) as remote:
-        plan = _make_plan(source, options, screen, remote)
-        verdicts = api.verify(plan)
-    bad = [verdict for verdict in verdicts if not verdict.proof.good]
-    _show_refusals(plan, screen)
-    screen.lines(verdict_lines(verdicts if screen.verbose else bad))
-    screen.lines([verdict_counts(verdicts)])
-    code = VerifyError.exit_code if bad else _exit_of_plan(plan)
-    screen.records(verdict_record(verdict) for verdict in verdicts)
-    screen.records([{"record": "result", "exit_code": code, "files": len(verdicts), "unproven": len(bad)}])
-    return code
-
-
-def _make_plan(source: Path, options: dict[str, object], screen: Screen, remote: Remote) -> Plan:
-    from xnatferry import api
-    from xnatferry.planning.plan import OnConflict
 
     discovery = read_source(source, options, screen)
     rules = rules_from(options)
-    policy = OnConflict(str(options.pop("on_conflict", "fail")))
+    policy = api.OnConflict(str(options.pop("on_conflict", "fail")))
     with screen.waiting("comparing with the server"):
         return api.plan(
             discovery,
@@ -130,13 +120,19 @@ def _make_plan(source: Path, options: dict[str, object], screen: Screen, remote:
             rules,
             on_conflict=policy,
             update_fields=bool(options.pop("update_fields", False)),
-            workers=max(_workers(options), 8),
+            workers=max(workers_from(options), 8),
         )
 
 
-def _workers(options: dict[str, object]) -> int:
-    workers = options.get("workers")
-    return workers if isinstance(workers, int) else 4
+def _stored_plan(path: Path, remote: Remote, screen: Screen) -> Plan:
+    from xnatferry import api
+    from xnatferry.planning.stored import read_plan
+
+    plan = read_plan(path)
+    if plan.server != remote.connection.url and not (plan.local and remote.connection.local):
+        raise UsageError(f"{path} is a plan for {plan.server}, and the server is {remote.connection.url}")
+    with screen.waiting("looking whether the plan still holds"):
+        return api.recheck(plan, remote)
 
 
 def show_plan(plan: Plan, screen: Screen) -> None:
@@ -146,12 +142,13 @@ def show_plan(plan: Plan, screen: Screen) -> None:
 
     screen.lines(finding_lines(plan.findings, everything=screen.verbose))
     screen.lines(plan_lines(plan, everything=screen.verbose))
-    _show_refusals(plan, screen)
+    show_refusals(plan, screen)
     screen.lines([plan_counts(plan)])
     screen.records(plan_records(plan))
 
 
-def _show_refusals(plan: Plan, screen: Screen) -> None:
+def show_refusals(plan: Plan, screen: Screen) -> None:
+    """Print what stays behind, and why."""
     from xnatferry.console.plan_view import refusal_lines
 
     screen.lines(refusal_lines((*plan.blocked, *plan.refusals)))
@@ -161,15 +158,15 @@ def _exit_of_plan(plan: Plan) -> int:
     return DataError.exit_code if plan.refusals or plan.blocked else 0
 
 
-def push_plan(plan: Plan, remote: Remote, screen: Screen, *, workers: int) -> int:
-    """Ask, carry out *plan*, and show how it ended; returns the exit code.
+def push_plan(
+    plan: Plan, remote: Remote, screen: Screen, *, workers: int, source: Path | None = None, backup: bool = False
+) -> int:
+    """Ask, carry out *plan* with a journal, and show how it ended; returns the exit code.
 
     Raises:
         ConflictError: Files differ on the server and the policy is to fail.
         DataError: Sources have no clear place, or none is left.
     """
-    from xnatferry import api
-    from xnatferry.console.progress import JsonProgress, PushProgress
     from xnatferry.console.result_view import push_lines, push_record
     from xnatferry.console.wording import counted, human_bytes
     from xnatferry.transfer.engine import check_sendable
@@ -178,16 +175,43 @@ def push_plan(plan: Plan, remote: Remote, screen: Screen, *, workers: int) -> in
     if plan.nothing_to_do:
         return _nothing_to_do(plan, screen)
     sent = sum(step.sends for step in plan.files)
-    screen.confirm(f"Push {counted(sent, 'file')}, {human_bytes(plan.sends_bytes)}, to {plan.server}?")
+    screen.confirm(f"Push {counted(sent, 'file')}, {human_bytes(plan.sends_bytes)}, to {remote.connection.url}?")
     started = time.monotonic()
-    with JsonProgress() if screen.json else PushProgress(screen.err, plan) as show:
-        result = api.push(plan, remote, workers=workers, listener=show)
+    run, result = _carry_out(plan, remote, screen, workers=workers, source=source, backup=backup)
     seconds = time.monotonic() - started
     code = result.exit_code or _exit_of_plan(plan)
     screen.lines(push_lines(result, seconds))
     _say_refused(plan, screen)
-    screen.records([push_record(result, seconds, code)])
+    if run:
+        screen.note(f"run {run}; 'xnatferry undo {run}' takes it back")
+    screen.records([push_record(result, seconds, code, run)])
     return code
+
+
+def _carry_out(
+    plan: Plan, remote: Remote, screen: Screen, *, workers: int, source: Path | None, backup: bool
+) -> tuple[str, PushResult]:
+    from xnatferry import api
+    from xnatferry.cli.state import runs_folder
+    from xnatferry.console.progress import JsonProgress, PushProgress
+    from xnatferry.transfer.backup import back_up
+    from xnatferry.transfer.journal import Journal
+
+    with JsonProgress() if screen.json else PushProgress(screen.err, plan) as show:
+        if source is None:
+            return "", api.push(plan, remote, workers=workers, listener=show)
+        about = {
+            "server": remote.connection.url,
+            "local": plan.local,
+            "project": plan.project,
+            "source": str(source.absolute()),
+        }
+        with Journal.begin(runs_folder(), "push", about, plan=plan) as journal:
+            if backup:
+                back_up(plan, remote, journal)
+            result = api.push(plan, remote, workers=workers, listener=show, journal=journal)
+            journal.end(result.exit_code or _exit_of_plan(plan), refused=len(plan.refusals))
+        return journal.name, result
 
 
 def _nothing_to_do(plan: Plan, screen: Screen) -> int:

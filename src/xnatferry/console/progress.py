@@ -16,7 +16,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from xnatferry.transfer.events import BytesSent, Event, Outcome, Receipt, Stage, Verdict
+from xnatferry.transfer.events import BytesSent, Event, Outcome, Receipt, Verdict
+from xnatferry.transfer.journal import event_to_dict
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from xnatferry.planning.plan import Plan
 
-__all__ = ["JsonProgress", "PushProgress", "event_record"]
+__all__ = ["JsonProgress", "PushProgress"]
 
 
 class PushProgress:
@@ -77,27 +78,4 @@ class JsonProgress:
     def __call__(self, event: Event) -> None:
         """Print one event."""
         if not isinstance(event, BytesSent):
-            sys.stdout.write(json.dumps(event_record(event)) + "\n")
-
-
-def event_record(event: Receipt | Verdict | Stage) -> dict[str, object]:
-    """An event as a JSON record."""
-    if isinstance(event, Receipt):
-        return {
-            "record": "receipt",
-            "address": str(event.address),
-            "outcome": event.outcome.value,
-            "size_bytes": event.size_bytes,
-            "digest": event.digest,
-            "message": event.message,
-        }
-    if isinstance(event, Verdict):
-        return {
-            "record": "verdict",
-            "address": str(event.address),
-            "proof": event.proof.value,
-            "good": event.proof.good,
-            "size_bytes": event.size_bytes,
-            "message": event.message,
-        }
-    return {"record": "stage", "name": event.name, "detail": event.detail}
+            sys.stdout.write(json.dumps(event_to_dict(event)) + "\n")

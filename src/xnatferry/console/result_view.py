@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from xnatferry.transfer.engine import PushResult
 
-__all__ = ["push_lines", "push_record", "verdict_counts", "verdict_lines", "verdict_record"]
+__all__ = ["push_lines", "push_record", "verdict_counts", "verdict_lines"]
 
 _STYLES = {Proof.DIGEST: "green", Proof.SIZE: "yellow"}
 
@@ -65,22 +65,11 @@ def verdict_counts(verdicts: Sequence[Verdict]) -> Text:
     return line
 
 
-def verdict_record(verdict: Verdict) -> dict[str, object]:
-    """A verdict as a JSON record."""
-    return {
-        "record": "verdict",
-        "address": str(verdict.address),
-        "proof": verdict.proof.value,
-        "good": verdict.proof.good,
-        "size_bytes": verdict.size_bytes,
-        "message": verdict.message,
-    }
-
-
-def push_record(result: PushResult, seconds: float, exit_code: int) -> dict[str, object]:
+def push_record(result: PushResult, seconds: float, exit_code: int, run: str) -> dict[str, object]:
     """The summary of a push as a JSON record."""
     return {
         "record": "result",
+        "run": run,
         "exit_code": exit_code,
         "seconds": round(seconds, 3),
         "sent_files": sum(1 for r in result.receipts if r.outcome is Outcome.STORED),

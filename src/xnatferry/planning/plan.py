@@ -126,6 +126,7 @@ class Plan:
         steps: In address order: a container stands before its content.
         refusals: Sources that are not carried over.
         findings: Warnings about what is carried over.
+        local: Whether the server is the archive of this computer, whose port changes from start to start.
         blocked: Sources whose place is unclear; as long as there is one, nothing moves.
         on_conflict: What happens to files that differ.
     """
@@ -137,6 +138,7 @@ class Plan:
     findings: tuple[Finding, ...] = ()
     on_conflict: OnConflict = OnConflict.FAIL
     blocked: tuple[Refusal, ...] = ()
+    local: bool = False
 
     @property
     def files(self) -> tuple[Step, ...]:

@@ -74,6 +74,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
     """The plan as JSON members."""
     return {
         "server": plan.server,
+        "local": plan.local,
         "project": plan.project,
         "on_conflict": plan.on_conflict.value,
         "steps": [_step_to_dict(step) for step in plan.steps],
@@ -92,6 +93,7 @@ def plan_from_dict(found: Mapping[str, Any]) -> Plan:
     """
     return Plan(
         server=str(found["server"]),
+        local=bool(found["local"]),
         project=str(found["project"]),
         steps=tuple(_step_from_dict(step) for step in found["steps"]),
         refusals=tuple(_refusal_from_dict(refusal) for refusal in found["refusals"]),

@@ -7,7 +7,7 @@ import zipfile
 from typing import IO, TYPE_CHECKING
 
 from xnatferry.errors import FileChangedError, TransferError
-from xnatferry.planning.plan import Payload
+from xnatferry.planning.plan import Payload, Plan
 from xnatferry.planning.reconcile import Fingerprint
 from xnatferry.xnat.digest import PIECE_BYTES, Hasher
 
@@ -22,7 +22,15 @@ try:
 except ImportError:  # no wheel for this processor
     import zlib as _zlib  # type: ignore[no-redef]  # same names, thirty times slower
 
-__all__ = ["archive_digests", "check_unchanged", "file_pieces", "fingerprint", "payload_pieces", "watched"]
+__all__ = [
+    "archive_digests",
+    "check_unchanged",
+    "file_pieces",
+    "fingerprint",
+    "moved_sources",
+    "payload_pieces",
+    "watched",
+]
 
 _GZIP_LEVEL = 3
 _GZIP_HEADER = 31  # zlib's window bits for a gzip stream: no name, time 0, so that the same bytes come out every time
@@ -40,6 +48,30 @@ def check_unchanged(local: LocalFile) -> None:
         raise _unreadable(local.path, error) from error
     if now.st_mtime_ns != local.mtime_ns or (local.member is None and now.st_size != local.size_bytes):
         raise FileChangedError(f"{local.path}: changed since the plan was made; make the plan again")
+
+
+def moved_sources(plan: Plan) -> list[str]:
+    """What changed on the local disk since *plan* was made, one sentence each; a new date on the same bytes is none."""
+    moved = []
+    for step in plan.files:
+        payload = step.payload
+        if payload is None or not step.sends:
+            continue
+        try:
+            check_unchanged(payload.local)
+        except FileChangedError as error:
+            if not _same_bytes(payload.local):
+                moved.append(str(error))
+    return moved
+
+
+def _same_bytes(local: LocalFile) -> bool:
+    if local.digest is None or local.member is not None or not local.path.is_file():
+        return False
+    hasher = Hasher()
+    for piece in file_pieces(local.path):
+        hasher.update(piece)
+    return hasher.digest == local.digest
 
 
 def file_pieces(path: Path) -> Iterator[bytes]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from xnatferry.xnat.model import Address
     from xnatferry.xnat.records import Ensured, RemoteFile, ScanDocument
     from xnatferry.xnat.tables import Row
@@ -86,6 +88,21 @@ class Destination(Protocol):
         tags: str = "",
     ) -> list[str]:
         """Send an archive that the server extracts; returns the names it says it kept instead."""
+
+    def list_assessors(self, address: Address) -> list[Row]:
+        """Assessors of a session: at least ``label``."""
+
+    def list_resources(self, address: Address, *, all_scans: bool = False) -> list[Row]:
+        """Resources of one object: at least ``label``; with *all_scans* also those of scans, by ``cat_id``."""
+
+    def item(self, address: Address) -> Mapping[str, str] | None:
+        """Fields of an object, None when it is not there."""
+
+    def remove(self, address: Address, *, remove_files: bool) -> None:
+        """Remove an object, a resource or a file, and look whether it is gone."""
+
+    def get_file(self, address: Address, target: Path) -> RemoteFile:
+        """Fetch one file to *target*, which appears only when it is complete and proven."""
 
     def refresh_catalog(self, address: Address, options: Sequence[str]) -> None:
         """Let the server compare a resource's catalog with its disk."""

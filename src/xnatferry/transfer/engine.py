@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from xnatferry.errors import ConflictError, DataError, StoppedError, VerifyError, XnatferryError
 from xnatferry.planning.plan import Decision, OnConflict, Plan, Step
-from xnatferry.transfer.events import Event, Listener, Outcome, Receipt, Stage, Verdict
+from xnatferry.transfer.events import Began, Event, Listener, Outcome, Receipt, Stage, Verdict
 from xnatferry.transfer.sending import ResourceSender
 from xnatferry.transfer.verify import verify_session
 from xnatferry.xnat.model import Address, Level
@@ -75,6 +75,7 @@ def carry_out(
     *,
     workers: int = 4,
     listener: Listener = lambda _: None,
+    journal: Listener = lambda _: None,
     stop: threading.Event | None = None,
 ) -> PushResult:
     """Do what *plan* says and prove it.
@@ -83,7 +84,8 @@ def carry_out(
         plan: What to do; nothing else is done.
         destination: The server.
         workers: How many resources travel at the same time.
-        listener: Told every event, from one thread at a time.
+        listener: Told every event, from one thread at a time; its failures are logged and do no harm.
+        journal: Told every event before anything depends on it; its failure ends the run.
         stop: Set it to stop: files in flight are abandoned, nothing new begins.
 
     Raises:
@@ -92,7 +94,8 @@ def carry_out(
         RemoteError: The project cannot be created or used.
     """
     check_sendable(plan)
-    return _Run(plan, destination, workers, listener, stop or threading.Event()).carry_out()
+    run = _Run(plan, destination, workers=workers, listener=listener, journal=journal, stop=stop or threading.Event())
+    return run.carry_out()
 
 
 def check_sendable(plan: Plan) -> None:
@@ -133,12 +136,20 @@ class _Session:
 
 class _Run:
     def __init__(
-        self, plan: Plan, destination: Destination, workers: int, listener: Listener, stop: threading.Event
+        self,
+        plan: Plan,
+        destination: Destination,
+        *,
+        workers: int,
+        listener: Listener,
+        journal: Listener,
+        stop: threading.Event,
     ) -> None:
         self._plan = plan
         self._destination = destination
         self._workers = workers
         self._listener = listener
+        self._journal = journal
         self._stop = stop
         self._lock = threading.Lock()
         self._receipts: list[Receipt] = []
@@ -187,6 +198,7 @@ class _Run:
             if step.address.level is Level.SUBJECT and new_sessions[step.address.subject] == 1:
                 self._made_by_document.add(step.address)
             elif step.address.level is Level.PROJECT:
+                self._tell(Began((step.address,)))
                 made = self._destination.ensure_project(step.address.project)
                 self._receive(Receipt(step.address, _outcome(made.created)))
             elif step.address.level is Level.SUBJECT:
@@ -216,7 +228,10 @@ class _Run:
                 self._guard(scan, partial(acts[scan.decision], scan)) for scan in session.scans if scan.decision in acts
             ]
             return {receipt.address: receipt for receipt in receipts if receipt.exit_code}
-        receipt = self._guard(step, partial(self._create_session, session))
+        made = (step.address, *(scan.address for scan in session.scans))
+        if step.address.parent in self._made_by_document:
+            made = (step.address.parent, *made)
+        receipt = self._guard(step, partial(self._create_session, session), made)
         if receipt.exit_code:
             return {step.address: receipt}
         if step.address.parent in self._made_by_document:
@@ -270,11 +285,12 @@ class _Run:
             self._tell(verdict)
         return []
 
-    def _guard(self, step: Step, act: Callable[[], Outcome]) -> Receipt:
+    def _guard(self, step: Step, act: Callable[[], Outcome], made_with: tuple[Address, ...] = ()) -> Receipt:
         """Run *act* and write the receipt; a failure of one object leaves the others alone."""
         try:
             if self._stop.is_set():
                 raise StoppedError("stopped by the user")
+            self._tell(Began(made_with or (step.address,)))
             receipt = Receipt(step.address, act())
         except XnatferryError as error:
             receipt = Receipt.failed(step.address, error)
@@ -294,6 +310,8 @@ class _Run:
         self._tell(receipt)
 
     def _tell(self, event: Event) -> None:
+        """Journal first: what cannot be written down must not happen."""
+        self._journal(event)
         with self._lock:
             try:
                 self._listener(event)

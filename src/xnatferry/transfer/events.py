@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from xnatferry.errors import XnatferryError
     from xnatferry.xnat.model import Address
 
-__all__ = ["BytesSent", "Event", "Listener", "Outcome", "Proof", "Receipt", "Stage", "Verdict"]
+__all__ = ["Began", "BytesSent", "Event", "Listener", "Outcome", "Proof", "Receipt", "Stage", "Verdict"]
 
 
 class Outcome(StrEnum):
@@ -23,6 +23,8 @@ class Outcome(StrEnum):
     FOUND = "found"
     CHANGED = "changed"
     STORED = "stored"
+    REMOVED = "removed"
+    RESTORED = "restored"
     KEPT = "kept"
     """The server says it kept a file that it already had."""
     FAILED = "failed"
@@ -81,6 +83,13 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Began:
+    """Requests for *addresses* are about to leave."""
+
+    addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BytesSent:
     """Progress: *size_bytes* more local bytes of *address* have been handed to the network."""
 
@@ -96,5 +105,5 @@ class Stage:
     detail: str = ""
 
 
-Event = Receipt | Verdict | BytesSent | Stage
+Event = Began | Receipt | Verdict | BytesSent | Stage
 Listener = Callable[[Event], None]

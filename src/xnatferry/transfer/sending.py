@@ -18,7 +18,7 @@ from xnatferry.transfer.content import (
     payload_pieces,
     watched,
 )
-from xnatferry.transfer.events import BytesSent, Event, Outcome, Receipt
+from xnatferry.transfer.events import Began, BytesSent, Event, Outcome, Receipt
 from xnatferry.xnat.digest import Hasher
 from xnatferry.xnat.zips import ZipMember, ZipStream
 
@@ -119,6 +119,7 @@ class ResourceSender:
                 return False
             return held.digest is None or held.digest == fingerprint(payload.local, gzip=payload.gzip).digest
 
+        self._tell(Began((step.address,)))
         kept = self._persist(act, arrived, overwrite=step.decision is Decision.UPDATE)
         sent = known or Fingerprint(
             size, hasher.digest if hasher.size_bytes == size else fingerprint(payload.local).digest
@@ -177,6 +178,7 @@ class ResourceSender:
             held = {file.name: file.size_bytes for file in self._destination.list_files(self._address)}
             return all(held.get(step.address.file or "") == step.size_bytes for step in self._files)
 
+        self._tell(Began(tuple(step.address for step in self._files)))
         return self._persist(act, arrived, overwrite=any(step.decision is Decision.UPDATE for step in self._files))
 
     def _persist(self, act: Callable[[bool], list[str]], arrived: Callable[[], bool], *, overwrite: bool) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import RemoteError
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from xnatferry.transfer.destination import Destination
     from xnatferry.xnat.records import RemoteFile
 
-__all__ = ["verdicts_of", "verify_session"]
+__all__ = ["verdicts_of", "verify_plan", "verify_session"]
 
 _PROOFS = {Decision.CREATE: Proof.MISSING, Decision.UPDATE: Proof.DIFFERS, Decision.DIFFERS: Proof.DIFFERS}
 
@@ -32,6 +34,29 @@ def verdicts_of(plan: Plan) -> tuple[Verdict, ...]:
         size = step.size_bytes if step.decision is not Decision.CREATE else 0
         found.append(Verdict(step.address, _PROOFS.get(step.decision, same), size, step.reason))
     return tuple(found)
+
+
+def verify_plan(
+    plan: Plan, destination: Destination, sent: Mapping[Address, Receipt], *, workers: int = 4
+) -> tuple[Verdict, ...]:
+    """Give every file of *plan* its verdict, session by session.
+
+    Args:
+        plan: A plan that has been carried out, or should have been.
+        destination: The server.
+        sent: Receipts with the digests of what travelled, by address.
+        workers: How many sessions are listed at the same time.
+
+    Raises:
+        RemoteError: The server cannot be asked.
+    """
+    by_session: dict[Address, list[Step]] = defaultdict(list)
+    for step in plan.files:
+        address = step.address
+        by_session[Address(address.project, address.subject, address.session)].append(step)
+    with ThreadPoolExecutor(workers) as pool:
+        found = pool.map(lambda pair: verify_session(pair[0], pair[1], destination, sent), by_session.items())
+        return tuple(verdict for verdicts in found for verdict in verdicts)
 
 
 def verify_session(

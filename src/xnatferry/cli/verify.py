@@ -1,0 +1,81 @@
+"""``verify``: what the server holds now against a source, or against what a run sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from xnatferry.cli.connecting import connected
+from xnatferry.cli.options import (
+    WORKERS,
+    mapping_options,
+    output_options,
+    screen_from,
+    server_options,
+    source_options,
+    workers_from,
+)
+from xnatferry.cli.push import make_plan, show_refusals
+from xnatferry.cli.runs import same_server
+from xnatferry.cli.state import runs_folder
+from xnatferry.errors import DataError, UsageError, VerifyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xnatferry.console.screen import Screen
+    from xnatferry.transfer.events import Verdict
+
+__all__ = ["verify_command"]
+
+
+@click.command("verify")
+@click.argument("source", metavar="RUN|SOURCE")
+@source_options
+@mapping_options
+@server_options
+@WORKERS
+@output_options
+def verify_command(source: str, **options: object) -> int:
+    """Compare with the server again, by digest.
+
+    Nothing is sent. RUN is a name from 'xnatferry runs', or 'latest'; SOURCE is anything that can be pushed.
+    """
+    screen = screen_from(options)
+    if not Path(source).exists() and options.get("project") is None:
+        return _verify_run(source, options, screen)
+    from xnatferry import api
+
+    with connected(options, screen) as remote:
+        plan = make_plan(Path(source), options, screen, remote)
+        verdicts = api.verify(plan)
+    show_refusals(plan, screen)
+    return _show(verdicts, screen, refused=len(plan.refusals) + len(plan.blocked))
+
+
+def _verify_run(name: str, options: dict[str, object], screen: Screen) -> int:
+    from xnatferry import api
+    from xnatferry.transfer.runs import find_run
+
+    run = find_run(runs_folder(), name)
+    if run.plan is None:
+        raise UsageError(f"{run.name} carried no files; there is nothing to verify")
+    same_server(run, options)
+    with connected(options, screen) as remote:
+        verdicts = api.verify_run(run, remote, workers=workers_from(options))
+    return _show(verdicts, screen, refused=0)
+
+
+def _show(verdicts: Sequence[Verdict], screen: Screen, *, refused: int) -> int:
+    from xnatferry.console.result_view import verdict_counts, verdict_lines
+    from xnatferry.transfer.journal import event_to_dict
+
+    bad = [verdict for verdict in verdicts if not verdict.proof.good]
+    screen.lines(verdict_lines(verdicts if screen.verbose else bad))
+    screen.lines([verdict_counts(verdicts)])
+    code = VerifyError.exit_code if bad else DataError.exit_code if refused else 0
+    screen.records(event_to_dict(verdict) for verdict in verdicts)
+    screen.records([{"record": "result", "exit_code": code, "files": len(verdicts), "unproven": len(bad)}])
+    return code

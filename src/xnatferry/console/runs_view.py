@@ -1,0 +1,140 @@
+"""Past runs and undo plans, as text and as JSON records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from xnatferry.console.result_view import verdict_counts, verdict_lines
+from xnatferry.console.wording import counted, human_bytes
+from xnatferry.planning.undo import Fate
+from xnatferry.transfer.events import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from xnatferry.planning.undo import UndoPlan
+    from xnatferry.transfer.events import Receipt
+    from xnatferry.transfer.runs import Run
+
+__all__ = [
+    "run_lines",
+    "run_record",
+    "runs_lines",
+    "undo_lines",
+    "undo_records",
+    "undo_result_lines",
+    "undone_record",
+]
+
+_STYLES = {Fate.REMOVE: "red", Fate.RESTORE: "yellow", Fate.STAY: "dim", Fate.GONE: "dim"}
+_VERDICTS = {"done": "green", "interrupted": "yellow", "stopped": "yellow", "partly refused": "yellow"}
+
+
+def runs_lines(runs: Sequence[Run]) -> Iterator[Text]:
+    """One line a run: name, what, where, counts, how it ended."""
+    for run in runs:
+        line = Text(run.name)
+        line.append(f"  {_where(run)}", style="dim")
+        line.append(f"  {_counts(run)}")
+        line.append(f"  {run.verdict}", style=_VERDICTS.get(run.verdict, "bold red"))
+        yield line
+
+
+def run_lines(run: Run, *, everything: bool) -> Iterator[Text]:
+    """One run: its facts, what failed, its proofs."""
+    yield from (Text(f"{name:<10} {value}") for name, value in run.facts.items() if name != "version")
+    yield Text(f"{'verdict':<10} {run.verdict}", style=_VERDICTS.get(run.verdict, "bold red"))
+    for receipt in run.receipts():
+        if everything or receipt.exit_code:
+            message = f"  {receipt.message}" if receipt.message else ""
+            yield Text(
+                f"{receipt.outcome.value:<9}{receipt.address}{message}", style="red" if receipt.exit_code else ""
+            )
+    verdicts = list(run.verdicts())
+    yield from verdict_lines(verdicts if everything else [v for v in verdicts if not v.proof.good])
+    yield Text(_counts(run))
+    if verdicts:
+        yield verdict_counts(verdicts)
+
+
+def _where(run: Run) -> str:
+    server = "local archive" if run.facts.get("local") else str(run.facts.get("server", ""))
+    return f"{run.facts.get('verb')} {run.facts.get('project', '')} -> {server}"
+
+
+def _counts(run: Run) -> str:
+    receipts = list(run.receipts())
+    stored = [receipt for receipt in receipts if receipt.outcome is Outcome.STORED]
+    removed = sum(receipt.outcome is Outcome.REMOVED for receipt in receipts)
+    failed = sum(receipt.exit_code != 0 for receipt in receipts)
+    parts = [f"{counted(len(stored), 'file')}, {human_bytes(sum(receipt.size_bytes for receipt in stored))}"]
+    if run.facts.get("verb") == "undo":
+        parts = [f"{counted(removed, 'object')} removed"]
+    if failed:
+        parts.append(f"{failed} failed")
+    return ", ".join(parts)
+
+
+def run_record(run: Run) -> dict[str, object]:
+    """A run as one JSON record."""
+    outcomes = Counter(receipt.outcome.value for receipt in run.receipts())
+    proofs = Counter(verdict.proof.value for verdict in run.verdicts())
+    return {
+        "record": "run",
+        **run.facts,
+        "run": run.name,
+        "outcomes": dict(outcomes),
+        "verdicts": dict(proofs),
+        "verdict": run.verdict,
+        "exit_code": None if run.end is None else run.end.get("exit_code"),
+    }
+
+
+def undo_lines(plan: UndoPlan) -> Iterator[Text]:
+    """One line a step: what goes, what is put back, what stays and why."""
+    for step in plan.steps:
+        line = Text.assemble((step.fate.value, _STYLES[step.fate]), f" {step.address.level} {step.address}")
+        if step.fields:
+            back = ", ".join(f"{path} = {value!r}" for path, value in step.fields.items())
+            line.append(f"  back to {back}", style="yellow")
+        if step.reason:
+            line.append(f"  {step.reason}", style="dim")
+        yield line
+    counts = Counter(step.fate for step in plan.steps)
+    yield Text(f"- {counts[Fate.REMOVE]} to remove   ~ {counts[Fate.RESTORE]} to put back   = {counts[Fate.STAY]} stay")
+
+
+def undo_records(plan: UndoPlan) -> Iterator[dict[str, object]]:
+    """One record a step."""
+    for step in plan.steps:
+        yield {
+            "record": "undo",
+            "address": str(step.address),
+            "level": step.address.level.value,
+            "fate": step.fate.name.lower(),
+            "reason": step.reason,
+        }
+
+
+def undo_result_lines(receipts: Sequence[Receipt], plan: UndoPlan) -> Iterator[Text]:
+    """How an undo ended."""
+    for receipt in receipts:
+        if receipt.exit_code:
+            yield Text(f"failed   {receipt.address}  {receipt.message}", style="bold red")
+    done = sum(receipt.exit_code == 0 for receipt in receipts)
+    yield Text(f"taken back: {counted(done, 'object')}; {len(plan.stays)} stayed, see above")
+
+
+def undone_record(run: str, receipts: Sequence[Receipt], plan: UndoPlan, exit_code: int) -> dict[str, object]:
+    """The end of an undo as a JSON record."""
+    return {
+        "record": "result",
+        "run": run,
+        "removed": sum(receipt.exit_code == 0 for receipt in receipts),
+        "failed": sum(receipt.exit_code != 0 for receipt in receipts),
+        "stayed": len(plan.stays),
+        "exit_code": exit_code,
+    }

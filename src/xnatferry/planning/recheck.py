@@ -1,0 +1,118 @@
+"""Whether a stored plan still holds against what the server has now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from xnatferry.errors import ConflictError
+from xnatferry.planning.plan import Decision, Payload, Plan, Step
+from xnatferry.xnat.model import Address, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from xnatferry.planning.reconcile import Fingerprint, HeldFile, RemoteState
+    from xnatferry.sources.base import LocalFile
+
+__all__ = ["still_valid"]
+
+_SHOWN = 10
+
+
+def still_valid(
+    plan: Plan,
+    now: RemoteState,
+    *,
+    fingerprint: Callable[[LocalFile, bool], Fingerprint],
+    moved_sources: Sequence[str] = (),
+) -> Plan:
+    """Return *plan* with what is there already marked as the same: an earlier push of it may have been interrupted.
+
+    Args:
+        plan: A stored plan.
+        now: What the server holds of its sessions.
+        fingerprint: Size and MD5 of a local file as it would arrive.
+        moved_sources: What changed on the local disk.
+
+    Raises:
+        ConflictError: Something moved that the plan builds on; the message names it.
+    """
+    moved = list(moved_sources)
+    steps = []
+    for step in plan.steps:
+        current, why = _compare(step, now, fingerprint)
+        steps.append(current)
+        if why:
+            moved.append(f"{step.address}: {why}")
+    if moved:
+        more = f" (and {len(moved) - _SHOWN} more)" if len(moved) > _SHOWN else ""
+        raise ConflictError(
+            "the plan no longer holds, so nothing was sent: " + "; ".join(moved[:_SHOWN]) + more + "; make it again"
+        )
+    return replace(plan, steps=tuple(steps))
+
+
+def _compare(step: Step, now: RemoteState, fingerprint: Callable[[LocalFile, bool], Fingerprint]) -> tuple[Step, str]:
+    if step.payload is not None:
+        return _compare_file(step, step.payload, _held(step.address, now), fingerprint)
+    there = _is_there(step.address, now)
+    if there is None:
+        return step, ""
+    if step.decision is Decision.CREATE and there:
+        return replace(step, decision=Decision.SAME), _wrong_subject(step.address, now)
+    if step.decision is not Decision.CREATE and not there:
+        return step, "was there when the plan was made and is gone"
+    return step, _wrong_subject(step.address, now)
+
+
+def _wrong_subject(address: Address, now: RemoteState) -> str:
+    session = now.sessions.get(address.session or "")
+    if address.level is Level.SESSION and session is not None and session.subject not in {"", address.subject}:
+        return f"belongs to subject {session.subject} by now"
+    return ""
+
+
+def _compare_file(
+    step: Step,
+    payload: Payload,
+    held: HeldFile | None,
+    fingerprint: Callable[[LocalFile, bool], Fingerprint],
+) -> tuple[Step, str]:
+    if step.decision is Decision.CREATE and held is None:
+        return step, ""
+    if held is None:
+        return step, "was there when the plan was made and is gone"
+    if step.decision is not Decision.CREATE and held.digest == payload.held_digest:
+        return step, ""
+    if step.decision in {Decision.CREATE, Decision.UPDATE} and _arrived(payload, held, fingerprint):
+        return replace(step, decision=Decision.SAME, payload=replace(payload, held_digest=held.digest)), ""
+    if step.decision is Decision.CREATE:
+        return step, "there is a file of this name by now"
+    return step, "holds other bytes than when the plan was made"
+
+
+def _arrived(payload: Payload, held: HeldFile, fingerprint: Callable[[LocalFile, bool], Fingerprint]) -> bool:
+    if not payload.gzip and held.size_bytes != payload.local.size_bytes:
+        return False
+    here = fingerprint(payload.local, payload.gzip)
+    return here.size_bytes == held.size_bytes and held.digest in {None, here.digest}
+
+
+def _held(address: Address, now: RemoteState) -> HeldFile | None:
+    session = now.sessions.get(address.session or "")
+    return None if session is None else session.files.get((address.scan, address.resource or "", address.file or ""))
+
+
+def _is_there(address: Address, now: RemoteState) -> bool | None:
+    """Whether an object is there; None where the survey does not say (resources without files)."""
+    session = now.sessions.get(address.session or "")
+    if address.level is Level.PROJECT:
+        return now.project_exists
+    if address.level is Level.SUBJECT:
+        return address.subject in now.subjects
+    if address.level is Level.SESSION:
+        return session is not None
+    if address.level is Level.SCAN:
+        return session is not None and address.scan in session.scans
+    return None

@@ -1,0 +1,180 @@
+"""What taking back a run would do, decided from what the run did and what the server holds now.
+
+Only what the run created goes, and only where it still is what the run left; what it found, what others added and what
+changed since stays, and so does everything around it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from xnatferry.xnat.model import Address, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from xnatferry.planning.reconcile import Fingerprint, HeldFile
+
+__all__ = ["Deeds", "Fate", "Inventory", "UndoPlan", "UndoStep", "plan_undo"]
+
+
+class Fate(StrEnum):
+    """What an undo does with one address; the value is the sign that people see."""
+
+    REMOVE = "-"
+    RESTORE = "~"
+    STAY = "="
+    GONE = " "
+
+
+@dataclass(frozen=True, slots=True)
+class Deeds:
+    """What a run did, from its journal.
+
+    Attributes:
+        created: Objects it made.
+        stored: New files with size and MD5 as they were sent.
+        replaced: Files that held other bytes before, with size and MD5 as they were sent.
+        changed: Objects whose fields it changed: XNAT path to (before, after).
+        backups: Where the old bytes of replaced files are kept.
+    """
+
+    created: frozenset[Address] = frozenset()
+    stored: Mapping[Address, Fingerprint] = field(default_factory=dict)
+    replaced: Mapping[Address, Fingerprint] = field(default_factory=dict)
+    changed: Mapping[Address, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
+    backups: Mapping[Address, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What the server holds now of the places that a run touched.
+
+    Attributes:
+        objects: Every subject, session, scan, assessor and resource at or below the objects the run made.
+        files: Every file in the resources it touched or that lie below an object it made.
+        fields: Fields of objects whose fields it changed.
+    """
+
+    objects: frozenset[Address] = frozenset()
+    files: Mapping[Address, HeldFile] = field(default_factory=dict)
+    fields: Mapping[Address, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UndoStep:
+    """What happens to one address, and why when it stays."""
+
+    address: Address
+    fate: Fate
+    reason: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    backup: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UndoPlan:
+    """All steps of an undo in the order they are taken: files before resources, resources before what holds them."""
+
+    steps: tuple[UndoStep, ...]
+
+    @property
+    def acts(self) -> tuple[UndoStep, ...]:
+        """The steps that change something."""
+        return tuple(step for step in self.steps if step.fate in {Fate.REMOVE, Fate.RESTORE})
+
+    @property
+    def stays(self) -> tuple[UndoStep, ...]:
+        """What the run made or replaced and the undo leaves, with reasons."""
+        return tuple(step for step in self.steps if step.fate is Fate.STAY)
+
+
+_DEPTH = {Level.PROJECT: 0, Level.SUBJECT: 1, Level.SESSION: 2, Level.SCAN: 3, Level.ASSESSOR: 3}
+
+
+def plan_undo(deeds: Deeds, now: Inventory) -> UndoPlan:
+    """Decide the fate of everything that a run made, replaced or changed."""
+    files = {address: _file_fate(address, sent, now) for address, sent in deeds.stored.items()}
+    removable = {address for address, step in files.items() if step.fate is Fate.REMOVE}
+    children: dict[Address, set[Address]] = defaultdict(set)
+    for address in (*now.objects, *now.files):
+        if address.parent is not None:
+            children[address.parent].add(address)
+    objects: list[UndoStep] = []
+    for address in sorted(deeds.created, key=_depth, reverse=True):
+        if address not in now.objects:
+            objects.append(UndoStep(address, Fate.GONE, "is not there any more"))
+            continue
+        others = children[address] - removable
+        if others:
+            objects.append(UndoStep(address, Fate.STAY, f"holds {_named(others)}, which this undo does not remove"))
+        else:
+            objects.append(UndoStep(address, Fate.REMOVE))
+            removable.add(address)
+    # A file goes with its resource, a scan with its session: the largest wholly removable piece below a subject is one
+    # request, and the executor looks again before it sends it.
+    single = [step for address, step in sorted(files.items()) if not _goes_with(address, removable)]
+    kept = [step for step in objects if not (step.fate is Fate.REMOVE and _goes_with(step.address, removable))]
+    return UndoPlan((*_restored_files(deeds, now), *_restored_fields(deeds, now), *single, *kept))
+
+
+def _goes_with(address: Address, removable: set[Address]) -> bool:
+    """Whether a container that is removed in one piece takes *address* along."""
+    carriers = {Level.FILE: Level.RESOURCE, Level.SCAN: Level.SESSION}
+    level = carriers.get(address.level)
+    if address.level is Level.RESOURCE:
+        return False
+    return level is not None and any(above.level is level and above in removable for above in address.ancestors())
+
+
+def _depth(address: Address) -> tuple[int, str]:
+    depth = _DEPTH[address.container.level] + (10 if address.resource is not None else 0)
+    return depth, str(address)
+
+
+def _named(others: set[Address]) -> str:
+    first = min(others)
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    return f"{first.level} {getattr(first, first.level.value)}{more}"
+
+
+def _file_fate(address: Address, sent: Fingerprint, now: Inventory) -> UndoStep:
+    held = now.files.get(address)
+    if held is None:
+        return UndoStep(address, Fate.GONE, "is not there any more")
+    if held.size_bytes != sent.size_bytes or held.digest not in {None, sent.digest}:
+        return UndoStep(address, Fate.STAY, "was changed since")
+    return UndoStep(address, Fate.REMOVE)
+
+
+def _restored_files(deeds: Deeds, now: Inventory) -> list[UndoStep]:
+    steps = []
+    for address, sent in sorted(deeds.replaced.items()):
+        found = _file_fate(address, sent, now)
+        backup = deeds.backups.get(address)
+        if found.fate is not Fate.REMOVE:
+            steps.append(UndoStep(address, Fate.STAY, found.reason))
+        elif backup is None:
+            steps.append(
+                UndoStep(address, Fate.STAY, "was replaced, and no backup of the old bytes was kept (--backup)")
+            )
+        else:
+            steps.append(UndoStep(address, Fate.RESTORE, backup=backup))
+    return steps
+
+
+def _restored_fields(deeds: Deeds, now: Inventory) -> list[UndoStep]:
+    steps = []
+    for address, changes in sorted(deeds.changed.items()):
+        held = now.fields.get(address, {})
+        back = {path: before for path, (before, after) in changes.items() if held.get(path) == after}
+        if back:
+            steps.append(UndoStep(address, Fate.RESTORE, fields=back))
+        if len(back) < len(changes):
+            other = ", ".join(sorted(set(changes) - set(back)))
+            steps.append(UndoStep(address, Fate.STAY, f"{other} was changed since"))
+    return steps

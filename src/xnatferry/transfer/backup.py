@@ -1,0 +1,28 @@
+"""Keeps the old bytes of files that a push is about to replace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xnatferry.planning.plan import Decision, Plan
+
+if TYPE_CHECKING:
+    from xnatferry.transfer.destination import Destination
+    from xnatferry.transfer.journal import Journal
+
+__all__ = ["back_up"]
+
+
+def back_up(plan: Plan, destination: Destination, journal: Journal) -> int:
+    """Fetch every file that *plan* replaces into the journal's folder, before anything is sent; returns how many.
+
+    Raises:
+        RemoteError: One cannot be fetched: then nothing has been replaced.
+    """
+    folder = journal.folder / "backup"
+    steps = [step for step in plan.files if step.decision is Decision.UPDATE]
+    for number, step in enumerate(steps, start=1):
+        folder.mkdir(exist_ok=True)
+        destination.get_file(step.address, folder / str(number))
+        journal.note({"record": "backup", "address": str(step.address), "path": f"backup/{number}"})
+    return len(steps)

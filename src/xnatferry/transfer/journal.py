@@ -1,0 +1,156 @@
+"""The journal of a run: one folder, written as things happen, enough to show, verify and undo the run.
+
+    RUNS/20260131-120000-push-BRAIN/
+      run.json        who, what, where; written first
+      plan.json       the plan, as ``plan -o`` writes it
+      journal.jsonl   one line for every step begun, every receipt, every verdict; the last line is the end
+      backup/         old bytes of replaced files, with ``--backup``
+
+A line that says *began* is on the disk (fsync) before the request leaves: whatever a killed run made on the server is
+named in its journal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from xnatferry import __version__
+from xnatferry.errors import JournalError
+from xnatferry.planning.stored import write_plan
+from xnatferry.transfer.events import Began, BytesSent, Event, Receipt, Stage, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from xnatferry.planning.plan import Plan
+
+__all__ = ["Journal", "event_to_dict"]
+
+
+class Journal:
+    """Writes the journal of one run; call it with events. Safe for any number of threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._stream = (folder / "journal.jsonl").open("a", encoding="utf-8")
+
+    @classmethod
+    def begin(cls, runs: Path, verb: str, about: Mapping[str, Any], *, plan: Plan | None = None) -> Self:
+        """Make the folder of a new run.
+
+        Args:
+            runs: The folder that holds all runs.
+            verb: What the run does: ``push``, ``undo`` ...
+            about: Facts of the run for people: source, server, project; no secrets.
+            plan: What it is going to do.
+
+        Raises:
+            JournalError: The folder cannot be made.
+        """
+        now = datetime.now(UTC)
+        name = f"{now:%Y%m%d-%H%M%S}-{verb}-{about.get('project', '')}".rstrip("-")
+        try:
+            folder = _new_folder(runs, name)
+            facts = {"version": 1, "run": folder.name, "verb": verb, "started": _stamp(now), "xnatferry": __version__}
+            (folder / "run.json").write_text(json.dumps({**facts, **about}, indent=1) + "\n", encoding="utf-8")
+            if plan is not None:
+                write_plan(plan, folder / "plan.json", made=_stamp(now))
+            return cls(folder)
+        except OSError as error:
+            raise _unwritable(runs, error) from error
+
+    @property
+    def name(self) -> str:
+        """Name of the run, as other commands take it."""
+        return self.folder.name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __call__(self, event: Event) -> None:
+        """Write one event; bytes in flight are not worth a line.
+
+        Raises:
+            JournalError: It cannot be written: nothing may happen that is not written down.
+        """
+        if not isinstance(event, BytesSent):
+            self._write(event_to_dict(event), durable=isinstance(event, Began))
+
+    def note(self, record: Mapping[str, Any]) -> None:
+        """Write a line of one's own, durably."""
+        self._write(dict(record), durable=True)
+
+    def end(self, exit_code: int, **counts: Any) -> None:
+        """Write the last line."""
+        self._write({"record": "end", "exit_code": exit_code, **counts}, durable=True)
+
+    def close(self) -> None:
+        """Close the file; the run has ended, one way or the other."""
+        with self._lock:
+            self._stream.close()
+
+    def _write(self, record: dict[str, Any], *, durable: bool) -> None:
+        line = json.dumps({"at": _stamp(datetime.now(UTC)), **record}, ensure_ascii=False) + "\n"
+        with self._lock:
+            try:
+                self._stream.write(line)
+                self._stream.flush()
+                if durable:
+                    os.fsync(self._stream.fileno())
+            except OSError as error:
+                raise _unwritable(self.folder, error) from error
+
+
+def event_to_dict(event: Began | Receipt | Verdict | Stage) -> dict[str, Any]:
+    """An event as JSON members; `xnatferry.transfer.runs` reads them back."""
+    if isinstance(event, Began):
+        return {"record": "began", "addresses": [str(address) for address in event.addresses]}
+    if isinstance(event, Receipt):
+        return {
+            "record": "receipt",
+            "address": str(event.address),
+            "outcome": event.outcome.value,
+            "size_bytes": event.size_bytes,
+            "digest": event.digest,
+            "message": event.message,
+            "exit_code": event.exit_code,
+        }
+    if isinstance(event, Verdict):
+        return {
+            "record": "verdict",
+            "address": str(event.address),
+            "proof": event.proof.value,
+            "good": event.proof.good,
+            "size_bytes": event.size_bytes,
+            "message": event.message,
+        }
+    return {"record": "stage", "name": event.name, "detail": event.detail}
+
+
+def _new_folder(runs: Path, name: str) -> Path:
+    runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for number in range(1, 1000):
+        folder = runs / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        return folder
+    raise FileExistsError(name)
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _unwritable(path: Path, error: OSError) -> JournalError:
+    return JournalError(f"{path}: the journal cannot be written ({error.strerror or error}); the run stops here")

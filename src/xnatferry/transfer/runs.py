@@ -1,0 +1,164 @@
+"""Past runs, read from their journals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from xnatferry.errors import JournalError, UsageError
+from xnatferry.planning.plan import Decision, Plan
+from xnatferry.planning.reconcile import Fingerprint
+from xnatferry.planning.stored import read_plan
+from xnatferry.planning.undo import Deeds
+from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict
+from xnatferry.xnat.model import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+__all__ = ["Run", "find_run", "list_runs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One past run.
+
+    Attributes:
+        folder: Its journal's folder; the name is the run's.
+        facts: ``run.json``: verb, started, server, project, source.
+        records: The journal's lines, in order; a line that a crash cut off is left out.
+    """
+
+    folder: Path
+    facts: Mapping[str, Any]
+    records: tuple[Mapping[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.folder.name
+
+    @property
+    def end(self) -> Mapping[str, Any] | None:
+        """The last line of a run that came to its end; None for one that was killed, or is still running."""
+        return self.records[-1] if self.records and self.records[-1].get("record") == "end" else None
+
+    @property
+    def verdict(self) -> str:
+        """One word or two on how it ended."""
+        if self.end is None:
+            return "interrupted"
+        code = self.end.get("exit_code")
+        words = {0: "done", 6: "conflict", 7: "partly refused", 8: "unproven", 130: "stopped"}
+        return words.get(code, "failed") if isinstance(code, int) else "failed"
+
+    @property
+    def plan(self) -> Plan | None:
+        """Its plan; None for runs that have none."""
+        path = self.folder / "plan.json"
+        return read_plan(path) if path.exists() else None
+
+    def receipts(self) -> Iterator[Receipt]:
+        """What was done, in order."""
+        for record in self.records:
+            if record.get("record") == "receipt":
+                yield Receipt(
+                    Address.parse(record["address"]),
+                    Outcome(record["outcome"]),
+                    record["size_bytes"],
+                    record["digest"],
+                    record["message"],
+                    record.get("exit_code", 0),
+                )
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """The proofs of its files."""
+        for record in self.records:
+            if record.get("record") == "verdict":
+                proof = Proof(record["proof"])
+                yield Verdict(Address.parse(record["address"]), proof, record["size_bytes"], record["message"])
+
+    def deeds(self) -> Deeds:
+        """What it made, stored, replaced and changed; a step that was begun and has no receipt counts as done."""
+        plan = self.plan
+        steps = {} if plan is None else {step.address: step for step in plan.steps}
+        done = {receipt.address: receipt for receipt in self.receipts()}
+        begun = {
+            Address.parse(text)
+            for record in self.records
+            if record.get("record") == "began"
+            for text in record["addresses"]
+        }
+        created: set[Address] = set()
+        stored: dict[Address, Fingerprint] = {}
+        replaced: dict[Address, Fingerprint] = {}
+        changed: dict[Address, Mapping[str, tuple[str, str]]] = {}
+        for address in begun | set(done):
+            step, receipt = steps.get(address), done.get(address)
+            if step is None or not step.sends or (receipt is not None and receipt.outcome in _DID_NOTHING):
+                continue
+            if step.payload is None:
+                if step.decision is Decision.CREATE:
+                    created.add(address)
+                else:
+                    changed[address] = step.changes
+                continue
+            digest = (receipt.digest if receipt is not None else None) or step.payload.local.digest
+            size = receipt.size_bytes if receipt is not None and receipt.digest is not None else step.size_bytes
+            if digest is not None:
+                kind = stored if step.decision is Decision.CREATE else replaced
+                kind[address] = Fingerprint(size, digest)
+        backups = {
+            Address.parse(record["address"]): self.folder / record["path"]
+            for record in self.records
+            if record.get("record") == "backup"
+        }
+        return Deeds(frozenset(created), stored, replaced, changed, backups)
+
+
+_DID_NOTHING = {Outcome.FOUND, Outcome.KEPT, Outcome.STOPPED}
+
+
+def list_runs(runs: Path) -> list[Run]:
+    """All runs below *runs*, newest first; folders that are none are left out."""
+    if not runs.is_dir():
+        return []
+    found = [_read(folder) for folder in runs.iterdir() if (folder / "run.json").is_file()]
+    return sorted(found, key=lambda run: (str(run.facts.get("started")), run.name), reverse=True)
+
+
+def find_run(runs: Path, name: str) -> Run:
+    """The run called *name*; ``latest`` is the newest push.
+
+    Raises:
+        UsageError: There is none of this name.
+    """
+    if name == "latest":
+        pushes = [run for run in list_runs(runs) if run.facts.get("verb") == "push"]
+        if pushes:
+            return pushes[0]
+    elif (runs / name / "run.json").is_file() and "/" not in name:
+        return _read(runs / name)
+    raise UsageError(f"there is no run {name!r}; 'xnatferry runs' lists them")
+
+
+def _read(folder: Path) -> Run:
+    try:
+        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        journal = folder / "journal.jsonl"
+        lines = journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.exists() else []
+    except (OSError, ValueError) as error:
+        raise JournalError(f"{folder}: the journal of this run cannot be read ({error})") from error
+    return Run(folder, facts, tuple(_records(lines)))
+
+
+def _records(lines: list[str]) -> Iterator[Mapping[str, Any]]:
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # the machine went down while it was written
+        if isinstance(record, dict):
+            yield record

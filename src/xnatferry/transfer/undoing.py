@@ -1,0 +1,138 @@
+"""Takes back a run: reads what the server holds now, and carries out an undo plan piece by piece."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from xnatferry.errors import ConflictError, NotFoundError, XnatferryError
+from xnatferry.planning.reconcile import HeldFile
+from xnatferry.planning.undo import Deeds, Inventory, UndoPlan, UndoStep, plan_undo
+from xnatferry.transfer.content import file_pieces
+from xnatferry.transfer.events import Began, Listener, Outcome, Receipt
+from xnatferry.xnat.model import Address, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from xnatferry.transfer.destination import Destination
+
+__all__ = ["plan_of", "take_inventory", "undo"]
+
+
+def take_inventory(destination: Destination, project: str, deeds: Deeds) -> Inventory:
+    """What the server holds now of the places that a run touched.
+
+    Raises:
+        RemoteError: The server cannot be asked.
+    """
+    if not destination.project_exists(project):
+        return Inventory()
+    touched = {*deeds.created, *deeds.stored, *deeds.replaced, *deeds.changed}
+    objects: set[Address] = {Address(project)}
+    files: dict[Address, HeldFile] = {}
+    objects |= {Address(project, row["label"]) for row in destination.list_subjects(project)}
+    rows = {row["label"]: row for row in destination.list_sessions(project)}
+    objects |= {Address(project, row["subject_label"], label) for label, row in rows.items() if row["subject_label"]}
+    for above in _containers(touched, objects):
+        objects |= {above.child(Level.RESOURCE, row["label"]) for row in destination.list_resources(above)}
+    sessions = {Address(a.project, a.subject, a.session) for a in touched if a.session is not None}
+    for session in sorted(sessions & objects):
+        more, held = _session(destination, session)
+        objects |= more
+        files |= held
+    fields = {address: destination.item(address) or {} for address in deeds.changed if address.container in objects}
+    return Inventory(frozenset(objects), files, fields)
+
+
+def _containers(touched: Iterable[Address], objects: set[Address]) -> list[Address]:
+    """Projects and subjects that the run made: their own resources keep them from being removed."""
+    return sorted(a for a in set(touched) & objects if a.level in {Level.PROJECT, Level.SUBJECT})
+
+
+def _session(destination: Destination, session: Address) -> tuple[set[Address], dict[Address, HeldFile]]:
+    objects: set[Address] = set()
+    files: dict[Address, HeldFile] = {}
+    scans = [session.child(Level.SCAN, row["ID"]) for row in destination.list_scans(session)]
+    objects.update(scans)
+    objects.update(session.child(Level.ASSESSOR, row["label"]) for row in destination.list_assessors(session))
+    for row in destination.list_resources(session):
+        objects.add(session.child(Level.RESOURCE, row["label"]))
+    for file in destination.list_files(session):
+        resource = session.child(Level.RESOURCE, file.resource)
+        files[resource.child(Level.FILE, file.name)] = HeldFile(file.size_bytes, file.digest)
+    held = destination.list_files(session, all_scans=True) if scans else []
+    for file in held:
+        resource = session.child(Level.SCAN, file.scan).child(Level.RESOURCE, file.resource)
+        objects.add(resource)
+        files[resource.child(Level.FILE, file.name)] = HeldFile(file.size_bytes, file.digest)
+    for scan in scans:
+        if not any(address.parent == scan for address in objects):
+            objects.update(scan.child(Level.RESOURCE, row["label"]) for row in destination.list_resources(scan))
+    return objects, files
+
+
+def undo(
+    plan: UndoPlan,
+    destination: Destination,
+    *,
+    listener: Listener = lambda _: None,
+    journal: Listener = lambda _: None,
+) -> list[Receipt]:
+    """Carry out an undo plan; a step that fails leaves the others alone.
+
+    Before a subject or session goes, the server is asked once more: what came since the plan was made stays.
+    """
+    receipts: list[Receipt] = []
+    for step in plan.acts:
+        journal(Began((step.address,)))
+        try:
+            receipt = Receipt(step.address, _act(step, destination))
+        except XnatferryError as error:
+            receipt = Receipt.failed(step.address, error)
+        journal(receipt)
+        listener(receipt)
+        receipts.append(receipt)
+    return receipts
+
+
+def _act(step: UndoStep, destination: Destination) -> Outcome:
+    if step.fields:
+        destination.set_fields(step.address, step.fields)
+        return Outcome.RESTORED
+    if step.backup is not None:
+        body = partial(file_pieces, step.backup)
+        destination.send_file(step.address, body, step.backup.stat().st_size, overwrite=True)
+        return Outcome.RESTORED
+    if step.address.level in {Level.PROJECT, Level.SUBJECT, Level.SESSION, Level.SCAN}:
+        _check_empty(step.address, destination)
+    try:
+        destination.remove(step.address, remove_files=True)
+    except NotFoundError:
+        return Outcome.FOUND  # somebody was faster
+    return Outcome.REMOVED
+
+
+def _check_empty(address: Address, destination: Destination) -> None:
+    """Look once more into an object that is about to go.
+
+    Raises:
+        ConflictError: Something came into it since the plan was made.
+    """
+    inside: list[str] = []
+    if address.level is Level.PROJECT:
+        inside = [row["label"] for row in destination.list_subjects(address.project)]
+    elif address.level is Level.SUBJECT:
+        sessions = destination.list_sessions(address.project)
+        inside = [row["label"] for row in sessions if row["subject_label"] == address.subject]
+    elif address.level is Level.SESSION:
+        inside = [file.name for file in destination.list_files(address, all_scans=True)]
+        inside += [row["label"] for row in destination.list_assessors(address)]
+    inside += [row["label"] for row in destination.list_resources(address)]
+    if inside:
+        raise ConflictError(f"{address}: holds {inside[0]} by now, so it stays")
+
+
+def plan_of(deeds: Deeds, destination: Destination, project: str) -> UndoPlan:
+    """Read the server and decide what an undo of *deeds* would do."""
+    return plan_undo(deeds, take_inventory(destination, project, deeds))
