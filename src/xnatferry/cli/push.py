@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,12 +96,9 @@ def push_command(source: Path, *, backup: bool, **options: object) -> int:
 
     screen = screen_from(options)
     workers = workers_from(options)
-    stored = is_plan_file(source)
     with connected(options, screen) as remote:
-        if stored:
-            plan = _stored_plan(source, remote, screen)
-        else:
-            plan = make_plan(source, options, screen, remote)
+        read = _stored_plan if is_plan_file(source) else make_plan
+        plan = read(source, options, screen, remote)
         if not screen.quiet:
             show_plan(plan, screen)
         return push_plan(plan, remote, screen, workers=workers, source=source, backup=backup)
@@ -114,7 +112,7 @@ def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: 
     rules = rules_from(options)
     policy = api.OnConflict(str(options.pop("on_conflict", "fail")))
     with screen.waiting("comparing with the server"):
-        return api.plan(
+        plan = api.plan(
             discovery,
             remote,
             rules,
@@ -122,14 +120,15 @@ def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: 
             update_fields=bool(options.pop("update_fields", False)),
             workers=max(workers_from(options), 8),
         )
+    return replace(plan, local=bool(options["local"]))
 
 
-def _stored_plan(path: Path, remote: Remote, screen: Screen) -> Plan:
+def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote: Remote) -> Plan:
     from xnatferry import api
     from xnatferry.planning.stored import read_plan
 
     plan = read_plan(path)
-    if plan.server != remote.connection.url and not (plan.local and remote.connection.local):
+    if plan.server != remote.connection.url and not (plan.local and options["local"]):
         raise UsageError(f"{path} is a plan for {plan.server}, and the server is {remote.connection.url}")
     with screen.waiting("looking whether the plan still holds"):
         return api.recheck(plan, remote)
