@@ -60,7 +60,7 @@ def _crossing(screen: Screen, remote: Remote, images: Path, subjects: Path) -> i
     codes = []
     _title(screen, f"1. xnatferry push {images.name} -p {_PROJECT}")
     codes.append(_push(screen, remote, images))
-    _title(screen, f"2. xnatferry push {subjects.name} -p {_PROJECT}")
+    _title(screen, f"2. xnatferry push {subjects.name} -p {_PROJECT} --allow-incomplete")
     codes.append(_push(screen, remote, subjects))
     _title(screen, "3. the same push again")
     codes.append(_push(screen, remote, images))
@@ -80,7 +80,8 @@ def _push(screen: Screen, remote: Remote, source: Path) -> int:
     from xnatferry import api
     from xnatferry.cli.push import push_plan, show_plan
 
-    plan = api.plan(api.discover(source), remote, api.MappingRules(project=_PROJECT))
+    discovery = api.discover(source, allow_incomplete=True)
+    plan = api.plan(discovery, remote, api.MappingRules(project=_PROJECT))
     show_plan(plan, screen)
     return push_plan(plan, remote, screen, workers=4)
 

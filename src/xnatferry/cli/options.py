@@ -69,6 +69,7 @@ _SOURCE = (
         metavar="TEXT",
         help="Where labels stand in a path: '{subject}/{session}/{type}.nii.gz'. May be repeated.",
     ),
+    click.option("--allow-incomplete", is_flag=True, help="Carry FreeSurfer subjects that are not complete."),
 )
 _MAPPING = (
     click.option("-p", "--project", metavar="ID", help="Project to push into; created where missing."),
@@ -154,7 +155,8 @@ def read_source(source: Path, options: dict[str, object], screen: Screen) -> Dis
     discovery = discover(
         source,
         kind=Kind(str(kind)) if kind else None,
-        template=tuple(templates) if isinstance(templates, tuple) else (),
+        template=templates if isinstance(templates, tuple) else (),
+        allow_incomplete=bool(options.pop("allow_incomplete", False)),
     )
     screen.note(discovery_line(discovery))
     if not discovery.sources and not discovery.findings:

@@ -1,0 +1,141 @@
+"""Checks of the files beside an image: JSON sidecar and gradient tables."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from xnatferry.checks.catalogue import found
+from xnatferry.sources.gradients import B0_LIMIT, GradientError, Gradients, read_bvals, read_bvecs
+from xnatferry.sources.sidecar import SidecarError, read_sidecar, repetition_time_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from xnatferry.sources.base import Finding
+    from xnatferry.sources.header import NiftiHeader
+
+__all__ = ["check_gradients", "check_sidecar", "sidecar_privacy"]
+
+#: Keys that name a person, in the spelling of dcm2niix and BIDS, lower case.
+_PERSON: Final = frozenset(
+    {
+        "patientname", "patientid", "otherpatientids", "patientbirthdate", "patientbirthtime", "patientaddress",
+        "patienttelephonenumbers", "patientmothersbirthname", "accessionnumber", "referringphysicianname",
+        "performingphysicianname", "requestingphysician", "operatorsname", "operatorname", "patientcomments",
+    }
+)  # fmt: skip
+#: Keys that tell a place, a device, a day or a body: enough to identify together with other knowledge.
+_TRACE: Final = frozenset(
+    {
+        "patientsex", "patientage", "patientweight", "patientsize", "studyinstanceuid", "seriesinstanceuid", "studyid",
+        "acquisitiondatetime", "acquisitiondate", "studydate", "seriesdate", "contentdate", "institutionname",
+        "institutionaddress", "institutionaldepartmentname", "deviceserialnumber", "stationname",
+    }
+)  # fmt: skip
+#: Largest difference of two repetition times, in ms, that is only rounding.
+_SAME_TIME_MS: Final = 1.0
+#: How far from 1 the length of a direction may be.
+_UNIT_TOLERANCE: Final = 0.01
+_SIDECAR_LIMIT_BYTES: Final = 64 << 20
+
+
+def check_sidecar(path: Path, header: NiftiHeader | None) -> tuple[dict[str, Any], list[Finding]]:
+    """Read the JSON beside an image; empty when it cannot be read."""
+    try:
+        if path.stat().st_size > _SIDECAR_LIMIT_BYTES:
+            return {}, [found("SID01", "it is larger than 64 MiB, which no sidecar is; move it away", path)]
+        sidecar = read_sidecar(path.read_bytes())
+    except OSError as error:
+        return {}, [found("SID01", f"it cannot be read ({error.strerror}); check its permissions", path)]
+    except SidecarError as error:
+        return {}, [found("SID01", f"{error}; repair it or move it away", path)]
+    findings = sidecar_privacy(path, sidecar)
+    said_ms = repetition_time_ms(sidecar)
+    held_ms = None if header is None else header.repetition_time_ms
+    if said_ms is not None and held_ms is not None and abs(said_ms - held_ms) > _SAME_TIME_MS:
+        why = f"repetition time is {said_ms:g} ms here and {held_ms:g} ms in the image's header; the sidecar's is used"
+        findings.append(found("SID02", why, path))
+    return sidecar, findings
+
+
+def sidecar_privacy(path: Path, sidecar: Mapping[str, Any]) -> list[Finding]:
+    """Keys that hold what identifies somebody. Values are never shown."""
+    findings = []
+    for finding_id, names, what in (
+        ("PRV01", _PERSON, "name a person"),
+        ("PRV02", _TRACE, "identify a place, a device, a day or a body"),
+    ):
+        held = sorted(
+            key for key, value in sidecar.items() if key.lower() in names and value not in ("", None, [], "n/a")
+        )
+        if held:
+            why = f"fields that {what}: {', '.join(held)}; the file travels as it is, so remove them if they must not"
+            findings.append(found(finding_id, why, path))
+    return findings
+
+
+def check_gradients(
+    bval: Path | None, bvec: Path | None, header: NiftiHeader | None
+) -> tuple[Gradients | None, list[Finding]]:
+    """Compare gradient tables with each other and with the number of volumes."""
+    findings: list[Finding] = []
+    gradients: Gradients | None = None
+    volumes = None if header is None else header.frames
+    if bval is not None:
+        try:
+            gradients = read_bvals(bval.read_bytes())
+        except (OSError, GradientError) as error:
+            findings.append(found("DWI02", f"{_why(error)}; repair it or move it away", bval))
+        else:
+            findings += _count(bval, len(gradients.bvals), "b-values", volumes)
+    if bvec is not None:
+        try:
+            directions, in_rows = read_bvecs(bvec.read_bytes())
+        except (OSError, GradientError) as error:
+            findings.append(found("DWI02", f"{_why(error)}; repair it or move it away", bvec))
+        else:
+            findings += _count(bvec, len(directions), "directions", volumes)
+            findings += _odd_directions(bvec, directions, gradients, in_rows=in_rows)
+    if (bval is None) != (bvec is None):
+        here, missing = (bval or bvec), (".bvec" if bvec is None else ".bval")
+        findings.append(found("DWI03", f"it has no {missing} beside it; most programs need both", here))
+    return gradients, findings
+
+
+def _why(error: Exception) -> str:
+    return f"it cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
+
+
+def _count(path: Path, there: int, what: str, volumes: int | None) -> list[Finding]:
+    if volumes is None or there == volumes:
+        return []
+    return [found("DWI01", f"it has {there} {what}, the image has {volumes} volumes; they must be as many", path)]
+
+
+def _odd_directions(
+    path: Path, directions: list[tuple[float, float, float]], gradients: Gradients | None, *, in_rows: bool
+) -> list[Finding]:
+    findings = []
+    if not in_rows:
+        why = "it has a row for each volume; BIDS and FSL want three rows. It travels as it is"
+        findings.append(found("DWI03", why, path))
+    bvals = gradients.bvals if gradients is not None and len(gradients.bvals) == len(directions) else None
+    weighted = [index for index in range(len(directions)) if bvals is None or bvals[index] > B0_LIMIT]
+    lost = [index for index in weighted if not math.isfinite(math.hypot(*directions[index]))]
+    if lost and bvals is not None:
+        why = f"volume {lost[0]} (counted from 0) is diffusion-weighted and has no direction; repair the table"
+        findings.append(found("DWI02", why, path))
+    elif not all(math.isfinite(part) for direction in directions for part in direction):
+        why = "volumes without diffusion weighting have the direction NaN, where BIDS wants 0 0 0. It travels as it is"
+        findings.append(found("DWI03", why, path))
+    odd = [
+        index
+        for index in weighted
+        if any(directions[index]) and abs(math.hypot(*directions[index]) - 1) > _UNIT_TOLERANCE
+    ]
+    if odd:
+        why = f"{len(odd)} directions are not of length 1 (the first is that of volume {odd[0]}, counted from 0)"
+        findings.append(found("DWI03", why, path))
+    return findings

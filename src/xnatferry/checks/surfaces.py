@@ -1,0 +1,107 @@
+"""FreeSurfer's binary files: what their first bytes say, and how long they must be.
+
+Layouts: FreeSurfer's ``mri.c`` (MGH volumes), ``mrisurf`` (triangle surfaces, new curvature files) and
+``MRISreadAnnotation``. All numbers are big-endian.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["FormatError", "MghHeader", "annotation_vertices", "curvature_vertices", "read_mgh", "surface_vertices"]
+
+_MGH: Final = struct.Struct(">7ih15f")
+_MGH_DATA: Final = 284
+#: Bytes per voxel by MGH type: uchar, int, float, short, ushort.
+_MGH_BYTES: Final = {0: 1, 1: 4, 3: 4, 4: 2, 10: 2}
+_TRIANGLES: Final = b"\xff\xff\xfe"
+_NEW_CURVATURE: Final = b"\xff\xff\xff"
+
+
+class FormatError(ValueError):
+    """A file that is not what its name says; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class MghHeader:
+    """Grid of an MGH volume.
+
+    Attributes:
+        shape: Voxels along each of three axes.
+        frames: Volumes.
+        voxel_size_mm: Spacing of the three axes.
+        grid: Voxel size, direction cosines and centre, 15 numbers; two volumes with the same grid and shape lie on top
+            of each other.
+    """
+
+    shape: tuple[int, int, int]
+    frames: int
+    voxel_size_mm: tuple[float, float, float]
+    grid: tuple[float, ...]
+
+
+def read_mgh(head: bytes, unpacked_bytes: int) -> MghHeader:
+    """Read the header of an MGH volume and compare it with the number of unpacked bytes.
+
+    Raises:
+        FormatError: It is none, or bytes are missing.
+    """
+    if len(head) < _MGH.size:
+        raise FormatError(f"it holds {len(head)} bytes, less than a header")
+    version, *dims, kind, _dof, good_ras = _MGH.unpack_from(head)[:8]
+    floats = _MGH.unpack_from(head)[8:]
+    if version != 1 or kind not in _MGH_BYTES or min(dims) < 1:
+        raise FormatError("it does not begin as an MGH volume")
+    promised = _MGH_DATA + math.prod(dims) * _MGH_BYTES[kind]
+    if unpacked_bytes < promised:
+        raise FormatError(f"its header promises {promised} bytes, it holds {unpacked_bytes}")
+    grid = floats if good_ras else (1.0, 1.0, 1.0, -1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+    return MghHeader((dims[0], dims[1], dims[2]), dims[3], (grid[0], grid[1], grid[2]), grid)
+
+
+def surface_vertices(head: bytes, size_bytes: int) -> int:
+    """The number of vertices of a triangle surface.
+
+    Raises:
+        FormatError: It is none, or bytes are missing.
+    """
+    if not head.startswith(_TRIANGLES):
+        raise FormatError("it does not begin as a triangle surface")
+    end = head.find(b"\n\n")  # the comment "created by ... on ..." and an empty line
+    if end < 0 or len(head) < end + 10:
+        raise FormatError("its comment has no end")
+    vertices, faces = struct.unpack_from(">2i", head, end + 2)
+    if vertices < 1 or faces < 1 or size_bytes < end + 10 + 12 * (vertices + faces):
+        raise FormatError(f"it promises {vertices} vertices and {faces} faces and holds {size_bytes} bytes")
+    return int(vertices)
+
+
+def curvature_vertices(head: bytes, size_bytes: int) -> int:
+    """The number of values of a curvature file (thickness, area, sulc ...).
+
+    Raises:
+        FormatError: It is none, or bytes are missing.
+    """
+    if not head.startswith(_NEW_CURVATURE) or len(head) < 15:
+        raise FormatError("it does not begin as a curvature file")
+    vertices, _faces, values = struct.unpack_from(">3i", head, 3)
+    if vertices < 1 or values < 1 or size_bytes < 15 + 4 * vertices * values:
+        raise FormatError(f"it promises {vertices} values and holds {size_bytes} bytes")
+    return int(vertices)
+
+
+def annotation_vertices(head: bytes, size_bytes: int) -> int:
+    """The number of vertices of an annotation.
+
+    Raises:
+        FormatError: It is none, or bytes are missing.
+    """
+    if len(head) < 4:
+        raise FormatError("it is too short for an annotation")
+    vertices = struct.unpack_from(">i", head)[0]
+    if vertices < 1 or size_bytes < 4 + 8 * vertices:
+        raise FormatError(f"it promises {vertices} vertices and holds {size_bytes} bytes")
+    return int(vertices)

@@ -1,0 +1,132 @@
+"""What servers of different ages list, brought to one form."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+from xml.sax.saxutils import unescape
+
+from xnatferry.errors import NotXnatError
+from xnatferry.xnat.digest import normal_digest
+from xnatferry.xnat.records import RemoteFile
+from xnatferry.xnat.tables import Row, TableError, decode_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xnatferry.client.answers import Answer
+
+__all__ = ["Item", "decode_item", "decode_listing", "decoded_name", "remote_file"]
+
+#: ``data_fields`` of an item, with its data type under ``xsi:type``.
+Item = dict[str, str]
+
+_IN_RESOURCE = re.compile(r"/resources/([^/]+)/files/(.*)", re.DOTALL)
+_SCAN = re.compile(r"/scans/([^/]+)/")
+# What a path must not hold unencoded: a name with one of these was never percent-encoded.
+_NEVER_IN_PATH = re.compile(r"[^!-~]|[\"#<>?\[\\\]^`{|}]|%(?![0-9A-Fa-f]{2})")
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
+
+
+def decoded_name(listed: str) -> str:
+    """The name of a file, from the way a server lists it.
+
+    Servers store a name as it stood in the URL: 1.6.4 always, 1.8 unless it holds ``%20`` or ``%2B``; members of
+    archives keep theirs. So a name is decoded only when it reads as an encoded one: everything that needs an escape
+    has one, and no escape stands for what needs none.
+
+    >>> decoded_name("sp%20ace.txt"), decoded_name("100%.txt"), decoded_name("a%41.txt")
+    ('sp ace.txt', '100%.txt', 'a%41.txt')
+    """
+    if "%" not in listed or _NEVER_IN_PATH.search(listed):
+        return listed
+    if any(int(code, 16) in _UNRESERVED for code in _ESCAPE.findall(listed)):
+        return listed
+    try:
+        return unquote(listed, errors="strict")
+    except UnicodeDecodeError:
+        return listed
+
+
+def decode_listing(answer: Answer, columns: Sequence[str] = ()) -> list[Row]:
+    """The rows of a ``ResultSet``.
+
+    Args:
+        answer: A listing asked for as JSON.
+        columns: Names the rows shall have, whatever their case or their path in the listing.
+
+    Raises:
+        NotXnatError: The answer is no listing.
+    """
+    try:
+        rows = decode_rows(answer.text)
+    except TableError:
+        raise NotXnatError(
+            f"{answer.url.partition('?')[0]} answers with something that is no listing; is this an XNAT?",
+            status=answer.status,
+            method=answer.method,
+            url=answer.url.partition("?")[0],
+        ) from None
+    return [_with_columns({key: _plain(value) for key, value in row.items()}, columns) for row in rows]
+
+
+def remote_file(row: Row) -> RemoteFile:
+    """A file from its row; the path inside the resource stands in the URI only, as ``Name`` is the last part of it.
+
+    Rows of 1.6.4 have no digest, and rows of 1.8 an empty one where checksums are off.
+    """
+    low = {key.lower(): value for key, value in row.items()}
+    uri = low.get("uri") or ""
+    inside = _IN_RESOURCE.search(uri)
+    if inside is not None:
+        name = inside[2]
+    else:
+        _, found, name = uri.partition("/files/")
+        name = name if found else low.get("name", "")
+    before = uri[: inside.start()] if inside is not None else uri
+    scan = _SCAN.search(f"{before}/")
+    size = low.get("size", "").strip()
+    return RemoteFile(
+        resource=low.get("collection") or (unquote(inside[1]) if inside is not None else ""),
+        name=decoded_name(name),
+        size_bytes=int(size) if size.isdecimal() else 0,
+        digest=normal_digest(low.get("digest")),
+        uri=uri,
+        scan=unquote(scan[1]) if scan is not None else None,
+        format=low.get("file_format", ""),
+        content=low.get("file_content", ""),
+        tags=low.get("file_tags", ""),
+    )
+
+
+def decode_item(answer: Answer) -> Item:
+    """The fields of the one item in an item JSON, by path; ``meta`` only for ``xsi:type``.
+
+    Raises:
+        NotXnatError: The answer is no item.
+    """
+    try:
+        item: Any = json.loads(answer.text)["items"][0]
+        fields = {str(key): "" if value is None else str(value) for key, value in item["data_fields"].items()}
+        return {**fields, "xsi:type": str(item.get("meta", {}).get("xsi:type", ""))}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise NotXnatError(
+            f"{answer.url.partition('?')[0]} answers with something that is no item; is this an XNAT?",
+            status=answer.status,
+            method=answer.method,
+            url=answer.url.partition("?")[0],
+        ) from None
+
+
+def _plain(value: str) -> str:
+    """Values that came in by a query are stored with their XML entities (``TurbineUtils.escapeParam``)."""
+    return unescape(value, {"&quot;": '"', "&apos;": "'"})
+
+
+def _with_columns(row: Row, columns: Sequence[str]) -> Row:
+    low = {key.lower().rpartition("/")[2]: value for key, value in row.items()}
+    low |= {key.lower(): value for key, value in row.items()}
+    return {**row, **{column: row.get(column) or low.get(column.lower(), "") for column in columns}}

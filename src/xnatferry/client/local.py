@@ -1,0 +1,154 @@
+"""Local files and folders as they are sent: opened anew for every attempt, hashed while they pass."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from xnatferry.errors import DataError, FileChangedError
+from xnatferry.xnat.digest import PIECE_BYTES, Hasher
+from xnatferry.xnat.labels import remote_name_problem
+from xnatferry.xnat.zips import ZipMember, ZipStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from xnatferry.client.http import Body
+
+__all__ = ["Content", "LocalArchive", "archive_of", "content_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file is: its size in bytes and its MD5."""
+
+    size_bytes: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocalArchive:
+    """An archive to send.
+
+    Attributes:
+        name: Its name, by whose end XNAT knows what it is.
+        body: Gives its bytes anew at each call.
+        size_bytes: Exactly how many.
+        names: Names of the files in it.
+        members: What each file in it is, by its name in the archive; complete once *body* has been read to its end.
+    """
+
+    name: str
+    body: Body
+    size_bytes: int
+    names: frozenset[str]
+    members: dict[str, Content]
+
+
+def content_of(path: Path) -> Content:
+    """Size and MD5 of a file.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    hasher = Hasher()
+    for piece in _file_pieces(path):
+        hasher.update(piece)
+    return Content(hasher.size_bytes, hasher.digest)
+
+
+def archive_of(path: Path) -> LocalArchive:
+    """A zip or tar as it is, or a folder as a zip made while it is sent, with the folder as its one top folder.
+
+    Raises:
+        DataError: It cannot be read, is no archive, or holds names that XNAT would lose.
+    """
+    if path.is_dir():
+        return _zipped(path)
+    members = {}
+    for name, stream in _members(path):
+        hasher = Hasher()
+        while piece := stream.read(PIECE_BYTES):
+            hasher.update(piece)
+        members[_checked(path, name.removeprefix("./"))] = Content(hasher.size_bytes, hasher.digest)
+    if not members:
+        raise DataError(f"{path}: the archive holds no files")
+    return LocalArchive(path.name, lambda: _file_pieces(path), path.stat().st_size, frozenset(members), members)
+
+
+def _zipped(folder: Path) -> LocalArchive:
+    """XNAT's extractors know no links: one to a file inside becomes a copy of it, one that leads out is refused."""
+    root = folder.resolve()
+    found: dict[str, Content] = {}
+
+    def member(path: Path) -> ZipMember:
+        name = _checked(folder, f"{root.name}/{path.relative_to(root).as_posix()}")
+        size = path.stat().st_size
+
+        def pieces() -> Iterator[bytes]:
+            hasher = Hasher()
+            for piece in _file_pieces(path):
+                hasher.update(piece)
+                yield piece
+            if hasher.size_bytes != size:
+                raise FileChangedError(f"{path}: changed while it was read; send it again")
+            found[name] = Content(size, hasher.digest)
+
+        return ZipMember(name, size, pieces)
+
+    packed = [member(path) for path in _walked(root)]
+    if not packed:
+        raise DataError(f"{folder}: the folder holds no files")
+    archive = ZipStream(packed)
+    names = frozenset(file.name for file in packed)
+    return LocalArchive(f"{root.name}.zip", lambda: archive, archive.size_bytes, names, found)
+
+
+def _walked(root: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        for name in sorted(names):
+            path = root.__class__(folder) / name
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                raise DataError(f"{path}: is a link that leads out of {root.name}; replace it by a copy, or remove it")
+            if not path.is_file():
+                raise DataError(f"{path}: is no regular file")
+            yield path
+
+
+def _file_pieces(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as stream:
+            while piece := stream.read(PIECE_BYTES):
+                yield piece
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as packed:
+                for info in packed.infolist():
+                    if not info.is_dir():
+                        with packed.open(info) as stream:
+                            yield info.filename, stream
+            return
+        with tarfile.open(path) as tarred:
+            for entry in tarred:
+                if entry.issym() or entry.islnk():
+                    raise DataError(f"{path}: {entry.name} is a link, which XNAT would store empty; pack a copy")
+                if entry.isfile() and (file := tarred.extractfile(entry)) is not None:
+                    yield entry.name, file
+    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise DataError(f"{path}: cannot be read as a zip or tar ({error})") from None
+
+
+def _checked(where: Path, name: str) -> str:
+    if problem := remote_name_problem(name):
+        raise DataError(f"{where}: the name {name!r} cannot be stored: {problem}")
+    return name

@@ -1,0 +1,204 @@
+"""Reads what a site holds: the half of `xnatferry.client.remote.Remote` that changes nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+from xnatferry.client.conversation import Conversation
+from xnatferry.client.downloads import Downloads
+from xnatferry.client.http import Request
+from xnatferry.client.listings import Item, decode_item, decode_listing, remote_file
+from xnatferry.client.site import SiteFacts, read_site
+from xnatferry.errors import NotFoundError, RefusedError
+from xnatferry.xnat.model import Address, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from xnatferry.client.http import Timeouts
+    from xnatferry.client.settings import Connection
+    from xnatferry.xnat.records import RemoteFile
+    from xnatferry.xnat.tables import Row
+
+__all__ = ["RemoteReader", "resource_of"]
+
+_SESSION_COLUMNS = ("ID", "label", "subject_label", "xsiType", "date")
+_SCAN_COLUMNS = ("ID", "type", "quality", "note", "series_description", "xsiType")
+
+
+class RemoteReader:
+    """A site with an account, to read from.
+
+    Safe for any number of threads. Use it as a context manager, or call `close`: it gives the login back.
+
+    Args:
+        connection: Site and account; nothing is sent until the first act.
+        timeouts: How long to wait for bytes.
+        pause: Waits some seconds between two tries; tests hand in their own.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        timeouts: Timeouts | None = None,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.connection = connection
+        self._talk = Conversation(connection, timeouts, pause=pause)
+        self._downloads = Downloads(self._talk)
+        self._pause = pause
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.connection.user} at {self.connection.url})"
+
+    def close(self) -> None:
+        """Give the login back and close the connections."""
+        self._talk.close()
+
+    # The site
+
+    def check(self) -> SiteFacts:
+        """Log in and say what is there: address, version, account.
+
+        Raises:
+            AuthenticationError: The account or password is wrong.
+            NotXnatError: Something else answers at this address.
+            NotFoundError: There is no such host.
+            UnavailableError: The site cannot be reached now.
+        """
+        return read_site(self._talk, self.connection.url)
+
+    def whoami(self) -> str:
+        """The login name, as the server knows it."""
+        return self.check().user
+
+    def server_version(self) -> str:
+        """Version of the server, such as ``1.8.11``; ``unknown`` where it does not say."""
+        return self.check().version
+
+    # Listings
+
+    def project_exists(self, project: str) -> bool:
+        """Whether this account can see the project."""
+        return self.item(Address(project)) is not None
+
+    def exists(self, address: Address) -> bool:
+        """Whether there is something at *address*."""
+        if address.resource is None:
+            return self.item(address) is not None
+        if address.file is not None:
+            return any(file.name == address.file for file in self.list_files(resource_of(address)))
+        if self.item(address.container) is None:
+            return False
+        return any(row["label"] == address.resource for row in self.list_resources(address.container))
+
+    def item(self, address: Address) -> Item | None:
+        """Fields of an object by path, with its data type under ``xsi:type``; None when it is not there.
+
+        1.6.4 and 1.8 find a session by its label anywhere in the project: ``subject_ID`` says whose it is.
+        """
+        try:
+            answer = self._talk.ask(Request("GET", address.container.path, (("format", "json"),)))
+        except NotFoundError:
+            return None
+        return decode_item(answer)
+
+    def list_projects(self) -> list[Row]:
+        """Projects this account can see: at least ``ID`` and ``name``."""
+        return self._list("/data/projects", ("ID", "name", "description"))
+
+    def list_subjects(self, project: str) -> list[Row]:
+        """Subjects of a project: at least ``ID`` and ``label``."""
+        return self._list(f"{Address(project).path}/subjects", ("ID", "label"))
+
+    def list_sessions(self, project: str) -> list[Row]:
+        """Sessions and other subject assessors of a project: ``ID label subject_label xsiType date``."""
+        return self._list(f"{Address(project).path}/experiments", _SESSION_COLUMNS, ask=_SESSION_COLUMNS)
+
+    def list_scans(self, address: Address) -> list[Row]:
+        """Scans of a session: ``ID type quality note series_description xsiType``.
+
+        Raises:
+            NotFoundError: There is no such session (1.6.4 answers 500).
+        """
+        try:
+            return self._list(f"{address.path}/scans", _SCAN_COLUMNS)
+        except RefusedError as error:
+            if error.status == 500 and self.item(address) is None:
+                raise NotFoundError(f"{address}: there is no such session", status=404, url=error.url) from None
+            raise
+
+    def list_assessors(self, address: Address) -> list[Row]:
+        """Image assessors of a session: at least ``ID``, ``label``, ``xsiType``."""
+        return self._list(f"{address.path}/assessors", ("ID", "label", "xsiType"))
+
+    def list_resources(self, address: Address, *, all_scans: bool = False) -> list[Row]:
+        """Resources of one object: ``label format content file_count file_size category cat_id``.
+
+        Args:
+            address: Project, subject, session, scan or assessor.
+            all_scans: Of a session, those of its scans and assessors as well.
+        """
+        columns = ("label", "format", "content", "file_count", "file_size", "category", "cat_id")
+        more = (("all", "true"),) if all_scans else ()
+        return self._list(f"{address.container.path}/resources", columns, more=more)
+
+    def list_files(self, address: Address, *, all_scans: bool = False) -> list[RemoteFile]:
+        """Files of a resource, of all resources of an object, or of all scans of a session. Empty when there is none.
+
+        Raises:
+            NotFoundError: The object that holds them is not there, as far as the server says so: 1.6.4 lists nothing
+                for a session that does not exist.
+        """
+        where = resource_of(address)
+        path = f"{where.path}/scans/ALL/files" if all_scans else f"{where.path}/files"
+        try:
+            rows = self._list(path)
+        except NotFoundError:
+            if self.item(where) is None:
+                raise
+            return []
+        return [remote_file(row) for row in rows]
+
+    # Bytes
+
+    def get_file(self, address: Address, target: Path, *, digest: str | None = None) -> RemoteFile:
+        """Fetch one file to *target*, which appears only when it is complete and proven; see `Downloads.file`."""
+        return self._downloads.file(address, target, self.list_files(resource_of(address)), digest=digest)
+
+    def read_digest(self, address: Address) -> str:
+        """MD5 of a file's bytes, fetched and not kept: for servers that list no digest."""
+        return self._downloads.digest(address)
+
+    def download_zip(self, address: Address, target: Path) -> int:
+        """Fetch all files of a resource, or of all resources of an object, as one zip; see `Downloads.archive`."""
+        return self._downloads.archive(address, target)
+
+    # Inside
+
+    def _list(
+        self,
+        path: str,
+        columns: Sequence[str] = (),
+        *,
+        ask: Sequence[str] = (),
+        more: tuple[tuple[str, str], ...] = (),
+    ) -> list[Row]:
+        query: tuple[tuple[str, str], ...] = (("format", "json"), *more)
+        if ask:
+            query += (("columns", ",".join(ask)),)
+        return decode_listing(self._talk.ask(Request("GET", path, query)), columns)
+
+
+def resource_of(address: Address) -> Address:
+    """The address without its file."""
+    return address.child(Level.FILE, None)

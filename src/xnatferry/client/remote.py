@@ -1,0 +1,346 @@
+"""One method per act of XNAT's REST interface, the same for servers of every age.
+
+Servers differ in codes, names of columns and spelling of names; what leaves this module does not. Rules with their
+sources stand at the methods; "1.6.4" means recorded from a genuine server of that version, "1.8" means its source.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from xnatferry.client.answers import Answer, kept_names
+from xnatferry.client.documents import has_document, session_document
+from xnatferry.client.http import Body, Request
+from xnatferry.client.listings import Item, decoded_name
+from xnatferry.client.reading import RemoteReader, resource_of
+from xnatferry.client.uploads import archive_request, file_request
+from xnatferry.errors import ConflictError, ForbiddenError, NotFoundError, RefusedError, RemoteError, UsageError
+from xnatferry.xnat.model import Address, Level
+from xnatferry.xnat.records import Ensured, ScanDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from xnatferry.client.http import Timeouts
+    from xnatferry.client.settings import Connection
+
+__all__ = ["Remote"]
+
+#: Seconds in which a new project may still be unknown to parts of the server (1.8: permission caches lag).
+_SETTLING_S = 6.0
+_NOTHING: Mapping[str, str] = {}
+
+
+class Remote(RemoteReader):
+    """A site with an account, to read from and to write to; see `RemoteReader`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        timeouts: Timeouts | None = None,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(connection, timeouts, pause=pause)
+        self._new_projects: dict[str, float] = {}
+
+    # Objects
+
+    def ensure_project(self, project: str, *, fields: Mapping[str, str] = _NOTHING) -> Ensured:
+        """Create a project unless it is there. An existing one is not touched: 1.6.4 would reset its name."""
+        if self.project_exists(project):
+            return Ensured(project, project, created=False)
+        try:
+            self._put(Request("PUT", Address(project).path, tuple(fields.items())))
+        except RemoteError:
+            # Lost the race, or the server failed after it was done: two at once make 1.6.4 answer 500.
+            if not self.project_exists(project):
+                raise
+            return Ensured(project, project, created=False)
+        self._new_projects[project] = time.monotonic()
+        return Ensured(project, project, created=True)
+
+    def ensure_subject(self, address: Address, *, fields: Mapping[str, str] = _NOTHING) -> Ensured:
+        """Create a subject unless it is there.
+
+        Args:
+            address: Its project and label.
+            fields: XNAT's short names (``gender``, ``yob``) or full paths; of a new subject only.
+        """
+        return self._ensure_labelled(address, tuple(fields.items()))
+
+    def ensure_session(
+        self, address: Address, *, xsi_type: str = "xnat:mrSessionData", fields: Mapping[str, str] = _NOTHING
+    ) -> Ensured:
+        """Create a session, and its subject where missing, unless it is there.
+
+        Raises:
+            ConflictError: The label belongs to a session of another subject or type. XNAT would move it here.
+        """
+        query = (("xsiType", xsi_type), *_prefixed(xsi_type, fields))
+        return self._ensured_session(address, xsi_type, Request("PUT", address.path, query))
+
+    def create_session_document(
+        self, address: Address, *, xsi_type: str, fields: Mapping[str, str], scans: Sequence[ScanDocument]
+    ) -> Ensured:
+        """Create a session with its scans, and its subject where missing, in one request.
+
+        A session that is there already gets the scans it lacks. Data types of plugins, for which no document can be
+        written, take one request for the session and one for each scan.
+
+        Raises:
+            ConflictError: The label belongs to a session of another subject or type.
+        """
+        if not has_document(xsi_type):
+            made = self.ensure_session(address, xsi_type=xsi_type, fields=fields)
+        else:
+            document = session_document(
+                address.project, address.session or "", xsi_type=xsi_type, fields=fields, scans=scans
+            )
+            request = Request(
+                "PUT",
+                address.path,
+                headers=(("Content-Type", "text/xml"),),
+                body=lambda: [document],
+                size_bytes=len(document),
+            )
+            made = self._ensured_session(address, xsi_type, request)
+            if made.created:
+                return made
+        for scan in scans:
+            self.ensure_scan(address.child(Level.SCAN, scan.id), xsi_type=scan.xsi_type, fields=scan.fields)
+        return made
+
+    def ensure_scan(
+        self, address: Address, *, xsi_type: str = "xnat:mrScanData", fields: Mapping[str, str] = _NOTHING
+    ) -> Ensured:
+        """Create a scan unless it is there."""
+        label = address.scan or ""
+        held = self.item(address)
+        if held is not None:
+            _same_type(address, held, xsi_type)
+            return Ensured(label, label, created=False)
+        self._put(Request("PUT", address.path, (("xsiType", xsi_type), *_prefixed(xsi_type, fields))))
+        return Ensured(label, label, created=True)
+
+    def ensure_assessor(self, address: Address, *, xsi_type: str, fields: Mapping[str, str] = _NOTHING) -> Ensured:
+        """Create an image assessor unless it is there."""
+        return self._ensure_labelled(address, (("xsiType", xsi_type), *_prefixed(xsi_type, fields)))
+
+    def ensure_resource(
+        self,
+        address: Address,
+        *,
+        format: str = "",  # noqa: A002  # XNAT's word
+        content: str = "",
+        tags: str = "",
+    ) -> Ensured:
+        """Create a resource unless it is there: an existing one is answered with 409 (1.6.4 and 1.8)."""
+        label = address.resource or ""
+        query = tuple(
+            (key, value) for key, value in (("format", format), ("content", content), ("tags", tags)) if value
+        )
+        try:
+            self._put(Request("PUT", address.path, query))
+        except RefusedError as error:
+            if error.status != 409:
+                raise
+            return Ensured(label, label, created=False)
+        return Ensured(label, label, created=True)
+
+    def set_fields(self, address: Address, fields: Mapping[str, str]) -> None:
+        """Change fields of a project, subject, session, scan or assessor; others stay.
+
+        Raises:
+            NotFoundError: It is not there.
+            UsageError: ``label`` is among the fields: XNAT would rename the object and drop the other changes.
+        """
+        if "label" in fields:
+            raise UsageError(f"{address}: a label is not changed like a field")
+        held = self.item(address)
+        if held is None:
+            raise NotFoundError(f"{address}: there is no such object", status=404, url=address.path)
+        query: tuple[tuple[str, str], ...] = tuple(fields.items())
+        if address.level is Level.PROJECT and "name" not in fields:
+            query += (("name", held.get("name") or address.project),)  # 1.6.4 resets a name that is not sent
+        elif address.level not in {Level.PROJECT, Level.SUBJECT}:
+            xsi_type = held["xsi:type"]
+            query = (("xsiType", xsi_type), *_prefixed(xsi_type, fields))  # 1.6.4 wants the type with every scan
+        self._put(Request("PUT", address.path, query))
+
+    # Files
+
+    def send_file(
+        self,
+        address: Address,
+        body: Body,
+        size_bytes: int,
+        *,
+        overwrite: bool = False,
+        format: str = "",  # noqa: A002  # XNAT's word
+        content: str = "",
+    ) -> list[str]:
+        """Send one file; returns the names the server says it kept instead.
+
+        Nothing but a fresh listing proves that it was stored: without the right to edit, XNAT answers 200 and writes
+        nothing. It is sent once; whether to send it again is for the caller to decide, after a look at the listing.
+
+        Args:
+            address: Where it goes, with its name.
+            body: Gives its bytes anew at each call.
+            size_bytes: Exactly how many.
+            overwrite: Whether a file of this name is replaced.
+            format: Format of its catalog entry and of the resource.
+            content: Content of its catalog entry and of the resource.
+        """
+        answer = self._talk.ask(
+            file_request(address, body, size_bytes, overwrite=overwrite, format=format, content=content)
+        )
+        return _kept(answer)
+
+    def send_archive(
+        self,
+        address: Address,
+        body: Body,
+        size_bytes: int,
+        *,
+        name: str = "upload.zip",
+        overwrite: bool = False,
+        format: str = "",  # noqa: A002  # XNAT's word
+        content: str = "",
+        tags: str = "",
+    ) -> list[str]:
+        """Send an archive that the server extracts into the resource; returns the names it says it kept instead.
+
+        Raises:
+            UsageError: *name* ends as no archive that XNAT extracts: ``.zip``, ``.tar``, ``.tar.gz``, ``.tgz``.
+        """
+        answer = self._talk.ask(
+            archive_request(
+                address, body, size_bytes, name=name, overwrite=overwrite, format=format, content=content, tags=tags
+            )
+        )
+        return _kept(answer)
+
+    def refresh_catalog(self, address: Address, options: Sequence[str]) -> None:
+        """Let the server compare a resource's catalog with its disk.
+
+        Args:
+            address: A resource, or an object with all its resources.
+            options: Of ``append``, ``delete``, ``checksum``, ``populateStats``.
+
+        Raises:
+            ForbiddenError: The account may not edit it.
+        """
+        where = resource_of(address).path.removeprefix("/data")
+        query = (("resource", f"/archive{where}"), ("options", ",".join(options)))
+        self._talk.ask(Request("POST", "/data/services/refresh/catalog", query), repeat=True)
+
+    # Removal
+
+    def remove(self, address: Address, *, remove_files: bool) -> None:
+        """Remove what is at *address* and look whether it is gone.
+
+        Args:
+            address: An object, a resource or a file.
+            remove_files: Whether the bytes go as well. Of a resource they always go, into the server's backup.
+
+        Raises:
+            NotFoundError: It is not there.
+            ConflictError: A file whose name begins other names: XNAT 1.8 would remove those as well.
+            RefusedError: The server says that it is removed, and it is still there.
+        """
+        if address.file is not None:
+            self._no_longer_names(address)
+        elif not self.exists(address):
+            raise NotFoundError(f"{address}: there is no such {address.level}", status=404, url=address.path)
+        flag = "true" if remove_files else "false"
+        request = Request("DELETE", address.path, (("removeFiles", flag),))
+        with suppress(NotFoundError):  # a repeated request finds nothing: what counts is the look below
+            self._talk.ask(request, repeat=True)
+        if self.exists(address):
+            raise RefusedError(
+                f"{address}: the server answered that it is removed, and it is still there; has the account the right?",
+                method="DELETE",
+                url=address.path,
+            )
+
+    def _no_longer_names(self, address: Address) -> None:
+        names = [file.name for file in self.list_files(resource_of(address))]
+        name = address.file or ""
+        if name not in names:
+            raise NotFoundError(f"{address}: there is no such file", status=404, url=address.path)
+        if longer := sorted(other for other in names if other.startswith(name) and other != name):
+            raise ConflictError(
+                f"{address}: some servers would remove {', '.join(longer[:3])} as well, "
+                "because the names begin the same; remove the resource instead, or the longer names first"
+            )
+
+    # Inside
+
+    def _put(self, request: Request) -> Answer:
+        """A PUT of an object, which may arrive twice; patient with a server that has only just made the project."""
+        project = request.path.split("/")[3]
+        while True:
+            try:
+                return self._talk.ask(request, repeat=True)
+            except (ForbiddenError, NotFoundError, RefusedError) as error:
+                age = time.monotonic() - self._new_projects.get(project, -_SETTLING_S)
+                if age >= _SETTLING_S or error.status not in {403, 404, 422}:
+                    raise
+            self._pause(0.5)
+
+    def _ensure_labelled(self, address: Address, query: tuple[tuple[str, str], ...]) -> Ensured:
+        """An object with a label and an accession ID, made by a plain PUT."""
+        label = getattr(address, address.level.value)
+        held = self.item(address)
+        if held is None:
+            return self._made(address, Request("PUT", address.path, query))
+        return Ensured(held.get("ID") or label, label, created=False)
+
+    def _ensured_session(self, address: Address, xsi_type: str, request: Request) -> Ensured:
+        held = self.item(address)
+        if held is None:
+            return self._made(address, request)
+        _same_type(address, held, xsi_type)
+        subject = self.item(Address(address.project, address.subject))
+        if subject is None or held.get("subject_ID") not in {subject.get("ID"), address.subject, None, ""}:
+            raise ConflictError(
+                f"{address}: the session {address.session} is there already, for another subject "
+                f"({held.get('subject_ID')}); labels of sessions are unique in a project, so give it another label"
+            )
+        return Ensured(held.get("ID") or address.session or "", address.session or "", created=False)
+
+    def _made(self, address: Address, request: Request) -> Ensured:
+        """Send the PUT of an object that was not there; 201 says that this request made it.
+
+        Of several at once some get 409 or 500 although the object is made (1.6.4); a repeat after a lost reply gets
+        200.
+        """
+        label = getattr(address, address.level.value)
+        try:
+            answer = self._put(request)
+        except RefusedError as error:
+            held = self.item(address) if error.status in {409, 500} else None
+            if held is None:
+                raise
+            return Ensured(held.get("ID") or label, label, created=False)
+        accession = answer.text.strip().rpartition("/")[2]
+        return Ensured(accession or label, label, created=answer.status == 201)
+
+
+def _prefixed(xsi_type: str, fields: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Fields by full path: some short names mean a field of another type (``orientation`` is PET's)."""
+    return tuple((key if ":" in key.partition("/")[0] else f"{xsi_type}/{key}", value) for key, value in fields.items())
+
+
+def _same_type(address: Address, held: Item, xsi_type: str) -> None:
+    there = held.get("xsi:type", "")
+    if there and there != xsi_type:
+        raise ConflictError(f"{address}: is there already as {there}, not as {xsi_type}; its type cannot be changed")
+
+
+def _kept(answer: Answer) -> list[str]:
+    return [decoded_name(name) for name in kept_names(answer.text)]

@@ -1,0 +1,338 @@
+"""Who may use an archive: accounts with hashed passwords, logins (the ``JSESSIONID`` cookie) and alias tokens.
+
+Logins live in memory: they cost nothing to open, nothing of them is on the disk, and a restart ends them, which every
+client must expect of a login anyway. Accounts and tokens are in the metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import sqlite3
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import argon2
+
+from xnatferry.errors import UsageError
+from xnatferry.server.database import Migration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xnatferry.server.database import Database
+
+__all__ = ["Account", "Accounts", "migrations"]
+
+# The smallest setting of the OWASP password storage cheat sheet: 19 MiB, about 20 ms.
+_ARGON2: Final = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+# A login name of this shape would be read as an alias token (XNAT's AliasToken.isAliasFormat).
+_ALIAS: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_TOKEN_DAYS: Final = 2
+# XNAT's cap of logins per account; there the next one is refused, here the oldest one ends.
+_LOGINS_PER_ACCOUNT: Final = 1000
+_REMEMBERED: Final = 1000
+_FREE_FAILURES: Final = 5
+_LONGEST_DELAY_S: Final = 60.0
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+def migrations() -> list[Migration]:
+    """The tables of this module."""
+    return [
+        Migration(
+            1,
+            "accounts and alias tokens",
+            """
+            CREATE TABLE accounts (
+                key           INTEGER PRIMARY KEY AUTOINCREMENT,
+                login         TEXT NOT NULL UNIQUE COLLATE NOCASE,
+                password_hash TEXT NOT NULL,
+                admin         INTEGER NOT NULL,
+                enabled       INTEGER NOT NULL DEFAULT 1,
+                firstname     TEXT NOT NULL,
+                lastname      TEXT NOT NULL,
+                email         TEXT NOT NULL,
+                created       TEXT NOT NULL
+            ) STRICT;
+            CREATE TABLE alias_tokens (
+                alias         TEXT PRIMARY KEY,
+                secret_sha256 TEXT NOT NULL,
+                account_key   INTEGER NOT NULL REFERENCES accounts ON DELETE CASCADE,
+                expires       REAL NOT NULL
+            ) STRICT, WITHOUT ROWID;
+            """,
+        )
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody who may log in.
+
+    Attributes:
+        key: Its number, XNAT's ``xdat_user_id``.
+        login: Login name; its case does not matter.
+        admin: Whether it may do everything.
+        enabled: Whether it may log in.
+        firstname, lastname, email: As shown to others; may be empty.
+    """
+
+    key: int
+    login: str
+    admin: bool
+    enabled: bool
+    firstname: str
+    lastname: str
+    email: str
+
+
+@dataclass(slots=True)
+class _Login:
+    account_key: int
+    expires: float
+
+
+class Accounts:
+    """All accounts of one archive. May be used from any thread.
+
+    Args:
+        login_minutes: A login ends after so many minutes without a request.
+        clock: Seconds since 1970.
+    """
+
+    def __init__(
+        self, database: Database, *, login_minutes: float = 15, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._database = database
+        self._login_s = login_minutes * 60
+        self._clock = clock
+        self._lock = threading.Lock()
+        # Hashing takes memory on purpose; not for every thread of the server at once.
+        self._hashing = threading.BoundedSemaphore(2)
+        self._logins: OrderedDict[str, _Login] = OrderedDict()
+        self._verified: OrderedDict[bytes, None] = OrderedDict()
+        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        # Passwords that were right are remembered by a keyed digest; the key dies with the process.
+        self._memory_key = secrets.token_bytes(32)
+        self._decoy = _ARGON2.hash(secrets.token_hex(16))
+
+    def create(
+        self,
+        login: str,
+        password: str,
+        *,
+        admin: bool = False,
+        firstname: str = "",
+        lastname: str = "",
+        email: str = "",
+    ) -> Account:
+        """Add an account.
+
+        Raises:
+            UsageError: The name is taken or not allowed, or the password is empty.
+        """
+        if not _NAME.fullmatch(login) or _ALIAS.fullmatch(login) or login.lower() == "guest":
+            msg = f"{login!r} cannot be a login name: letters, digits and . _ @ - only, at most 64, and not guest"
+            raise UsageError(msg)
+        password_hash = self._hash(password)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        try:
+            with self._database.write() as connection:
+                connection.execute(
+                    "INSERT INTO accounts (login, password_hash, admin, firstname, lastname, email, created)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (login, password_hash, admin, firstname, lastname, email, now),
+                )
+        except sqlite3.IntegrityError as error:
+            msg = f"there is an account {login!r} already"
+            raise UsageError(msg) from error
+        return self._required(login)
+
+    def find(self, login: str) -> Account | None:
+        """The account of that name."""
+        row = self._row("login = ?", login)
+        return None if row is None else _account(row)
+
+    def everyone(self) -> list[Account]:
+        """All accounts, oldest first."""
+        with self._database.read() as connection:
+            return [_account(row) for row in connection.execute("SELECT * FROM accounts ORDER BY key")]
+
+    def set_password(self, login: str, password: str) -> None:
+        """Change a password and end what was opened with the old one.
+
+        Raises:
+            UsageError: No such account, or the password is empty.
+        """
+        account = self._required(login)
+        password_hash = self._hash(password)
+        with self._database.write() as connection:
+            connection.execute("UPDATE accounts SET password_hash = ? WHERE key = ?", (password_hash, account.key))
+            connection.execute("DELETE FROM alias_tokens WHERE account_key = ?", (account.key,))
+        self._end_logins(account.key)
+
+    def disable(self, login: str, *, disabled: bool = True) -> None:
+        """Shut an account out, or let it in again.
+
+        Raises:
+            UsageError: No such account.
+        """
+        account = self._required(login)
+        with self._database.write() as connection:
+            connection.execute("UPDATE accounts SET enabled = ? WHERE key = ?", (not disabled, account.key))
+        self._end_logins(account.key)
+
+    def verify(self, login: str, password: str) -> Account | None:
+        """The account, when the password is its own; None is a refusal, whatever the reason.
+
+        After five failures in a row for one name, attempts are refused unseen for 1 s, then 2, 4, ... up to 60. A
+        password that was right before in this process is known at once, then and always.
+        """
+        row = self._row("login = ?", login)
+        password_hash = row["password_hash"] if row is not None else self._decoy
+        mark = hmac.digest(self._memory_key, f"{password_hash}\0{password}".encode(errors="surrogatepass"), "sha256")
+        with self._lock:
+            known = mark in self._verified
+            if not known and self._failures.get(login.lower(), (0, 0.0))[1] > self._clock():
+                return None
+        right = (known or self._matches(password_hash, password)) and row is not None
+        with self._lock:
+            if right:
+                _remember(self._verified, mark, None)
+                self._failures.pop(login.lower(), None)
+            else:
+                self._count_failure(login.lower())
+        return _account(row) if right and row is not None and row["enabled"] else None
+
+    def open_login(self, account: Account) -> str:
+        """Begin a login; returns its cookie, 32 upper-case hex digits as Tomcat makes them."""
+        cookie = secrets.token_hex(16).upper()
+        now = self._clock()
+        with self._lock:
+            while self._logins and next(iter(self._logins.values())).expires <= now:
+                self._logins.popitem(last=False)
+            mine = [key for key, login in self._logins.items() if login.account_key == account.key]
+            for key in mine[: max(0, len(mine) + 1 - _LOGINS_PER_ACCOUNT)]:
+                del self._logins[key]
+            self._logins[cookie] = _Login(account.key, now + self._login_s)
+        return cookie
+
+    def account_of_login(self, cookie: str) -> Account | None:
+        """Whose login it is; None when it ended. Asking keeps it open for another `login_minutes`."""
+        now = self._clock()
+        with self._lock:
+            login = self._logins.get(cookie)
+            if login is None or login.expires <= now:
+                self._logins.pop(cookie, None)
+                return None
+            login.expires = now + self._login_s
+            self._logins.move_to_end(cookie)  # sorted by expiry
+        return self._enabled("key = ?", login.account_key)
+
+    def close_login(self, cookie: str) -> None:
+        """End a login; one that is not open is nothing to do."""
+        with self._lock:
+            self._logins.pop(cookie, None)
+
+    def issue_token(self, account: Account) -> tuple[str, str]:
+        """A new alias and secret, good in place of name and password for two days (XNAT's ``aliasTokenTimeout``)."""
+        alias, secret = str(uuid.uuid4()), secrets.token_urlsafe(48)
+        now = self._clock()
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM alias_tokens WHERE expires <= ?", (now,))
+            connection.execute(
+                "INSERT INTO alias_tokens VALUES (?, ?, ?, ?)",
+                (alias, _sha256(secret), account.key, now + _TOKEN_DAYS * 86_400),
+            )
+        return alias, secret
+
+    def account_of_token(self, alias: str, secret: str) -> Account | None:
+        """Whose token it is; None when it is unknown, wrong or expired."""
+        with self._database.read() as connection:
+            row = connection.execute("SELECT * FROM alias_tokens WHERE alias = ?", (alias.lower(),)).fetchone()
+        # The secret is 64 random characters: a plain digest of it cannot be guessed.
+        stored = row["secret_sha256"] if row else _sha256("")
+        if not hmac.compare_digest(stored, _sha256(secret)) or row is None or row["expires"] <= self._clock():
+            return None
+        return self._enabled("key = ?", row["account_key"])
+
+    def revoke_token(self, alias: str) -> bool:
+        """End a token; returns whether there was one."""
+        with self._database.write() as connection:
+            return connection.execute("DELETE FROM alias_tokens WHERE alias = ?", (alias.lower(),)).rowcount > 0
+
+    def _row(self, condition: str, value: object) -> sqlite3.Row | None:
+        with self._database.read() as connection:
+            row: sqlite3.Row | None = connection.execute(
+                f"SELECT * FROM accounts WHERE {condition}",  # noqa: S608  # a constant of this module
+                (value,),
+            ).fetchone()
+        return row
+
+    def _enabled(self, condition: str, value: object) -> Account | None:
+        row = self._row(condition, value)
+        return _account(row) if row is not None and row["enabled"] else None
+
+    def _required(self, login: str) -> Account:
+        if account := self.find(login):
+            return account
+        msg = f"there is no account {login!r}"
+        raise UsageError(msg)
+
+    def _hash(self, password: str) -> str:
+        if not password:
+            msg = "the password is empty"
+            raise UsageError(msg)
+        with self._hashing:
+            return _ARGON2.hash(password.encode(errors="surrogatepass"))
+
+    def _matches(self, password_hash: str, password: str) -> bool:
+        with self._hashing:
+            try:
+                return _ARGON2.verify(password_hash, password.encode(errors="surrogatepass"))
+            except argon2.exceptions.VerificationError:
+                return False
+
+    def _count_failure(self, login: str) -> None:
+        number = self._failures.get(login, (0, 0.0))[0] + 1
+        delay = min(_LONGEST_DELAY_S, 2.0 ** (number - _FREE_FAILURES)) if number >= _FREE_FAILURES else 0.0
+        _remember(self._failures, login, (number, self._clock() + delay))
+
+    def _end_logins(self, account_key: int) -> None:
+        with self._lock:
+            for cookie in [key for key, login in self._logins.items() if login.account_key == account_key]:
+                del self._logins[cookie]
+
+
+def _remember(memory: OrderedDict[_K, _V], key: _K, value: _V) -> None:
+    memory[key] = value
+    memory.move_to_end(key)
+    if len(memory) > _REMEMBERED:
+        memory.popitem(last=False)
+
+
+def _account(row: sqlite3.Row) -> Account:
+    return Account(
+        row["key"],
+        row["login"],
+        bool(row["admin"]),
+        bool(row["enabled"]),
+        row["firstname"],
+        row["lastname"],
+        row["email"],
+    )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

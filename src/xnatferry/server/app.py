@@ -1,0 +1,172 @@
+"""The ASGI application: finds the route, finds out who asks, runs the route function, and words what goes wrong.
+
+Route functions do blocking work on SQLite and disk, so they run in a bounded pool of threads, never on the event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+from urllib.parse import unquote
+
+import anyio
+import anyio.to_thread
+from starlette.requests import ClientDisconnect, Request
+
+from xnatferry.errors import ArchiveError
+from xnatferry.server import answers
+from xnatferry.server.routes import (
+    assessors,
+    auth,
+    downloads,
+    experiments,
+    files,
+    projects,
+    refresh,
+    resources,
+    scans,
+    services,
+    subjects,
+)
+from xnatferry.server.scope import Query, Refusal, Route, Scope, match
+from xnatferry.server.vault import UnsafeNameError, VaultFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.responses import Response
+    from starlette.types import Receive, Send
+    from starlette.types import Scope as AsgiScope
+
+    from xnatferry.server.archive import Archive
+
+__all__ = ["ROUTES", "ArchiveApp", "Scope"]
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
+
+#: Every route, in the order in which they are tried. The catch-alls of a family stand last in it.
+ROUTES: Final[tuple[Route, ...]] = (
+    *auth.ROUTES,
+    *services.ROUTES,
+    *refresh.ROUTES,
+    *downloads.ROUTES,
+    *files.ROUTES,
+    *resources.ROUTES,
+    *scans.ROUTES,
+    *assessors.ROUTES,
+    *experiments.ROUTES,
+    *subjects.ROUTES,
+    *projects.ROUTES,
+)
+
+
+class ArchiveApp:
+    """Answers HTTP requests for one archive."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._threads: anyio.CapacityLimiter | None = None
+
+    async def __call__(self, asgi: AsgiScope, receive: Receive, send: Send) -> None:
+        """Answer one request (the ASGI interface)."""
+        if asgi["type"] != "http":
+            return
+        request = Request(asgi, receive)
+        try:
+            response = await self._answer(request)
+        except ClientDisconnect:
+            return
+        if request.method == "HEAD":
+            response.headers.setdefault("content-length", "0")
+        await response(asgi, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        raw_path = request.scope.get("raw_path") or request.url.path.encode()
+        path = raw_path.decode("latin-1")
+        if any(code in path.lower() for code in ("%2f", "%5c", "%00")):
+            return answers.container_page(400, "Bad Request")
+        try:
+            response = await self._routed(request, path)
+        except Refusal as refusal:
+            response = answers.refused(refusal.status, refusal.message, bare=refusal.bare)
+        except UnsafeNameError as error:
+            response = answers.refused(400, str(error))
+        except VaultFullError as error:
+            response = answers.refused(507, str(error))
+        except ArchiveError as error:
+            response = answers.refused(500, str(error))
+        except ClientDisconnect:
+            raise
+        except Exception:
+            _LOG.exception("%s %s failed", request.method, path)
+            response = answers.refused(500)
+        cookie = answers.expiration_cookie(self._archive.settings.login_minutes)
+        response.headers.append("set-cookie", cookie)
+        return response
+
+    async def _routed(self, request: Request, path: str) -> Response:
+        caller = await self._in_thread(partial(auth.identify, self._archive, request))
+        if caller.refusal is not None:
+            return caller.refusal
+        found = matching(path)
+        if not found:
+            raise Refusal(404)
+        route, raw = next(
+            ((route, raw) for route, raw in found if _serves(route, request.method)),
+            (None, {}),
+        )
+        if route is None:
+            response = answers.refused(405)
+            response.headers["allow"] = ", ".join(sorted({name for route, _ in found for name in route.methods}))
+            return response
+        scope = Scope(
+            request=request,
+            archive=self._archive,
+            account=caller.account,
+            params={key: unquote(value) for key, value in raw.items()},
+            raw_params=raw,
+            query=Query(request.scope.get("query_string", b"").decode("latin-1")),
+            login=caller.login,
+        )
+        if iscoroutinefunction(route.handler):
+            return cast("Response", await route.handler(scope))
+        scope.body = await self._body(request)
+        return await self._in_thread(partial(cast("Callable[[Scope], Response]", route.handler), scope))
+
+    async def _body(self, request: Request) -> bytes:
+        """The whole body of a request that is no file upload."""
+        limit = self._archive.settings.max_document_bytes
+        body = bytearray()
+        async for piece in request.stream():
+            body += piece
+            if len(body) > limit:
+                raise Refusal(413, f"A document may have at most {limit} bytes.")
+        return bytes(body)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._threads is None:
+            self._threads = anyio.CapacityLimiter(self._archive.settings.threads)
+        return await anyio.to_thread.run_sync(work, limiter=self._threads)
+
+
+def matching(path: str) -> list[tuple[Route, dict[str, str]]]:
+    """The routes for a whole request path, percent-encoded as sent.
+
+    ``/data`` and ``/REST`` are the same; archive routes exist with and without ``/archive`` (xnat-rest.md 0.1).
+    """
+    for prefix in ("/data", "/REST"):
+        if path == prefix or path.startswith(prefix + "/"):
+            below = path[len(prefix) :]
+            if below.startswith("/archive/"):
+                found = match(ROUTES, below[len("/archive") :])
+                return [(route, raw) for route, raw in found if route.archived]
+            return match(ROUTES, below)
+    return match(services.SITE_ROUTES, path)
+
+
+def _serves(route: Route, method: str) -> bool:
+    return method in route.methods or (method == "HEAD" and "GET" in route.methods)

@@ -1,0 +1,290 @@
+"""One archive: a folder with its metadata, files and accounts, opened by one process and served over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+
+from xnatferry.errors import ArchiveError
+from xnatferry.server import accounts as accounts_module
+from xnatferry.server import landing, objects, resources
+from xnatferry.server.accounts import Accounts
+from xnatferry.server.database import Database
+from xnatferry.server.holder import Holder
+from xnatferry.server.landing import Landing
+from xnatferry.server.settings import ServerSettings
+from xnatferry.server.vault import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+__all__ = ["Archive", "RunningArchive", "read_credential", "running_archive", "serve"]
+
+ADMIN: Final = "admin"
+FERRY: Final = "ferry"
+CREDENTIAL_FILE: Final = "cli-credential.json"
+
+
+class Archive:
+    """An open archive. May be used from any thread.
+
+    Attributes:
+        settings: What it was opened with.
+        database: Metadata.
+        vault: Files.
+        landing: Stores and removes files, so that a killed process leaves nothing half-done.
+        accounts: Who may log in.
+        first_password: Password of ``admin``, when this opening made that account; None otherwise.
+    """
+
+    def __init__(self, settings: ServerSettings, *, url: str = "", admin_password: str | None = None) -> None:
+        """Open the archive of ``settings.root``, making it when there is none; finish what a killed process left.
+
+        Args:
+            settings: Where it is, and its limits.
+            url: Address it is served under, told to a second process that wants the same folder.
+            admin_password: Password for ``admin`` when the archive is new; None makes a random one.
+
+        Raises:
+            ArchiveError: Another process holds the folder, or it cannot be used.
+        """
+        self.settings = settings
+        settings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._holder = Holder(settings.root, url)
+        self._holder.claim()
+        try:
+            self.vault = Vault(settings.root)
+            self.database = Database(
+                settings.root / "metadata.sqlite",
+                [
+                    *objects.migrations(),
+                    *resources.migrations(),
+                    *landing.migrations(),
+                    *accounts_module.migrations(),
+                ],
+            )
+            self.accounts = Accounts(self.database, login_minutes=settings.login_minutes)
+            self.landing = Landing(self.database, self.vault)
+            self._finish_intents()
+            self.landing.replay()
+            self.vault.clean_incoming()
+            self.first_password = self._first_accounts(admin_password)
+        except BaseException:
+            self._holder.release()
+            raise
+
+    def close(self) -> None:
+        """Give the folder back."""
+        self.database.close()
+        self._holder.release()
+
+    def _finish_intents(self) -> None:
+        """Carry out or take back what a killed process was about to do to files.
+
+        An intent is deleted in the transaction that carries it out, so one that is still there means that the rows are
+        as before: a move is taken back, a deletion, which somebody asked for, is carried out.
+        """
+        with self.database.write() as connection:
+            for intent in connection.execute("SELECT * FROM intents ORDER BY key DESC").fetchall():
+                if intent["act"] == "move":
+                    if self.vault.exists(intent["new"]) and not self.vault.exists(intent["old"]):
+                        self.vault.move(intent["new"], intent["old"])
+                else:
+                    connection.execute("DELETE FROM items WHERE key = ?", (intent["item_key"],))
+                    self.vault.trash(intent["old"])
+                connection.execute("DELETE FROM intents WHERE key = ?", (intent["key"],))
+
+    def _first_accounts(self, admin_password: str | None) -> str | None:
+        """Make ``admin`` in a new archive, and the command line's own account where its credential is missing."""
+        logins = {account.login for account in self.accounts.everyone()}
+        made = None
+        if ADMIN not in logins:
+            made = admin_password or secrets.token_urlsafe(12)
+            self.accounts.create(
+                ADMIN, made, admin=True, firstname="Admin", lastname="Admin", email="admin@example.org"
+            )
+        path = self.settings.root / CREDENTIAL_FILE
+        if FERRY not in logins or not path.exists():
+            password = secrets.token_urlsafe(24)
+            if FERRY in logins:
+                self.accounts.set_password(FERRY, password)
+            else:
+                self.accounts.create(FERRY, password, admin=True, firstname="xnatferry", lastname="command line")
+            _write_owner_only(path, json.dumps({"user": FERRY, "password": password}))
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class RunningArchive:
+    """An archive that is being served.
+
+    Attributes:
+        url: Its address, ``http://127.0.0.1:PORT``.
+        user: Login name of the command line's own account.
+        password: Its password.
+        root: The folder.
+        admin_password: Password of ``admin`` when this start made that account, else None.
+        archive: The open archive behind it.
+    """
+
+    url: str
+    user: str
+    password: str
+    root: Path
+    admin_password: str | None
+    archive: Archive
+
+    def __repr__(self) -> str:
+        return f"RunningArchive(url={self.url!r}, root={str(self.root)!r})"
+
+
+def read_credential(root: Path) -> tuple[str, str]:
+    """User and password of the command line's own account in the archive under *root*.
+
+    Raises:
+        ArchiveError: There is none, or it cannot be read.
+    """
+    path = root / CREDENTIAL_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found["user"], found["password"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArchiveError(f"{path} cannot be read ({error}): delete it and start the archive again") from error
+
+
+@contextmanager
+def running_archive(
+    root: Path, *, port: int = 0, admin_password: str | None = None, settings: ServerSettings | None = None
+) -> Iterator[RunningArchive]:
+    """Serve the archive under *root* from a thread of this process, until the block ends.
+
+    Args:
+        root: Folder of the archive; made when missing.
+        port: TCP port on 127.0.0.1; 0 takes a free one.
+        admin_password: Password for ``admin`` when the archive is new; None makes a random one.
+        settings: Other settings; ``root`` and ``port`` of them are replaced.
+
+    Raises:
+        ArchiveError: The folder is held by another process, or the port is taken.
+    """
+    chosen = replace(settings or ServerSettings(root=root), root=root, port=port)
+    with _listening(chosen, admin_password) as (archive, sock, url):
+        server = _server(archive)
+        thread = threading.Thread(target=server.run, args=([sock],), name="xnatferry-archive", daemon=True)
+        thread.start()
+        try:
+            server.ready.wait(timeout=30)
+            user, password = read_credential(root)
+            yield RunningArchive(url, user, password, root, archive.first_password, archive)
+        finally:
+            server.should_exit = True
+            thread.join(timeout=30)
+
+
+def serve(
+    settings: ServerSettings,
+    *,
+    admin_password: str | None = None,
+    on_ready: Callable[[RunningArchive], None] | None = None,
+) -> None:
+    """Serve an archive until Ctrl-C or SIGTERM; running requests are finished first.
+
+    Args:
+        settings: What to serve, and where.
+        admin_password: Password for ``admin`` when the archive is new; None makes a random one.
+        on_ready: Called once the archive answers.
+
+    Raises:
+        ArchiveError: The folder is held by another process, or the address is taken.
+    """
+    with _listening(settings, admin_password) as (archive, sock, url):
+        user, password = read_credential(settings.root)
+        running = RunningArchive(url, user, password, settings.root, archive.first_password, archive)
+        server = _server(archive, lambda: on_ready(running) if on_ready else None)
+        server.run([sock])
+
+
+@contextmanager
+def _listening(settings: ServerSettings, admin_password: str | None) -> Iterator[tuple[Archive, socket.socket, str]]:
+    """Bind first, so that the folder's holder file names the address that really is served."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    sock = socket.socket(family)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((settings.host, settings.port))
+        except OSError as error:
+            raise ArchiveError(
+                f"cannot listen on {settings.host} port {settings.port} ({error.strerror}): choose another --port"
+            ) from error
+        host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
+        url = f"http://{host}:{sock.getsockname()[1]}"
+        archive = Archive(settings, url=url, admin_password=admin_password)
+        try:
+            yield archive, sock, url
+        finally:
+            archive.close()
+    finally:
+        sock.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which tells when it is up, and for which Ctrl-C is an ordinary end."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], object]) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+        self._on_ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {name: signal.signal(name, self.handle_exit) for name in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)
+
+
+def _server(archive: Archive, on_ready: Callable[[], object] = lambda: None) -> _Server:
+    from xnatferry.server.app import ArchiveApp  # noqa: PLC0415  the routes know the archive; the archive serves them
+
+    config = uvicorn.Config(
+        ArchiveApp(archive),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=10,
+        h11_max_incomplete_event_size=64 << 10,
+    )
+    return _Server(config, on_ready)
+
+
+def _write_owner_only(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

@@ -1,0 +1,206 @@
+"""Resources and files as XNAT shows them: the two listings, and the catalog document; and the refresh of catalogs.
+
+The documents are made from the rows when they are asked for; none lies in the vault.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Flag, auto
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.server import objects, resources
+from xnatferry.server.objects import Level
+from xnatferry.server.resources import StoredFile
+from xnatferry.xnat.catalog import Catalog, CatalogEntry
+from xnatferry.xnat.digest import PIECE_BYTES, Hasher
+from xnatferry.xnat.tables import Table
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from xnatferry.server.archive import Archive
+    from xnatferry.server.places import Holding
+    from xnatferry.server.resources import Resource
+
+__all__ = ["Refresh", "catalog_of", "file_table", "refresh", "resource_table"]
+
+_RESOURCE_COLUMNS: Final = (
+    "xnat_abstractresource_id",
+    "label",
+    "element_name",
+    "category",
+    "cat_id",
+    "cat_desc",
+    "file_count",
+    "file_size",
+    "tags",
+    "content",
+    "format",
+)
+_FILE_COLUMNS: Final = (
+    "Name",
+    "Size",
+    "URI",
+    "collection",
+    "file_tags",
+    "file_format",
+    "file_content",
+    "cat_ID",
+    "digest",
+)
+_CATEGORIES: Final = {Level.SCAN: "scans", Level.ASSESSOR: "assessors", Level.RECONSTRUCTION: "reconstructions"}
+
+
+def resource_table(held: Sequence[Holding], *, everything: bool = False) -> Table:
+    """The listing of resources, ``CatalogResourceList`` (xnat-rest.md 7.5); *everything* is ``all=true``."""
+    return Table(_RESOURCE_COLUMNS, [_resource_row(one, everything=everything) for one in held], title="Resources")
+
+
+def _resource_row(one: Holding, *, everything: bool) -> dict[str, str]:
+    item, resource = one.item, one.resource
+    id_, words = "", "" if everything else " "
+    if item.level is Level.SCAN:
+        id_, words = item.id, item.fields.get("type", "")
+    elif item.level in _CATEGORIES:
+        id_, words = item.id, item.label
+    elif item.level is Level.EXPERIMENT and not everything:
+        id_ = item.id
+    return {
+        "xnat_abstractresource_id": str(resource.id),
+        "label": resource.label,
+        "element_name": "xnat:resourceCatalog",
+        "category": _CATEGORIES.get(item.level, "resources"),
+        "cat_id": id_,
+        "cat_desc": words,
+        "file_count": "" if resource.file_count is None else str(resource.file_count),
+        "file_size": "" if resource.file_size is None else str(resource.file_size),
+        "tags": resource.tags,
+        "content": resource.content,
+        "format": resource.format,
+    }
+
+
+def file_table(found: Iterable[tuple[Holding, StoredFile]], *, locator: str = "", archive_root: str = "") -> Table:
+    """The listing of files, ``FileList`` (xnat-rest.md 8.7).
+
+    Args:
+        found: Files with the resource they are in.
+        locator: ``absolutePath`` or ``projectPath`` shows paths on the server, in a column of that name instead of
+            ``URI``.
+        archive_root: What an absolute path starts with.
+    """
+    column = locator if locator in {"absolutePath", "projectPath"} else "URI"
+    rows = []
+    for one, file in found:
+        if column == "URI":
+            where = f"{one.base}/resources/{one.resource.id}/files/{file.name}"
+        else:
+            where = f"{one.folder}/{file.name}"
+            where = f"{archive_root}/{where}" if column == "absolutePath" else where.partition("/")[2]
+        rows.append(
+            {
+                "Name": file.name.rpartition("/")[2],
+                "Size": str(file.size_bytes),
+                column: where,
+                "collection": one.resource.label,
+                "file_tags": file.tags,
+                "file_format": file.format,
+                "file_content": file.content,
+                "cat_ID": str(one.resource.id),
+                "digest": file.digest,
+            }
+        )
+    columns = tuple(column if name == "URI" else name for name in _FILE_COLUMNS)
+    return Table(columns, rows, title="Files", counted=False, meta={"Columns": [{"key": "URI", "serverRoot": ""}]})
+
+
+def catalog_of(resource: Resource, files: Iterable[StoredFile], location: str = "") -> Catalog:
+    """The catalog document of *resource*; *location* is told in a metafield where it is asked for."""
+    entries = [
+        CatalogEntry(
+            name=file.name,
+            size_bytes=file.size_bytes,
+            digest=file.digest,
+            format=file.format,
+            content=file.content,
+            description=file.description,
+            tags=tuple(file.tags.split(",")) if file.tags else (),
+            created_by=file.created_by,
+            created_at=file.created,
+            modified_by=file.modified_by,
+            modified_at=file.modified,
+        )
+        for file in files
+    ]
+    return Catalog(resource.label or str(resource.id), entries, {"CATALOG_LOCATION": location} if location else {})
+
+
+class Refresh(Flag):
+    """What a refresh does, by the names of ``DefaultCatalogService``."""
+
+    APPEND = auto()
+    DELETE = auto()
+    CHECKSUM = auto()
+    POPULATE_STATS = auto()
+
+
+def refresh(archive: Archive, resource: Resource, acts: Refresh, user: str) -> None:
+    """Make the rows of *resource* agree with its folder.
+
+    ``APPEND`` lists files that lie there unlisted, ``DELETE`` drops what is listed and gone, ``CHECKSUM`` computes the
+    digests again, ``POPULATE_STATS`` counts. A listed file whose size has changed on disk is listed with its new size.
+    """
+    with archive.landing.holding(resource):
+        with archive.database.read() as connection:
+            try:
+                item = objects.by_key(connection, resource.item_key)
+            except LookupError:
+                return
+            listed = {file.name: file for file in resources.files_of(connection, [resource])}
+        folder = resources.folder_of(item, resource)
+        there = dict(archive.vault.files(folder))
+        changed = _changes(archive.vault.path(folder), listed, there, acts)
+        changed = [replace(file, resource_id=resource.id, created_by=file.created_by or user) for file in changed]
+        with archive.database.write() as connection:
+            if acts & Refresh.DELETE:
+                gone = [(resource.id, name) for name in listed.keys() - there.keys()]
+                connection.executemany("DELETE FROM files WHERE resource_id = ? AND name = ?", gone)
+            _rewrite(connection, changed)
+            if acts & Refresh.POPULATE_STATS:
+                resources.count(connection, resource)
+
+
+def _changes(folder: Path, listed: dict[str, StoredFile], there: dict[str, int], acts: Refresh) -> list[StoredFile]:
+    """The rows to write: new files (of no resource yet), and listed ones whose size or digest is another now."""
+    changed = []
+    for name, size in there.items():
+        if name.endswith("_catalog.xml"):
+            continue
+        before = listed.get(name)
+        if before is None and not acts & Refresh.APPEND:
+            continue
+        file = before or StoredFile(0, name, size, "", created=resources.now())
+        if file.size_bytes != size:
+            file = replace(file, size_bytes=size, digest="", modified=resources.now())
+        if acts & Refresh.CHECKSUM:
+            file = replace(file, digest=_digest(folder / name))
+        if file != before:
+            changed.append(file)
+    return changed
+
+
+def _rewrite(connection: sqlite3.Connection, changed: list[StoredFile]) -> None:
+    for file in changed:
+        connection.execute("DELETE FROM files WHERE resource_id = ? AND name = ?", (file.resource_id, file.name))
+        resources.insert(connection, file)
+
+
+def _digest(path: Path) -> str:
+    hasher = Hasher()
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(PIECE_BYTES):
+            hasher.update(piece)
+    return hasher.digest

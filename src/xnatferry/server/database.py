@@ -1,0 +1,194 @@
+"""The metadata of an archive: one SQLite file, one writer at a time, readers that never wait.
+
+Every committed change is on the disk when `Database.write` returns (write-ahead log, ``synchronous=FULL``); whoever
+acknowledges a request after it may rely on that.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from xnatferry.errors import ArchiveError
+from xnatferry.server.vault import VaultFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+__all__ = ["Database", "Migration"]
+
+_BUSY_MS: Final = 30_000
+_IDLE_READERS: Final = 8
+_MIGRATIONS_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS migrations (
+    number  INTEGER PRIMARY KEY,
+    name    TEXT NOT NULL,
+    applied TEXT NOT NULL
+) STRICT
+"""
+
+
+class Migration(NamedTuple):
+    """One step of the schema's history. A published step never changes; a new one gets a new number.
+
+    Attributes:
+        number: Unique in the whole archive; steps run in the order of their numbers.
+        name: What it does, in a few words.
+        sql: One or more statements, run in one transaction.
+    """
+
+    number: int
+    name: str
+    sql: str
+
+
+class Database:
+    """The open metadata of one archive. May be used from any thread.
+
+    Args:
+        path: The file; made when missing, readable by its owner only.
+        migrations: All steps that this version of the program knows, of all modules, in any order.
+
+    Raises:
+        ArchiveError: The file is no database, or was written by a newer version of the program.
+    """
+
+    def __init__(self, path: Path, migrations: Iterable[Migration]) -> None:
+        self.path = path
+        steps = sorted(migrations)
+        if len({step.number for step in steps}) != len(steps):
+            msg = "two migrations have the same number"
+            raise ValueError(msg)
+        self._lock = threading.Lock()
+        self._writing_thread: int | None = None
+        self._idle: list[sqlite3.Connection] = []
+        self._idle_lock = threading.Lock()
+        self._closed = False
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            self._migrate(steps)
+        except BaseException:
+            self._writer.close()
+            raise
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Give the one writing connection, in a transaction that is durable when the block ends without an error.
+
+        Any exception rolls everything back. Reads within the block go through the same connection, so that they
+        see what was written.
+
+        Raises:
+            VaultFullError: The disk is full; nothing was changed.
+        """
+        if self._writing_thread == threading.get_ident():
+            msg = "a write block is already open in this thread: pass its connection on"
+            raise RuntimeError(msg)
+        with self._lock:
+            self._writing_thread = threading.get_ident()
+            try:
+                yield from self._transaction()
+            finally:
+                self._writing_thread = None
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection that sees one unchanging state, the last committed one, and cannot write."""
+        connection = self._take_reader()
+        try:
+            connection.execute("BEGIN")
+            yield connection
+        finally:
+            if connection.in_transaction:
+                connection.rollback()
+            self._give_back(connection)
+
+    def close(self) -> None:
+        """Wait for the writer, then close all connections; what was read-ahead goes back into the one file."""
+        with self._lock, self._idle_lock:
+            self._closed = True
+            for connection in self._idle:
+                connection.close()
+            self._idle.clear()
+            self._writer.close()
+
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._writer
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+                msg = f"the disk that holds {self.path} is full: make room and try again"
+                raise VaultFullError(msg) from error
+            raise
+        finally:
+            if connection.in_transaction:
+                connection.rollback()
+
+    def _take_reader(self) -> sqlite3.Connection:
+        with self._idle_lock:
+            if self._closed:
+                msg = f"the archive of {self.path} is closed"
+                raise ArchiveError(msg)
+            if self._idle:
+                return self._idle.pop()
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        _set_up(connection)
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._idle_lock:
+            if not self._closed and len(self._idle) < _IDLE_READERS:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def _migrate(self, steps: list[Migration]) -> None:
+        try:
+            _set_up(self._writer)
+            self._writer.execute("PRAGMA journal_mode=WAL")
+            self._writer.execute(_MIGRATIONS_TABLE)
+            with closing(self._writer.execute("SELECT number FROM migrations")) as rows:
+                applied = {row["number"] for row in rows}
+        except sqlite3.DatabaseError as error:
+            msg = f"{self.path} is no metadata of an archive ({error}): restore it, or choose another folder"
+            raise ArchiveError(msg) from error
+        if unknown := applied - {step.number for step in steps}:
+            msg = (
+                f"{self.path} was written by a newer version of xnatferry (schema step {max(unknown)}): "
+                "update xnatferry, or choose another folder"
+            )
+            raise ArchiveError(msg)
+        for step in steps:
+            if step.number not in applied:
+                self._apply(step)
+
+    def _apply(self, step: Migration) -> None:
+        try:
+            # executescript commits whatever is open before it starts, so the transaction begins inside it.
+            self._writer.executescript(f"BEGIN IMMEDIATE;\n{step.sql}")
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            self._writer.execute("INSERT INTO migrations VALUES (?, ?, ?)", (step.number, step.name, now))
+            self._writer.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            msg = f"{self.path} could not be brought up to date (step {step.number}, {step.name}: {error})"
+            raise ArchiveError(msg) from error
+        finally:
+            if self._writer.in_transaction:
+                self._writer.rollback()
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    connection.row_factory = sqlite3.Row
+    connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA synchronous=FULL")

@@ -1,0 +1,218 @@
+"""Making, changing, renaming and deleting rows of items, and moving or trashing their folders with them.
+
+Rows and folders change together: an intent is committed first, then one transaction changes rows and folder and drops
+the intent. What a killed process leaves, `Archive` puts right at the next start.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.server import objects
+from xnatferry.server.objects import Item
+from xnatferry.server.scope import Refusal
+from xnatferry.xnat.datatypes import data_type, split_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from xnatferry.server.archive import Archive
+
+__all__ = [
+    "accession",
+    "delete_items",
+    "insert_item",
+    "is_label",
+    "now",
+    "own_fields",
+    "refuse_label",
+    "rename",
+    "touch",
+    "update_item",
+]
+
+_LABEL: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
+
+
+def now() -> str:
+    """This moment as XNAT's listings show it: ``yyyy-MM-dd HH:mm:ss.SSS``, UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def is_label(label: str) -> bool:
+    """Whether XNAT takes *label* for a project ID, or the label of a subject, session or assessor."""
+    return _LABEL.fullmatch(label) is not None
+
+
+def refuse_label(label: str) -> None:
+    """Refuse a bad label as XNAT does: 500 without a word (``BaseXnatSubjectdata.preSave``)."""
+    if not is_label(label):
+        raise Refusal(500)
+
+
+def accession(connection: sqlite3.Connection, site: str, kind: str) -> str:
+    """The next accession ID: ``XNAT_S00001`` for *kind* S (subjects), ``XNAT_E00001`` for E; never used twice."""
+    row = connection.execute(
+        "INSERT INTO counters VALUES (?, 1) ON CONFLICT DO UPDATE SET value = value + 1 RETURNING value", (kind,)
+    ).fetchone()
+    prefix = re.sub(r"[ '\"^]", "", site).replace("-", "_")
+    return f"{prefix}_{kind}{row['value']:05d}"
+
+
+def insert_item(connection: sqlite3.Connection, item: Item, user: str) -> Item:
+    """Put in a new row; ``key`` and the times of *item* are made here.
+
+    Raises:
+        Refusal: 409, its label is taken.
+    """
+    stamp = now()
+    try:
+        row = connection.execute(
+            "INSERT INTO items (level, project, parent_key, id, label, xsi_type, folder, inserted, inserted_by, modified,"
+            " fields) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                item.level,
+                item.project,
+                item.parent_key,
+                item.id,
+                item.label,
+                item.xsi_type,
+                item.folder,
+                stamp,
+                user,
+                stamp,
+                json.dumps({path: text for path, text in item.fields.items() if text}),
+            ),
+        )
+    except sqlite3.IntegrityError as error:
+        raise Refusal(409, f"Conflict: Duplicate {item.level} label") from error
+    return replace(
+        item, key=row.lastrowid or 0, inserted=stamp, inserted_by=user, modified=stamp, fields=dict(item.fields)
+    )
+
+
+def update_item(
+    connection: sqlite3.Connection,
+    item: Item,
+    changes: Mapping[str, str],
+    *,
+    parent: Item | None = None,
+    only: bool = False,
+) -> Item:
+    """Merge *changes* into the fields of *item* (an empty value takes a field away), and move it below *parent*.
+
+    With *only*, fields that *changes* does not name go. A change of the item's own fields keeps the earlier form in its
+    history, as XNAT does.
+    """
+    merged = {path: text for path, text in ({} if only else item.fields).items() if path not in changes}
+    merged |= {path: text for path, text in changes.items() if text}
+    moved = parent is not None and parent.key != item.parent_key
+    if merged == item.fields and not moved:
+        return item
+    stamp = now()
+    if moved or own_fields(item.xsi_type, merged) != own_fields(item.xsi_type, item.fields):
+        above = objects.by_key(connection, item.parent_key).id if item.parent_key else ""
+        connection.execute(
+            "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?)",
+            (item.key, item.label, above, json.dumps(own_fields(item.xsi_type, item.fields)), item.modified, stamp),
+        )
+    parent_key = parent.key if parent is not None else item.parent_key
+    connection.execute(
+        "UPDATE items SET fields = ?, parent_key = ?, modified = ? WHERE key = ?",
+        (json.dumps(merged), parent_key, stamp, item.key),
+    )
+    return replace(item, fields=merged, parent_key=parent_key, modified=stamp)
+
+
+def touch(connection: sqlite3.Connection, item: Item) -> None:
+    """Note that something about *item* changed that is none of its fields."""
+    connection.execute("UPDATE items SET modified = ? WHERE key = ?", (now(), item.key))
+
+
+def own_fields(xsi_type: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """Those of *fields* that stand in the item itself, not in a content or list of its own (demographics, fields)."""
+    of_type = data_type(xsi_type)
+    inner = {node.name for node in of_type.nodes if node.many or node.type_name} if of_type else set()
+    lists = {
+        f"{node.name}/{one.name}" for node in (of_type.nodes if of_type else ()) for one in node.nodes if one.many
+    }
+    found = {}
+    for path, text in fields.items():
+        names = [name for name, _ in split_path(path)]
+        if names and names[0] not in inner and "/".join(names[:2]) not in lists:
+            found[path] = text
+    return found
+
+
+def rename(archive: Archive, item: Item, label: str) -> None:
+    """Give *item* another label, and its folder another name.
+
+    Raises:
+        Refusal: 409, the label is in use or files of something else are in the way; 500, it is no label.
+    """
+    refuse_label(label)
+    folder = f"{item.folder.rpartition('/')[0]}/{label}"
+    try:
+        with _intended(archive, "move", [(item.key, item.folder, folder)]) as connection:
+            connection.execute(
+                "UPDATE items SET label = ?, folder = ?, modified = ? WHERE key = ?", (label, folder, now(), item.key)
+            )
+            connection.execute(
+                "UPDATE items SET folder = ? || substr(folder, ?) WHERE substr(folder, 1, ?) = ? || '/'",
+                (folder, len(item.folder) + 1, len(item.folder) + 1, item.folder),
+            )
+            archive.vault.move(item.folder, folder)
+    except sqlite3.IntegrityError as error:
+        raise Refusal(409, "Specified label is already in use.") from error
+    except FileExistsError as error:
+        raise Refusal(409, f"Files of an earlier {label} are in the way.") from error
+
+
+def delete_items(archive: Archive, items: Sequence[Item], *, remove_files: bool) -> None:
+    """Delete *items* and what is below them; without *remove_files* their files stay on disk, as on a real XNAT."""
+    if not remove_files:
+        with archive.database.write() as connection:
+            connection.executemany("DELETE FROM items WHERE key = ?", [(item.key,) for item in items])
+        return
+    with _intended(archive, "delete", [(item.key, item.folder, "") for item in items]) as connection:
+        connection.executemany("DELETE FROM items WHERE key = ?", [(item.key,) for item in items])
+        for item in items:
+            archive.vault.trash(item.folder)
+
+
+@contextmanager
+def _intended(archive: Archive, act: str, steps: Sequence[tuple[int, str, str]]) -> Iterator[sqlite3.Connection]:
+    """Commit what is to be done to folders; give the transaction that does it; when that fails, take the intent back."""
+    with archive.database.write() as connection:
+        keys = [
+            connection.execute(
+                "INSERT INTO intents (act, item_key, old, new) VALUES (?, ?, ?, ?)", (act, *step)
+            ).lastrowid
+            for step in steps
+        ]
+    marks = [(key,) for key in keys]
+    try:
+        with archive.database.write() as connection:
+            yield connection
+            connection.executemany("DELETE FROM intents WHERE key = ?", marks)
+            for _, old, new in steps:
+                # A removal that is long done, but still noted, must not strike what now has its place.
+                connection.execute(
+                    "DELETE FROM landings WHERE staged IS NULL AND (target = ?1 OR substr(target, 1, ?2) = ?1 || '/')",
+                    (new or old, len(new or old) + 1),
+                )
+    except BaseException:
+        for _, old, new in steps:
+            if act == "move" and archive.vault.exists(new) and not archive.vault.exists(old):
+                archive.vault.move(new, old)
+        with archive.database.write() as connection:
+            connection.executemany("DELETE FROM intents WHERE key = ?", marks)
+        raise
+
+

@@ -1,0 +1,290 @@
+"""From what a client sends to fields: XNAT's short names, full paths, form bodies and XML documents.
+
+``gender=F``, ``xnat:subjectData/demographics[@xsi:type=xnat:demographicData]/gender=F`` and the element in an XML document
+say the same. Keys that are neither a short name nor a path of the item's type are passed over, as XNAT does.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
+
+from python_multipart import parse_form
+from python_multipart.exceptions import FormParserError
+
+from xnatferry.server.scope import Refusal
+from xnatferry.xnat.datatypes import data_type, extends, resolve
+from xnatferry.xnat.items import DocumentError, ItemTree, decode_item_xml
+from xnatferry.xnat.values import ValueProblem, normal_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from xnatferry.server.scope import Scope
+
+__all__ = ["OWN_COLUMNS", "SHORT_NAMES", "Submitted", "short_names", "submitted"]
+
+_DEMOGRAPHICS: Final = "demographics[@xsi:type=xnat:demographicData]"
+_META: Final = {
+    "insert_date": "meta/insert_date",
+    "insert_user": "meta/insert_user/login",
+    "last_modified": "meta/last_modified",
+}
+_VALIDATION: Final = {
+    f"validation_{name}": f"validation/{name}" for name in ("method", "status", "date", "notes")
+}
+_INVESTIGATOR: Final = {"pi_firstname": "investigator/firstname", "pi_lastname": "investigator/lastname"}
+
+#: Short names by the data type that has them, to paths below that type (``XMLPathShortcuts``).
+SHORT_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
+    "xnat:projectData": {
+        **{name: name for name in ("ID", "secondary_ID", "name", "description", "keywords")},
+        "alias": "aliases/alias",
+        "pi_firstname": "PI/firstname",
+        "pi_lastname": "PI/lastname",
+        "note": "fields/field[name=note]/field",
+        **_META,
+    },
+    "xnat:subjectData": {
+        **{name: name for name in ("ID", "project", "label", "group", "src")},
+        **{
+            name: f"{_DEMOGRAPHICS}/{name}"
+            for name in (
+                "age",
+                "birth_weight",
+                "dob",
+                "education",
+                "educationDesc",
+                "ethnicity",
+                "gender",
+                "gestational_age",
+                "handedness",
+                "height",
+                "post_menstrual_age",
+                "race",
+                "ses",
+                "weight",
+                "yob",
+            )
+        },
+        **_INVESTIGATOR,
+        **_META,
+    },
+    "xnat:experimentData": {
+        **{
+            name: name
+            for name in ("ID", "project", "label", "date", "time", "note", "visit_id", "visit", "protocol", "version")
+        },
+        "xsiType": "extension_item/element_name",
+        **_INVESTIGATOR,
+        **_VALIDATION,
+        **_META,
+    },
+    "xnat:subjectAssessorData": {"subject_ID": "subject_ID"},
+    "xnat:imageSessionData": {
+        **{
+            name: name
+            for name in (
+                "scanner",
+                "operator",
+                "dcmAccessionNumber",
+                "dcmPatientId",
+                "dcmPatientName",
+                "session_type",
+                "modality",
+                "UID",
+            )
+        },
+        "studyInstanceUID": "UID",
+    },
+    "xnat:mrSessionData": {name: name for name in ("coil", "fieldStrength", "marker", "stabilization")},
+    "xnat:petSessionData": {
+        **{name: name for name in ("studyType", "patientID", "patientName", "stabilization")},
+        "scan_start_time": "start_time/scan",
+        "injection_start_time": "start_time/injection",
+        "tracer_name": "tracer/name",
+        "tracer_startTime": "tracer/startTime",
+        "tracer_dose": "tracer/dose",
+        "tracer_sa": "tracer/specificActivity",
+        "tracer_totalmass": "tracer/totalMass",
+        "tracer_intermediate": "tracer/intermediate",
+        "tracer_isotope": "tracer/isotope",
+        "tracer_transmissions": "tracer/transmissions",
+        "tracer_transmissions_start": "tracer/transmissions/startTime",
+    },
+    "xnat:imageScanData": {
+        **{
+            name: name
+            for name in (
+                "ID",
+                "type",
+                "UID",
+                "note",
+                "quality",
+                "condition",
+                "series_description",
+                "documentation",
+                "scanner",
+                "modality",
+                "frames",
+            )
+        },
+        "xsiType": "extension_item/element_name",
+        "xnat_imagescandata_id": "xnat_imagescandata_id",
+        **_VALIDATION,
+        **_META,
+    },
+    "xnat:mrScanData": {name: name for name in ("coil", "fieldStrength", "marker", "stabilization")},
+    "xnat:petScanData": {
+        **{
+            name: f"parameters/{name}"
+            for name in (
+                "orientation",
+                "scanTime",
+                "originalFileName",
+                "systemType",
+                "fileType",
+                "transaxialFOV",
+                "acqType",
+                "facility",
+                "numPlanes",
+                "numGates",
+                "planeSeparation",
+                "binSize",
+                "dataType",
+            )
+        },
+        "numFrames": "parameters/frames/numFrames",
+    },
+    "xnat:reconstructedImageData": {
+        **{name: name for name in ("ID", "type", "baseScanType")},
+        "xnat_reconstructedimagedata_id": "xnat_reconstructedimagedata_id",
+    },
+}
+
+#: Fields that are columns of an item's row, or say where it belongs; they are no entries of ``fields``.
+OWN_COLUMNS: Final = frozenset({"ID", "project", "label", "subject_ID", "image_session_ID", "imageSession_ID"})
+
+
+def short_names(type_name: str) -> dict[str, str]:
+    """Short names of *type_name* and all types it extends, to full paths (``xnat:imageScanData/type``)."""
+    found: dict[str, str] = {}
+    one = data_type(type_name)
+    while one is not None:
+        for name, path in SHORT_NAMES.get(one.name, {}).items():
+            found.setdefault(name, f"{one.name}/{path}")
+        one = data_type(one.base) if one.base else None
+    return found
+
+
+@dataclass(slots=True)
+class Submitted:
+    """What a request says about an item.
+
+    Attributes:
+        xsi_type: Its data type; "" when nothing in the request tells.
+        fields: Paths to values, normalised; an empty value takes the field away.
+        own: What it says of `OWN_COLUMNS`.
+        nested: Items below it, from an XML document.
+        from_document: Whether an XML document came.
+    """
+
+    xsi_type: str = ""
+    fields: dict[str, str] = field(default_factory=dict)
+    own: dict[str, str] = field(default_factory=dict)
+    nested: dict[str, list[ItemTree]] = field(default_factory=dict)
+    from_document: bool = False
+
+
+def submitted(scope: Scope, *, default_type: str = "", stored_type: str = "") -> Submitted:
+    """Read the item that a PUT or POST sends, in XNAT's order (``SecureResource.loadItem``).
+
+    Args:
+        scope: The request.
+        default_type: Type of the resource that is asked, for what names none.
+        stored_type: Type of the item that is there already; a type that is asked for is still returned.
+
+    Raises:
+        Refusal: 400 for an unknown type or a bad value, 422 for a document that is none.
+    """
+    found = Submitted()
+    if body := _document_of(scope):
+        _from_document(found, body)
+    pairs = scope.query.escaped()
+    if scope.media_type == "application/x-www-form-urlencoded" or scope.query.get("req_format") == "form":
+        text = scope.body.decode("utf-8", "replace")
+        pairs = [(key, escape(value)) for key, value in parse_qsl(text, keep_blank_values=True)] + pairs
+    asked = next((value for key, value in pairs if key in {"ELEMENT_0", "xsiType"} and value), "")
+    if asked and data_type(asked) is None:
+        raise Refusal(400, f"org.nrg.xft.exception.ElementNotFoundException: Element not found: '{asked}'")
+    prefix = next((key.partition("/")[0] for key, _ in pairs if ":" in key.partition("/")[0] and "/" in key), "")
+    named = data_type(asked) or (data_type(found.xsi_type) if found.xsi_type else None) or data_type(default_type)
+    if named is None and not stored_type:
+        named = data_type(prefix)
+    found.xsi_type = named.name if named else ""
+    _from_pairs(found, pairs, found.xsi_type or stored_type)
+    return found
+
+
+def _from_document(found: Submitted, body: bytes) -> None:
+    try:
+        tree = decode_item_xml(body)
+    except DocumentError as error:
+        raise Refusal(error.status, str(error)) from error
+    found.xsi_type, found.nested, found.from_document = tree.xsi_type, tree.nested, True
+    for path, value in tree.fields.items():
+        (found.own if path in OWN_COLUMNS else found.fields)[path] = value
+
+
+def _from_pairs(found: Submitted, pairs: Iterable[tuple[str, str]], type_name: str) -> None:
+    """Take in query and form pairs; the first of repeated keys wins."""
+    names, seen = short_names(type_name), set()
+    for key, value in pairs:
+        owner, _, path = (names.get(key) or key).partition("/")
+        if not path or key in seen or not extends(type_name, owner):
+            continue
+        seen.add(key)
+        resolved = resolve(type_name, path)
+        if resolved is None:
+            continue
+        try:
+            text = normal_value(resolved.node, value)
+        except ValueProblem as problem:
+            raise Refusal(400, str(problem)) from problem
+        if resolved.path in OWN_COLUMNS:
+            found.own[resolved.path] = text
+            continue
+        found.fields[resolved.path] = text
+        found.fields |= {f"{at}/@type": name for at, name in resolved.types.items()}
+
+
+def _document_of(scope: Scope) -> bytes:
+    """The XML document in the body, if there is one. A chunked body does not count: its length is not known."""
+    if "content-length" not in scope.request.headers or not scope.body:
+        return b""
+    if scope.media_type == "multipart/form-data":
+        return b"" if scope.query.get("req_format") == "form" else _multipart_document(scope)
+    wanted = scope.query.get("req_format") == "xml" or scope.query.is_true("inbody")
+    return scope.body if wanted or scope.media_type in {"text/xml", "application/xml"} else b""
+
+
+def _multipart_document(scope: Scope) -> bytes:
+    """The part whose file name ends in ``.xml``, as pyxnat sends it."""
+    documents: list[bytes] = []
+
+    def take(part: object) -> None:
+        name = (getattr(part, "file_name", None) or b"").lower()
+        file = getattr(part, "file_object", None)
+        if name.endswith(b".xml") and file is not None:
+            file.seek(0)
+            documents.append(file.read())
+
+    headers = {"Content-Type": scope.request.headers["content-type"].encode("latin-1")}
+    try:
+        parse_form(headers, io.BytesIO(scope.body), lambda _: None, take)  # type: ignore[arg-type]
+    except FormParserError as error:
+        raise Refusal(400, f"The multipart body cannot be read: {error}") from error
+    return documents[0] if documents else b""

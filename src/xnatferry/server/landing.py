@@ -1,0 +1,407 @@
+"""How bytes become part of the archive, and stop being part of it, whatever happens in between.
+
+The rule is a redo log. Bytes wait in ``incoming``, whole and durable. One transaction then writes their rows *and* an
+intent that says where they belong; from its commit on the change has happened. Only then are the files renamed into
+place, and the intents go with the next transaction. A process killed before the commit leaves the old state, one killed
+after it leaves intents that `Landing.replay` carries out at the next start. Removal works the same way: rows go first.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.server import objects, resources
+from xnatferry.server.database import Migration
+from xnatferry.server.scope import Refusal
+from xnatferry.server.vault import Staged, UnsafeNameError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Sequence
+
+    from xnatferry.server.database import Database
+    from xnatferry.server.objects import Item
+    from xnatferry.server.resources import Described, Resource, StoredFile
+    from xnatferry.server.vault import Vault
+
+__all__ = ["Arrival", "Landing", "Target", "migrations"]
+
+_LOG = logging.getLogger(__name__)
+
+_SCHEMA: Final = """
+CREATE TABLE landings (
+    key         INTEGER PRIMARY KEY AUTOINCREMENT,
+    target      TEXT NOT NULL,
+    staged      TEXT,
+    resource_id INTEGER,
+    name        TEXT
+) STRICT;
+CREATE INDEX landings_targets ON landings (target);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an upload goes.
+
+    Attributes:
+        item: What the resource hangs on.
+        direction: ``in``, ``out`` or "".
+        resource: Label or number of the resource, made when missing; None takes the first one of the item, or makes one
+            without a label (``FileList``).
+    """
+
+    item: Item
+    direction: str
+    resource: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A file that has come in.
+
+    Attributes:
+        name: Its path in the resource.
+        staged: Its bytes.
+    """
+
+    name: str
+    staged: Staged
+
+
+@dataclass(slots=True)
+class _Change:
+    """What one transaction did, to be followed up on disk, or to be taken back."""
+
+    resource: Resource
+    folder: str
+    created: bool
+    pairs: list[tuple[Staged, str]] = field(default_factory=list)
+    before: list[StoredFile | None] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
+    unwanted: list[Staged] = field(default_factory=list)
+    intents: list[int] = field(default_factory=list)
+
+
+class Landing:
+    """Stores and removes files of one archive. May be used from any thread."""
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+        self._locks = _Locks()
+        self._done: list[int] = []
+        self._done_lock = threading.Lock()
+
+    def replay(self) -> int:
+        """Carry out what a killed process had committed but not finished; returns how many intents there were.
+
+        Comes after folders of items have been moved as intended, and before ``Vault.clean_incoming``, which would
+        remove the bytes.
+        """
+        with self._database.write() as connection:
+            intents = connection.execute("SELECT * FROM landings ORDER BY key").fetchall()
+            for intent in intents:
+                if intent["staged"] is None:
+                    self._vault.trash(intent["target"])
+                    continue
+                path = self._vault.archive.parent / intent["staged"]
+                resource = resources.by_id(connection, intent["resource_id"])
+                if resource is not None and path.exists():
+                    folder = resources.folder_of(objects.by_key(connection, resource.item_key), resource)
+                    self._vault.place(Staged(path, path.stat().st_size, ""), f"{folder}/{intent['name']}")
+            connection.execute("DELETE FROM landings")
+        return len(intents)
+
+    @contextmanager
+    def holding(self, resource: Resource) -> Iterator[None]:
+        """Keep others from changing *resource*: rows and bytes seen inside belong together."""
+        with self._locks.hold((resource.item_key, resource.direction, resource.label or str(resource.id))):
+            yield
+
+    def store(
+        self,
+        target: Target,
+        arrivals: Sequence[Arrival],
+        described: Described,
+        user: str,
+        *,
+        overwrite: bool = False,
+        update_stats: bool = True,
+    ) -> list[str]:
+        """Store *arrivals*, all or none; returns the names that were there already and are kept as they are.
+
+        A name exists when it is on disk in the folder of the resource, listed or not (xnat-rest.md 8.4). Staged files
+        are placed or gone afterwards, also after an error.
+
+        Raises:
+            Refusal: 404, what the resource hangs on has gone meanwhile.
+            UnsafeNameError: A name is refused, or is a folder.
+            VaultFullError: The disk is full.
+        """
+        try:
+            with self._locks.hold(self._lock_key(target)):
+                with self._writing() as connection:
+                    change = self._resource_for(connection, target, described, user)
+                    self._sort_out(connection, change, arrivals, overwrite=overwrite)
+                    if change.pairs:
+                        resources.describe(connection, change.resource, described)
+                        self._write_rows(connection, change, described, user)
+                    if update_stats or change.created:
+                        resources.count(connection, change.resource)
+                self._place(change)
+        except BaseException:
+            self._vault.discard(arrival.staged for arrival in arrivals)
+            raise
+        self._vault.discard(change.unwanted)
+        return change.duplicates
+
+    def create(self, item: Item, direction: str, label: str, described: Described, user: str) -> int:
+        """Make a resource without files; returns its number.
+
+        Raises:
+            Refusal: 409, there is one with that label; 404, *item* has gone meanwhile.
+        """
+        target = Target(item, direction, label)
+        with self._locks.hold(self._lock_key(target)), self._writing() as connection:
+            if label and _existing(connection, target) is not None:
+                raise Refusal(409, "Specified resource already exists.")
+            return self._make(connection, target, described, user).resource.id
+
+    def remove_files(self, item: Item, found: Sequence[StoredFile], *, keep_bytes: bool = False) -> None:
+        """Take files out of their resources, and their bytes away; *keep_bytes* leaves those on disk unlisted."""
+        with self._database.read() as connection:
+            owners = {file.resource_id: resources.by_id(connection, file.resource_id) for file in found}
+        held = [resource for resource in owners.values() if resource is not None]
+        with ExitStack() as stack:
+            for resource in sorted(held, key=lambda one: one.id):
+                stack.enter_context(self.holding(resource))
+            with self._writing() as connection:
+                folder = {one.id: resources.folder_of(objects.by_key(connection, item.key), one) for one in held}
+                gone = [f"{folder[file.resource_id]}/{file.name}" for file in found if file.resource_id in folder]
+                connection.executemany(
+                    "DELETE FROM files WHERE resource_id = ? AND name = ?",
+                    [(file.resource_id, file.name) for file in found],
+                )
+                for resource in held:
+                    resources.count(connection, resource)
+                intents = [] if keep_bytes else [_intend(connection, path) for path in gone]
+            if not keep_bytes:
+                self._trash(gone, intents)
+
+    def remove_resource(self, item: Item, resource: Resource) -> None:
+        """Take a resource away; its folder goes to the trash."""
+        with self.holding(resource):
+            with self._writing() as connection:
+                folder = resources.folder_of(objects.by_key(connection, item.key), resource)
+                connection.execute("DELETE FROM resources WHERE id = ?", (resource.id,))
+                intents = [_intend(connection, folder)]
+            self._trash([folder], intents)
+
+    def _lock_key(self, target: Target) -> tuple[int, str, str]:
+        """What to hold while writing to *target*: by label where there is one, as `holding` does."""
+        direction = resources.direction_of(target.item, target.direction)
+        label = target.resource or ""
+        if not label or label.isdecimal():
+            with self._database.read() as connection:
+                found = _existing(connection, target)
+            if found is not None:
+                label = found.label or str(found.id)
+        return target.item.key, direction, label
+
+    def _resource_for(self, connection: sqlite3.Connection, target: Target, described: Described, user: str) -> _Change:
+        found = _existing(connection, target)
+        if found is None:
+            if target.resource:
+                resources.refuse_label(target.resource)
+            return self._make(connection, target, described, user)
+        return _Change(found, resources.folder_of(_item(connection, target), found), created=False)
+
+    def _make(self, connection: sqlite3.Connection, target: Target, described: Described, user: str) -> _Change:
+        item = _item(connection, target)
+        made = resources.create(
+            connection, item, target.direction, target.resource or "", described=described, user=user
+        )
+        folder = resources.folder_of(item, made)
+        connection.execute("DELETE FROM landings WHERE target = ?", (folder,))
+        return _Change(made, folder, created=True)
+
+    def _sort_out(
+        self, connection: sqlite3.Connection, change: _Change, arrivals: Sequence[Arrival], *, overwrite: bool
+    ) -> None:
+        """Decide for every arrival whether it is placed or is a duplicate."""
+        is_there = self._vault.exists(change.folder)
+        placed: dict[str, int] = {}
+        for arrival in arrivals:
+            relative = f"{change.folder}/{arrival.name}"
+            path = self._vault.path(relative)
+            if arrival.name in placed and overwrite:
+                number = placed[arrival.name]
+                change.unwanted.append(change.pairs[number][0])
+                change.pairs[number] = (arrival.staged, relative)
+                continue
+            before = None if change.created else resources.file_named(connection, change.resource, arrival.name)
+            exists = before is not None or arrival.name in placed or (is_there and path.exists())
+            if exists and not overwrite:
+                change.duplicates.append(arrival.name)
+                change.unwanted.append(arrival.staged)
+                continue
+            if is_there and path.is_dir():
+                raise UnsafeNameError(f"{arrival.name} is a folder of this resource, no file can have this name")
+            placed[arrival.name] = len(change.pairs)
+            change.pairs.append((arrival.staged, relative))
+            change.before.append(before)
+            change.names.append(arrival.name)
+
+    def _write_rows(self, connection: sqlite3.Connection, change: _Change, described: Described, user: str) -> None:
+        stamp = resources.now()
+        connection.executemany(
+            "INSERT INTO files (resource_id, name, size_bytes, digest, format, content, description, tags, created,"
+            " created_by)"
+            " VALUES (?1, ?2, ?3, ?4, ifnull(?5, ''), ifnull(?6, ''), ifnull(?7, ''), ifnull(?8, ''), ?9, ?10)"
+            " ON CONFLICT DO UPDATE SET size_bytes = excluded.size_bytes, digest = excluded.digest,"
+            " format = ifnull(?5, format), content = ifnull(?6, content), description = ifnull(?7, description),"
+            " tags = ifnull(?8, tags), modified = ?9, modified_by = ?10",
+            [
+                (
+                    change.resource.id,
+                    name,
+                    staged.size_bytes,
+                    staged.digest,
+                    described.format,
+                    described.content,
+                    described.description,
+                    described.tags,
+                    stamp,
+                    user,
+                )
+                for name, (staged, _) in zip(change.names, change.pairs, strict=True)
+            ],
+        )
+        for name, (staged, relative) in zip(change.names, change.pairs, strict=True):
+            waiting = staged.path.relative_to(self._vault.archive.parent).as_posix()
+            change.intents.append(_intend(connection, relative, waiting, change.resource.id, name))
+
+    def _place(self, change: _Change) -> None:
+        """Rename what was committed into place; when that cannot be done, take the commit back."""
+        try:
+            self._vault.place_all(change.pairs)
+        except BaseException:
+            self._take_back(change)
+            raise
+        self._finish(change.intents)
+        self._follow(change)
+
+    def _take_back(self, change: _Change) -> None:
+        with self._database.write() as connection:
+            connection.executemany("DELETE FROM landings WHERE key = ?", [(key,) for key in change.intents])
+            if change.created:
+                connection.execute("DELETE FROM resources WHERE id = ?", (change.resource.id,))
+                return
+            for name, before in zip(change.names, change.before, strict=True):
+                connection.execute("DELETE FROM files WHERE resource_id = ? AND name = ?", (change.resource.id, name))
+                if before is not None:
+                    resources.insert(connection, before)
+            resources.count(connection, change.resource)
+
+    def _follow(self, change: _Change) -> None:
+        """Go after an item that was renamed or removed between the commit and the renames."""
+        with self._database.read() as connection:
+            resource = resources.by_id(connection, change.resource.id)
+            folder = None
+            if resource is not None:
+                folder = resources.folder_of(objects.by_key(connection, resource.item_key), resource)
+        if folder == change.folder:
+            return
+        for name, (_, relative) in zip(change.names, change.pairs, strict=True):
+            if folder is None:
+                self._vault.trash(relative)
+            else:
+                self._vault.move(relative, f"{folder}/{name}")
+        if folder is None:
+            raise Refusal(404)
+
+    def _trash(self, targets: Sequence[str], intents: Sequence[int]) -> None:
+        for target in targets:
+            self._vault.trash(target)
+        self._finish(intents)
+
+    def _finish(self, intents: Sequence[int]) -> None:
+        with self._done_lock:
+            self._done += intents
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that also drops finished intents: that saves them a flush of their own."""
+        with self._done_lock:
+            done = list(self._done)
+        with self._database.write() as connection:
+            connection.executemany("DELETE FROM landings WHERE key = ?", [(key,) for key in done])
+            yield connection
+        with self._done_lock:
+            self._done = [key for key in self._done if key not in set(done)]
+
+
+def migrations() -> list[Migration]:
+    """The schema of this module; its numbers are 25 to 29."""
+    return [Migration(25, "intents of files", _SCHEMA)]
+
+
+def _intend(
+    connection: sqlite3.Connection,
+    target: str,
+    staged: str | None = None,
+    resource_id: int | None = None,
+    name: str | None = None,
+) -> int:
+    """Note that *target* is to be trashed or, with *staged*, placed; older notes on the place no longer hold."""
+    connection.execute("DELETE FROM landings WHERE target = ?", (target,))
+    row = connection.execute(
+        "INSERT INTO landings (target, staged, resource_id, name) VALUES (?, ?, ?, ?)",
+        (target, staged, resource_id, name),
+    )
+    return row.lastrowid or 0
+
+
+def _item(connection: sqlite3.Connection, target: Target) -> Item:
+    """What the resource hangs on, as it is now."""
+    try:
+        return objects.by_key(connection, target.item.key)
+    except LookupError as error:
+        raise Refusal(404) from error
+
+
+def _existing(connection: sqlite3.Connection, target: Target) -> Resource | None:
+    if target.resource is not None:
+        return resources.named(connection, target.item, target.direction, target.resource)
+    direction = resources.direction_of(target.item, target.direction)
+    return next(iter(resources.resources_of(connection, [target.item.key], direction)), None)
+
+
+class _Locks:
+    """Locks by name, kept only while somebody holds or wants them."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._held: dict[object, tuple[threading.Lock, int]] = {}
+
+    @contextmanager
+    def hold(self, name: object) -> Iterator[None]:
+        with self._guard:
+            lock, wanted = self._held.get(name, (threading.Lock(), 0))
+            self._held[name] = (lock, wanted + 1)
+        try:
+            with lock:
+                yield
+        finally:
+            with self._guard:
+                lock, wanted = self._held[name]
+                if wanted == 1:
+                    del self._held[name]
+                else:
+                    self._held[name] = (lock, wanted - 1)

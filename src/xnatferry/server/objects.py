@@ -1,0 +1,313 @@
+"""Projects, subjects, experiments, scans, assessors and reconstructions as rows, and how a path finds its row.
+
+One table, ``items``, holds them all; what XNAT calls fields are one JSON object a row (paths below the type to text).
+Resources hang on an item by its ``key``. An item's files live below ``folder``:
+
+    project         P
+    subject         P/subjects/LABEL
+    experiment      P/arc001/LABEL
+    scan            P/arc001/LABEL/SCANS/ID
+    assessor        P/arc001/LABEL/ASSESSORS/LABEL
+    reconstruction  P/arc001/LABEL/PROCESSED/ID
+
+as on a real XNAT's disk. A rename changes ``folder`` of everything below in the same transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.server.database import Migration
+from xnatferry.server.scope import Refusal
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
+
+__all__ = ["Item", "Level", "by_key", "children", "find", "item_of", "locate", "migrations", "scans_named"]
+
+_SCHEMA: Final = """
+CREATE TABLE items (
+    key         INTEGER PRIMARY KEY AUTOINCREMENT,
+    level       TEXT NOT NULL
+                CHECK (level IN ('project', 'subject', 'experiment', 'scan', 'assessor', 'reconstruction')),
+    project     TEXT NOT NULL,
+    parent_key  INTEGER REFERENCES items (key) ON DELETE CASCADE,
+    id          TEXT NOT NULL,
+    label       TEXT NOT NULL,
+    xsi_type    TEXT NOT NULL,
+    folder      TEXT NOT NULL,
+    inserted    TEXT NOT NULL,
+    inserted_by TEXT NOT NULL,
+    modified    TEXT NOT NULL,
+    fields      TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+CREATE UNIQUE INDEX items_projects ON items (id COLLATE NOCASE) WHERE level = 'project';
+CREATE UNIQUE INDEX items_accessions ON items (id) WHERE level IN ('subject', 'experiment', 'assessor');
+CREATE UNIQUE INDEX items_subject_labels ON items (project, label) WHERE level = 'subject';
+CREATE UNIQUE INDEX items_experiment_labels ON items (project, label) WHERE level IN ('experiment', 'assessor');
+CREATE UNIQUE INDEX items_scans ON items (parent_key, id) WHERE level = 'scan';
+CREATE UNIQUE INDEX items_reconstructions ON items (id) WHERE level = 'reconstruction';
+CREATE INDEX items_below ON items (parent_key, level);
+CREATE INDEX items_of_project ON items (project, level);
+
+CREATE TABLE history (
+    item_key    INTEGER NOT NULL REFERENCES items (key) ON DELETE CASCADE,
+    label       TEXT NOT NULL,
+    parent_id   TEXT NOT NULL,
+    fields      TEXT NOT NULL,
+    started     TEXT NOT NULL,
+    ended       TEXT NOT NULL
+) STRICT;
+CREATE INDEX history_of ON history (item_key);
+
+CREATE TABLE shares (
+    item_key    INTEGER NOT NULL REFERENCES items (key) ON DELETE CASCADE,
+    project     TEXT NOT NULL,
+    label       TEXT NOT NULL,
+    PRIMARY KEY (item_key, project)
+) STRICT;
+CREATE INDEX shares_into ON shares (project);
+
+CREATE TABLE roles (
+    project_key INTEGER NOT NULL REFERENCES items (key) ON DELETE CASCADE,
+    login       TEXT NOT NULL,
+    role        TEXT NOT NULL CHECK (role IN ('owner', 'member', 'collaborator')),
+    PRIMARY KEY (project_key, login, role)
+) STRICT;
+
+CREATE TABLE counters (
+    name        TEXT PRIMARY KEY,
+    value       INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE deleted_projects (
+    id          TEXT PRIMARY KEY COLLATE NOCASE
+) STRICT;
+
+CREATE TRIGGER items_projects_deleted AFTER DELETE ON items WHEN old.level = 'project' BEGIN
+    INSERT OR IGNORE INTO deleted_projects VALUES (old.id);
+END;
+
+CREATE TABLE intents (
+    key         INTEGER PRIMARY KEY AUTOINCREMENT,
+    act         TEXT NOT NULL CHECK (act IN ('delete', 'move')),
+    item_key    INTEGER NOT NULL,
+    old         TEXT NOT NULL,
+    new         TEXT NOT NULL
+) STRICT;
+"""
+
+
+class Level(StrEnum):
+    """What an item is, by XNAT's path words."""
+
+    PROJECT = "project"
+    SUBJECT = "subject"
+    EXPERIMENT = "experiment"
+    SCAN = "scan"
+    ASSESSOR = "assessor"
+    RECONSTRUCTION = "reconstruction"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row.
+
+    Attributes:
+        key: Number of the row.
+        level: What it is.
+        project: ID of the project that owns it.
+        id: Project ID, accession ID, or scan ID.
+        label: Label; for scans, reconstructions and projects the same as ``id``.
+        xsi_type: XNAT data type, ``xnat:mrSessionData``.
+        parent_key: Row it belongs to; None for a project.
+        folder: Folder of its files, relative to the vault's archive folder.
+        inserted: When it was made, ``yyyy-MM-dd HH:mm:ss.SSS``.
+        inserted_by: Login name of who made it.
+        modified: When its fields last changed.
+        fields: Paths below the data type to values, as text.
+    """
+
+    key: int
+    level: Level
+    project: str
+    id: str
+    label: str
+    xsi_type: str
+    parent_key: int | None
+    folder: str
+    inserted: str = ""
+    inserted_by: str = ""
+    modified: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+def migrations() -> list[Migration]:
+    """The schema of this module; its numbers are 10 to 19."""
+    return [Migration(10, "items, shares, roles, intents", _SCHEMA)]
+
+
+def item_of(row: sqlite3.Row) -> Item:
+    """The item of a row of ``items``."""
+    return Item(
+        key=row["key"],
+        level=Level(row["level"]),
+        project=row["project"],
+        id=row["id"],
+        label=row["label"],
+        xsi_type=row["xsi_type"],
+        parent_key=row["parent_key"],
+        folder=row["folder"],
+        inserted=row["inserted"],
+        inserted_by=row["inserted_by"],
+        modified=row["modified"],
+        fields=json.loads(row["fields"]),
+    )
+
+
+def by_key(connection: sqlite3.Connection, key: int | None) -> Item:
+    """The item with *key*.
+
+    Raises:
+        LookupError: There is none.
+    """
+    row = connection.execute("SELECT * FROM items WHERE key = ?", (key,)).fetchone()
+    if row is None:
+        msg = f"no item {key}"
+        raise LookupError(msg)
+    return item_of(row)
+
+
+def children(connection: sqlite3.Connection, parent: Item, level: Level) -> list[Item]:
+    """The items of *level* directly below *parent*, in the order they were made."""
+    rows = connection.execute(
+        "SELECT * FROM items WHERE parent_key = ? AND level = ? ORDER BY key", (parent.key, level)
+    )
+    return [item_of(row) for row in rows]
+
+
+def locate(connection: sqlite3.Connection, params: Mapping[str, str]) -> Item:
+    """The deepest item that *params* (path variables, decoded) name; a resource hangs on it.
+
+    Keys read: ``project``, ``subject``, ``experiment``, ``scan``, ``assessor``, ``reconstruction``. Project by ID or
+    alias; below a project by label (its own or that of a share), then by accession ID; on site level by accession ID.
+    A scan is found by ID, else by type when exactly one scan has it (``XNATTemplate``).
+
+    Raises:
+        Refusal: 404 with XNAT's words (xnat-rest.md 7.1) for the first of them that is not there.
+    """
+    found = find(connection, params)
+    if isinstance(found, Item):
+        return found
+    raise Refusal(404, found)
+
+
+def find(connection: sqlite3.Connection, params: Mapping[str, str]) -> Item | str:
+    """As `locate`, but returns the words of the 404 instead of raising them."""
+    project = subject = experiment = None
+    if (name := params.get("project")) is not None:
+        project = find_project(connection, name)
+        if project is None:
+            return "Unable to identify project"
+    if (name := params.get("subject")) is not None:
+        subject = find_subject(connection, name, project)
+        if subject is None:
+            return "Unable to identify subject"
+    if (name := params.get("experiment")) is not None:
+        experiment = find_experiment(connection, name, project)
+        deeper = {"scan", "assessor", "reconstruction"} & params.keys()
+        if experiment is None:
+            return "Unable to identify image session" if deeper and project else "Unable to identify experiment"
+    found = experiment or subject or project
+    if (name := params.get("scan")) is not None and experiment is not None:
+        scans = scans_named(connection, experiment, name)
+        return scans[0] if len(scans) == 1 else "Unable to identify scan"
+    if (name := params.get("assessor")) is not None and experiment is not None:
+        return find_assessor(connection, name, experiment) or "Unable to identify experiment"
+    if (name := params.get("reconstruction")) is not None and experiment is not None:
+        return find_reconstruction(connection, name, experiment) or "Unable to identify reconstruction"
+    return found or "Unable to identify project"
+
+
+def find_project(connection: sqlite3.Connection, name: str) -> Item | None:
+    """The project with ID *name* (any case), or with the alias *name*."""
+    row = (
+        connection.execute("SELECT * FROM items WHERE level = 'project' AND id = ? COLLATE NOCASE", (name,)).fetchone()
+        or connection.execute(
+            "SELECT items.* FROM items, json_each(items.fields) AS f WHERE level = 'project' AND f.key GLOB 'aliases/*'"
+            " AND f.value = ?",
+            (name,),
+        ).fetchone()
+    )
+    return item_of(row) if row else None
+
+
+def find_subject(connection: sqlite3.Connection, name: str, project: Item | None) -> Item | None:
+    """The subject that *name* means in *project*, or on the whole site when that is None."""
+    return _find_labelled(connection, name, project, (Level.SUBJECT,))
+
+
+def find_experiment(connection: sqlite3.Connection, name: str, project: Item | None) -> Item | None:
+    """The experiment (or image assessor, which XNAT addresses as one too) that *name* means."""
+    return _find_labelled(connection, name, project, (Level.EXPERIMENT, Level.ASSESSOR))
+
+
+def find_assessor(connection: sqlite3.Connection, name: str, session: Item) -> Item | None:
+    """The assessor of *session* with ID or label *name*."""
+    row = connection.execute(
+        "SELECT * FROM items WHERE parent_key = ? AND level = 'assessor' AND (label = ? OR id = ?)",
+        (session.key, name, name),
+    ).fetchone()
+    return item_of(row) if row else None
+
+
+def find_reconstruction(connection: sqlite3.Connection, name: str, session: Item) -> Item | None:
+    """The reconstruction of *session* with ID *name*."""
+    row = connection.execute(
+        "SELECT * FROM items WHERE parent_key = ? AND level = 'reconstruction' AND id = ?", (session.key, name)
+    ).fetchone()
+    return item_of(row) if row else None
+
+
+def find_scan(connection: sqlite3.Connection, name: str, session: Item) -> Item | None:
+    """The scan of *session* with exactly the ID *name*."""
+    row = connection.execute(
+        "SELECT * FROM items WHERE parent_key = ? AND level = 'scan' AND id = ?", (session.key, name)
+    ).fetchone()
+    return item_of(row) if row else None
+
+
+def scans_named(connection: sqlite3.Connection, session: Item, names: str) -> list[Item]:
+    """The scans that a path segment means in a resource address (``XNATTemplate``).
+
+    ``ALL`` or ``*`` is every scan; else a comma list of IDs and types, where ``NULL`` is a scan without type and
+    ``[SLASH]``, ``[COMMA]`` stand for the characters.
+    """
+    scans = children(connection, session, Level.SCAN)
+    if names in {"ALL", "*"}:
+        return scans
+    wanted = {name.replace("[SLASH]", "/").replace("[COMMA]", ",") for name in names.split(",")}
+    return [scan for scan in scans if scan.id in wanted or (scan.fields.get("type") or "NULL") in wanted]
+
+
+def _find_labelled(
+    connection: sqlite3.Connection, name: str, project: Item | None, levels: tuple[Level, ...]
+) -> Item | None:
+    kinds = ", ".join(f"'{level}'" for level in levels)
+    if project is None:
+        row = connection.execute(f"SELECT * FROM items WHERE level IN ({kinds}) AND id = ?", (name,)).fetchone()  # noqa: S608  kinds are our own words
+        return item_of(row) if row else None
+    row = connection.execute(
+        f"""
+        SELECT items.* FROM items LEFT JOIN shares ON shares.item_key = items.key AND shares.project = :project
+        WHERE items.level IN ({kinds}) AND (items.project = :project OR shares.project IS NOT NULL)
+          AND (items.id = :name OR CASE WHEN items.project = :project THEN items.label ELSE shares.label END = :name)
+        ORDER BY items.id = :name LIMIT 1
+        """,  # noqa: S608  kinds are our own words
+        {"project": project.id, "name": name},
+    ).fetchone()
+    return item_of(row) if row else None

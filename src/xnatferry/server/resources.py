@@ -1,0 +1,355 @@
+"""Resources and the files in them, as rows. Nothing here touches the vault.
+
+A resource hangs on an item; its files lie in one folder below the folder of that item, as on a real XNAT's disk:
+
+    project         P/resources/LABEL
+    subject         P/subjects/SUBJECT/LABEL
+    experiment      P/arc001/SESSION/RESOURCES/LABEL
+    scan            P/arc001/SESSION/SCANS/ID/LABEL
+    assessor        P/arc001/SESSION/ASSESSORS/ASSESSOR/{in,out}/LABEL
+    reconstruction  P/arc001/SESSION/PROCESSED/ID/{in,out}/LABEL
+
+Only the part below the item is kept, so that a rename of the item needs no change here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.server.database import Migration
+from xnatferry.server.objects import Level
+from xnatferry.server.scope import Refusal
+from xnatferry.xnat.labels import resource_label_problem
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from xnatferry.server.objects import Item
+
+__all__ = [
+    "Described",
+    "Resource",
+    "StoredFile",
+    "by_id",
+    "chosen",
+    "count",
+    "create",
+    "describe",
+    "direction_of",
+    "file_named",
+    "files_of",
+    "folder_of",
+    "insert",
+    "migrations",
+    "named",
+    "now",
+    "refuse_label",
+    "resources_of",
+]
+
+_SCHEMA: Final = """
+CREATE TABLE resources (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    item_key    INTEGER NOT NULL REFERENCES items (key) ON DELETE CASCADE,
+    direction   TEXT NOT NULL CHECK (direction IN ('', 'in', 'out')),
+    label       TEXT NOT NULL,
+    subfolder   TEXT NOT NULL,
+    format      TEXT NOT NULL,
+    content     TEXT NOT NULL,
+    description TEXT NOT NULL,
+    tags        TEXT NOT NULL,
+    held_files  INTEGER NOT NULL DEFAULT 0,
+    held_bytes  INTEGER NOT NULL DEFAULT 0,
+    file_count  INTEGER,
+    file_size   INTEGER,
+    inserted    TEXT NOT NULL,
+    inserted_by TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX resources_folders ON resources (item_key, subfolder);
+CREATE UNIQUE INDEX resources_labels ON resources (item_key, direction, label) WHERE label <> '';
+
+CREATE TABLE files (
+    resource_id INTEGER NOT NULL REFERENCES resources (id) ON DELETE CASCADE,
+    name        TEXT NOT NULL,
+    size_bytes  INTEGER NOT NULL,
+    digest      TEXT NOT NULL,
+    format      TEXT NOT NULL,
+    content     TEXT NOT NULL,
+    description TEXT NOT NULL,
+    tags        TEXT NOT NULL,
+    created     TEXT NOT NULL,
+    created_by  TEXT NOT NULL,
+    modified    TEXT NOT NULL DEFAULT '',
+    modified_by TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (resource_id, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER files_counted_in AFTER INSERT ON files BEGIN
+    UPDATE resources SET held_files = held_files + 1, held_bytes = held_bytes + new.size_bytes
+    WHERE id = new.resource_id;
+END;
+CREATE TRIGGER files_counted_out AFTER DELETE ON files BEGIN
+    UPDATE resources SET held_files = held_files - 1, held_bytes = held_bytes - old.size_bytes
+    WHERE id = old.resource_id;
+END;
+CREATE TRIGGER files_counted_again AFTER UPDATE OF size_bytes ON files BEGIN
+    UPDATE resources SET held_bytes = held_bytes - old.size_bytes + new.size_bytes WHERE id = new.resource_id;
+END;
+"""
+
+# Rows by key in groups of this many: SQLite takes 32,766 variables a statement.
+_GROUP: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What an upload or the making of a resource says about it; None says nothing and leaves what is there.
+
+    Attributes:
+        format: ``NIFTI``, ``DICOM`` ...
+        content: ``RAW``, ``T1w`` ...
+        description: Free words.
+        tags: Tags, joined with commas.
+    """
+
+    format: str | None = None
+    content: str | None = None
+    description: str | None = None
+    tags: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One row of ``resources``.
+
+    Attributes:
+        id: ``xnat_abstractresource_id``.
+        item_key: Item it hangs on.
+        direction: ``in`` or ``out`` at assessors and reconstructions, else "".
+        label: Label; "" where it was made without one.
+        subfolder: Folder below the folder of its item.
+        format: Format.
+        content: Content.
+        description: Free words.
+        tags: Tags, joined with commas.
+        file_count: Number of files when it was last counted; None before.
+        file_size: Bytes of all files when they were last counted; None before.
+    """
+
+    id: int
+    item_key: int
+    direction: str
+    label: str
+    subfolder: str
+    format: str
+    content: str
+    description: str
+    tags: str
+    file_count: int | None
+    file_size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One row of ``files``.
+
+    Attributes:
+        resource_id: Resource it is in.
+        name: Path below the folder of the resource, with ``/``.
+        size_bytes: Length.
+        digest: MD5, or "" where it was never computed.
+        format: Format.
+        content: Content.
+        description: Free words.
+        tags: Tags, joined with commas.
+        created: When it was stored first, ``2024-01-02T03:04:05.678``.
+        created_by: By whom.
+        modified: When it was replaced last, or "".
+        modified_by: By whom, or "".
+    """
+
+    resource_id: int
+    name: str
+    size_bytes: int
+    digest: str
+    format: str = ""
+    content: str = ""
+    description: str = ""
+    tags: str = ""
+    created: str = ""
+    created_by: str = ""
+    modified: str = ""
+    modified_by: str = ""
+
+
+_RESOURCE_COLUMNS: Final = ", ".join(f"resources.{name}" for name in Resource.__dataclass_fields__)
+_FILE_COLUMNS: Final = ", ".join(StoredFile.__dataclass_fields__)
+
+
+def migrations() -> list[Migration]:
+    """The schema of this module; its numbers are 20 to 24."""
+    return [Migration(20, "resources and files", _SCHEMA)]
+
+
+def now() -> str:
+    """This moment as catalogs write it: local time with milliseconds."""
+    return datetime.now(UTC).astimezone().replace(tzinfo=None).isoformat(timespec="milliseconds")
+
+
+def folder_of(item: Item, resource: Resource) -> str:
+    """Folder of *resource*, which hangs on *item*, relative to the vault's archive folder."""
+    return f"{item.folder}/{resource.subfolder}"
+
+
+def direction_of(item: Item, direction: str = "") -> str:
+    """The direction that an address means: ``out`` at assessors and reconstructions that do not say it."""
+    if item.level in {Level.ASSESSOR, Level.RECONSTRUCTION}:
+        return direction or "out"
+    return ""
+
+
+def refuse_label(label: str) -> None:
+    """Refuse a label that XNAT would lose, or read as something else.
+
+    XNAT takes digits for an id (403), and answers 200 to some other labels without doing anything; those are 400 here.
+
+    Raises:
+        Refusal: With the reason.
+    """
+    if label.isdecimal():
+        raise Refusal(403, f"The user requested 1 resources by ID and was denied access or it is not there: {label}")
+    # Percent escapes stay in a label as they were sent; XNAT takes them (recorded), so they count as letters here.
+    if label in {".", ".."} or label.lower() in {"in", "out"}:
+        raise Refusal(400, f"The resource label {label!r} is refused: it has a meaning as a folder. Choose another.")
+    if problem := resource_label_problem(label.replace("%", "_")):
+        raise Refusal(400, f"The resource label {label!r} is refused: {problem}.")
+
+
+def by_id(connection: sqlite3.Connection, number: int) -> Resource | None:
+    """The resource with that number."""
+    row = connection.execute(f"SELECT {_RESOURCE_COLUMNS} FROM resources WHERE id = ?", (number,)).fetchone()  # noqa: S608  our own words
+    return None if row is None else Resource(*row)
+
+
+def named(connection: sqlite3.Connection, item: Item, direction: str, label: str) -> Resource | None:
+    """The resource of *item* with exactly that label or, when the label is all digits, that number."""
+    column = "id" if label.isdecimal() else "label"
+    row = connection.execute(
+        f"SELECT {_RESOURCE_COLUMNS} FROM resources WHERE item_key = ? AND direction = ? AND {column} = ?",  # noqa: S608  our own words
+        (item.key, direction_of(item, direction), label),
+    ).fetchone()
+    return None if row is None else Resource(*row)
+
+
+def resources_of(connection: sqlite3.Connection, item_keys: Iterable[int], direction: str = "") -> list[Resource]:
+    """All resources of some items, item by item in the order given; *direction* keeps those of one direction."""
+    found: dict[int, list[Resource]] = {key: [] for key in item_keys}
+    for group in _grouped(list(found)):
+        rows = connection.execute(
+            f"SELECT {_RESOURCE_COLUMNS} FROM resources WHERE item_key IN ({_marks(group)}) ORDER BY id",  # noqa: S608  our own words
+            group,
+        )
+        for row in rows:
+            resource = Resource(*row)
+            if not direction or resource.direction in {"", direction}:
+                found[resource.item_key].append(resource)
+    return [resource for resources in found.values() for resource in resources]
+
+
+def chosen(resources: Sequence[Resource], names: str) -> list[Resource]:
+    """Those of *resources* that a path segment names: labels and numbers, separated by commas."""
+    wanted = set(names.split(","))
+    return [resource for resource in resources if resource.label in wanted or str(resource.id) in wanted]
+
+
+def create(
+    connection: sqlite3.Connection, item: Item, direction: str, label: str, *, described: Described, user: str
+) -> Resource:
+    """Make a resource; an empty *label* makes one that is known by its number only.
+
+    The first resource of a typed scan gets the content ``RAW`` when none is said (``insertScanResourceCatalog``).
+    """
+    direction = direction_of(item, direction)
+    content = described.content or ""
+    if not content and item.level is Level.SCAN and item.fields.get("type"):
+        taken = connection.execute("SELECT 1 FROM resources WHERE item_key = ?", (item.key,)).fetchone()
+        content = "" if taken else "RAW"
+    stamp = now()
+    folder = label or stamp.translate(str.maketrans("", "", "-:.T"))
+    subfolder = f"{_PLACES.get(item.level, '')}{f'{direction}/' if direction else ''}{folder}"
+    row = connection.execute(
+        "INSERT INTO resources (item_key, direction, label, subfolder, format, content, description, tags, inserted,"
+        " inserted_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            item.key,
+            direction,
+            label,
+            subfolder,
+            described.format or "",
+            content,
+            described.description or "",
+            described.tags or "",
+            stamp,
+            user,
+        ),
+    )
+    made = by_id(connection, row.lastrowid or 0)
+    assert made is not None  # noqa: S101  it was inserted in this transaction
+    return made
+
+
+_PLACES: Final = {Level.PROJECT: "resources/", Level.EXPERIMENT: "RESOURCES/"}
+
+
+def describe(connection: sqlite3.Connection, resource: Resource, described: Described) -> None:
+    """Overwrite what is known about *resource* with what *described* says (``CatalogUtils.configureResource``)."""
+    connection.execute(
+        "UPDATE resources SET format = ifnull(?, format), content = ifnull(?, content),"
+        " description = ifnull(?, description), tags = ifnull(?, tags) WHERE id = ?",
+        (described.format, described.content, described.description, described.tags, resource.id),
+    )
+
+
+def count(connection: sqlite3.Connection, resource: Resource) -> None:
+    """Set the listed file count and size to what the resource holds now."""
+    connection.execute(
+        "UPDATE resources SET file_count = held_files, file_size = held_bytes WHERE id = ?", (resource.id,)
+    )
+
+
+def files_of(connection: sqlite3.Connection, resources: Iterable[Resource]) -> Iterator[StoredFile]:
+    """All files of *resources*, resource by resource in the order given, by name."""
+    for resource in resources:
+        rows = connection.execute(
+            f"SELECT {_FILE_COLUMNS} FROM files WHERE resource_id = ? ORDER BY name",  # noqa: S608  our own words
+            (resource.id,),
+        )
+        for row in rows:
+            yield StoredFile(*row)
+
+
+def file_named(connection: sqlite3.Connection, resource: Resource, name: str) -> StoredFile | None:
+    """The file of *resource* with exactly that name."""
+    row = connection.execute(
+        f"SELECT {_FILE_COLUMNS} FROM files WHERE resource_id = ? AND name = ?",  # noqa: S608  our own words
+        (resource.id, name),
+    ).fetchone()
+    return None if row is None else StoredFile(*row)
+
+
+def insert(connection: sqlite3.Connection, file: StoredFile) -> None:
+    """Put in a row as it is."""
+    values = [getattr(file, name) for name in StoredFile.__dataclass_fields__]
+    connection.execute(f"INSERT INTO files ({_FILE_COLUMNS}) VALUES ({_marks(values)})", values)  # noqa: S608  our own words
+
+
+def _grouped(keys: list[int]) -> Iterator[list[int]]:
+    for start in range(0, len(keys), _GROUP):
+        yield keys[start : start + _GROUP]
+
+
+def _marks(group: Sequence[object]) -> str:
+    return ", ".join("?" * len(group))

@@ -1,0 +1,191 @@
+"""Who asks: logins, Basic credentials, alias tokens, guests; and the routes that open, show and end a login."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from xnatferry.server import access, answers
+from xnatferry.server.scope import Refusal, Route, Scope
+from xnatferry.xnat.tables import Table
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from xnatferry.server.accounts import Account
+    from xnatferry.server.archive import Archive
+
+__all__ = ["ROUTES", "Caller", "identify"]
+
+_COOKIE: Final = "JSESSIONID"
+_ALIAS: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+#: Addresses that are answered to anybody: they are how one logs in.
+_OPEN: Final = {"/data/services/auth", "/REST/services/auth", "/", "/favicon.ico"}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends a request.
+
+    Attributes:
+        account: The account; None is a guest.
+        login: The valid login cookie that came with the request, or "".
+        refusal: The answer to send instead of going on, when credentials are wrong or missing.
+    """
+
+    account: Account | None = None
+    login: str = ""
+    refusal: Response | None = None
+
+
+def identify(archive: Archive, request: Request) -> Caller:
+    """Find out who sends *request* (xnat-rest.md 1.1, 1.2). A Basic user other than the login's is asked for anew."""
+    cookie = request.cookies.get(_COOKIE, "")
+    account = archive.accounts.account_of_login(cookie) if cookie else None
+    header = request.headers.get("authorization", "")
+    if header[:6].lower() == "basic ":
+        user, password = _basic(header)
+        if account is None or account.login.lower() != user.lower():
+            verified = _verified(archive, user, password)
+            if verified is None:
+                return Caller(refusal=answers.container_page(401, "Unauthorized"))
+            return Caller(verified)
+    if account is not None:
+        return Caller(account, cookie)
+    if archive.settings.require_login and request.url.path not in _OPEN:
+        refusal = answers.refused(401)
+        refusal.headers["WWW-Authenticate"] = f'Basic realm="{archive.settings.site_name}"'
+        return Caller(refusal=refusal)
+    return Caller()
+
+
+def _basic(header: str) -> tuple[str, str]:
+    """User and password of a Basic header; a provider named before the user is cut off."""
+    try:
+        text = base64.b64decode(header[6:].strip(), validate=True).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return "", ""
+    user, _, password = text.partition(":")
+    return user.rpartition("/")[2], password
+
+
+def _verified(archive: Archive, user: str, password: str) -> Account | None:
+    if _ALIAS.fullmatch(user):
+        return archive.accounts.account_of_token(user, password)
+    return archive.accounts.verify(user, password)
+
+
+def _logged_in(scope: Scope, response: Response) -> Response:
+    """Give the caller a login cookie, unless the request brought one."""
+    if not scope.login and scope.account is not None:
+        _set_cookie(scope, response, scope.archive.accounts.open_login(scope.account))
+    return response
+
+
+def _set_cookie(scope: Scope, response: Response, cookie: str) -> None:
+    secure = "; Secure" if scope.request.url.scheme == "https" else ""
+    response.headers.append("set-cookie", f"{_COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Lax{secure}")
+
+
+def jsession(scope: Scope) -> Response:
+    """GET, POST /data/JSESSION: the login's cookie as text."""
+    cookie = scope.login
+    if not cookie and scope.account is not None:
+        cookie = scope.archive.accounts.open_login(scope.account)
+    if not cookie:
+        # A guest gets a token that stands for nothing: pyxnat and datalad connect that way.
+        return answers.text("0" * 32)
+    response = answers.text(cookie)
+    if cookie != scope.login:
+        _set_cookie(scope, response, cookie)
+    return response
+
+
+def end_login(scope: Scope) -> Response:
+    """DELETE /data/JSESSION."""
+    if scope.login:
+        scope.archive.accounts.close_login(scope.login)
+    return answers.empty()
+
+
+def who(scope: Scope) -> Response:
+    """GET /data/auth: a sentence that xnatpy parses."""
+    return _logged_in(scope, answers.text(f"User '{scope.user_name}' is logged in"))
+
+
+def services_auth(scope: Scope) -> Response:
+    """PUT, POST /data/services/auth with a form body: xnatpy's login."""
+    form = dict(parse_qsl(scope.body.decode("utf-8", "replace"), keep_blank_values=True))
+    user = form.get("username") or form.get("j_username") or ""
+    password = form.get("password") or form.get("j_password") or ""
+    account = scope.archive.accounts.verify(user, password)
+    if account is None:
+        raise Refusal(401, "Authentication failed.")
+    cookie = scope.archive.accounts.open_login(account)
+    response = answers.text(cookie)
+    _set_cookie(scope, response, cookie)
+    return response
+
+
+def issue_token(scope: Scope) -> Response:
+    """GET /data/services/tokens/issue: an alias and secret in place of user and password."""
+    account = access.require_account(scope)
+    alias, secret = scope.archive.accounts.issue_token(account)
+    token = {"alias": alias, "secret": secret, "xdatUserId": account.login, "singleUse": False, "expired": False}
+    return answers.text(json.dumps(token), media="application/json")
+
+
+def validate_token(scope: Scope) -> Response:
+    """GET /data/services/tokens/validate/{alias}/{secret}."""
+    account = scope.archive.accounts.account_of_token(scope.params["alias"], scope.params["secret"])
+    return answers.text(json.dumps({"valid": account.login} if account else {}), media="application/json")
+
+
+def invalidate_token(scope: Scope) -> Response:
+    """GET /data/services/tokens/invalidate/{alias}."""
+    access.require_account(scope)
+    if not scope.archive.accounts.revoke_token(scope.params["alias"]):
+        raise Refusal(404)
+    return answers.text(json.dumps({"result": "OK"}), media="application/json")
+
+
+def users(scope: Scope) -> Response:
+    """GET /data/users: everybody who may log in."""
+    access.require_account(scope)
+    columns = ("xdat_user_id", "login", "firstname", "lastname", "email")
+    rows = [
+        {
+            "xdat_user_id": str(one.key),
+            "login": one.login,
+            "firstname": one.firstname,
+            "lastname": one.lastname,
+            "email": one.email,
+        }
+        for one in scope.archive.accounts.everyone()
+        if one.enabled
+    ]
+    return answers.listing(scope, Table(columns, rows))
+
+
+def same_origin(request: Request) -> bool:
+    """Whether a browser sent *request* from a page of this archive; other programs name no origin."""
+    origin = request.headers.get("origin", "")
+    return not origin or urlsplit(origin).netloc == request.headers.get("host", "")
+
+
+ROUTES: Final = (
+    Route(("GET", "POST", "PUT"), "/JSESSION", jsession, archived=False),
+    Route(("DELETE",), "/JSESSION", end_login, archived=False),
+    Route(("GET",), "/auth", who, archived=False),
+    Route(("PUT", "POST"), "/services/auth", services_auth, archived=False),
+    Route(("GET",), "/services/tokens/issue", issue_token, archived=False),
+    Route(("GET",), "/services/tokens/validate/{alias}/{secret}", validate_token, archived=False),
+    Route(("GET",), "/services/tokens/invalidate/{alias}", invalidate_token, archived=False),
+    Route(("GET",), "/users", users, archived=False),
+)

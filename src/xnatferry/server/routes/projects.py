@@ -1,0 +1,352 @@
+"""Projects: create, read, list, delete, open and close them, and who has a role in them (xnat-rest.md 2)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.server import access, answers, editing, objects
+from xnatferry.server.fields import Submitted, submitted
+from xnatferry.server.listings import Listing, Row, table_of
+from xnatferry.server.objects import Item, Level
+from xnatferry.server.scope import Refusal, Route, Scope
+from xnatferry.server.trees import item_answer
+from xnatferry.xnat.tables import Table
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from starlette.responses import Response
+
+__all__ = ["ROUTES", "project_of"]
+
+_LISTING: Final = Listing(
+    root="xnat:projectData",
+    defaults=("ID", "secondary_ID", "name", "description", "pi_firstname", "pi_lastname"),
+    key="ID",
+    uri=lambda row: f"/data/projects/{row.item.id}",
+    paged=False,
+)
+#: Queries that ask for what the user may reach; the real ones answer from a search, with other column names.
+_SEARCHED: Final = (
+    "accessible",
+    "data",
+    "prearc_code",
+    "owner",
+    "member",
+    "collaborator",
+    "admin",
+    "activeSince",
+    "recent",
+    "favorite",
+)
+_LEVELS: Final = ("private", "protected", "public")
+_ROLES: Final = {"owner": "Owners", "member": "Members", "collaborator": "Collaborators"}
+_CODES: Final = {"quarantine_code": "0", "prearchive_code": "4", "current_arc": "arc001", "scan_type_mapping": "true"}
+
+
+def project_of(connection: sqlite3.Connection, scope: Scope, message: str = "") -> Item:
+    """The project that the path names, if who asks may see it.
+
+    Raises:
+        Refusal: 404 with *message*.
+    """
+    found = objects.find_project(connection, scope.params["project"])
+    if found is None or not access.may_see(connection, scope.account, found.id):
+        raise Refusal(404, message)
+    return found
+
+
+def list_projects(scope: Scope) -> Response:
+    """GET /data/projects."""
+    with scope.archive.database.read() as connection:
+        rows = connection.execute("SELECT * FROM items WHERE level = 'project' ORDER BY id COLLATE NOCASE")
+        readable = access.readable_projects(connection, scope.account)
+        items = [objects.item_of(row) for row in rows if row["id"] in readable]
+        if restrict := scope.query.get("restrict"):
+            may = access.may_delete if restrict == "delete" else access.may_edit
+            items = [item for item in items if may(connection, scope.account, item.id)]
+        if any(scope.query.has(key) for key in _SEARCHED):
+            return answers.listing(scope, _searched(connection, scope, items))
+    return answers.listing(scope, table_of(_LISTING, scope.query, [Row(item) for item in items]))
+
+
+def _searched(connection: sqlite3.Connection, scope: Scope, items: list[Item]) -> Table:
+    """The listing in the names of the display search, which are lower case."""
+    number = str(scope.account.key) if scope.account else "0"
+    role, seen = f"user_role_{number}", f"last_accessed_{number}"
+    columns = ["id", "name", "description", "secondary_id", "pi", "project_invs", "project_access", "project_access_img"]
+    columns += ["insert_date", "insert_user", role, seen, "URI"]
+    rows = []
+    for item in items:
+        held = access.roles_of(connection, scope.account, item.id)
+        pi = ", ".join(filter(None, (item.fields.get("PI/lastname"), item.fields.get("PI/firstname"))))
+        rows.append(
+            {
+                "id": item.id,
+                "name": item.fields.get("name", ""),
+                "description": item.fields.get("description", ""),
+                "secondary_id": item.fields.get("secondary_ID", ""),
+                "pi": pi,
+                "project_access": access.accessibility_of(connection, item.id),
+                "insert_date": item.inserted,
+                "insert_user": item.inserted_by,
+                role: next((_ROLES[one] for one in _ROLES if one in held), ""),
+                "URI": f"/data/projects/{item.id}",
+            }
+        )
+    return Table(columns, rows)
+
+
+def read_project(scope: Scope) -> Response:
+    """GET /data/projects/{project}."""
+    with scope.archive.database.read() as connection:
+        return item_answer(scope, connection, project_of(connection, scope, "Unable to find the specified project."))
+
+
+def put_project(scope: Scope) -> Response:
+    """PUT /data/projects/{project}: create or change; always an empty 200."""
+    access.require_account(scope)
+    wanted = submitted(scope, default_type="xnat:projectData")
+    _require_project(wanted)
+    _save(scope, scope.params["project"], wanted)
+    return answers.empty()
+
+
+def post_project(scope: Scope) -> Response:
+    """POST /data/projects: create from a document, or from a query with an ID."""
+    access.require_account(scope)
+    wanted = submitted(scope, default_type="xnat:projectData")
+    _require_project(wanted)
+    name = wanted.own.get("ID", "")
+    if not name:
+        raise Refusal(417, "Invalid character in project ID.")
+    with scope.archive.database.read() as connection:
+        if objects.find_project(connection, name) is not None:
+            raise Refusal(409, "Project already exists.")
+    _save(scope, name, wanted)
+    return answers.posted(scope, name)
+
+
+def _require_project(wanted: Submitted) -> None:
+    if wanted.xsi_type != "xnat:projectData":
+        raise Refusal(422, "Only Project documents can be PUT to this address.")
+
+
+def _save(scope: Scope, name: str, wanted: Submitted) -> None:
+    if (asked := wanted.own.get("ID", "")) and asked.lower() != name.lower():
+        raise Refusal(417, "The project ID for the REST call must match the project ID in the submitted document.")
+    if not editing.is_label(name) or name == "Unassigned":
+        raise Refusal(417, "Invalid character in project ID.")
+    accessibility = scope.query.get("accessibility")
+    with scope.archive.database.write() as connection:
+        item = objects.find_project(connection, name)
+        if item is not None and not access.may_edit(connection, scope.account, item.id):
+            raise Refusal(403)
+        _require_unused(connection, item, name, wanted)
+        if item is None:
+            item = _new_project(connection, scope, name, wanted)
+        else:
+            editing.update_item(connection, item, wanted.fields)
+        if accessibility in _LEVELS:
+            _set_accessibility(connection, item, accessibility)
+
+
+def _require_unused(connection: sqlite3.Connection, item: Item | None, name: str, wanted: Submitted) -> None:
+    """Refuse names that another project has as its ID, name, secondary ID or alias; and IDs of deleted projects."""
+    if item is None:
+        gone = connection.execute("SELECT id FROM deleted_projects WHERE id = ?", (name,)).fetchone()
+        if gone is not None:
+            raise Refusal(403, f"The project ID {name} was used in a previously deleted project and cannot be reused.")
+    asked = {path: text for path, text in wanted.fields.items() if path in {"name", "secondary_ID"} and text}
+    names = {text.lower() for text in asked.values()} | ({name.lower()} if item is None else set())
+    for row in connection.execute("SELECT id, fields FROM items WHERE level = 'project'"):
+        if item is not None and row["id"] == item.id:
+            continue
+        other = json.loads(row["fields"])
+        taken = {row["id"], other.get("name", ""), other.get("secondary_ID", "")}
+        taken |= {text for path, text in other.items() if path.startswith("aliases/")}
+        if hit := names & {text.lower() for text in taken}:
+            raise Refusal(
+                409,
+                f"Requested new project conflicts with existing projects: {row['id']} ({', '.join(sorted(hit))}).",
+            )
+
+
+def _new_project(connection: sqlite3.Connection, scope: Scope, name: str, wanted: Submitted) -> Item:
+    fields = {"name": name, "secondary_ID": name, "accessibility": "protected"}
+    fields |= {path: text for path, text in wanted.fields.items() if text}
+    item = Item(0, Level.PROJECT, name, name, name, "xnat:projectData", None, name, fields=fields)
+    item = editing.insert_item(connection, item, scope.user_name)
+    connection.execute("INSERT INTO roles VALUES (?, ?, 'owner')", (item.key, scope.user_name))
+    return item
+
+
+def delete_project(scope: Scope) -> Response:
+    """DELETE /data/projects/{project}; an unknown one is 400."""
+    access.require_account(scope)
+    with scope.archive.database.read() as connection:
+        item = objects.find_project(connection, scope.params["project"])
+        if item is None:
+            raise Refusal(400, f"There is no project {scope.params['project']}.")
+        if not access.may_own(connection, scope.account, item.id):
+            raise Refusal(403)
+    editing.delete_items(scope.archive, [item], remove_files=scope.query.is_true("removeFiles"))
+    return answers.empty()
+
+
+def read_accessibility(scope: Scope) -> Response:
+    """GET /data/projects/{project}/accessibility; strangers may read that of a protected project."""
+    with scope.archive.database.read() as connection:
+        return answers.text(access.accessibility_of(connection, project_of(connection, scope).id))
+
+
+def put_accessibility(scope: Scope) -> Response:
+    """PUT /data/projects/{project}/accessibility/{level}."""
+    level = scope.params["level"]
+    with scope.archive.database.write() as connection:
+        item = project_of(connection, scope)
+        if not access.may_own(connection, scope.account, item.id):
+            raise Refusal(403)
+        if level not in _LEVELS:
+            raise Refusal(400, f"{level} is no accessibility; choose private, protected or public.")
+        _set_accessibility(connection, item, level)
+    return answers.text(level)
+
+
+def _set_accessibility(connection: sqlite3.Connection, item: Item, level: str) -> None:
+    connection.execute("UPDATE items SET fields = json_set(fields, '$.accessibility', ?) WHERE key = ?", (level, item.key))
+
+
+def read_code(scope: Scope) -> Response:
+    """GET of a project's settings, as text."""
+    with scope.archive.database.read() as connection:
+        item = project_of(connection, scope)
+    name = scope.params["setting"]
+    return answers.text(item.fields.get(f"setting:{name}", _CODES[name]))
+
+
+def put_code(scope: Scope) -> Response:
+    """PUT of a project's settings: the value is the last part of the path."""
+    name, value = scope.params["setting"], scope.params["value"]
+    with scope.archive.database.write() as connection:
+        item = project_of(connection, scope)
+        if not access.may_own(connection, scope.account, item.id):
+            raise Refusal(403)
+        if name == "current_arc" and value != "arc001":
+            raise Refusal(400, "This archive keeps its sessions in arc001.")
+        connection.execute(
+            "UPDATE items SET fields = json_set(fields, ?, ?) WHERE key = ?",
+            (f'$."setting:{name}"', {"true": "1", "false": "0"}.get(value, value), item.key),
+        )
+    return answers.empty()
+
+
+def users_of(scope: Scope) -> Response:
+    """GET /data/projects/{project}/users: who has which role."""
+    with scope.archive.database.read() as connection:
+        return _users(connection, scope, _owned(connection, scope))
+
+
+def put_user(scope: Scope) -> Response:
+    """PUT /data/projects/{project}/users/{group}/{login}: give a role; an unknown login changes nothing."""
+    with scope.archive.database.write() as connection:
+        item = _owned(connection, scope)
+        account = next(
+            (one for one in _accounts(connection) if one["login"].lower() == scope.params["login"].lower()), None
+        )
+        if account is not None:
+            connection.execute(
+                "INSERT OR IGNORE INTO roles VALUES (?, ?, ?)", (item.key, account["login"], _role(scope, item))
+            )
+        return _users(connection, scope, item)
+
+
+def delete_user(scope: Scope) -> Response:
+    """DELETE /data/projects/{project}/users/{group}/{login}: take a role away."""
+    with scope.archive.database.write() as connection:
+        item = _owned(connection, scope)
+        connection.execute(
+            "DELETE FROM roles WHERE project_key = ? AND login = ? COLLATE NOCASE AND role = ?",
+            (item.key, scope.params["login"], _role(scope, item)),
+        )
+        return _users(connection, scope, item)
+
+
+def _owned(connection: sqlite3.Connection, scope: Scope) -> Item:
+    name = scope.params["project"]
+    unknown = f"The project ID {name} does not appear to be a valid project ID. Please verify your information."
+    item = project_of(connection, scope, unknown)
+    if not access.may_own(connection, scope.account, item.id):
+        raise Refusal(403)
+    return item
+
+
+def _role(scope: Scope, item: Item) -> str:
+    """The role that a group is: ``Owners``, ``owner`` and ``P_owner`` are the same."""
+    group = scope.params["group"].removeprefix(f"{item.id}_").lower().removesuffix("s")
+    if group not in _ROLES:
+        raise Refusal(400, f"{scope.params['group']} is no group of {item.id}.")
+    return group
+
+
+def _accounts(connection: sqlite3.Connection) -> list[sqlite3.Row]:
+    return connection.execute("SELECT login, firstname, lastname, email FROM accounts").fetchall()
+
+
+def _users(connection: sqlite3.Connection, scope: Scope, item: Item) -> Response:
+    people = {row["login"]: row for row in _accounts(connection)}
+    rows = [
+        {
+            "GROUP_ID": f"{item.id}_{row['role']}",
+            "displayname": _ROLES[row["role"]],
+            "login": row["login"],
+            **{name: people[row["login"]][name] for name in ("firstname", "lastname", "email")},
+        }
+        for row in connection.execute("SELECT login, role FROM roles WHERE project_key = ? ORDER BY login", (item.key,))
+        if row["login"] in people
+    ]
+    columns = ("GROUP_ID", "displayname", "login", "firstname", "lastname", "email")
+    return answers.listing(scope, Table(columns, rows, title="Projects"))
+
+
+def unknown_below(scope: Scope) -> Response:
+    """Any other path below a project is 400 where the project is there (``ProjectResource``)."""
+    with scope.archive.database.read() as connection:
+        project_of(connection, scope)
+    raise Refusal(400)
+
+
+_CODE_NAMES: Final = tuple(_CODES)
+
+
+def _code_routes() -> tuple[Route, ...]:
+    """A route a setting, so that other words below a project stay unknown."""
+
+    def named(handler_of: str, name: str, scope: Scope) -> Response:
+        scope.params = {**scope.params, "setting": name}
+        return (read_code if handler_of == "read" else put_code)(scope)
+
+    routes = []
+    for name in _CODE_NAMES:
+        routes.append(Route(("GET",), f"/projects/{{project}}/{name}", lambda scope, n=name: named("read", n, scope)))
+        routes.append(
+            Route(("PUT",), f"/projects/{{project}}/{name}/{{value}}", lambda scope, n=name: named("put", n, scope))
+        )
+    return tuple(routes)
+
+
+ROUTES: Final = (
+    Route(("GET",), "/projects", list_projects),
+    Route(("POST",), "/projects", post_project),
+    Route(("GET",), "/projects/{project}", read_project),
+    Route(("PUT", "POST"), "/projects/{project}", put_project),
+    Route(("DELETE",), "/projects/{project}", delete_project),
+    Route(("GET",), "/projects/{project}/accessibility", read_accessibility),
+    Route(("PUT",), "/projects/{project}/accessibility/{level}", put_accessibility),
+    Route(("GET",), "/projects/{project}/users", users_of),
+    Route(("PUT",), "/projects/{project}/users/{group}/{login}", put_user),
+    Route(("DELETE",), "/projects/{project}/users/{group}/{login}", delete_user),
+    *_code_routes(),
+    Route(("GET",), "/projects/{project}/{rest*}", unknown_below),
+)

@@ -1,0 +1,127 @@
+"""``.../resources`` and ``.../resources/LABEL`` at every level (``CatalogResourceList``, ``CatalogResource``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.server import access, answers, catalogs, resources
+from xnatferry.server.catalogs import Refresh
+from xnatferry.server.places import holdings, place_of, resource_routes, segment
+from xnatferry.server.resources import Described
+from xnatferry.server.scope import Refusal
+from xnatferry.xnat.catalog import encode_catalog
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from starlette.responses import Response
+
+    from xnatferry.server.places import Place
+    from xnatferry.server.scope import Route, Scope
+
+__all__ = ["ROUTES"]
+
+_NO_PATHS: Final = (
+    "This resource works at the catalog level only and does not accept file paths.  "
+    "To work with the resource files, append '/files' after the resource ID."
+)
+
+
+def list_resources(scope: Scope) -> Response:
+    """All resources of a place."""
+    everything = scope.query.is_true("all")
+    with scope.archive.database.read() as connection:
+        held = holdings(connection, place_of(connection, scope), everything=everything)
+    if scope.query.is_true("cache_file_stats") and any(one.resource.file_count is None for one in held):
+        for one in held:
+            catalogs.refresh(scope.archive, one.resource, Refresh.POPULATE_STATS, scope.user_name)
+        with scope.archive.database.read() as connection:
+            held = holdings(connection, place_of(connection, scope), everything=everything)
+    return answers.listing(scope, catalogs.resource_table(held, everything=everything))
+
+
+def show_catalog(scope: Scope) -> Response:
+    """The catalog document; XNAT has no other form of it, whatever ``format`` says."""
+    _refuse_path(scope)
+    with scope.archive.database.read() as connection:
+        held = holdings(connection, place_of(connection, scope), segment(scope))
+        if not held:
+            raise Refusal(404, "Unable to find the specified catalog.")
+        one = held[0]
+        location = ""
+        if scope.query.is_true("includeRootPath"):
+            location = str(scope.archive.vault.path(one.folder))
+        catalog = catalogs.catalog_of(one.resource, resources.files_of(connection, [one.resource]), location)
+    return answers.text(encode_catalog(catalog), media="text/xml")
+
+
+def create_resource(scope: Scope) -> Response:
+    """Make a resource; one that is there is a conflict (409), not a success."""
+    _refuse_path(scope)
+    label = segment(scope) or ""
+    with scope.archive.database.read() as connection:
+        place = _editable(connection, scope)
+    resources.refuse_label(label)
+    _make(scope, place, label)
+    return answers.empty()
+
+
+def post_resource(scope: Scope) -> Response:
+    """Make a resource that has no label; answers with the address that ends in its number (recorded)."""
+    if not any(scope.query.has(key) for key in ("label", "format", "content", "description", "tags")):
+        raise Refusal(400, "Say something about the resource: format, content, description or tags.")
+    with scope.archive.database.read() as connection:
+        place = _editable(connection, scope)
+    made = _make(scope, place, "")
+    return answers.posted(scope, str(made))
+
+
+def delete_resources(scope: Scope) -> Response:
+    """Remove resources with their files, which go to the trash; one that is not there is no error (7.7)."""
+    _refuse_path(scope)
+    with scope.archive.database.read() as connection:
+        place = place_of(connection, scope)
+        item = place.only
+        access.require_delete(connection, scope, item.project)
+        held = holdings(connection, place, segment(scope))
+    failed = []
+    for one in held:
+        try:
+            scope.archive.landing.remove_resource(one.item, one.resource)
+        except OSError as error:
+            failed.append(f"{one.resource.label}: {error.strerror}")
+    if failed:
+        message = "Not removed: " + "; ".join(failed)
+        raise Refusal(500 if len(failed) == len(held) else 207, message)
+    return answers.empty()
+
+
+def _editable(connection: sqlite3.Connection, scope: Scope) -> Place:
+    place = place_of(connection, scope)
+    access.require_edit(connection, scope, place.only.project)
+    return place
+
+
+def _make(scope: Scope, place: Place, label: str) -> int:
+    query = scope.query
+    described = Described(
+        format=query.get("format") or None,
+        content=query.get("content") or None,
+        description=query.get("description") or None,
+        tags=",".join(query.all("tags")) or None,
+    )
+    return scope.archive.landing.create(place.only, place.direction, label, described, scope.user_name)
+
+
+def _refuse_path(scope: Scope) -> None:
+    if scope.raw_params.get("rest"):
+        raise Refusal(400, _NO_PATHS)
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *resource_routes(("GET",), "/resources", list_resources),
+    *resource_routes(("PUT", "POST"), "/resources", post_resource),
+    *resource_routes(("GET",), "/resources/{resource}/{rest*}", show_catalog),
+    *resource_routes(("PUT", "POST"), "/resources/{resource}/{rest*}", create_resource),
+    *resource_routes(("DELETE",), "/resources/{resource}/{rest*}", delete_resources),
+)

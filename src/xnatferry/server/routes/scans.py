@@ -1,0 +1,171 @@
+"""Scans of imaging sessions (xnat-rest.md 5)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.server import access, answers, editing, objects
+from xnatferry.server.fields import submitted
+from xnatferry.server.listings import Listing, Row, table_of
+from xnatferry.server.objects import Item, Level
+from xnatferry.server.scope import Refusal, Route, Scope
+from xnatferry.server.trees import item_answer
+from xnatferry.xnat.datatypes import extends
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
+
+    from starlette.responses import Response
+
+__all__ = ["ROUTES", "save_scan"]
+
+_LISTING: Final = Listing(
+    root="xnat:imageScanData",
+    defaults=("xnat_imagescandata_id", "ID", "type", "quality", "xsiType", "note", "series_description"),
+    key="xnat_imagescandata_id",
+    uri=lambda row: f"/data/experiments/{row.session.id if row.session else ''}/scans/{row.item.id}",
+    filtered=False,
+    paged=False,
+)
+_NO_SESSION: Final = "Specified scan must reference a valid image session."
+_MISSING: Final = "Unable to find the specified scan."
+_MODALITIES: Final = (
+    "Multiple scan modalities can be associated here.  Please retry with the specification of a particular modality "
+    "(i.e. ?xsiType=xnat:mrScanData)."
+)
+
+
+def _session(connection: sqlite3.Connection, scope: Scope) -> Item | None:
+    """The imaging session of the path, where it is there and may be read."""
+    project = None
+    if "project" in scope.params:
+        project = objects.find_project(connection, scope.params["project"])
+        if project is None:
+            return None
+    found = objects.find_experiment(connection, scope.params["experiment"], project)
+    if found is None or not extends(found.xsi_type, "xnat:imageSessionData"):
+        return None
+    return found if access.may_read(connection, scope.account, (project or found).project) else None
+
+
+def list_scans(scope: Scope) -> Response:
+    """GET .../scans."""
+    with scope.archive.database.read() as connection:
+        session = _session(connection, scope)
+        if session is None:
+            raise Refusal(404)
+        found = objects.children(connection, session, Level.SCAN)
+    rows = [Row(scan, session=session) for scan in sorted(found, key=lambda one: _natural(one.id))]
+    return answers.listing(scope, table_of(_LISTING, scope.query, rows))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Numbers in a name count as numbers: 2 comes before 10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def read_scan(scope: Scope) -> Response:
+    """GET of one scan."""
+    with scope.archive.database.read() as connection:
+        return item_answer(scope, connection, _found(connection, scope))
+
+
+def _found(connection: sqlite3.Connection, scope: Scope) -> Item:
+    session = _session(connection, scope)
+    scan = objects.find_scan(connection, scope.params["scan"], session) if session else None
+    if scan is None:
+        raise Refusal(404, _MISSING)
+    return scan
+
+
+def put_scan(scope: Scope) -> Response:
+    """PUT of one scan: create or change; an empty 200 either way."""
+    access.require_account(scope)
+    with scope.archive.database.write() as connection:
+        session = _session(connection, scope)
+        if session is None:
+            raise Refusal(417, _NO_SESSION)
+        access.require_edit(connection, scope, session.project)
+        name = scope.params["scan"]
+        stored = objects.find_scan(connection, name, session)
+        wanted = submitted(scope, stored_type=stored.xsi_type if stored else "")
+        if not wanted.xsi_type and stored is None:
+            raise Refusal(417, "Need PUT Contents")
+        if (asked := wanted.own.get("ID", "")) and asked != name:
+            raise Refusal(400, "ID cannot be modified")
+        save_scan(connection, scope, session, name, wanted.xsi_type, wanted.fields)
+    return answers.empty()
+
+
+def save_scan(
+    connection: sqlite3.Connection, scope: Scope, session: Item, name: str, xsi_type: str, fields: Mapping[str, str]
+) -> Item:
+    """Make or change the scan *name* of *session*; an empty *xsi_type* keeps the stored one.
+
+    Raises:
+        Refusal: 400 for a type that is no scan, 409 for another type than the stored one.
+    """
+    stored = objects.find_scan(connection, name, session)
+    xsi_type = xsi_type or (stored.xsi_type if stored else "")
+    if xsi_type == "xnat:imageScanData":
+        raise Refusal(400, _MODALITIES)
+    if not extends(xsi_type, "xnat:imageScanData"):
+        raise Refusal(
+            400,
+            "Only Scan documents can be PUT to this address. Expected: xnat:imageScanData Received: " + xsi_type,
+        )
+    if stored is not None:
+        if stored.xsi_type != xsi_type:
+            raise Refusal(409, "Specified xsiType differs from existing xsiType")
+        return editing.update_item(connection, stored, fields)
+    folder = f"{session.folder}/SCANS/{name}"
+    scope.archive.vault.path(folder)  # refuses an ID that is no name for a folder
+    item = Item(0, Level.SCAN, session.project, name, name, xsi_type, session.key, folder, fields=fields)
+    return editing.insert_item(connection, item, scope.user_name)
+
+
+def post_scan(scope: Scope) -> Response:
+    """POST .../scans: create; without an ID the smallest number that is free."""
+    access.require_account(scope)
+    with scope.archive.database.write() as connection:
+        session = _session(connection, scope)
+        if session is None:
+            raise Refusal(417, _NO_SESSION)
+        access.require_edit(connection, scope, session.project)
+        default = session.xsi_type.replace("SessionData", "ScanData")
+        wanted = submitted(scope, default_type=default)
+        taken = {scan.id for scan in objects.children(connection, session, Level.SCAN)}
+        name = wanted.own.get("ID", "")
+        if name in taken:
+            raise Refusal(409, "Specified scan already exists.")
+        name = name or next(str(number) for number in range(1, len(taken) + 2) if str(number) not in taken)
+        save_scan(connection, scope, session, name, wanted.xsi_type, wanted.fields)
+    return answers.posted(scope, name)
+
+
+def delete_scan(scope: Scope) -> Response:
+    """DELETE of one scan; without ``removeFiles`` its files stay on disk."""
+    access.require_account(scope)
+    with scope.archive.database.read() as connection:
+        scan = _found(connection, scope)
+        access.require_delete(connection, scope, scan.project)
+    editing.delete_items(scope.archive, [scan], remove_files=scope.query.is_true("removeFiles"))
+    return answers.empty()
+
+
+def _routes(template: str) -> tuple[Route, ...]:
+    return (
+        Route(("GET",), template, list_scans),
+        Route(("POST",), template, post_scan),
+        Route(("GET",), f"{template}/{{scan}}", read_scan),
+        Route(("PUT",), f"{template}/{{scan}}", put_scan),
+        Route(("DELETE",), f"{template}/{{scan}}", delete_scan),
+    )
+
+
+ROUTES: Final = (
+    *_routes("/projects/{project}/subjects/{subject}/experiments/{experiment}/scans"),
+    *_routes("/experiments/{experiment}/scans"),
+)

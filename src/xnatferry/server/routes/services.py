@@ -1,0 +1,211 @@
+"""What clients ask beside the data: version, settings, schemas, search, who they are, and the page at the root."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from html import escape
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import Response
+
+from xnatferry.server import access, answers, search
+from xnatferry.server.scope import Refusal, Route, Scope
+from xnatferry.xnat.datatypes import schema_bytes, type_names
+from xnatferry.xnat.tables import Table
+
+if TYPE_CHECKING:
+    from starlette.responses import Response as Answer
+
+__all__ = ["ROUTES", "SITE_ROUTES"]
+
+#: The version of XNAT whose behaviour we keep to; clients choose their ways by it.
+XNAT_VERSION: Final = "1.8.11"
+_SCHEMAS: Final = ("xdat", "xnat")
+
+
+def _json(value: object) -> Answer:
+    return answers.text(json.dumps(value), media="application/json")
+
+
+def _build_info(scope: Scope) -> dict[str, str]:
+    return {
+        "version": XNAT_VERSION,
+        "buildNumber": f"xnatferry-{version('xnatferry')}",
+        "buildDate": "Unknown",
+        "timestamp": "Unknown",
+        "sha": "Unknown",
+        "shaFull": "Unknown",
+        "commit": "Unknown",
+        "branch": "Unknown",
+        "tag": "Unknown",
+        "isDirty": "false",
+        "hostName": scope.archive.settings.host,
+        "displayHostName": "never",
+        "nodeId": "",
+    }
+
+
+def build_info(scope: Scope) -> Answer:
+    """GET /xapi/siteConfig/buildInfo."""
+    return _json(_build_info(scope))
+
+
+def build_property(scope: Scope) -> Answer:
+    """GET /xapi/siteConfig/buildInfo/{property}."""
+    value = _build_info(scope).get(scope.params["property"])
+    if value is None:
+        raise Refusal(404)
+    return answers.text(value)
+
+
+def site_config(scope: Scope) -> Answer:
+    """GET /xapi/siteConfig: the settings that clients look at."""
+    settings = scope.archive.settings
+    return _json(
+        {
+            "initialized": True,
+            "siteId": settings.site_name,
+            "siteUrl": str(scope.request.base_url).rstrip("/"),
+            "requireLogin": settings.require_login,
+            "sessionTimeout": f"{settings.login_minutes} minutes",
+            "archivePath": str(scope.archive.vault.archive),
+            "checksums": True,
+            "uiAllowNonAdminProjectCreation": True,
+        }
+    )
+
+
+def schemas(_scope: Scope) -> Answer:
+    """GET /xapi/schemas: every name that is listed can be read."""
+    return _json(list(_SCHEMAS))
+
+
+def schema(scope: Scope) -> Answer:
+    """GET /xapi/schemas/{name} and the address that documents name as their schema location."""
+    name = scope.params["name"].removesuffix(".xsd")
+    if name not in _SCHEMAS:
+        raise Refusal(404)
+    return Response(schema_bytes(name), media_type="application/xml")
+
+
+def datatypes(_scope: Scope) -> Answer:
+    """GET /xapi/schemas/datatypes."""
+    return _json(type_names())
+
+
+def user_name(scope: Scope) -> Answer:
+    """GET /xapi/users/username, /data/user."""
+    return answers.text(scope.user_name)
+
+
+def user_record(scope: Scope) -> Answer:
+    """GET /xapi/users/{name}: oneself, or for an administrator anybody."""
+    asking = access.require_account(scope)
+    found = scope.archive.accounts.find(scope.params["name"])
+    if found is None or not (asking.admin or asking.login == found.login):
+        raise Refusal(404)
+    return _json(
+        {
+            "id": found.key,
+            "username": found.login,
+            "firstName": found.firstname,
+            "lastName": found.lastname,
+            "email": found.email,
+            "enabled": found.enabled,
+            "verified": True,
+            "admin": found.admin,
+        }
+    )
+
+
+def project_access(scope: Scope) -> Answer:
+    """GET /xapi/access/projects: the projects one has a role in."""
+    roles = {"owner": "owner", "member": "member", "collaborator": "collaborator"}
+    with scope.archive.database.read() as connection:
+        found = [
+            {"ID": name, "role": next((roles[one] for one in roles if one in held), "admin")}
+            for name in sorted(access.readable_projects(connection, scope.account))
+            if (held := access.roles_of(connection, scope.account, name)) or (scope.account and scope.account.admin)
+        ]
+    return _json(found)
+
+
+def search_elements(scope: Scope) -> Answer:
+    """GET /data/search/elements."""
+    with scope.archive.database.read() as connection:
+        return answers.listing(scope, search.elements(connection, scope.account))
+
+
+def search_fields(scope: Scope) -> Answer:
+    """GET /data/search/elements/{type}."""
+    return answers.listing(scope, search.fields_table(scope.params["type"]))
+
+
+def run_search(scope: Scope) -> Answer:
+    """POST /data/search with a search document."""
+    with scope.archive.database.read() as connection:
+        return answers.listing(scope, search.run_search(connection, scope.account, scope.body))
+
+
+def saved_searches(scope: Scope) -> Answer:
+    """GET /data/search/saved: none are kept."""
+    columns = ("root_element_name", "brief_description", "description", "id", "secure")
+    return answers.listing(scope, Table(columns, (), title="Stored Searches"))
+
+
+def prearchive(scope: Scope) -> Answer:
+    """GET /data/prearchive/projects[/{project}]: nothing ever waits there."""
+    return answers.listing(scope, Table((), (), counted=False))
+
+
+def workflows(scope: Scope) -> Answer:
+    """GET /data/workflows: nothing ever runs in the background."""
+    return answers.listing(scope, Table(("id", "status"), ()))
+
+
+def front_page(scope: Scope) -> Answer:
+    """GET /: a page for people, and for clients that look whether somebody answers.
+
+    bxl wants 200 without a redirect, xnatpy looks for who is logged in and, with an alias token, for the login cookie.
+    """
+    who = f'Logged in as: <span style="color:red;">{escape(scope.user_name.capitalize())}</span>'
+    page = (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>XNAT archive</title></head><body>"
+        f"<h1>{escape(scope.archive.settings.site_name)}</h1><p><span id=\"user_info\">{who}</span></p>"
+        "<p>This archive speaks XNAT's REST API below <a href='/data/projects?format=html'>/data</a>.</p>"
+        f"<p>{datetime.now(UTC):%Y-%m-%d %H:%M} UTC</p></body></html>"
+    )
+    response = answers.text(page, media="text/html")
+    if scope.account is not None and not scope.login:
+        cookie = scope.archive.accounts.open_login(scope.account)
+        response.headers.append("set-cookie", f"JSESSIONID={cookie}; Path=/; HttpOnly; SameSite=Lax")
+    return response
+
+
+ROUTES: Final = (
+    Route(("GET",), "/user", user_name, archived=False),
+    Route(("GET",), "/search/elements", search_elements, archived=False),
+    Route(("GET",), "/search/elements/{type}", search_fields, archived=False),
+    Route(("GET",), "/search/saved", saved_searches, archived=False),
+    Route(("POST",), "/search", run_search, archived=False),
+    Route(("GET",), "/prearchive/projects", prearchive, archived=False),
+    Route(("GET",), "/prearchive/projects/{project}", prearchive, archived=False),
+    Route(("GET",), "/workflows", workflows, archived=False),
+)
+
+#: Routes outside ``/data``.
+SITE_ROUTES: Final = (
+    Route(("GET",), "/", front_page),
+    Route(("GET",), "/xapi/siteConfig", site_config),
+    Route(("GET",), "/xapi/siteConfig/buildInfo", build_info),
+    Route(("GET",), "/xapi/siteConfig/buildInfo/{property}", build_property),
+    Route(("GET",), "/xapi/schemas", schemas),
+    Route(("GET",), "/xapi/schemas/datatypes", datatypes),
+    Route(("GET",), "/xapi/schemas/{name}", schema),
+    Route(("GET",), "/schemas/{folder}/{name}", schema),
+    Route(("GET",), "/xapi/users/username", user_name),
+    Route(("GET",), "/xapi/users/{name}", user_record),
+    Route(("GET",), "/xapi/access/projects", project_access),
+)

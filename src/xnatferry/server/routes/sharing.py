@@ -1,0 +1,122 @@
+"""Sharing: an item of one project that is seen in another, under a label of its own (xnat-rest.md 3.7, 4.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xnatferry.server import access, answers, objects
+from xnatferry.server.listings import Row
+from xnatferry.server.objects import Item, Level
+from xnatferry.server.scope import Refusal, Route, Scope
+from xnatferry.server.trees import item_answer
+from xnatferry.xnat.tables import Table
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from starlette.responses import Response
+
+__all__ = ["routes", "rows_in", "unshare_subject"]
+
+
+def rows_in(connection: sqlite3.Connection, project: Item, levels: Sequence[Level]) -> list[Row]:
+    """The items of *levels* that *project* owns or has shared into it."""
+    kinds = ", ".join(f"'{level}'" for level in levels)
+    found = connection.execute(
+        f"""
+        SELECT items.*, shares.label AS shared_label FROM items
+        LEFT JOIN shares ON shares.item_key = items.key AND shares.project = :project
+        WHERE items.level IN ({kinds}) AND (items.project = :project OR shares.project IS NOT NULL)
+        ORDER BY items.key
+        """,  # noqa: S608  kinds are our own words
+        {"project": project.id},
+    )
+    return [Row(objects.item_of(row), label=row["shared_label"] or "") for row in found]
+
+
+def unshare_subject(connection: sqlite3.Connection, subject: Item, project: str) -> None:
+    """End the share of *subject* and of its experiments.
+
+    Raises:
+        Refusal: 403, *project* owns an experiment of it.
+    """
+    sessions = objects.children(connection, subject, Level.EXPERIMENT)
+    if any(session.project == project for session in sessions):
+        raise Refusal(403, "This operation would delete an experiment (rather than un-share it).")
+    keys = [(one.key, project) for one in (subject, *sessions)]
+    connection.executemany("DELETE FROM shares WHERE item_key = ? AND project = ?", keys)
+
+
+def _item(connection: sqlite3.Connection, scope: Scope) -> Item:
+    item = objects.locate(connection, scope.params)
+    access.require_read(connection, scope, item.project)
+    return item
+
+
+def list_shares(scope: Scope) -> Response:
+    """GET .../projects: the owner first, then where it is shared."""
+    with scope.archive.database.read() as connection:
+        item = _item(connection, scope)
+        shares = connection.execute("SELECT * FROM shares WHERE item_key = ? ORDER BY project", (item.key,)).fetchall()
+        rows = []
+        for name, label in [(item.project, item.label), *((share["project"], share["label"]) for share in shares)]:
+            project = objects.find_project(connection, name)
+            fields = project.fields if project else {}
+            rows.append(
+                {
+                    "label": label,
+                    "ID": name,
+                    "Secondary_ID": fields.get("secondary_ID", ""),
+                    "Name": fields.get("name", ""),
+                }
+            )
+    return answers.listing(scope, Table(("label", "ID", "Secondary_ID", "Name"), rows))
+
+
+def share(scope: Scope) -> Response:
+    """PUT .../projects/{other}[?label=]: share with another project."""
+    access.require_account(scope)
+    with scope.archive.database.write() as connection:
+        item = _item(connection, scope)
+        access.require_edit(connection, scope, item.project)
+        other = objects.find_project(connection, scope.params["other"])
+        if other is None or not access.may_read(connection, scope.account, other.id):
+            raise Refusal(404, f"Unable to identify project {scope.params['other']}")
+        if not access.may_edit(connection, scope.account, other.id):
+            raise Refusal(403)
+        if scope.query.is_true("primary"):
+            raise Refusal(501, "This archive does not move things between projects: copy them, then delete the original.")
+        label = scope.query.get("label") or item.label
+        find = objects.find_subject if item.level is Level.SUBJECT else objects.find_experiment
+        if (there := find(connection, item.id, other)) is not None and there.key == item.key:
+            raise Refusal(409, "Already assigned to project:" + other.id)
+        if find(connection, label, other) is not None:
+            raise Refusal(409, "Label already in use:" + label)
+        connection.execute("INSERT INTO shares VALUES (?, ?, ?)", (item.key, other.id, label))
+        return item_answer(scope, connection, item)
+
+
+def unshare(scope: Scope) -> Response:
+    """DELETE .../projects/{other}."""
+    access.require_account(scope)
+    with scope.archive.database.write() as connection:
+        item = _item(connection, scope)
+        other = objects.find_project(connection, scope.params["other"])
+        if other is None:
+            raise Refusal(404, f"Unable to identify project {scope.params['other']}")
+        access.require_edit(connection, scope, other.id)
+        if item.level is Level.SUBJECT:
+            unshare_subject(connection, item, other.id)
+        else:
+            connection.execute("DELETE FROM shares WHERE item_key = ? AND project = ?", (item.key, other.id))
+    return answers.empty()
+
+
+def routes(template: str) -> tuple[Route, ...]:
+    """The sharing routes of the items at *template*."""
+    return (
+        Route(("GET",), f"{template}/projects", list_shares),
+        Route(("PUT",), f"{template}/projects/{{other}}", share),
+        Route(("DELETE",), f"{template}/projects/{{other}}", unshare),
+    )

@@ -1,0 +1,167 @@
+"""One request as a route function sees it, and how a route function refuses it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote
+from xml.sax.saxutils import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from xnatferry.server.accounts import Account
+    from xnatferry.server.archive import Archive
+
+__all__ = ["Handler", "Query", "Refusal", "Route", "Scope", "match"]
+
+
+class Refusal(Exception):  # noqa: N818  an answer, not a failure of ours
+    """The request is answered with *status* and XNAT's status page holding *message*.
+
+    An empty *message* is the standard sentence of the status; ``bare`` sends no body at all.
+    """
+
+    def __init__(self, status: int, message: str = "", *, bare: bool = False) -> None:
+        super().__init__(f"{status} {message}")
+        self.status = status
+        self.message = message
+        self.bare = bare
+
+
+class Query:
+    """The query of a request, read by XNAT's rules (``SecureResource.getQueryVariable``).
+
+    Keys are found as written, else in any case; the first of repeated values counts.
+    """
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, text: str) -> None:
+        self._pairs = parse_qsl(text, keep_blank_values=True)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._pairs)
+
+    def get(self, key: str, default: str = "") -> str:
+        """The first value of *key*, or *default*."""
+        return next(iter(self.all(key)), default)
+
+    def all(self, key: str) -> list[str]:
+        """Every value of *key*, in order."""
+        exact = [value for name, value in self._pairs if name == key]
+        return exact or [value for name, value in self._pairs if name.lower() == key.lower()]
+
+    def has(self, key: str) -> bool:
+        """Whether *key* was sent at all."""
+        return bool(self.all(key))
+
+    def is_true(self, key: str) -> bool:
+        """Present and neither ``false`` nor ``0``: so ``extract``, ``extract=`` and ``extract=no`` are all true."""
+        return any(value.lower() not in {"false", "0"} for value in self.all(key)[:1])
+
+    def is_false(self, key: str) -> bool:
+        """Present and ``false`` or ``0``."""
+        return any(value.lower() in {"false", "0"} for value in self.all(key)[:1])
+
+    def escaped(self) -> list[tuple[str, str]]:
+        """All pairs with values as XNAT stores them: with ``& < > " '`` as entities (``TurbineUtils.escapeParam``)."""
+        return [(key, escape(value, {'"': "&quot;", "'": "&apos;"})) for key, value in self._pairs]
+
+
+@dataclass(slots=True, kw_only=True)
+class Scope:
+    """A request on its way through a route function.
+
+    Attributes:
+        request: The framework's request; its body is unread only in ``async`` route functions.
+        archive: The archive that is asked.
+        account: Who asks; None is the guest.
+        params: Path variables, percent-decoded once.
+        raw_params: The same as they were sent (XNAT decodes file names only when they hold ``%20`` or ``%2B``).
+        query: The query.
+        body: The whole body (at most ``max_document_bytes``); empty in ``async`` route functions, which read it themselves.
+        login: The login cookie of the request, "" when it brought none that is valid.
+    """
+
+    request: Request
+    archive: Archive
+    account: Account | None
+    params: Mapping[str, str]
+    raw_params: Mapping[str, str]
+    query: Query
+    body: bytes = b""
+    login: str = ""
+
+    @property
+    def method(self) -> str:
+        """HTTP method, in upper case."""
+        return self.request.method
+
+    @property
+    def user_name(self) -> str:
+        """Login name of who asks; ``guest`` for strangers."""
+        return self.account.login if self.account else "guest"
+
+    @property
+    def media_type(self) -> str:
+        """Content-Type of the body without its parameters, in lower case."""
+        return self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+Handler = "Callable[[Scope], Response] | Callable[[Scope], Awaitable[Response]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What answers *methods* under *template*.
+
+    Attributes:
+        methods: Upper-case methods; GET answers HEAD as well.
+        template: Path below ``/data``: ``/projects/{project}/resources/{resource}/files/{file*}``. A last ``{name*}``
+            takes the rest of the path, empty too, with its slashes and a trailing one.
+        handler: ``def`` runs in the thread pool with the body read; ``async def`` reads the body itself and hands blocking
+            work to threads.
+        archived: Whether the path exists below ``/data/archive`` as well (XNAT doubles only its archive routes).
+    """
+
+    methods: Sequence[str]
+    template: str
+    handler: Callable[[Scope], Response] | Callable[[Scope], Awaitable[Response]]
+    archived: bool = True
+    _pattern: list[re.Pattern[str]] = field(default_factory=list, repr=False, compare=False)
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """The raw path variables when *path* (still percent-encoded, below ``/data``) fits the template."""
+        if not self._pattern:
+            self._pattern.append(re.compile(_pattern(self.template)))
+        found = self._pattern[0].fullmatch(path)
+        return None if found is None else {key: value or "" for key, value in found.groupdict().items()}
+
+
+def _pattern(template: str) -> str:
+    """The regular expression of a route template."""
+    pieces = re.split(r"(/\{\w+\*?\})", template)
+    out = []
+    for piece in pieces:
+        if not (variable := re.fullmatch(r"/\{(\w+)(\*?)\}", piece)):
+            out.append(re.escape(piece))
+        elif variable[2]:
+            out.append(f"(?:/(?P<{variable[1]}>.*))?")
+        else:
+            out.append(f"/(?P<{variable[1]}>[^/]+)")
+    return "".join(out) + ("" if template.endswith("*}") else "/?")
+
+
+def match(routes: Sequence[Route], path: str) -> list[tuple[Route, dict[str, str]]]:
+    """All *routes* that fit *path*, in order."""
+    return [(route, params) for route in routes if (params := route.match(path)) is not None]
+
+
+def decoded(params: Mapping[str, str]) -> dict[str, str]:
+    """*params* percent-decoded once."""
+    return {key: unquote(value) for key, value in params.items()}

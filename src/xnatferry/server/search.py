@@ -1,0 +1,323 @@
+"""XNAT's search over all items of a type, as far as clients use it: ``select(TYPE).where(...)`` of pyxnat, its ``repr``.
+
+A search names a root type, columns and nested criteria. A field is either a *display field* (``SUBJECT_LABEL``, upper
+case, listed by ``/data/search/elements/TYPE``) or a path of the schema (``xnat:mrSessionData/scanner``).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import ParseError, fromstring
+
+from xnatferry.server import access, objects
+from xnatferry.server.listings import Row, value_of
+from xnatferry.server.objects import Level
+from xnatferry.server.scope import Refusal
+from xnatferry.xnat.datatypes import data_type, extends, type_names
+from xnatferry.xnat.tables import Table
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Mapping
+    from xml.etree.ElementTree import Element
+
+    from xnatferry.server.accounts import Account
+
+__all__ = ["display_fields", "elements", "fields_table", "run_search"]
+
+_SUBJECT: Final = {
+    "SUBJECT_ID": "ID",
+    "SUBJECT_LABEL": "label",
+    "PROJECT": "project",
+    "INSERT_DATE": "meta/insert_date",
+    "INSERT_USER": "meta/insert_user/login",
+    "GENDER_TEXT": "demographics/gender",
+    "GENDER": "demographics/gender",
+    "HANDEDNESS_TEXT": "demographics/handedness",
+    "DOB": "demographics/dob",
+    "AGE": "demographics/age",
+    "YOB": "demographics/yob",
+    "EDUC": "demographics/education",
+    "SES": "demographics/ses",
+    "RACE": "demographics/race",
+    "ETHNICITY": "demographics/ethnicity",
+    "ADD_IDS": "addID",
+    "SUB_GROUP": "group",
+}
+_EXPERIMENT: Final = {
+    "SESSION_ID": "ID",
+    "EXPT_ID": "ID",
+    "LABEL": "label",
+    "PROJECT": "project",
+    "DATE": "date",
+    "AGE": "age",
+    "NOTE": "note",
+    "TYPE": "extension_item/element_name",
+    "INSERT_DATE": "meta/insert_date",
+    "INSERT_USER": "meta/insert_user/login",
+    "SCANNER_CSV": "scanner",
+}
+_PROJECT: Final = {
+    "ID": "ID",
+    "NAME": "name",
+    "DESCRIPTION": "description",
+    "SECONDARY_ID": "secondary_ID",
+    "KEYWORDS": "keywords",
+    "INSERT_DATE": "meta/insert_date",
+    "INSERT_USER": "meta/insert_user/login",
+}
+#: Fields of a project that are counted or looked up, not stored.
+_COMPUTED: Final = (
+    "PI",
+    "PROJECT_INVS",
+    "PROJECT_ACCESS",
+    "PROJECT_OWNERS",
+    "PROJ_MR_COUNT",
+    "PROJ_CT_COUNT",
+    "PROJ_PET_COUNT",
+    "PROJ_UT_COUNT",
+)
+_COMPARED: Final = {"=", "!=", "<", ">", "<=", ">=", "LIKE", "NOT LIKE", "IN", "IS NULL", "IS NOT NULL"}
+_DEEPEST: Final = 20
+
+
+def display_fields(type_name: str) -> dict[str, str]:
+    """The display fields of a type, to paths below it; computed ones have an empty path."""
+    if extends(type_name, "xnat:projectData"):
+        return {**_PROJECT, **dict.fromkeys(_COMPUTED, "")}
+    if extends(type_name, "xnat:subjectData"):
+        return dict(_SUBJECT)
+    if extends(type_name, "xnat:experimentData"):
+        found = dict(_EXPERIMENT)
+        if extends(type_name, "xnat:subjectAssessorData"):
+            found |= {"SUBJECT_ID": "subject_ID", "SUBJECT_LABEL": "../xnat:subjectData/label"}
+        return found
+    return {}
+
+
+def elements(connection: sqlite3.Connection, account: Account | None) -> Table:
+    """``/data/search/elements``: the types that can be searched, with the number of items that may be read."""
+    counts: dict[str, int] = {}
+    readable = access.readable_projects(connection, account)
+    for row in connection.execute("SELECT xsi_type, project, count(*) AS number FROM items GROUP BY xsi_type, project"):
+        if row["project"] in readable:
+            counts[row["xsi_type"]] = counts.get(row["xsi_type"], 0) + row["number"]
+    rows = []
+    for name in type_names():
+        of_type = data_type(name)
+        shown = display_fields(name) and of_type is not None and of_type.element
+        if shown and of_type is not None and (name in counts or name in {"xnat:projectData", "xnat:subjectData"}):
+            singular = re.sub(r"([a-z])([A-Z])", r"\1 \2", of_type.element).replace("MRSession", "MR Session")
+            rows.append(
+                {
+                    "ELEMENT_NAME": name,
+                    "SINGULAR": singular,
+                    "PLURAL": f"{singular}s",
+                    "SECURED": "true",
+                    "COUNT": str(counts.get(name, 0)),
+                }
+            )
+    return Table(("ELEMENT_NAME", "SINGULAR", "PLURAL", "SECURED", "COUNT"), rows, title="Data-Types")
+
+
+def fields_table(type_name: str) -> Table:
+    """``/data/search/elements/TYPE``: its display fields.
+
+    Raises:
+        Refusal: 404, there is no such type.
+    """
+    of_type = data_type(type_name)
+    if of_type is None:
+        raise Refusal(404, f"Element not found: '{type_name}'")
+    columns = ("FIELD_ID", "HEADER", "SUMMARY", "TYPE", "REQUIRES_VALUE", "DESC", "ELEMENT_NAME", "SRC")
+    rows = [
+        {
+            "FIELD_ID": name,
+            "HEADER": name.replace("_", " ").capitalize(),
+            "SUMMARY": f"{of_type.name}/{path}" if path else "",
+            "TYPE": "string",
+            "REQUIRES_VALUE": "false",
+            "ELEMENT_NAME": of_type.name,
+            "SRC": "0",
+        }
+        for name, path in display_fields(of_type.name).items()
+    ]
+    return Table(columns, rows, title="Search Fields")
+
+
+@dataclass(slots=True)
+class _Search:
+    root: str
+    columns: list[tuple[str, str]] = field(default_factory=list)
+    where: Element | None = None
+
+
+def run_search(connection: sqlite3.Connection, account: Account | None, document: bytes) -> Table:
+    """Answer a search document (``xdat:bundle`` or ``xdat:search``).
+
+    Raises:
+        Refusal: 422, it is no search document.
+    """
+    search = _read(document)
+    rows = list(_rows(connection, account, search.root))
+    extra = _Projects(connection) if extends(search.root, "xnat:projectData") else None
+    kept = [row for row in rows if search.where is None or _holds(row, search.where, "AND", extra, 0)]
+    headers = [_header(search.root, owner, name) for owner, name in search.columns]
+    values = [
+        dict(zip(headers, (_value(row, owner, name, extra) for owner, name in search.columns), strict=True))
+        for row in kept
+    ]
+    columns = [
+        {"key": header, "element_name": owner, "id": name, "type": "string", "header": name}
+        for header, (owner, name) in zip(headers, search.columns, strict=True)
+    ]
+    meta = {"Columns": columns, "rootElementName": search.root}
+    return Table(list(dict.fromkeys([*headers, "quarantine_status"])), values, meta=meta)
+
+
+def _read(document: bytes) -> _Search:
+    try:
+        root = fromstring(document, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        raise Refusal(422, f"The search document cannot be read: {error}") from error
+    found = _Search("")
+    for part in root:
+        local = _local(part)
+        if local == "root_element_name":
+            of_type = data_type((part.text or "").strip())
+            found.root = of_type.name if of_type else ""
+        elif local == "search_field":
+            texts = {_local(one): (one.text or "").strip() for one in part}
+            found.columns.append((texts.get("element_name", ""), texts.get("field_ID", "")))
+        elif local == "search_where":
+            found.where = part
+    if not display_fields(found.root):
+        raise Refusal(422, "The search document names no type that can be searched.")
+    if not found.columns:
+        found.columns = [(found.root, name) for name in display_fields(found.root)]
+    return found
+
+
+def _local(element: Element) -> str:
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+
+
+def _header(root: str, owner: str, name: str) -> str:
+    if owner.lower() == root.lower():
+        return name.lower()
+    return f"{owner.replace(':', '_')}_{name}".lower()
+
+
+def _rows(connection: sqlite3.Connection, account: Account | None, root: str) -> Iterator[Row]:
+    readable = access.readable_projects(connection, account)
+    items: dict[int, objects.Item] = {}
+    for row in connection.execute("SELECT * FROM items WHERE level <> 'scan' ORDER BY key"):
+        if row["project"] in readable:
+            items[row["key"]] = objects.item_of(row)
+    for item in items.values():
+        if not extends(item.xsi_type, root):
+            continue
+        above = items.get(item.parent_key or 0)
+        if item.level is Level.ASSESSOR:
+            yield Row(item, session=above, subject=items.get(above.parent_key or 0) if above else None)
+        else:
+            yield Row(item, subject=above if item.level is Level.EXPERIMENT else None)
+
+
+class _Projects:
+    """What a search shows of projects beside their fields."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._counts: dict[tuple[str, str], int] = {}
+        for row in connection.execute(
+            "SELECT project, xsi_type, count(*) AS number FROM items WHERE level = 'experiment' GROUP BY 1, 2"
+        ):
+            self._counts[row["project"], row["xsi_type"]] = row["number"]
+        self._owners: dict[int, list[str]] = {}
+        for row in connection.execute(
+            "SELECT project_key, lastname, firstname FROM roles JOIN accounts USING (login) WHERE role = 'owner'"
+        ):
+            self._owners.setdefault(row["project_key"], []).append(f"{row['firstname']} {row['lastname']}")
+
+    def value(self, row: Row, name: str) -> str:
+        """The computed field *name* of a project."""
+        fields: Mapping[str, str] = row.item.fields
+        if name in {"PI", "PROJECT_INVS"}:
+            return ", ".join(filter(None, (fields.get("PI/lastname"), fields.get("PI/firstname"))))
+        if name == "PROJECT_ACCESS":
+            return fields.get("accessibility", "protected")
+        if name == "PROJECT_OWNERS":
+            return " <br/> ".join(self._owners.get(row.item.key, []))
+        kind = {"PROJ_MR_COUNT": "mr", "PROJ_CT_COUNT": "ct", "PROJ_PET_COUNT": "pet"}.get(name, "us")
+        number = self._counts.get((row.item.id, f"xnat:{kind}SessionData"), 0)
+        return str(number) if number else ""
+
+
+def _value(row: Row, owner: str, name: str, extra: _Projects | None) -> str:
+    of_type = data_type(owner)
+    if of_type is None:
+        return ""
+    shown = display_fields(of_type.name)
+    path = shown.get(name.upper())
+    if path == "" and extra is not None:
+        return extra.value(row, name.upper())
+    if path and path.startswith("../"):
+        return value_of(row, path[3:])
+    if path == "ID" and of_type.name == "xnat:projectData" and row.item.level is not Level.PROJECT:
+        return row.item.project
+    return value_of(row, f"{of_type.name}/{path or name}")
+
+
+def _holds(row: Row, group: Element, method: str, extra: _Projects | None, depth: int) -> bool:
+    """Whether *row* meets the criteria of *group*, joined by its ``method``; an empty group holds."""
+    if depth > _DEEPEST:
+        raise Refusal(422, "The criteria are nested too deeply.")
+    method = group.get("method", method).upper()
+    results = []
+    for part in group:
+        if _local(part) == "child_set":
+            results.append(_holds(row, part, "AND", extra, depth + 1))
+        elif _local(part) == "criteria":
+            results.append(_criterion(row, part, extra))
+    if not results:
+        return True
+    return any(results) if method == "OR" else all(results)
+
+
+def _criterion(row: Row, part: Element, extra: _Projects | None) -> bool:
+    texts = {_local(one): (one.text or "").strip() for one in part}
+    owner, _, name = texts.get("schema_field", "").partition("/")
+    operator, wanted = texts.get("comparison_type", "=").upper(), texts.get("value", "")
+    if operator not in _COMPARED:
+        raise Refusal(422, f"The comparison {operator!r} is none of {', '.join(sorted(_COMPARED))}.")
+    return _compare(_value(row, owner, name, extra), operator, wanted)
+
+
+def _compare(value: str, operator: str, wanted: str) -> bool:
+    if operator.endswith("LIKE"):
+        pattern = ".*".join(re.escape(one) for one in wanted.split("%"))
+        return (re.fullmatch(pattern, value, re.IGNORECASE | re.DOTALL) is not None) is (operator == "LIKE")
+    if operator.startswith("IS"):
+        return (value == "") is (operator == "IS NULL")
+    if operator == "IN":
+        return value in {one.strip().strip("'\"()") for one in wanted.split(",")}
+    left, right = _comparable(value), _comparable(wanted)
+    if type(left) is not type(right):
+        left, right = value, wanted
+    if operator in {"=", "!="}:
+        return (left == right) is (operator == "=")
+    if not value:
+        return False
+    less, equal = left < right, left == right  # type: ignore[operator]  # both are of one type here
+    return {"<": less, ">": not less and not equal, "<=": less or equal, ">=": not less}[operator]
+
+
+def _comparable(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

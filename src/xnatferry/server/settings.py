@@ -1,0 +1,37 @@
+"""What can be set on a local archive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xnatferry.server.unpack import UnpackLimits
+
+__all__ = ["ServerSettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """Settings of one archive.
+
+    Attributes:
+        root: Folder that holds everything: metadata, files, credential of the command line.
+        host: Address to listen on.
+        port: TCP port; 0 takes a free one.
+        site_name: XNAT's site id: the prefix of accession IDs and the realm of the login challenge.
+        limits: What an uploaded archive may hold.
+        login_minutes: An idle login ends after this many minutes (XNAT's default is 15).
+        require_login: Whether strangers are turned away; False lets them see public projects as *guest*.
+        max_document_bytes: Largest XML or form body of a request that is no file upload.
+        threads: Requests that may work on disk and metadata at the same time.
+    """
+
+    root: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    site_name: str = "XNAT"
+    limits: UnpackLimits = field(default_factory=UnpackLimits)
+    login_minutes: int = 15
+    require_login: bool = True
+    max_document_bytes: int = 16 << 20
+    threads: int = 16

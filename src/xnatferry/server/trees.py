@@ -1,0 +1,118 @@
+"""Whole items with everything below them, put together from rows, for item JSON and XML."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from xnatferry.server import answers, objects, resources
+from xnatferry.server.objects import Item, Level
+from xnatferry.xnat.items import ItemTree, encode_item_json, encode_item_xml
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from starlette.responses import Response
+
+    from xnatferry.server.archive import Archive
+    from xnatferry.server.scope import Scope
+
+__all__ = ["item_answer", "tree_of"]
+
+_LISTS = {
+    Level.SUBJECT: {"experiments/experiment": Level.EXPERIMENT},
+    Level.EXPERIMENT: {
+        "scans/scan": Level.SCAN,
+        "reconstructions/reconstructedImage": Level.RECONSTRUCTION,
+        "assessors/assessor": Level.ASSESSOR,
+    },
+}
+_RESOURCE_LIST = {Level.SCAN: "file", Level.ASSESSOR: "{}/file", Level.RECONSTRUCTION: "{}/file"}
+
+
+def item_answer(scope: Scope, connection: sqlite3.Connection, item: Item) -> Response:
+    """*item* as ``format=`` or ``Accept`` ask; a script that asks for nothing gets XML."""
+    name = answers.format_of(scope, ("xml", "json", "html"))
+    tree = tree_of(connection, scope.archive, item)
+    if name == "json":
+        return answers.document(encode_item_json(tree), "json")
+    if name == "xml":
+        return answers.document(encode_item_xml(tree, str(scope.request.base_url).rstrip("/")), "xml")
+    return answers.document(_page(item, tree), "html")
+
+
+def tree_of(connection: sqlite3.Connection, archive: Archive, item: Item) -> ItemTree:
+    """*item* with its resources, scans, assessors and so on."""
+    tree = ItemTree(item.xsi_type, dict(item.fields), key=item.key, started=item.modified)
+    tree.fields.pop("accessibility", None)
+    tree.fields["ID"] = item.id
+    if item.level in {Level.SUBJECT, Level.EXPERIMENT, Level.ASSESSOR}:
+        tree.fields |= {"project": item.project, "label": item.label}
+    parent = objects.by_key(connection, item.parent_key) if item.parent_key else None
+    if parent is not None:
+        _name_parent(tree, item, parent)
+    shares = connection.execute("SELECT * FROM shares WHERE item_key = ? ORDER BY project", (item.key,)).fetchall()
+    if shares:
+        tree.nested["sharing/share"] = [
+            ItemTree(
+                "xnat:projectParticipant" if item.level is Level.SUBJECT else "xnat:experimentData_share",
+                {"project": share["project"], "label": share["label"]},
+                key=item.key,
+                started=item.modified,
+            )
+            for share in shares
+        ]
+    for path, level in _LISTS.get(item.level, {}).items():
+        below = [tree_of(connection, archive, one) for one in objects.children(connection, item, level)]
+        if below:
+            tree.nested[path] = below
+    _add_resources(connection, archive, item, tree)
+    tree.past = _history(connection, item)
+    return tree
+
+
+def _name_parent(tree: ItemTree, item: Item, parent: Item) -> None:
+    if item.level is Level.EXPERIMENT:
+        tree.fields["subject_ID"] = parent.id
+    elif item.level is Level.SCAN:
+        tree.fields["image_session_ID"] = parent.id
+    elif item.level is Level.ASSESSOR:
+        tree.fields["imageSession_ID"] = parent.id
+    elif item.level is Level.RECONSTRUCTION:
+        tree.fields["image_session_ID"] = parent.id
+
+
+def _add_resources(connection: sqlite3.Connection, archive: Archive, item: Item, tree: ItemTree) -> None:
+    for one in resources.resources_of(connection, [item.key]):
+        path = _RESOURCE_LIST.get(item.level, "resources/resource").format(one.direction)
+        folder = archive.vault.archive / resources.folder_of(item, one)
+        fields = {
+            "label": one.label,
+            "URI": f"{folder}/{one.label or one.id}_catalog.xml",
+            "description": one.description,
+            "format": one.format,
+            "content": one.content,
+            "file_count": "" if one.file_count is None else str(one.file_count),
+            "file_size": "" if one.file_size is None else str(one.file_size),
+        }
+        kept = {name: text for name, text in fields.items() if text}
+        tree.nested.setdefault(path, []).append(ItemTree("xnat:resourceCatalog", kept, key=one.id, started=item.modified))
+
+
+def _history(connection: sqlite3.Connection, item: Item) -> list[tuple[dict[str, str], str, str]]:
+    rows = connection.execute("SELECT * FROM history WHERE item_key = ? ORDER BY rowid DESC", (item.key,))
+    found = []
+    for row in rows:
+        fields = {"ID": item.id, "label": row["label"], "project": item.project, **json.loads(row["fields"])}
+        if item.level is Level.EXPERIMENT:
+            fields["subject_ID"] = row["parent_id"]
+        found.append((fields, row["started"], row["ended"]))
+    return found
+
+
+def _page(item: Item, tree: ItemTree) -> str:
+    """A plain page for people; it does not start as an error page does."""
+    from html import escape  # noqa: PLC0415
+
+    rows = "".join(f"<tr><th>{escape(path)}</th><td>{escape(text)}</td></tr>" for path, text in tree.fields.items())
+    return f'<table class="x_rs_t"><caption>{escape(item.level)} {escape(item.label)}</caption>{rows}</table>'

@@ -1,0 +1,326 @@
+"""Unpacks uploaded archives (``extract=true``) into staged files; nothing is visible before everything is well.
+
+XNAT 1.8 chooses by the suffix of the file name (``Format``), keeps folders, writes members relative to the resource and
+has no protection against members that climb out of it. Here they are refused, with links, devices and bombs.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+import tarfile
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from xnatferry.server.inflate import INFLATE_ERRORS, open_gzip
+from xnatferry.server.vault import UnsafeNameError, checked_name
+from xnatferry.server.zip_members import BrokenZipError, ZipDirectory, ZipEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from xnatferry.server.vault import Staged, Vault
+
+__all__ = ["ArchiveFormat", "BrokenArchiveError", "UnpackLimits", "UnsafeArchiveError", "format_of", "unpack"]
+
+_PIECE: Final = 1 << 20
+_TAR_BLOCK: Final = 512
+_DAMAGE: Final[tuple[type[Exception], ...]] = (*INFLATE_ERRORS, tarfile.TarError, BrokenZipError)
+
+
+class ArchiveFormat(StrEnum):
+    """How an archive is packed."""
+
+    ZIP = "zip"
+    TAR = "tar"
+    TGZ = "tgz"
+    GZIP = "gzip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnpackLimits:
+    """What an archive may hold before it counts as a bomb.
+
+    Attributes:
+        max_members: Files and folders in one archive.
+        max_total_bytes: All its files together, unpacked.
+        max_member_bytes: One of its files, unpacked.
+        max_ratio: Unpacked bytes to bytes of the archive; deflate itself ends at 1,032. An empty mask may come close to
+            that, hence the next one.
+        ratio_free_bytes: Up to this many unpacked bytes the ratio does not matter.
+    """
+
+    max_members: int = 200_000
+    max_total_bytes: int = 256 << 30
+    max_member_bytes: int = 64 << 30
+    max_ratio: float = 200.0
+    ratio_free_bytes: int = 256 << 20
+
+
+class UnsafeArchiveError(ValueError):
+    """The archive holds what no honest upload needs; nothing of it was kept."""
+
+
+class BrokenArchiveError(ValueError):
+    """The archive cannot be read as what its name says; nothing of it was kept."""
+
+
+def format_of(name: str) -> ArchiveFormat | None:
+    """The format that XNAT takes a file for by its name; None is no archive.
+
+    The case counts: ``.ZIP`` is none. Every ``.gz`` is one: ``scan.nii.gz`` is unpacked to ``scan.nii``.
+    """
+    if name.endswith((".zip", ".zar")):
+        return ArchiveFormat.ZIP
+    if name.endswith((".tar", ".xar")):
+        return ArchiveFormat.TAR
+    if name.endswith((".tgz", ".tar.gz")):
+        return ArchiveFormat.TGZ
+    return ArchiveFormat.GZIP if name.endswith(".gz") else None
+
+
+def unpack(
+    staged: Staged, archive_format: ArchiveFormat, vault: Vault, limits: UnpackLimits, name: str
+) -> list[tuple[str, Staged]]:
+    """Unpack *staged*, which stays where it is, into staged files of *vault*.
+
+    *name* is the file name of the upload: a plain ``.gz`` becomes one member of that name without ``.gz``.
+
+    Returns:
+        Member name (relative, with ``/``; leading slashes and ``.`` parts dropped) and staged file, in the order of
+        the archive; folders are left out.
+
+    Raises:
+        UnsafeArchiveError: A member climbs out, is a link or device, comes twice, needs a password, has a refused
+            name, or a limit is passed.
+        BrokenArchiveError: Not readable in this format, or damaged.
+        VaultFullError: The disk is full.
+    """
+    intake = _Intake(vault, limits, staged.size_bytes)
+    try:
+        match archive_format:
+            case ArchiveFormat.ZIP:
+                _unpack_zip(staged, intake)
+            case ArchiveFormat.TAR:
+                with staged.path.open("rb") as file:
+                    _unpack_tar(file, intake)
+            case ArchiveFormat.TGZ:
+                with open_gzip(staged.path) as file:
+                    _unpack_tar(file, intake)
+            case ArchiveFormat.GZIP:
+                _unpack_gzip(staged, intake, name)
+        vault.settle([one for _, one in intake.members])
+    except _DAMAGE as error:
+        vault.discard(one for _, one in intake.members)
+        msg = f"{name} cannot be unpacked: {error}"
+        raise BrokenArchiveError(msg) from error
+    except BaseException:
+        vault.discard(one for _, one in intake.members)
+        raise
+    return intake.members
+
+
+class _Intake:
+    """Checks and stages the members of one archive."""
+
+    def __init__(self, vault: Vault, limits: UnpackLimits, archive_bytes: int) -> None:
+        self.members: list[tuple[str, Staged]] = []
+        self._vault = vault
+        self._limits = limits
+        self._total = 0
+        self._allowed = min(limits.max_total_bytes, max(limits.ratio_free_bytes, int(archive_bytes * limits.max_ratio)))
+        self._number = 0
+        self._names: set[str] = set()
+        self._folders: set[str] = set()
+
+    def check(self, raw: str, *, is_folder: bool = False) -> str:
+        """Return the name under which a member is kept, "" for the top folder.
+
+        Raises:
+            UnsafeArchiveError: The name is refused, came before, or is one member too many.
+        """
+        self._number += 1
+        if self._number > self._limits.max_members:
+            msg = f"the archive has more than {self._limits.max_members} members"
+            raise UnsafeArchiveError(msg)
+        if re.match("[A-Za-z]:", raw):
+            msg = f"the member {_shown(raw)} has a drive letter"
+            raise UnsafeArchiveError(msg)
+        name = "/".join(part for part in raw.split("/") if part not in {"", "."})
+        if is_folder and not name:
+            return ""
+        try:
+            checked_name(name)
+        except UnsafeNameError as error:
+            msg = f"the archive has a member that is refused: {error}"
+            raise UnsafeArchiveError(msg) from error
+        if not is_folder:
+            self._claim(name)
+        return name
+
+    def announce(self, name: str, size_bytes: int, *, before: int = 0) -> None:
+        """Count bytes before they are written; *before* of the same member have been counted.
+
+        Raises:
+            UnsafeArchiveError: A limit is passed.
+        """
+        self._total += size_bytes
+        if before + size_bytes > self._limits.max_member_bytes:
+            msg = f"the member {_shown(name)} is larger than {self._limits.max_member_bytes} bytes"
+            raise UnsafeArchiveError(msg)
+        if self._total > self._allowed:
+            msg = f"the archive unpacks to more than {self._allowed} bytes, too many for its size"
+            raise UnsafeArchiveError(msg)
+
+    def take(self, raw: str, pieces: Iterator[bytes]) -> None:
+        """Check and stage a member whose length nobody announced."""
+        name = self.check(raw)
+
+        def counted() -> Iterator[bytes]:
+            size = 0
+            for piece in pieces:
+                self.announce(name, len(piece), before=size)
+                size += len(piece)
+                yield piece
+
+        self.stage(name, counted())
+
+    def stage(self, name: str, pieces: Iterator[bytes]) -> None:
+        """Write a member that has been checked and announced."""
+        with self._vault.receive(flush=False) as receiver:
+            for piece in pieces:
+                receiver.write(piece)
+            self.members.append((name, receiver.finish()))
+
+    def _claim(self, name: str) -> None:
+        """Refuse a second member of one name, and a file where another member needs a folder."""
+        parts = name.split("/")
+        folders = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
+        if name in self._names or name in self._folders or folders & self._names:
+            msg = f"the archive has two members that claim the name {_shown(name)}"
+            raise UnsafeArchiveError(msg)
+        self._names.add(name)
+        self._folders |= folders
+
+
+def _unpack_zip(staged: Staged, intake: _Intake) -> None:
+    with staged.path.open("rb") as file:
+        directory = ZipDirectory(file)
+        for entry in directory:
+            if name := _zip_file_name(entry, intake):
+                intake.announce(name, entry.size_bytes)
+        # Everything is checked: now the bytes, in a second pass over the directory.
+        for entry in directory:
+            if not _is_zip_folder(entry):
+                name = "/".join(part for part in entry.name.split("/") if part not in {"", "."})
+                intake.stage(name, directory.pieces(entry))
+
+
+def _zip_file_name(entry: ZipEntry, intake: _Intake) -> str:
+    """The checked name of a file, "" for a folder."""
+    is_folder = _is_zip_folder(entry)
+    name = intake.check(entry.name, is_folder=is_folder)
+    kind = stat.S_IFMT(entry.mode)
+    if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
+        msg = f"the member {_shown(entry.name)} is a link or device: pack the files themselves"
+        raise UnsafeArchiveError(msg)
+    if entry.encrypted:
+        msg = f"the member {_shown(entry.name)} needs a password"
+        raise UnsafeArchiveError(msg)
+    return "" if is_folder else name
+
+
+def _is_zip_folder(entry: ZipEntry) -> bool:
+    return entry.name.endswith("/") or stat.S_ISDIR(entry.mode)
+
+
+def _unpack_gzip(staged: Staged, intake: _Intake, name: str) -> None:
+    if staged.size_bytes == 0:  # which the decompressors take for an archive of nothing
+        msg = "it is empty"
+        raise EOFError(msg)
+    with open_gzip(staged.path) as file:
+        intake.take(name.removesuffix(".gz"), _read(file))
+
+
+def _unpack_tar(file: BinaryIO, intake: _Intake) -> None:
+    stream = _TarStream(file)
+    with tarfile.TarFile(mode="r", fileobj=stream) as tar:  # type: ignore[arg-type]  # needs read, seek and tell only
+        while (member := tar.next()) is not None:
+            tar.members = []  # type: ignore[attr-defined]  # it would keep every header
+            name = _tar_file_name(member, intake)
+            if not member.isdir():
+                intake.announce(name, member.size)
+                stream.seek(member.offset_data)
+                intake.stage(name, _exactly(stream, member.size))
+    if not stream.ended:
+        msg = "it is damaged or ends too early"
+        raise tarfile.ReadError(msg)
+    while file.read(_PIECE):  # to the end: a gzip checksum stands there
+        pass
+
+
+def _tar_file_name(member: tarfile.TarInfo, intake: _Intake) -> str:
+    name = intake.check(member.name, is_folder=member.isdir())
+    if member.issym() or member.islnk():
+        msg = f"the member {_shown(member.name)} is a link: pack what it points to (tar -h --hard-dereference)"
+        raise UnsafeArchiveError(msg)
+    if member.issparse():
+        msg = f"the member {_shown(member.name)} is sparse: pack without --sparse"
+        raise UnsafeArchiveError(msg)
+    if not (member.isreg() or member.isdir()):
+        msg = f"the member {_shown(member.name)} is a device or pipe"
+        raise UnsafeArchiveError(msg)
+    return name
+
+
+class _TarStream:
+    """What ``tarfile`` reads from: forwards only, and headers of a sane size only."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._position = 0
+        self._last = b""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last header read was the zero block that ends an archive; tarfile stops at damage in silence."""
+        return self._last == bytes(_TAR_BLOCK)
+
+    def read(self, size: int) -> bytes:
+        if size > _PIECE:
+            msg = "the archive has a member header of more than 1 MiB"
+            raise UnsafeArchiveError(msg)
+        data = self._file.read(size)
+        self._position += len(data)
+        self._last = data
+        return data
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, position: int) -> None:
+        if position < self._position:
+            msg = "a member overlaps another"
+            raise tarfile.ReadError(msg)
+        while self._position < position and self.read(min(_PIECE, position - self._position)):
+            pass
+
+
+def _exactly(stream: _TarStream, size: int) -> Iterator[bytes]:
+    while size:
+        piece = stream.read(min(size, _PIECE))
+        if not piece:
+            msg = "it ends too early"
+            raise tarfile.ReadError(msg)
+        size -= len(piece)
+        yield piece
+
+
+def _read(file: BinaryIO) -> Iterator[bytes]:
+    while piece := file.read(_PIECE):
+        yield piece
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 120 else name[:100] + "...")

@@ -1,0 +1,227 @@
+"""Request bodies on their way into the vault: one file as the body itself, or the file parts of a form.
+
+Bodies are read piece by piece; the pieces are hashed and written in a worker thread while the next ones arrive, so
+memory stays constant whatever the size. A client that breaks off leaves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, Protocol
+
+import anyio.to_thread
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from xnatferry.server.scope import Refusal
+from xnatferry.xnat.digest import PIECE_BYTES
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from xnatferry.server.vault import Receiver, Staged, Vault
+
+__all__ = ["BodyIntake", "FormIntake", "Intake", "drain", "receive_body", "small_body"]
+
+_SMALL_BYTES: Final = 256 << 10
+_DRAINED_BYTES: Final = 16 << 20
+_FIELD_BYTES: Final = 64 << 10
+
+
+class Intake(Protocol):
+    """Takes in a body. ``write`` and what follows block, and are called from one thread at a time."""
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece."""
+
+    def finish(self) -> list[tuple[str, Staged]]:
+        """File name as the client gave it ("" for a plain body) and staged file of each file, all durable."""
+
+    def abandon(self) -> None:
+        """Remove everything; after `finish` too, when what was staged is not wanted."""
+
+
+class BodyIntake:
+    """The body is one file."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._stack = ExitStack()
+        self._receiver = self._stack.enter_context(vault.receive())
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece."""
+        self._receiver.write(piece)
+
+    def finish(self) -> list[tuple[str, Staged]]:
+        """The one file, without a name."""
+        staged = self._receiver.finish()
+        self._stack.close()
+        return [("", staged)]
+
+    def abandon(self) -> None:
+        """Remove what was written."""
+        self._stack.close()
+
+
+class FormIntake:
+    """The body is ``multipart/form-data``: every part with a file name is a file.
+
+    Attributes:
+        fields: Values of the other parts, by their names.
+
+    Raises:
+        Refusal: 400, the body is no such form.
+    """
+
+    def __init__(self, vault: Vault, content_type: str) -> None:
+        _, options = parse_options_header(content_type)
+        boundary = options.get(b"boundary")
+        if not boundary:
+            raise Refusal(400, "The multipart/form-data body has no boundary in its Content-Type.")
+        self.fields: dict[str, str] = {}
+        self._vault = vault
+        self._staged: list[tuple[str, Staged]] = []
+        self._stack: ExitStack | None = None
+        self._receiver: Receiver | None = None
+        self._header = self._value = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._field = ""
+        self._text = bytearray()
+        self._ended = False
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin_part,
+                    "on_header_field": self._take_header,
+                    "on_header_value": self._take_value,
+                    "on_header_end": self._end_header,
+                    "on_headers_finished": self._open_part,
+                    "on_part_data": self._take_data,
+                    "on_part_end": self._end_part,
+                    "on_end": self._end,
+                },
+            )
+        except FormParserError as error:
+            raise Refusal(400, f"The multipart/form-data body cannot be read: {error}") from error
+
+    def write(self, piece: bytes) -> None:
+        """Parse the next piece; bytes of files go on to the vault."""
+        try:
+            self._parser.write(piece)
+        except FormParserError as error:
+            raise Refusal(400, f"The multipart/form-data body cannot be read: {error}") from error
+
+    def finish(self) -> list[tuple[str, Staged]]:
+        """The files, in the order of the form."""
+        if not self._ended:
+            raise Refusal(400, "The multipart/form-data body ends before its closing boundary.")
+        return self._staged
+
+    def abandon(self) -> None:
+        """Remove what was written."""
+        if self._stack is not None:
+            self._stack.close()
+        self._vault.discard(staged for _, staged in self._staged)
+
+    def _begin_part(self) -> None:
+        self._headers = {}
+        self._text = bytearray()
+
+    def _take_header(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _take_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _end_header(self) -> None:
+        self._headers[self._header.lower()] = self._value
+        self._header = self._value = b""
+
+    def _open_part(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        self._field = options.get(b"name", b"").decode("utf-8", "replace")
+        name = options.get(b"filename")
+        if name is None:
+            return
+        self._stack = ExitStack()
+        self._receiver = self._stack.enter_context(self._vault.receive())
+        # Old browsers send the whole path, C:\data\x.nii (recorded: XNAT keeps the last part).
+        self._name = name.decode("utf-8", "replace").rpartition("\\")[2]
+
+    def _take_data(self, data: bytes, start: int, end: int) -> None:
+        if self._receiver is not None:
+            self._receiver.write(memoryview(data)[start:end])
+        elif len(self._text) + end - start > _FIELD_BYTES:
+            raise Refusal(
+                413, f"A form field may have at most {_FIELD_BYTES} bytes; send files as parts with a filename."
+            )
+        else:
+            self._text += data[start:end]
+
+    def _end_part(self) -> None:
+        if self._receiver is None or self._stack is None:
+            self.fields[self._field] = self._text.decode("utf-8", "replace")
+            return
+        self._staged.append((self._name, self._receiver.finish()))
+        self._stack.close()
+        self._stack = self._receiver = None
+
+    def _end(self) -> None:
+        self._ended = True
+
+
+async def receive_body(request: Request, intake: Intake) -> list[tuple[str, Staged]]:
+    """Read the whole body into *intake*; returns what it staged.
+
+    Raises:
+        ClientDisconnect: The client broke off. Then, as after every error, nothing is left.
+    """
+    loop = asyncio.get_running_loop()
+    writing: asyncio.Future[None] | None = None
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async for piece in request.stream():
+            pieces.append(piece)
+            size += len(piece)
+            if size >= PIECE_BYTES:
+                if writing is not None:
+                    await writing
+                writing = loop.run_in_executor(None, intake.write, b"".join(pieces))
+                pieces, size = [], 0
+        if writing is not None:
+            await writing
+        return await anyio.to_thread.run_sync(_finish, intake, b"".join(pieces))
+    except BaseException:
+        if writing is not None and not writing.done():
+            await asyncio.wait([writing])
+        intake.abandon()
+        raise
+
+
+def _finish(intake: Intake, rest: bytes) -> list[tuple[str, Staged]]:
+    if rest:
+        intake.write(rest)
+    return intake.finish()
+
+
+async def small_body(request: Request) -> bytes | None:
+    """The body, when it is announced as a small one; None leaves it unread."""
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal() or int(length) > _SMALL_BYTES:
+        return None
+    return await request.body()
+
+
+async def drain(request: Request) -> None:
+    """Read on for a while what the client sends: it looks at an answer only after its last byte."""
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > _DRAINED_BYTES:
+        return
+    left = _DRAINED_BYTES
+    async for piece in request.stream():
+        left -= len(piece)
+        if left < 0:
+            return

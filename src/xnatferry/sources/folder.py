@@ -1,0 +1,124 @@
+"""Walking a folder: every file in a stable order, with what keeps it from being read."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Entry", "entry_at", "natural_key", "walk"]
+
+_DIGITS = "0123456789"
+_PARTS = re.compile(r"[0-9]{1,300}|[^0-9]+")
+_LEFTOVERS = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file below a root.
+
+    Attributes:
+        path: Where it is.
+        relative: Its path below the root, with ``/``.
+        size_bytes: Size of its content, links followed.
+        mtime_ns: Modification time of its content.
+        problem: Finding id and sentence when it cannot be used: dangling link, no regular file, no access.
+    """
+
+    path: Path
+    relative: str
+    size_bytes: int = 0
+    mtime_ns: int = 0
+    problem: tuple[str, str] | None = None
+
+    @property
+    def name(self) -> str:
+        """Its last path part."""
+        return self.path.name
+
+    @property
+    def folder(self) -> str:
+        """The folder it is in, relative to the root; empty for the root."""
+        return self.relative.rpartition("/")[0]
+
+
+def walk(root: Path) -> Iterator[Entry]:
+    """Every file below *root* in natural order (``run2`` before ``run10``), files before folders; no hidden ones.
+
+    Links are followed; a folder that is reached again through a link to one of its parents is not entered twice. A
+    folder named like an image, or one that cannot be listed, comes as an entry with a problem.
+    """
+    # Folders still to be listed, each with the identities of the folders that lead to it; the next one is last.
+    waiting = [(root, "", frozenset({_identity(root)}))]
+    while waiting:
+        folder, prefix, above = waiting.pop()
+        inner: list[tuple[Path, str, frozenset[tuple[int, int]]]] = []
+        try:
+            with os.scandir(folder) as listing:
+                children = sorted(listing, key=lambda child: natural_key(child.name))
+        except OSError as error:
+            why = f"the folder cannot be listed ({error.strerror}); check its permissions"
+            yield Entry(folder, prefix.rstrip("/") or folder.name, problem=("NII03", why))
+            continue
+        for child in children:
+            if child.name.startswith(".") or child.name in _LEFTOVERS:
+                continue
+            path = Path(child.path)
+            if not _is_folder(child):
+                yield entry_at(path, prefix + child.name)
+                continue
+            if child.name.lower().endswith((".nii", ".nii.gz")):
+                why = "it is a folder with the name of an image; if it holds the image, move that out of it"
+                yield Entry(path, prefix + child.name, problem=("NII02", why))
+            identity = _identity(path)
+            if identity not in above:
+                inner.append((path, f"{prefix}{child.name}/", above | {identity}))
+        waiting.extend(reversed(inner))
+
+
+def _is_folder(child: os.DirEntry[str]) -> bool:
+    try:
+        return child.is_dir()
+    except OSError:
+        return False
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        found = folder.stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_dev, found.st_ino)
+
+
+def entry_at(path: Path, relative: str) -> Entry:
+    """The file at *path* as an entry."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        return Entry(path, relative, problem=_why_not(path, error))
+    if not stat.S_ISREG(found.st_mode):
+        return Entry(path, relative, problem=("NII02", "it is no regular file (a folder, pipe or device)"))
+    return Entry(path, relative, found.st_size, found.st_mtime_ns)
+
+
+def _why_not(path: Path, error: OSError) -> tuple[str, str]:
+    try:
+        target = str(path.readlink())
+    except OSError:
+        return "NII03", f"it cannot be read ({error.strerror}); check its permissions and its disk"
+    if "annex/objects" in target:
+        return "NII04", "its content is in git-annex and not fetched; fetch it (datalad get, git annex get)"
+    return "NII04", f"it is a link to {target}, which is not there"
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sorts digits as numbers and letters without case; the plain text last, to keep the order total."""
+    parts = [(0, int(part), part) if part[0] in _DIGITS else (1, 0, part.casefold()) for part in _PARTS.findall(name)]
+    return (*parts, (2, 0, name))

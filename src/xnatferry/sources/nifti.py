@@ -1,0 +1,264 @@
+"""Folders of NIfTI images, with sidecars and gradient tables of the same name beside them."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.checks.catalogue import found
+from xnatferry.checks.images import ImageReport, inspect_image, inspect_pair
+from xnatferry.checks.sidecars import check_gradients, check_sidecar
+from xnatferry.sources.base import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
+from xnatferry.sources.folder import Entry, entry_at, walk
+from xnatferry.sources.layouts import claims_of_path
+from xnatferry.sources.sidecar import series_description, sidecar_facts
+from xnatferry.sources.template import AmbiguousPathError, PathTemplate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["ImageFiles", "discover_nifti", "image_at", "image_source", "is_image_name", "split_name"]
+
+_IMAGE_ENDINGS: Final = (".nii.gz", ".nii", ".hdr.gz", ".img.gz", ".hdr", ".img")
+_COMPANION_ENDINGS: Final = (".json", ".bval", ".bvec", ".bvals", ".bvecs")
+_LISTED: Final = 10
+
+ImageFiles = tuple[Entry, ...]
+"""One image: a single file, or the ``.hdr`` and ``.img`` of a pair."""
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file is named as a NIfTI image or a half of one."""
+    return name.lower().endswith(_IMAGE_ENDINGS)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The stem and the lower-case ending of an image or companion; the ending is empty for other names."""
+    lower = name.lower()
+    for ending in (*_IMAGE_ENDINGS, *_COMPANION_ENDINGS):
+        if lower.endswith(ending) and len(name) > len(ending):
+            return name[: -len(ending)], ending
+    return name, ""
+
+
+def discover_nifti(path: Path, templates: Sequence[PathTemplate] = (), *, workers: int | None = None) -> Discovery:
+    """Read a folder of images, or one image.
+
+    Args:
+        path: A folder, an image, or one half of a ``.hdr``/``.img`` pair.
+        templates: Path templates, relative to the folder; the first that matches counts. Without any, the layouts of
+            `xnatferry.sources.layouts`.
+        workers: Threads that read; as many as there are processors when None.
+    """
+    if path.is_dir():
+        entries, root = list(walk(path)), path
+    else:
+        entries, root = _with_companions(path), path.parent
+    groups, others = _grouped(entries)
+    findings: list[Finding] = []
+    placed: list[tuple[ImageFiles, tuple[Entry, ...], Claims, tuple[Finding, ...]]] = []
+    for images, companions in groups:
+        claims, why = _claims(images, templates)
+        if why is not None:
+            findings.append(why)
+            continue
+        placed += [(files, companions, claims, extra) for files, extra in _told_apart(images)]
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        sources = tuple(pool.map(lambda item: image_source(item[0], item[1], item[2], findings=item[3]), placed))
+    if not sources and not findings:
+        findings.append(found("NII22", "no NIfTI images in it (.nii, .nii.gz, .hdr with .img)", path))
+    findings += _stay_behind(others, root)
+    return Discovery(root=root, kind=Kind.NIFTI, sources=_with_twins(sources), findings=tuple(findings))
+
+
+def image_at(path: Path, relative: str) -> tuple[ImageFiles, tuple[Entry, ...]]:
+    """The image that *path* names, with its other half, and its companions; *relative* is what people see."""
+    entries = [replace(entry, relative=_beside(relative, entry.name)) for entry in _with_companions(path)]
+    images = [entry for entry in entries if split_name(entry.name)[1] in _IMAGE_ENDINGS]
+    if len(images) > 1 and not _is_pair(images):
+        images = [entry for entry in images if entry.path == path]
+    return tuple(images), tuple(entry for entry in entries if split_name(entry.name)[1] in _COMPANION_ENDINGS)
+
+
+def _beside(relative: str, name: str) -> str:
+    folder = relative.rpartition("/")[0]
+    return f"{folder}/{name}" if folder else name
+
+
+def _with_companions(path: Path) -> list[Entry]:
+    """The entry of a file, and of the files beside it that share its stem."""
+    stem = split_name(path.name)[0]
+    try:
+        names = sorted(beside.name for beside in path.parent.iterdir())
+    except OSError:
+        names = [path.name]
+    same = [name for name in names if split_name(name) != (name, "") and split_name(name)[0] == stem]
+    return [entry_at(path.parent / name, name) for name in same or [path.name]]
+
+
+def _grouped(entries: Iterable[Entry]) -> tuple[list[tuple[list[Entry], tuple[Entry, ...]]], list[Entry]]:
+    """Images by folder and stem with their companions, in the order of entries; then what belongs to no image."""
+    images: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    companions: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    others: list[Entry] = []
+    for entry in entries:
+        stem, ending = split_name(entry.name)
+        if ending in _IMAGE_ENDINGS:
+            images[entry.folder, stem].append(entry)
+        elif ending:
+            companions[entry.folder, stem].append(entry)
+        else:
+            others.append(entry)
+    for key, lonely in companions.items():
+        if key not in images:
+            others += lonely
+    return [(found_images, tuple(companions[key])) for key, found_images in images.items()], others
+
+
+def _is_pair(images: Sequence[Entry]) -> bool:
+    endings = sorted(split_name(entry.name)[1].removesuffix(".gz") for entry in images)
+    return endings == [".hdr", ".img"]
+
+
+def _told_apart(images: list[Entry]) -> list[tuple[ImageFiles, tuple[Finding, ...]]]:
+    """The images of one stem: one, or a pair; several of one name are all refused."""
+    if len(images) == 1:
+        return [(tuple(images), ())]
+    if _is_pair(images):
+        return [(tuple(sorted(images, key=lambda entry: entry.name.lower())), ())]
+    names = ", ".join(entry.name for entry in images)
+    why = f"{names} share one name, and perhaps one sidecar; keep one of them, or rename the others"
+    return [((entry,), (found("NII18", why, entry.path),)) for entry in images]
+
+
+def _claims(images: Sequence[Entry], templates: Sequence[PathTemplate]) -> tuple[Claims, Finding | None]:
+    first = images[0]
+    if not templates:
+        return claims_of_path(first.relative, split_name(first.name)[0]), None
+    for template in templates:
+        for entry in images:
+            try:
+                fields = template.read(entry.relative)
+            except AmbiguousPathError as error:
+                readings = " or ".join(
+                    ", ".join(f"{name} {value!r}" for name, value in reading.items()) for reading in error.readings
+                )
+                why = f"{template.text} reads it as {readings}; say more with {{field:re(...)}}"
+                return Claims(), found("NII21", why, entry.path)
+            if fields is not None:
+                return Claims(**fields), None
+    shown = " and ".join(template.text for template in templates)
+    why = f"it does not match {shown}; give one more --template, move it out of the folder, or use a table"
+    return Claims(), found("NII20", why, first.path)
+
+
+def image_source(
+    images: ImageFiles,
+    companions: Sequence[Entry],
+    claims: Claims,
+    *,
+    findings: Sequence[Finding] = (),
+    line: int | None = None,
+) -> Source:
+    """Read and check one image with its companions.
+
+    Args:
+        images: A single file, or the two halves of a pair.
+        companions: Sidecar and gradient tables.
+        claims: What path, template or table say.
+        findings: What is known already; they come first.
+        line: Line of the table that names it.
+    """
+    entries = (*images, *companions)
+    findings = [*findings, *(found(*entry.problem, entry.path) for entry in entries if entry.problem is not None)]
+    report = ImageReport(())
+    facts: dict[str, str] = {}
+    if not any(entry.problem for entry in images):
+        report = _inspect(images)
+    if report.header is not None:
+        facts.update(report.header.facts())
+    by_ending = {split_name(entry.name)[1]: entry.path for entry in companions if entry.problem is None}
+    beside, claims, more = _read_companions(by_ending, report, claims)
+    facts.update(beside)
+    digests = report.digests or {}
+    return Source(
+        kind=Kind.NIFTI,
+        path=images[0].path,
+        relative=images[0].relative,
+        files=tuple(
+            LocalFile(entry.path, entry.name, entry.size_bytes, entry.mtime_ns, digest=digests.get(entry.path))
+            for entry in entries
+        ),
+        claims=claims,
+        facts=facts,
+        findings=(*findings, *report.findings, *more),
+        line=line,
+    )
+
+
+def _inspect(images: ImageFiles) -> ImageReport:
+    if len(images) == 2:
+        return inspect_pair(images[0].path, images[1].path)
+    only = images[0].path
+    ending = split_name(only.name)[1].removesuffix(".gz")
+    if ending in {".hdr", ".img"}:
+        other = ".img" if ending == ".hdr" else ".hdr"
+        why = f"its other half, {split_name(only.name)[0]}{other}, is not beside it; put both into one folder"
+        return ImageReport((found("NII14", why, only),))
+    return inspect_image(only)
+
+
+def _read_companions(
+    by_ending: Mapping[str, Path], report: ImageReport, claims: Claims
+) -> tuple[dict[str, str], Claims, list[Finding]]:
+    facts: dict[str, str] = {}
+    findings: list[Finding] = []
+    if ".json" in by_ending:
+        sidecar, findings = check_sidecar(by_ending[".json"], report.header)
+        facts.update(sidecar_facts(sidecar))
+        if claims.series_description is None:
+            claims = replace(claims, series_description=series_description(sidecar))
+    bval = by_ending.get(".bval") or by_ending.get(".bvals")
+    bvec = by_ending.get(".bvec") or by_ending.get(".bvecs")
+    if bval is not None or bvec is not None:
+        gradients, more = check_gradients(bval, bvec, report.header)
+        findings += more
+        if gradients is not None and not any(finding.severity is Severity.ERROR for finding in more):
+            facts.update(gradients.facts())
+    return facts, claims, findings
+
+
+def _with_twins(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    """Warn about images whose bytes are the same: a common accident of collections that grew."""
+    by_digest: dict[str, list[Source]] = defaultdict(list)
+    for source in sources:
+        if source.files and source.files[0].digest is not None:
+            by_digest[source.files[0].digest].append(source)
+    twins: dict[int, Finding] = {}
+    for same in by_digest.values():
+        for source in same[1:]:
+            why = f"it has the same bytes as {same[0].relative}; see whether one of them is misplaced"
+            twins[id(source)] = found("NII23", why, source.path)
+    return tuple(
+        replace(source, findings=(*source.findings, twins[id(source)])) if id(source) in twins else source
+        for source in sources
+    )
+
+
+def _stay_behind(others: Sequence[Entry], root: Path) -> list[Finding]:
+    findings = [found(*entry.problem, entry.path) for entry in others if entry.problem and entry.problem[0] == "NII03"]
+    ignored = [entry for entry in others if not entry.problem or entry.problem[0] != "NII03"]
+    if ignored:
+        names = ", ".join(entry.relative for entry in ignored[:_LISTED])
+        more = f" and {len(ignored) - _LISTED} more" if len(ignored) > _LISTED else ""
+        what = (
+            "1 file belongs to no image and stays"
+            if len(ignored) == 1
+            else f"{len(ignored)} files belong to no image and stay"
+        )
+        findings.append(found("NII19", f"{what} behind: {names}{more}", root))
+    return findings

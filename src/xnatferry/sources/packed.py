@@ -1,0 +1,175 @@
+"""Zip and tar archives of one folder of results: what is in them, and whether a server can unpack them as they are."""
+
+from __future__ import annotations
+
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import IO, TYPE_CHECKING, Final
+
+from xnatferry.xnat.labels import remote_name_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+__all__ = ["ArchiveProblem", "Contents", "Member", "is_archive_name", "members", "read_contents"]
+
+#: Endings of what XNAT unpacks (``extract=true``).
+_UNPACKED: Final = (".zip", ".tar", ".tar.gz", ".tgz")
+_OTHERS: Final = (".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar")
+
+
+class ArchiveProblem(Exception):  # noqa: N818  # a finding in the making, not an error of the program
+    """An archive that cannot be used; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An entry of an archive.
+
+    Attributes:
+        name: As the archive spells it.
+        path: Its path in the archive, without a leading ``./``.
+        size_bytes: Size of its content.
+        target: Where it points when it is a symbolic link, as written.
+        special: Whether it is a device, a pipe or a hard link.
+    """
+
+    name: str
+    path: str
+    size_bytes: int
+    target: str | None = None
+    special: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The one subject in an archive.
+
+    Attributes:
+        prefix: The folder of the archive that holds it, with ``/`` at its end; empty when it has none.
+        top: Name of its top folder; empty when it has none.
+        files: Regular files by path below the subject.
+        links: Symbolic links by path below the subject.
+        strays: Files outside the subject.
+        is_zip: Whether members can be read one by one.
+    """
+
+    prefix: str
+    top: str
+    files: dict[str, Member] = field(default_factory=dict)
+    links: dict[str, Member] = field(default_factory=dict)
+    strays: tuple[str, ...] = ()
+    is_zip: bool = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether a server can unpack the archive as it is: one top folder, no links, nothing else."""
+        return self.prefix == f"{self.top}/" != "/" and not self.links and not self.strays
+
+
+def is_archive_name(name: str) -> bool:
+    """Whether a file is named as an archive, also of a kind that XNAT does not unpack."""
+    return name.lower().endswith(_UNPACKED + _OTHERS)
+
+
+def read_contents(path: Path, markers: Collection[str]) -> Contents | None:
+    """List the subject in an archive: the folder that holds two or more of the folders *markers*; None without one.
+
+    Raises:
+        ArchiveProblem: It is damaged, encrypted, unsafe, or holds several subjects.
+        OSError: It cannot be read.
+    """
+    if path.name.lower().endswith(_OTHERS):
+        raise ArchiveProblem("XNAT unpacks zip, tar and tar.gz only; unpack it and push the folder")
+    found = [member for member, _ in members(path)]
+    inside: dict[str, set[str]] = {}
+    for member in found:
+        parts = PurePosixPath(member.path).parts[:-1]
+        at = next((index for index, part in enumerate(parts) if part in markers), None)
+        if at is not None:
+            inside.setdefault("/".join(parts[:at]), set()).add(parts[at])
+    prefixes = [prefix for prefix, held in inside.items() if len(held) > 1]
+    if not prefixes:
+        return None
+    if len(prefixes) > 1:
+        names = ", ".join(sorted(prefixes)[:3])
+        raise ArchiveProblem(f"it holds {len(prefixes)} subjects ({names} ...); unpack it and push the folder")
+    prefix = f"{prefixes[0]}/" if prefixes[0] else ""
+    _refuse_unsafe(found)
+    mine = {member.path.removeprefix(prefix): member for member in found if member.path.startswith(prefix)}
+    return Contents(
+        prefix=prefix,
+        top=PurePosixPath(prefix).name,
+        files={name: member for name, member in mine.items() if member.target is None},
+        links={name: member for name, member in mine.items() if member.target is not None},
+        strays=tuple(member.path for member in found if not member.path.startswith(prefix)),
+        is_zip=path.name.lower().endswith(".zip"),
+    )
+
+
+def _refuse_unsafe(found: list[Member]) -> None:
+    for member in found:
+        if member.special:
+            raise ArchiveProblem(f"{member.path} is a hard link, device or pipe; unpack it and push the folder")
+        if problem := remote_name_problem(member.path):
+            raise ArchiveProblem(f"member {member.path!r}: {problem}; unpack it and push the folder")
+    name, times = Counter(member.path for member in found).most_common(1)[0]
+    if times > 1:
+        raise ArchiveProblem(f"{name} is in it {times} times; unpack it and push the folder")
+
+
+def members(path: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
+    """Every entry that is no folder, with a stream of its bytes, to be read before the next one.
+
+    Raises:
+        ArchiveProblem: The archive is damaged or encrypted.
+        OSError: It cannot be read.
+    """
+    try:
+        if path.name.lower().endswith(".zip"):
+            yield from _zip_members(path)
+        else:
+            yield from _tar_members(path)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, NotImplementedError, ValueError) as error:
+        raise ArchiveProblem(f"it is damaged or no archive ({error}); copy it again from where it came") from error
+    except RuntimeError as error:
+        raise ArchiveProblem(f"it cannot be unpacked ({error})") from error
+
+
+def _zip_members(path: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
+    with zipfile.ZipFile(path) as packed:
+        for info in packed.infolist():
+            if info.is_dir():
+                continue
+            if info.flag_bits & 1:
+                raise ArchiveProblem("it is encrypted; unpack it and push the folder")
+            mode = info.external_attr >> 16
+            target = None
+            if stat.S_ISLNK(mode) and info.file_size < 4096:
+                target = packed.read(info).decode("utf-8", "replace")
+            member = Member(info.filename, _normal(info.filename), info.file_size, target)
+            with packed.open(info) as stream:
+                yield member, stream
+
+
+def _tar_members(path: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
+    with tarfile.open(path) as packed:
+        for info in packed:
+            if info.isdir():
+                continue
+            target = info.linkname if info.issym() else None
+            special = not info.isreg() and not info.issym()
+            member = Member(info.name, _normal(info.name), info.size, target, special)
+            yield member, packed.extractfile(info) if info.isreg() else None
+
+
+def _normal(name: str) -> str:
+    while name.startswith("./"):
+        name = name[2:]
+    return name

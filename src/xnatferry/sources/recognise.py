@@ -1,0 +1,90 @@
+"""What a path is, and everything that is in it: the one door to local data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.errors import UsageError
+from xnatferry.sources.base import Discovery, Kind
+from xnatferry.sources.freesurfer import discover_freesurfer, find_subjects
+from xnatferry.sources.nifti import discover_nifti, is_image_name
+from xnatferry.sources.packed import is_archive_name
+from xnatferry.sources.table import discover_table
+from xnatferry.sources.template import PathTemplate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["discover", "recognise"]
+
+_TABLE_ENDINGS: Final = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods")
+
+
+def discover(
+    path: str | os.PathLike[str],
+    *,
+    kind: Kind | None = None,
+    template: Sequence[str] = (),
+    allow_incomplete: bool = False,
+    workers: int | None = None,
+) -> Discovery:
+    """Find and check everything at *path*. Nothing is written, no network is used.
+
+    Whatever is wrong with data comes as a finding, never as an exception.
+
+    Args:
+        path: A NIfTI image or a folder of them; a CSV or TSV table; a FreeSurfer SUBJECTS_DIR, subject or archive.
+        kind: How to read it; recognised when None.
+        template: Path templates such as ``{subject}/{session}/{type}.nii.gz``; the first that matches counts.
+        allow_incomplete: Whether incomplete FreeSurfer subjects are carried with a warning.
+        workers: Threads that read; as many as there are processors when None.
+
+    Raises:
+        UsageError: There is nothing at *path*, it is not of this kind, or a template cannot be used.
+    """
+    templates = tuple(PathTemplate.compile(text) for text in template)
+    where = Path(path)
+    try:
+        there = where.exists()
+    except (OSError, ValueError):
+        there = False
+    if not there:
+        raise UsageError(f"{where}: there is nothing at this path")
+    kind = kind or recognise(where)
+    if kind is Kind.TABLE:
+        if where.is_dir():
+            raise UsageError(f"{where}: is a folder, a table is one file")
+        return discover_table(where, workers=workers)
+    if kind is Kind.FREESURFER:
+        return discover_freesurfer(where, templates, allow_incomplete=allow_incomplete, workers=workers)
+    if kind is Kind.NIFTI:
+        return discover_nifti(where, templates, workers=workers)
+    raise UsageError(f"{where}: reading it as {kind.value} is not possible yet; name files and places in a table")
+
+
+def recognise(path: Path) -> Kind:
+    """Say how *path* is read when nobody says it: by its name, and for a folder by what is in it.
+
+    A folder is FreeSurfer when it is a subject or holds subjects or archives and no images; everything else is NIfTI.
+    """
+    if not path.is_dir():
+        if path.name.lower().endswith(_TABLE_ENDINGS):
+            return Kind.TABLE
+        return Kind.FREESURFER if is_archive_name(path.name) else Kind.NIFTI
+    subjects, _ = find_subjects(path)
+    folders = [subject for subject in subjects if subject.path.is_dir()]
+    if folders and not _has_images(path, skip={subject.path for subject in folders}):
+        return Kind.FREESURFER
+    return Kind.FREESURFER if subjects and not _has_images(path, skip=set()) else Kind.NIFTI
+
+
+def _has_images(root: Path, skip: set[Path]) -> bool:
+    """Whether there is an image below *root*, outside the folders *skip*."""
+    for folder, inner, files in os.walk(root):
+        here = Path(folder)
+        inner[:] = [name for name in inner if not name.startswith(".") and here / name not in skip]
+        if any(is_image_name(name) for name in files if not name.startswith(".")):
+            return True
+    return False

@@ -1,0 +1,276 @@
+"""Tables that say what is what: one row a file, with subject, session, scan and whatever else is known."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import os
+import re
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.checks.catalogue import found
+from xnatferry.sources.base import Claims, Discovery, Finding, Kind, LocalFile, Source
+from xnatferry.sources.folder import entry_at
+from xnatferry.sources.freesurfer import freesurfer_source, is_result_path
+from xnatferry.sources.nifti import image_at, image_source, is_image_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["COLUMNS", "QUALITIES", "discover_table"]
+
+#: Columns by the names that people give them; the first is ours.
+COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "file": ("file", "path", "filename", "file_name", "nifti"),
+    "subject": ("subject", "subject_id", "subject_label", "participant_id", "participant"),
+    "session": ("session", "session_id", "session_label", "experiment", "experiment_label"),
+    "scan": ("scan", "scan_id"),
+    "type": ("type", "scan_type"),
+    "series_description": ("series_description", "description"),
+    "quality": ("quality",),
+    "note": ("note", "notes", "comment"),
+    "date": ("date", "session_date"),
+    "session_type": ("session_type", "xsitype", "xsi_type"),
+    "resource": ("resource", "resource_label"),
+    "format": ("format",),
+    "content": ("content",),
+    "tags": ("tags",),
+}
+#: What XNAT takes as scan quality unless a site says otherwise (``/data/services/scan-quality-labels``).
+QUALITIES: Final = ("usable", "questionable", "unusable")
+
+_NEVER_EMPTY: Final = ("file", "subject")
+_ENCODINGS: Final = ("utf-8-sig", "cp1252")
+_DELIMITERS: Final = ",;\t|"
+_LIMIT_BYTES: Final = 256 << 20
+_EMPTY: Final = frozenset({"", "n/a", "na", "nan", "null", "none"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row with its line in the table and its cells by our column names; empty cells are left out.
+
+    Attributes:
+        required: Columns of the table that must not be empty.
+    """
+
+    line: int
+    cells: Mapping[str, str]
+    required: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+def discover_table(table: Path, *, workers: int | None = None) -> Discovery:
+    """Read a CSV or TSV whose rows name files and say where they belong.
+
+    Paths are relative to the folder of the table. Encoding (UTF-8 with or without byte order mark, UTF-16 with one,
+    else Windows-1252) and delimiter (comma, semicolon, tab, bar) are found out. ``n/a`` and ``NA`` count as empty.
+
+    Args:
+        table: The table.
+        workers: Threads that read images; as many as there are processors when None.
+    """
+    rows, findings = _read(table)
+    rows = _checked_twice(table, [_checked(table, row) for row in rows])
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        sources = tuple(pool.map(lambda row: _source(table, row), rows))
+    if not sources and not findings:
+        findings.append(found("NII22", "the table has no rows", table))
+    return Discovery(root=table.parent, kind=Kind.TABLE, sources=sources, findings=tuple(findings))
+
+
+def _read(table: Path) -> tuple[list[_Row], list[Finding]]:
+    """The rows of a table, or the reason why it cannot be used."""
+    if table.suffix.lower() in {".xlsx", ".xls", ".ods"}:
+        why = "spreadsheets are not read directly; save the sheet as CSV (File, Save as, CSV UTF-8) and push that"
+        return [], [found("TAB01", why, table)]
+    try:
+        if table.stat().st_size > _LIMIT_BYTES:
+            return [], [found("TAB01", "it is larger than 256 MiB, which no table of files is", table)]
+        text = _decoded(table.read_bytes())
+    except OSError as error:
+        return [], [found("TAB01", f"it cannot be read ({error.strerror})", table)]
+    if text is None:
+        return [], [found("TAB01", "it is not text; save it as CSV in UTF-8", table)]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    rows: list[_Row] = []
+    columns: list[str | None] | None = None
+    findings: list[Finding] = []
+    line = 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                if columns is None:
+                    columns, findings = _columns(table, cells, line)
+                    if any(finding.severity == "error" for finding in findings):
+                        return [], findings
+                else:
+                    rows.append(_row(table, columns, cells, line))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        findings.append(found("TAB01", f"it is no regular CSV: {error}; see the quotes", table, line=line))
+        return [], findings
+    if columns is None:
+        return [], [found("TAB01", "it is empty", table)]
+    return rows, findings
+
+
+def _decoded(content: bytes) -> str | None:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encodings: tuple[str, ...] = ("utf-16",)
+    elif b"\x00" in content:
+        return None
+    else:
+        encodings = _ENCODINGS
+    for encoding in encodings:
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return None
+
+
+def _delimiter(text: str) -> str:
+    """The delimiter that the header line holds most of."""
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    return max(_DELIMITERS, key=lambda sign: (header.count(sign), -_DELIMITERS.index(sign)))
+
+
+def _columns(table: Path, header: Sequence[str], line: int) -> tuple[list[str | None], list[Finding]]:
+    """Our name of each column, None for those that we do not know."""
+    ours = {alias: name for name, aliases in COLUMNS.items() for alias in aliases}
+    names = [re.sub(r"[\s-]+", "_", cell.strip().lower()) for cell in header]
+    columns = [ours.get(name) for name in names]
+    findings: list[Finding] = []
+    known = ", ".join(COLUMNS)
+    for name in COLUMNS:
+        times = columns.count(name)
+        if times > 1:
+            written = ", ".join(repr(header[i].strip()) for i, column in enumerate(columns) if column == name)
+            findings.append(
+                found("TAB02", f"column {name!r} stands {times} times ({written}); keep one", table, line=line)
+            )
+        elif not times and name == "file":
+            have = ", ".join(repr(cell.strip()) for cell in header)
+            why = f"column {name!r} is missing; the header has {have}"
+            findings.append(found("TAB02", why, table, line=line))
+    for name, column, cell in zip(names, columns, header, strict=True):
+        if column is None and name:
+            close = difflib.get_close_matches(name, [alias for alias in ours if ours[alias] not in columns], 1, 0.8)
+            if close:
+                why = (
+                    f"column {cell.strip()!r} is not known; is {close[0]!r} meant? Rename it, or call it something else"
+                )
+                findings.append(found("TAB12", why, table, line=line))
+            else:
+                why = f"column {cell.strip()!r} is not known and not used; known are {known}"
+                findings.append(found("TAB03", why, table, line=line))
+    return columns, findings
+
+
+def _row(table: Path, columns: Sequence[str | None], cells: Sequence[str], line: int) -> _Row:
+    values = {
+        column: cell.strip()
+        for column, cell in zip(columns, cells, strict=False)
+        if column is not None and cell.strip().lower() not in _EMPTY
+    }
+    findings: tuple[Finding, ...] = ()
+    if any(cell.strip() for cell in cells[len(columns) :]):
+        why = f"it has {len(cells)} cells, the header has {len(columns)}; a value with a delimiter needs quotes"
+        findings = (found("TAB09", why, table, line=line),)
+    return _Row(line, values, tuple(name for name in _NEVER_EMPTY if name in columns), findings)
+
+
+def _checked(table: Path, row: _Row) -> _Row:
+    """Look at the cells of one row."""
+    findings = list(row.findings)
+    findings += [
+        found("TAB04", f"cell {name!r} is empty", table, line=row.line)
+        for name in row.required
+        if name not in row.cells
+    ]
+    said = row.cells.get("date")
+    if said is not None and not _is_date(said):
+        why = f"date {said!r} is no day; write it as yyyy-mm-dd"
+        findings.append(found("TAB07", why, table, line=row.line))
+    quality = row.cells.get("quality")
+    if quality is not None and quality not in QUALITIES:
+        why = f"quality {quality!r} is not known; XNAT takes {', '.join(QUALITIES)}"
+        findings.append(found("TAB08", why, table, line=row.line))
+    return replace(row, findings=tuple(findings))
+
+
+def _is_date(text: str) -> bool:
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        return False
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _checked_twice(table: Path, rows: Sequence[_Row]) -> list[_Row]:
+    """Look for files and places that stand in two rows; every one of these rows is refused."""
+    files: dict[str, list[_Row]] = defaultdict(list)
+    places: dict[tuple[str, ...], list[_Row]] = defaultdict(list)
+    for row in rows:
+        if "file" in row.cells:
+            files[os.path.normpath(table.parent / row.cells["file"])].append(row)
+        if "scan" in row.cells:
+            keys = ("subject", "session", "scan", "resource")
+            places[tuple(row.cells.get(key, "") for key in keys)].append(row)
+    more: dict[int, list[Finding]] = defaultdict(list)
+    for finding_id, same in (("TAB06", files), ("TAB10", places)):
+        for key, twice in same.items():
+            if len(twice) > 1:
+                lines = ", ".join(str(row.line) for row in twice)
+                what = "this file" if finding_id == "TAB06" else f"scan {key[2]} of {key[1] or key[0]}"
+                for row in twice:
+                    why = f"{what} stands in lines {lines}; keep one"
+                    more[row.line].append(found(finding_id, why, table, line=row.line))
+    return [replace(row, findings=(*row.findings, *more[row.line])) for row in rows]
+
+
+def _source(table: Path, row: _Row) -> Source:
+    """The source that a row names; what cannot be read comes as a source with an error."""
+    shown = row.cells.get("file", "")
+    path = table.parent / Path(shown).expanduser() if shown else table
+    claims = Claims(**{name: value for name, value in row.cells.items() if name != "file"})
+    bare = Source(Kind.FILES, path, shown or table.name, (), claims, findings=row.findings, line=row.line)
+    if not shown:
+        return bare
+    if "\x00" in shown or not _is_there(path):
+        why = f"{shown!r} is not there; paths are relative to the folder of the table"
+        return replace(bare, findings=(*row.findings, found("TAB05", why, table, line=row.line)))
+    if is_image_name(path.name):
+        images, companions = image_at(path, shown)
+        return image_source(images, companions, claims, findings=row.findings, line=row.line)
+    if is_result_path(path):
+        source = freesurfer_source(path, shown)
+        merged = Claims(
+            **{name: getattr(claims, name) or getattr(source.claims, name) for name in COLUMNS if name != "file"}
+        )
+        return replace(source, claims=merged, findings=(*row.findings, *source.findings), line=row.line)
+    entry = entry_at(path, shown)
+    findings = list(row.findings)
+    if entry.problem is not None:
+        findings.append(found(*entry.problem, path, line=row.line))
+    elif claims.resource is None:
+        why = f"{shown!r} is neither an image nor a FreeSurfer subject; say in column 'resource' where it belongs"
+        findings.append(found("TAB11", why, table, line=row.line))
+    file = LocalFile(path, path.name, entry.size_bytes, entry.mtime_ns)
+    return replace(bare, files=(file,), findings=tuple(findings))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists() or path.is_symlink()
+    except OSError:  # a name too long for the disk
+        return False

@@ -1,0 +1,118 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xnatferry.client.answers import Answer
+from xnatferry.client.listings import decode_item, decode_listing, decoded_name, remote_file
+from xnatferry.errors import NotXnatError
+from xnatferry.xnat.labels import remote_name_problem
+from xnatferry.xnat.model import quote_name
+from xnatferry.xnat.records import RemoteFile
+
+
+def answer(text):
+    return Answer(200, {}, text.encode(), "GET", "http://h.org/data/x?format=json")
+
+
+NAMES = st.text(min_size=1, max_size=30).filter(lambda name: remote_name_problem(name) is None)
+
+
+@given(NAMES)
+def test_a_name_stored_as_it_was_sent_comes_back(name):
+    """1.6.4 stores the text of the URL."""
+    assert decoded_name(quote_name(name)) == name
+
+
+@given(NAMES.filter(lambda name: "%" not in name))
+def test_a_name_stored_decoded_comes_back(name):
+    """Members of archives, and what 1.8 decodes."""
+    assert decoded_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["100%.txt", "a%41.txt", "50% done.txt", "pl+us.txt", "a(1),b.txt", "%zz", "a%20b c.txt", "%E9t%E9.txt", "%2F.txt"],
+)
+def test_a_name_that_was_never_encoded_stays(name):
+    assert decoded_name(name) == name
+
+
+def test_a_row_of_1_8():
+    row = {
+        "Name": "img.nii.gz",
+        "Size": "1234",
+        "URI": "/data/experiments/XNAT_E00001/scans/1/resources/17/files/sub/img.nii.gz",
+        "collection": "NIFTI",
+        "file_tags": "t",
+        "file_format": "NIFTI",
+        "file_content": "T1w",
+        "cat_ID": "17",
+        "digest": "D41D8CD98F00B204E9800998ECF8427E",
+    }
+    assert remote_file(row) == RemoteFile(
+        "NIFTI", "sub/img.nii.gz", 1234, "d41d8cd98f00b204e9800998ecf8427e", row["URI"], "1", "NIFTI", "T1w", "t"
+    )
+
+
+@pytest.mark.parametrize("digest", [{}, {"digest": ""}, {"digest": "null"}])
+def test_missing_digests_are_none(digest):
+    row = {"Name": "a", "Size": "1", "URI": "/data/projects/P/resources/3/files/a", "collection": "DOCS", **digest}
+    found = remote_file(row)
+    assert (found.digest, found.scan, found.resource, found.name) == (None, None, "DOCS", "a")
+
+
+def test_rows_that_say_less():
+    found = remote_file({"name": "b.txt", "size": "", "absolutePath": "/archive/x/b.txt"})
+    assert (found.name, found.size_bytes, found.uri) == ("b.txt", 0, "")
+    unlabelled = remote_file(
+        {"Name": "c", "Size": "2", "URI": "/data/experiments/E/resources/9/files/c", "collection": ""}
+    )
+    assert unlabelled.resource == "9"
+
+
+def test_a_path_that_looks_like_a_resource_inside_a_resource():
+    uri = "/data/experiments/E/resources/9/files/scans/2/resources/NIFTI/files/c.txt"
+    found = remote_file({"Name": "c.txt", "Size": "2", "URI": uri, "collection": "OLD"})
+    assert (found.name, found.scan) == ("scans/2/resources/NIFTI/files/c.txt", None)
+
+
+def test_columns_whatever_their_case_or_path():
+    row = {"id": "XNAT_E1", "xnat:mrsessiondata/date": "2020-01-02", "Subject_Label": "s1"}
+    text = json.dumps({"ResultSet": {"Result": [row]}})
+    found = decode_listing(answer(text), ("ID", "date", "subject_label", "xsiType"))[0]
+    assert {k: found[k] for k in ("ID", "date", "subject_label", "xsiType")} == {
+        "ID": "XNAT_E1",
+        "date": "2020-01-02",
+        "subject_label": "s1",
+        "xsiType": "",
+    }
+
+
+def test_values_of_queries_are_listed_as_they_were_meant():
+    text = json.dumps({"ResultSet": {"Result": [{"note": "A &amp; B &lt;c&gt; &quot;d&quot; &apos;e&apos;"}]}})
+    assert decode_listing(answer(text))[0]["note"] == "A & B <c> \"d\" 'e'"
+
+
+@pytest.mark.parametrize("text", ["", "null", "{}", "[1]", '{"items":[]}', "Unknown"])
+def test_what_is_no_listing_or_item_is_no_xnat(text):
+    with pytest.raises(NotXnatError, match=r"h\.org/data/x answers"):
+        decode_listing(answer(text))
+    with pytest.raises(NotXnatError, match=r"h\.org/data/x answers"):
+        decode_item(answer(text))
+
+
+def test_an_item():
+    text = json.dumps(
+        {
+            "items": [
+                {
+                    "meta": {"xsi:type": "xnat:mrScanData"},
+                    "children": [],
+                    "data_fields": {"ID": "4", "frames": 176, "note": None},
+                }
+            ]
+        }
+    )
+    assert decode_item(answer(text)) == {"ID": "4", "frames": "176", "note": "", "xsi:type": "xnat:mrScanData"}

@@ -1,0 +1,196 @@
+import re
+import threading
+
+import pytest
+
+from xnatferry.errors import UsageError
+from xnatferry.server.accounts import Accounts, migrations
+from xnatferry.server.database import Database
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1_000_000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(tmp_path / "m.sqlite", migrations())
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def accounts(database, clock):
+    accounts = Accounts(database, login_minutes=15, clock=clock)
+    accounts.create("anna", "secret", firstname="Anna", email="a@example.org")
+    return accounts
+
+
+def test_a_right_password_and_wrong_ones(accounts):
+    account = accounts.verify("anna", "secret")
+    assert (account.login, account.firstname, account.admin, account.enabled) == ("anna", "Anna", False, True)
+    assert accounts.verify("ANNA", "secret") == account  # known by now, under any case
+    for password in ("", "Secret", "secret ", "\ud800"):
+        assert accounts.verify("anna", password) is None
+    assert accounts.verify("nobody", "secret") is None
+    assert accounts.verify("", "") is None
+
+
+def test_no_password_is_on_the_disk(accounts, database):
+    alias, secret = accounts.issue_token(accounts.verify("anna", "secret"))
+    everything = b"".join(path.read_bytes() for path in database.path.parent.iterdir())
+    assert b"anna" in everything
+    assert b"$argon2id$" in everything
+    assert alias.encode() in everything
+    assert secret.encode() not in everything
+    assert b"secret\0" not in everything
+
+
+@pytest.mark.parametrize(
+    "login", ["", "guest", "GUEST", "a:b", "a/b", "a b", "-a", "é", "x" * 65, "6b8a1e0c-3f0e-4d0a-9d3e-0123456789ab"]
+)
+def test_names_that_cannot_be(accounts, login):
+    with pytest.raises(UsageError, match="cannot be a login name"):
+        accounts.create(login, "password")
+
+
+def test_a_name_is_given_once(accounts):
+    with pytest.raises(UsageError, match="there is an account 'Anna' already"):
+        accounts.create("Anna", "other")
+    with pytest.raises(UsageError, match="empty"):
+        accounts.create("bert", "")
+    assert [account.login for account in accounts.everyone()] == ["anna"]
+
+
+def test_guessing_is_slowed_down_and_the_owner_is_not(accounts, clock):
+    for _ in range(4):
+        assert accounts.verify("anna", "guess") is None
+    assert accounts.verify("anna", "secret")  # and the count begins anew
+    accounts.create("bert", "password")
+    for _ in range(5):
+        assert accounts.verify("bert", "guess") is None
+        assert accounts.verify("anna", "guess") is None
+    assert accounts.verify("bert", "password") is None  # refused unseen for a second
+    assert accounts.verify("anna", "secret")  # was right before
+    clock.now += 1.01
+    assert accounts.verify("bert", "guess") is None
+    clock.now += 1.01
+    assert accounts.verify("bert", "password") is None  # two seconds now
+    clock.now += 1.01
+    assert accounts.verify("bert", "password")
+    for _ in range(30):
+        accounts.verify("bert", "guess")
+        clock.now += 61
+    assert accounts.verify("bert", "password")
+
+
+def test_a_new_password_ends_what_the_old_one_opened(accounts):
+    account = accounts.verify("anna", "secret")
+    cookie = accounts.open_login(account)
+    alias, secret = accounts.issue_token(account)
+    accounts.set_password("anna", "new")
+    assert accounts.verify("anna", "secret") is None
+    assert accounts.account_of_login(cookie) is None
+    assert accounts.account_of_token(alias, secret) is None
+    assert accounts.verify("anna", "new") == account
+
+
+def test_a_disabled_account_is_out_everywhere(accounts):
+    account = accounts.verify("anna", "secret")
+    cookie = accounts.open_login(account)
+    alias, secret = accounts.issue_token(account)
+    accounts.disable("anna")
+    assert accounts.verify("anna", "secret") is None
+    assert accounts.account_of_login(cookie) is None
+    assert accounts.account_of_token(alias, secret) is None
+    assert not accounts.find("anna").enabled
+    accounts.disable("anna", disabled=False)
+    assert accounts.verify("anna", "secret")
+    with pytest.raises(UsageError, match="no account 'nobody'"):
+        accounts.disable("nobody")
+
+
+def test_a_login_lasts_while_it_is_used(accounts, clock):
+    account = accounts.verify("anna", "secret")
+    cookie = accounts.open_login(account)
+    assert re.fullmatch("[0-9A-F]{32}", cookie)
+    for _ in range(5):
+        clock.now += 14 * 60
+        assert accounts.account_of_login(cookie) == account
+    clock.now += 15 * 60
+    assert accounts.account_of_login(cookie) is None
+    assert accounts.account_of_login(cookie) is None
+    assert accounts.account_of_login("") is None
+
+
+def test_a_login_ends(accounts):
+    account = accounts.verify("anna", "secret")
+    first, second = accounts.open_login(account), accounts.open_login(account)
+    accounts.close_login(first)
+    accounts.close_login(first)
+    assert accounts.account_of_login(first) is None
+    assert accounts.account_of_login(second) == account
+
+
+def test_the_oldest_of_too_many_logins_ends(accounts):
+    account = accounts.verify("anna", "secret")
+    bert = accounts.open_login(accounts.create("bert", "password"))
+    cookies = [accounts.open_login(account) for _ in range(1001)]
+    assert accounts.account_of_login(cookies[0]) is None
+    assert accounts.account_of_login(cookies[1]) == account
+    assert accounts.account_of_login(bert).login == "bert"
+
+
+def test_tokens(accounts, clock):
+    account = accounts.verify("anna", "secret")
+    alias, secret = accounts.issue_token(account)
+    assert re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", alias)
+    assert accounts.account_of_token(alias, secret) == account
+    assert accounts.account_of_token(alias.upper(), secret) == account
+    assert accounts.account_of_token(alias, secret + "x") is None
+    assert accounts.account_of_token(alias, "") is None
+    assert accounts.account_of_token("unknown", "") is None
+    other, other_secret = accounts.issue_token(account)
+    assert accounts.account_of_token(alias, other_secret) is None
+    assert accounts.revoke_token(other)
+    assert not accounts.revoke_token(other)
+    assert accounts.account_of_token(other, other_secret) is None
+    clock.now += 2 * 86_400
+    assert accounts.account_of_token(alias, secret) is None
+
+
+def test_tokens_and_accounts_outlive_a_restart_and_logins_do_not(accounts, database):
+    account = accounts.verify("anna", "secret")
+    cookie = accounts.open_login(account)
+    alias, secret = accounts.issue_token(account)
+    again = Accounts(database, clock=Clock())
+    assert again.verify("anna", "secret") == account
+    assert again.account_of_token(alias, secret) == account
+    assert again.account_of_login(cookie) is None
+
+
+def test_many_threads(accounts):
+    found = []
+
+    def work():
+        for _ in range(20):
+            account = accounts.verify("anna", "secret")
+            cookie = accounts.open_login(account)
+            found.append(accounts.account_of_login(cookie))
+            accounts.close_login(cookie)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [account.login for account in found] == ["anna"] * 80
