@@ -41,10 +41,12 @@ def project_id():
     return f"STUDY{next(_numbers)}"
 
 
-@pytest.fixture(scope="session")
-def nifti():
-    """A folder of real images."""
-    return DATA / "nifti"
+@pytest.fixture
+def nifti(tmp_path):
+    """A folder of real images; a copy, because dax compresses what it uploads where it lies."""
+    for folder in ("nibabel", "dipy"):
+        shutil.copytree(DATA / "nifti" / folder, tmp_path / "nifti" / folder)
+    return tmp_path / "nifti"
 
 
 @pytest.fixture

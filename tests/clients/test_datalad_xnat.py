@@ -3,6 +3,7 @@
 import pytest
 import pyxnat
 
+datalad = pytest.importorskip("datalad")
 platform = pytest.importorskip("datalad_xnat.platform")
 
 
@@ -15,10 +16,11 @@ def test_reading(archive, config, project_id, nifti, monkeypatch):
         session_id, subject_id = session.id(), interface.select.project(project_id).subject("s1").id()
     monkeypatch.setenv("DATALAD_CREDENTIAL_ARCHIVE_USER", "admin")
     monkeypatch.setenv("DATALAD_CREDENTIAL_ARCHIVE_PASSWORD", "admin-secret")
+    datalad.cfg.reload(force=True)
     xnat = platform._XNAT(archive.url, credential="archive")
     assert project_id in xnat.get_project_ids()
     assert xnat.get_subject_ids(project_id) == [subject_id]
     assert xnat.get_experiment_ids(project_id, subject_id) == [session_id]
     (file,) = xnat.get_files(session_id)
     assert file["digest"]
-    assert file["uri"].endswith("/files/f.nii")
+    assert file["URI"].endswith("/files/f.nii")

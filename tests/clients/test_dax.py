@@ -24,7 +24,7 @@ def study(interface, project_id):
 
 
 def test_listings(interface, study):
-    assert study in {row["id"] for row in interface.get_projects()}
+    assert study in {row["ID"] for row in interface.get_projects()}
     (subject,) = interface.get_subjects(study)
     assert (subject["label"], subject["project"]) == ("s1", study)
     (session,) = interface.get_sessions(study)

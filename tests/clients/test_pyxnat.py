@@ -28,8 +28,9 @@ def test_version(xnat):
 
 
 def test_select_by_path(xnat, study, project_id):
-    assert sorted(xnat.select(f"/project/{project_id}/subjects").get("label")) == ["s1", "s2"]
-    assert xnat.select(f"/projects/{project_id}/subjects/*/experiments").get("label") == ["s1_MR1", "s2_PET1"]
+    assert [subject.label() for subject in xnat.select(f"/project/{project_id}/subjects")] == ["s1", "s2"]
+    sessions = xnat.select(f"/projects/{project_id}/subjects/*/experiments")
+    assert [session.label() for session in sessions] == ["s1_MR1", "s2_PET1"]
     assert xnat.select(f"/data/projects/{project_id}/subjects/s1/experiments/s1_MR1/scans/*").get() == ["1", "2"]
     assert xnat.select(f"/project/{project_id}/subject/s1").exists()
     assert not xnat.select(f"/project/{project_id}/subject/s9").exists()
@@ -64,14 +65,15 @@ def test_attributes(study):
     assert float(session.attrs.get("xnat:mrSessionData/age")) == 42
     scan = session.scan("1")
     scan.attrs.set("quality", "questionable")
-    scan.attrs.set("note", "moved & talked")
-    assert scan.attrs.mget(["quality", "note"]) == ["questionable", "moved & talked"]
+    scan.attrs.set("note", "moved, and talked")
+    assert scan.attrs.mget(["quality", "note"]) == ["questionable", "moved, and talked"]
 
 
 def test_arrays(xnat, study, project_id):
-    rows = xnat.array.experiments(project_id=project_id).data
+    columns = ["label", "subject_label"]
+    rows = xnat.array.experiments(project_id=project_id, columns=columns).data
     assert {row["label"] for row in rows} == {"s1_MR1", "s2_PET1"}
-    rows = xnat.array.mrsessions(project_id=project_id).data
+    rows = xnat.array.mrsessions(project_id=project_id, columns=columns).data
     assert [row["label"] for row in rows] == ["s1_MR1"]
     rows = xnat.array.scans(project_id=project_id).data
     assert sorted(row["xnat:imagescandata/id"] for row in rows if row["xnat:imagescandata/id"]) == ["1", "2"]
@@ -84,11 +86,11 @@ def test_xml(study):
 
 
 def test_project_settings(study):
-    assert study.accessibility() == "private"
-    study.set_accessibility("protected")
-    assert study.accessibility() == "protected"
+    assert study.accessibility() == b"protected"
+    study.set_accessibility("private")
+    assert study.accessibility() == b"private"
     assert int(study.prearchive_code()) in {0, 4, 5}
-    assert study.current_arc() == "arc001"
+    assert study.current_arc() == b"arc001"
     assert "admin" in study.users()
     assert study.user_role("admin") == "owner"
 

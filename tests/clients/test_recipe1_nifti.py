@@ -44,7 +44,7 @@ def test_with_bxl(archive, config, project_id, images, tmp_path):
 
         # Every file is where it belongs, byte for byte.
         assert c.get_subjects(project)[subject_id]["label"] == subject
-        scans = c.get_scans(experiment_id)
+        scans = c.get_scans(experiment_id, {"columns": "ID,type,quality,xsiType"})
         assert [(scan["ID"], scan["type"], scan["quality"], scan["xsiType"]) for scan in scans.values()] == [
             ("1", "DWI", "usable", "xnat:mrScanData")
         ]
@@ -59,11 +59,12 @@ def test_with_bxl(archive, config, project_id, images, tmp_path):
         "subject02_MR1",
     }
     assert c.get_experiment_labels(experiment_id) == {
-        "subject_label": "subject02",
-        "subject_id": subject_id,
         "project": project,
-        "session_label": "subject02_MR1",
-    } or c.get_experiment_labels(experiment_id)
+        "subject": "subject02",
+        "subjectID": subject_id,
+        "session": "subject02_MR1",
+        "sessionID": experiment_id,
+    }
 
     # Removal takes the bytes along.
     folder = archive.root / "archive" / project / "arc001" / "subject02_MR1"
@@ -147,12 +148,12 @@ def test_with_pyxnat(archive, config, project_id, images, tmp_path):
         assert nibabel.load(copy).shape == nibabel.load(image).shape
         assert md5(tmp_path / f"{number}.nii.gz") == md5(image)
 
-    assert project.subjects().get("label") == ["subject01", "subject02"]
-    assert sorted(project.experiments().get("label")) == ["subject01_MR1", "subject02_MR1"]
+    assert [subject.label() for subject in project.subjects()] == ["subject01", "subject02"]
+    assert [one.label() for one in project.experiments()] == ["subject01_MR1", "subject02_MR1"]
     assert scan.attrs.get("type") == "T1"
     assert scan.attrs.mget(["quality", "series_description"]) == ["usable", "T1 MPRAGE"]
     assert session.scans().get() == ["1"]
-    assert scan.resources().get("label") == ["NIFTI"]
+    assert [one.label() for one in scan.resources()] == ["NIFTI"]
     assert resource.files().get() == [images[1].name]
 
     # A second put without overwrite keeps the first bytes and is no error.
@@ -166,7 +167,7 @@ def test_with_pyxnat(archive, config, project_id, images, tmp_path):
     scan.delete()
     assert not scan.exists()
     session.delete()
-    assert project.experiments().get("label") == ["subject01_MR1"]
+    assert [one.label() for one in project.experiments()] == ["subject01_MR1"]
     project.delete()
     assert not project.exists()
     assert not (archive.root / "archive" / project_id).exists()
@@ -181,7 +182,8 @@ def test_both_clients_see_the_same(config, project_id, images):
         c._put_file(
             f"{c.host}/data/experiments/{session.id()}/resources/IMAGES/files/sub/dir/{images[0].name}", str(images[0])
         )
-        assert session.resource("IMAGES").files().get() == [f"sub/dir/{images[0].name}"]
+        (file,) = session.resource("IMAGES").files()
+        assert repr(file) == f"<File Object> sub/dir/{images[0].name}"
 
 
 def test_text_instead_of_a_file(config, project_id):
@@ -193,12 +195,13 @@ def test_text_instead_of_a_file(config, project_id):
         assert xnat.get(resource.file("note.txt")._uri).text.strip() == "hello"
 
 
-def test_an_empty_file(config, project_id, tmp_path):
-    """pyxnat sends it chunked, without a length."""
+def test_an_empty_file_is_refused_as_xnat_does(config, project_id, tmp_path):
+    """pyxnat sends it as a body without a length, which XNAT takes for no file at all."""
     empty = tmp_path / "empty.txt"
     empty.touch()
     with pyxnat.Interface(config=config) as xnat:
         project = xnat.select.project(project_id)
         project.create()
-        project.resource("NOTES").file("empty.txt").put(str(empty))
-        assert project.resource("NOTES").file("empty.txt").size() == "0"
+        with pytest.raises(pyxnat.core.errors.DatabaseError, match="500"):
+            project.resource("NOTES").file("empty.txt").put(str(empty))
+        assert project.resource("NOTES").files().get() == []

@@ -11,7 +11,6 @@ def auth(archive, tmp_path, monkeypatch):
     monkeypatch.setenv("XNAT_HOST", archive.url)
     monkeypatch.setenv("XNAT_USER", "admin")
     monkeypatch.setenv("XNAT_PASS", "admin-secret")
-    yaxil.accession.cache_clear()
     auth = yaxil.auth2()
     yield auth
     yaxil.end_session(auth)

@@ -74,3 +74,49 @@ def ferry(tmp_path: Path) -> Ferry:
     home = tmp_path / "home"
     home.mkdir()
     return Ferry(home)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Two subjects with two real (if tiny) images each."""
+    root = tmp_path / "images"
+    for number, subject in enumerate(("ann", "bob")):
+        for index, kind in enumerate(("T1w", "T2w")):
+            write_image(root / subject / f"{kind}.nii.gz", seed=10 * number + index)
+    return root
+
+
+def write_image(path: Path, *, seed: int = 0, shape: tuple[int, ...] = (8, 9, 5)) -> Path:
+    import nibabel
+    import numpy
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    voxels = numpy.random.default_rng(seed).integers(0, 1000, shape).astype("int16")
+    image = nibabel.Nifti1Image(voxels, numpy.diag([1.5, 1.5, 3.0, 1.0]))
+    image.header.set_xyzt_units("mm", "sec")
+    nibabel.save(image, path)
+    return path
+
+
+@pytest.fixture
+def archive(tmp_path: Path):
+    """A running archive with its own accounts."""
+    from xnatferry.server.archive import running_archive
+
+    with running_archive(tmp_path / "served", admin_password="admin-pw") as running:
+        yield running
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A disk of 3 MB."""
+    where = tmp_path / "small"
+    where.mkdir()
+    if os.geteuid() != 0 or subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", where], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", where], check=True)

@@ -538,6 +538,8 @@ class HangupError(Exception):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body leave together
+    disable_nagle_algorithm = True
     server: Server
 
     def log_message(self, *args: object) -> None:
@@ -631,6 +633,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+        self.wfile.flush()
 
     def reset(self) -> None:
         """Drop the connection with a reset, so that the other side cannot mistake it for an end."""

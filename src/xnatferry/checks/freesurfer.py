@@ -96,17 +96,14 @@ def is_text_needed(relative: str) -> bool:
 
 
 def check_run(run: Run) -> list[Finding]:
-    """All checks of one subject; also finds out version and resolution.
-
-    Errors stand first.
-    """
+    """All checks of one subject; also finds out version and resolution."""
     _find_version(run)
     findings = [*_complete(run), *_finished(run), *_version_known(run)]
     findings += _statistics(run)
     volumes, damaged = _volumes(run)
     findings += [*damaged, *_grids(run, volumes), *_vertices(run)]
     findings += [*check_plausibility(run.stats, run.text, run.where), *_names(run), *_traces(run)]
-    return sorted(findings, key=lambda finding: finding.severity != "error")
+    return findings
 
 
 def _find_version(run: Run) -> None:

@@ -222,19 +222,14 @@ def _place(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[st
     if not subject:
         return None, ("nothing says which subject it belongs to; use --template, --subject or a table",)
     session_type = session_type_of(rules.session_type or claims.session_type)
-    session = (
-        rules.session
-        or claims.session
-        or _from_template(rules.session_template or _default_session(session_type), subject)
-    )
     on_scan = source.kind is Kind.NIFTI
     resource = rules.resource or claims.resource or ("NIFTI" if on_scan else "FILES")
     reasons: list[str] = []
-    label = {
-        "subject": _label("subject", subject, rules, reasons),
-        "session": _label("session", session, rules, reasons),
-        "scan": _label("scan", claims.scan, rules, reasons) if on_scan and claims.scan else None,
-    }
+    label = {"subject": _label("subject", subject, rules, reasons)}
+    template = rules.session_template or _default_session(session_type)
+    session = rules.session or claims.session or _from_template(template, label["subject"] or "x")
+    label["session"] = _label("session", session, rules, reasons)
+    label["scan"] = _label("scan", claims.scan, rules, reasons) if on_scan and claims.scan else None
     if problem := resource_label_problem(resource):
         reasons.append(f"resource label {resource!r}: {problem}")
     named = ((file.name, remote_name_problem(file.name)) for file in source.files)

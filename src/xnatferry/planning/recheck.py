@@ -115,4 +115,7 @@ def _is_there(address: Address, now: RemoteState) -> bool | None:
         return session is not None
     if address.level is Level.SCAN:
         return session is not None and address.scan in session.scans
+    if address.level is Level.RESOURCE and session is not None:
+        place = (address.scan, address.resource)
+        return True if any((scan, resource) == place for scan, resource, _ in session.files) else None
     return None

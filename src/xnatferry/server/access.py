@@ -1,7 +1,7 @@
 """Who may do what: the only place that decides on permissions.
 
-Owners read, edit and delete; members read and edit; collaborators read; anybody who is logged in reads what is in a public
-project and, at project level, sees that a protected one exists; administrators may do everything (xnat-rest.md 1.3, 2.8).
+Owners read, edit and delete; members read and edit; collaborators read; everybody reads what is in a public project and
+sees that a protected one exists; administrators may do everything (XNAT's ``Permissions.canReadProject`` and roles).
 """
 
 from __future__ import annotations

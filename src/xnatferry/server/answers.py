@@ -39,11 +39,11 @@ STANDARD: Final = {
     409: "The request could not be completed due to a conflict with the current state of the resource",
     413: "The server is refusing to process a request because the request entity is larger than the server is willing "
     "or able to process",
-    415: "The server is refusing to service the request because the entity of the request is in a format not supported "
-    "by the requested resource for the requested method",
+    415: "The server is refusing to service the request because the entity of the request is in a format not "
+    "supported by the requested resource for the requested method",
     417: "The expectation given in an Expect request-header field could not be met by this server",
-    422: "The server understands the content type of the request entity and the syntax of the request entity is correct "
-    "but was unable to process the contained instructions",
+    422: "The server understands the content type of the request entity and the syntax of the request entity is "
+    "correct but was unable to process the contained instructions",
     500: "The server encountered an unexpected condition which prevented it from fulfilling the request",
     501: "The server does not support the functionality required to fulfill the request",
     503: "The server is currently unable to handle the request due to a temporary overloading or maintenance of the "
@@ -117,8 +117,8 @@ def refused(status: int, message: str = "", *, bare: bool = False) -> Response:
 def container_page(status: int, title: str) -> Response:
     """The error page of the servlet container, which answers before XNAT's own layer is reached."""
     page = (
-        f'<!doctype html><html lang="en"><head><title>HTTP Status {status} – {title}</title></head>'
-        f"<body><h1>HTTP Status {status} – {title}</h1></body></html>"
+        f'<!doctype html><html lang="en"><head><title>HTTP Status {status}: {title}</title></head>'
+        f"<body><h1>HTTP Status {status}: {title}</h1></body></html>"
     )
     return Response(page, status_code=status, media_type="text/html")
 

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import objects
-from xnatferry.server.objects import Item
 from xnatferry.server.scope import Refusal
 from xnatferry.xnat.datatypes import data_type, split_path
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from xnatferry.server.archive import Archive
+    from xnatferry.server.objects import Item
 
 __all__ = [
     "accession",
@@ -74,8 +74,8 @@ def insert_item(connection: sqlite3.Connection, item: Item, user: str) -> Item:
     stamp = now()
     try:
         row = connection.execute(
-            "INSERT INTO items (level, project, parent_key, id, label, xsi_type, folder, inserted, inserted_by, modified,"
-            " fields) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO items (level, project, parent_key, id, label, xsi_type, folder, inserted, inserted_by,"
+            " modified, fields) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 item.level,
                 item.project,
@@ -139,9 +139,7 @@ def own_fields(xsi_type: str, fields: Mapping[str, str]) -> dict[str, str]:
     """Those of *fields* that stand in the item itself, not in a content or list of its own (demographics, fields)."""
     of_type = data_type(xsi_type)
     inner = {node.name for node in of_type.nodes if node.many or node.type_name} if of_type else set()
-    lists = {
-        f"{node.name}/{one.name}" for node in (of_type.nodes if of_type else ()) for one in node.nodes if one.many
-    }
+    lists = {f"{node.name}/{one.name}" for node in (of_type.nodes if of_type else ()) for one in node.nodes if one.many}
     found = {}
     for path, text in fields.items():
         names = [name for name, _ in split_path(path)]
@@ -188,7 +186,7 @@ def delete_items(archive: Archive, items: Sequence[Item], *, remove_files: bool)
 
 @contextmanager
 def _intended(archive: Archive, act: str, steps: Sequence[tuple[int, str, str]]) -> Iterator[sqlite3.Connection]:
-    """Commit what is to be done to folders; give the transaction that does it; when that fails, take the intent back."""
+    """Commit what is to be done to folders, then give the transaction that does it; a failure takes the intent back."""
     with archive.database.write() as connection:
         keys = [
             connection.execute(
@@ -214,5 +212,3 @@ def _intended(archive: Archive, act: str, steps: Sequence[tuple[int, str, str]])
         with archive.database.write() as connection:
             connection.executemany("DELETE FROM intents WHERE key = ?", marks)
         raise
-
-

@@ -1,7 +1,7 @@
 """From what a client sends to fields: XNAT's short names, full paths, form bodies and XML documents.
 
-``gender=F``, ``xnat:subjectData/demographics[@xsi:type=xnat:demographicData]/gender=F`` and the element in an XML document
-say the same. Keys that are neither a short name nor a path of the item's type are passed over, as XNAT does.
+``gender=F``, ``xnat:subjectData/demographics[@xsi:type=xnat:demographicData]/gender=F`` and the element in an XML
+document say the same. Keys that are neither a short name nor a path of the item's type are passed over, as XNAT does.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ _META: Final = {
     "insert_user": "meta/insert_user/login",
     "last_modified": "meta/last_modified",
 }
-_VALIDATION: Final = {
-    f"validation_{name}": f"validation/{name}" for name in ("method", "status", "date", "notes")
-}
+_VALIDATION: Final = {f"validation_{name}": f"validation/{name}" for name in ("method", "status", "date", "notes")}
 _INVESTIGATOR: Final = {"pi_firstname": "investigator/firstname", "pi_lastname": "investigator/lastname"}
 
 #: Short names by the data type that has them, to paths below that type (``XMLPathShortcuts``).
@@ -284,7 +282,7 @@ def _multipart_document(scope: Scope) -> bytes:
 
     headers = {"Content-Type": scope.request.headers["content-type"].encode("latin-1")}
     try:
-        parse_form(headers, io.BytesIO(scope.body), lambda _: None, take)  # type: ignore[arg-type]
+        parse_form(headers, io.BytesIO(scope.body), lambda _: None, take)
     except FormParserError as error:
         raise Refusal(400, f"The multipart body cannot be read: {error}") from error
     return documents[0] if documents else b""

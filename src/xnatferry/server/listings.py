@@ -35,7 +35,7 @@ _SESSION_NAMES: Final = {
     "session_project": "xnat:imageSessionData/project",
 }
 #: Types whose listings show the type and project of each row even when other columns are asked for.
-_MIXED: Final = {"xnat:experimentData", "xnat:subjectAssessorData", "xnat:imageAssessorData"}
+_MIXED: Final = {"xnat:experimentData", "xnat:subjectAssessorData", "xnat:imageSessionData", "xnat:imageAssessorData"}
 
 
 @dataclass(slots=True)
@@ -122,7 +122,7 @@ class _Asked:
 def table_of(
     listing: Listing, query: Query, rows: Sequence[Row], scans_of: Callable[[Item], Sequence[Item]] | None = None
 ) -> Table:
-    """The listing of *rows* that *query* asks for; *scans_of* gives an experiment's scans, when columns are about them."""
+    """The listing of *rows* that *query* asks for; *scans_of* gives an experiment's scans, for columns about them."""
     asked = _read(listing, query)
     kept = [row for row in rows if extends(row.item.xsi_type, asked.root)]
     if scans_of and any(_relation(path) == "scan" for path in asked.paths()):
@@ -207,7 +207,7 @@ def _narrow(asked: _Asked, path: str) -> None:
 
 
 def _short_path(asked: _Asked, path: str) -> bool:
-    """Whether *path* is that of a short name of a type below the root, which shows an empty cell rather than narrows."""
+    """Whether *path* is that of a short name: one of a type below the root shows an empty cell rather than narrows."""
     return path in asked.names.values() and not path.startswith("xnat:subject")
 
 
@@ -221,16 +221,16 @@ def _relation(path: str) -> str:
     return "item"
 
 
-def _with_scans(
-    rows: Sequence[Row], asked: _Asked, scans_of: Callable[[Item], Sequence[Item]]
-) -> Iterator[Row]:
+def _with_scans(rows: Sequence[Row], asked: _Asked, scans_of: Callable[[Item], Sequence[Item]]) -> Iterator[Row]:
     """One row a scan; an experiment without any keeps one row. Scans of other types than the columns' are left out."""
     owners = {path.partition("/")[0] for path in asked.paths()}
     types = [owner for owner in owners if extends(owner, "xnat:imageScanData")]
     for row in rows:
         scans = [scan for scan in scans_of(row.item) if all(extends(scan.xsi_type, one) for one in types)]
-        for scan in scans or [None]:
+        for scan in scans:
             yield Row(row.item, row.subject, row.session, scan, row.label)
+        if not scans:
+            yield row
 
 
 def value_of(row: Row, path: str) -> str:
@@ -311,7 +311,7 @@ def _sorted(values: list[dict[str, str]], query: Query) -> list[dict[str, str]]:
     """Sort by the columns that ``sortBy`` names, ignoring case, as PostgreSQL does; empty values last."""
     backwards = query.get("sortOrder").upper() == "DESC"
     for name in reversed([part.strip() for part in query.get("sortBy").split(",") if part.strip()]):
-        values.sort(key=lambda one: ((text := one.get(name, "")) == "", text.casefold(), text), reverse=backwards)  # noqa: B023  used at once
+        values.sort(key=lambda one: ((text := one.get(name, "")) == "", text.casefold(), text), reverse=backwards)
     return values
 
 

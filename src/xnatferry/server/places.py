@@ -5,6 +5,7 @@ The same parents stand before ``/resources`` and ``/files`` at every level, so t
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
@@ -43,6 +44,7 @@ _PARENTS: Final = (
         for direction in ("", "/in", "/out")
     ),
 )
+_DIRECTION: Final = re.compile(r"/(?:assessors|reconstructions)/[^/]+/(in|out)/(?:resources|files)(?:/|$)")
 _BELOW: Final = {"scan", "assessor", "reconstruction"}
 
 
@@ -121,8 +123,8 @@ def place_of(connection: sqlite3.Connection, scope: Scope) -> Place:
         Refusal: 404, with XNAT's words.
     """
     path = scope.request.scope.get("raw_path", b"").decode("latin-1")
-    direction = next((word for word in ("in", "out") if f"/{word}/resources" in path or f"/{word}/files" in path), "")
-    return find_place(connection, scope.account, scope.params, direction)
+    said = _DIRECTION.search(path)
+    return find_place(connection, scope.account, scope.params, said[1] if said else "")
 
 
 def find_place(

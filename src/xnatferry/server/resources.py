@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 from xnatferry.server.database import Migration
 from xnatferry.server.objects import Level
@@ -222,9 +223,8 @@ def refuse_label(label: str) -> None:
     if label.isdecimal():
         raise Refusal(403, f"The user requested 1 resources by ID and was denied access or it is not there: {label}")
     # Percent escapes stay in a label as they were sent; XNAT takes them (recorded), so they count as letters here.
-    if label in {".", ".."} or label.lower() in {"in", "out"}:
-        raise Refusal(400, f"The resource label {label!r} is refused: it has a meaning as a folder. Choose another.")
-    if problem := resource_label_problem(label.replace("%", "_")):
+    problem = "it means another folder" if unquote(label) in {".", ".."} else None
+    if problem := problem or resource_label_problem(label.replace("%", "_")):
         raise Refusal(400, f"The resource label {label!r} is refused: {problem}.")
 
 

@@ -69,7 +69,7 @@ class Query:
         return any(value.lower() in {"false", "0"} for value in self.all(key)[:1])
 
     def escaped(self) -> list[tuple[str, str]]:
-        """All pairs with values as XNAT stores them: with ``& < > " '`` as entities (``TurbineUtils.escapeParam``)."""
+        """All pairs, values as XNAT stores them: ``& < > " '`` as entities (``TurbineUtils.escapeParam``)."""
         return [(key, escape(value, {'"': "&quot;", "'": "&apos;"})) for key, value in self._pairs]
 
 
@@ -84,7 +84,7 @@ class Scope:
         params: Path variables, percent-decoded once.
         raw_params: The same as they were sent (XNAT decodes file names only when they hold ``%20`` or ``%2B``).
         query: The query.
-        body: The whole body (at most ``max_document_bytes``); empty in ``async`` route functions, which read it themselves.
+        body: The whole body (at most ``max_document_bytes``); empty in ``async`` route functions, which read it.
         login: The login cookie of the request, "" when it brought none that is valid.
     """
 
@@ -124,8 +124,8 @@ class Route:
         methods: Upper-case methods; GET answers HEAD as well.
         template: Path below ``/data``: ``/projects/{project}/resources/{resource}/files/{file*}``. A last ``{name*}``
             takes the rest of the path, empty too, with its slashes and a trailing one.
-        handler: ``def`` runs in the thread pool with the body read; ``async def`` reads the body itself and hands blocking
-            work to threads.
+        handler: ``def`` runs in the thread pool with the body read; ``async def`` reads the body itself and hands
+            blocking work to threads.
         archived: Whether the path exists below ``/data/archive`` as well (XNAT doubles only its archive routes).
     """
 

@@ -1,4 +1,4 @@
-"""XNAT's search over all items of a type, as far as clients use it: ``select(TYPE).where(...)`` of pyxnat, its ``repr``.
+"""XNAT's search over all items of a type, as far as clients use it: pyxnat's ``select(TYPE).where(...)`` and ``repr``.
 
 A search names a root type, columns and nested criteria. A field is either a *display field* (``SUBJECT_LABEL``, upper
 case, listed by ``/data/search/elements/TYPE``) or a path of the schema (``xnat:mrSessionData/scanner``).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  dataclass annotations stay resolvable at run time
 
 from xnatferry.server.unpack import UnpackLimits
 

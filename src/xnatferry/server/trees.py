@@ -27,6 +27,14 @@ _LISTS = {
         "assessors/assessor": Level.ASSESSOR,
     },
 }
+_LABELLED = {Level.SUBJECT, Level.EXPERIMENT, Level.ASSESSOR}
+#: The field in which an item names what it belongs to.
+_PARENT_FIELD = {
+    Level.EXPERIMENT: "subject_ID",
+    Level.SCAN: "image_session_ID",
+    Level.ASSESSOR: "imageSession_ID",
+    Level.RECONSTRUCTION: "image_session_ID",
+}
 _RESOURCE_LIST = {Level.SCAN: "file", Level.ASSESSOR: "{}/file", Level.RECONSTRUCTION: "{}/file"}
 
 
@@ -46,11 +54,10 @@ def tree_of(connection: sqlite3.Connection, archive: Archive, item: Item) -> Ite
     tree = ItemTree(item.xsi_type, dict(item.fields), key=item.key, started=item.modified)
     tree.fields.pop("accessibility", None)
     tree.fields["ID"] = item.id
-    if item.level in {Level.SUBJECT, Level.EXPERIMENT, Level.ASSESSOR}:
+    if item.level in _LABELLED:
         tree.fields |= {"project": item.project, "label": item.label}
-    parent = objects.by_key(connection, item.parent_key) if item.parent_key else None
-    if parent is not None:
-        _name_parent(tree, item, parent)
+    if item.level in _PARENT_FIELD:
+        tree.fields[_PARENT_FIELD[item.level]] = objects.by_key(connection, item.parent_key).id
     shares = connection.execute("SELECT * FROM shares WHERE item_key = ? ORDER BY project", (item.key,)).fetchall()
     if shares:
         tree.nested["sharing/share"] = [
@@ -71,17 +78,6 @@ def tree_of(connection: sqlite3.Connection, archive: Archive, item: Item) -> Ite
     return tree
 
 
-def _name_parent(tree: ItemTree, item: Item, parent: Item) -> None:
-    if item.level is Level.EXPERIMENT:
-        tree.fields["subject_ID"] = parent.id
-    elif item.level is Level.SCAN:
-        tree.fields["image_session_ID"] = parent.id
-    elif item.level is Level.ASSESSOR:
-        tree.fields["imageSession_ID"] = parent.id
-    elif item.level is Level.RECONSTRUCTION:
-        tree.fields["image_session_ID"] = parent.id
-
-
 def _add_resources(connection: sqlite3.Connection, archive: Archive, item: Item, tree: ItemTree) -> None:
     for one in resources.resources_of(connection, [item.key]):
         path = _RESOURCE_LIST.get(item.level, "resources/resource").format(one.direction)
@@ -96,16 +92,20 @@ def _add_resources(connection: sqlite3.Connection, archive: Archive, item: Item,
             "file_size": "" if one.file_size is None else str(one.file_size),
         }
         kept = {name: text for name, text in fields.items() if text}
-        tree.nested.setdefault(path, []).append(ItemTree("xnat:resourceCatalog", kept, key=one.id, started=item.modified))
+        tree.nested.setdefault(path, []).append(
+            ItemTree("xnat:resourceCatalog", kept, key=one.id, started=item.modified)
+        )
 
 
 def _history(connection: sqlite3.Connection, item: Item) -> list[tuple[dict[str, str], str, str]]:
     rows = connection.execute("SELECT * FROM history WHERE item_key = ? ORDER BY rowid DESC", (item.key,))
     found = []
     for row in rows:
-        fields = {"ID": item.id, "label": row["label"], "project": item.project, **json.loads(row["fields"])}
-        if item.level is Level.EXPERIMENT:
-            fields["subject_ID"] = row["parent_id"]
+        fields = {"ID": item.id, **json.loads(row["fields"])}
+        if item.level in _LABELLED:
+            fields |= {"label": row["label"], "project": item.project}
+        if item.level in _PARENT_FIELD:
+            fields[_PARENT_FIELD[item.level]] = row["parent_id"]
         found.append((fields, row["started"], row["ended"]))
     return found
 

@@ -194,10 +194,10 @@ class _Intake:
             self.members.append((name, receiver.finish()))
 
     def _claim(self, name: str) -> None:
-        """Refuse a second member of one name, and a file where another member needs a folder."""
+        """Refuse a file where another member needs a folder. Two members of one name are the taker's matter."""
         parts = name.split("/")
         folders = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
-        if name in self._names or name in self._folders or folders & self._names:
+        if name in self._folders or folders & self._names:
             msg = f"the archive has two members that claim the name {_shown(name)}"
             raise UnsafeArchiveError(msg)
         self._names.add(name)

@@ -7,7 +7,7 @@ memory stays constant whatever the size. A client that breaks off leaves nothing
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio.to_thread
@@ -15,12 +15,15 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from xnatferry.server.scope import Refusal
+from xnatferry.server.vault import VaultFullError
 from xnatferry.xnat.digest import PIECE_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
     from starlette.requests import Request
 
-    from xnatferry.server.vault import Receiver, Staged, Vault
+    from xnatferry.server.vault import Staged, Vault
 
 __all__ = ["BodyIntake", "FormIntake", "Intake", "drain", "receive_body", "small_body"]
 
@@ -46,22 +49,50 @@ class BodyIntake:
     """The body is one file."""
 
     def __init__(self, vault: Vault) -> None:
-        self._stack = ExitStack()
-        self._receiver = self._stack.enter_context(vault.receive())
+        self._file = _Incoming(vault, "")
 
     def write(self, piece: bytes) -> None:
         """Take the next piece."""
-        self._receiver.write(piece)
+        self._file.write(piece)
 
     def finish(self) -> list[tuple[str, Staged]]:
         """The one file, without a name."""
-        staged = self._receiver.finish()
-        self._stack.close()
-        return [("", staged)]
+        return [self._file.finish()]
 
     def abandon(self) -> None:
         """Remove what was written."""
+        self._file.close()
+
+
+class _Incoming:
+    """A file that is being received, for callers that cannot stay in a ``with`` block."""
+
+    def __init__(self, vault: Vault, name: str) -> None:
+        self._name = name
+        self._stack = ExitStack()
+        self._receiver = self._stack.enter_context(vault.receive())
+
+    def write(self, piece: bytes | memoryview) -> None:
+        with self._watched():
+            self._receiver.write(piece)
+
+    def finish(self) -> tuple[str, Staged]:
+        with self._watched():
+            staged = self._receiver.finish()
         self._stack.close()
+        return self._name, staged
+
+    def close(self) -> None:
+        self._stack.close()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Show an error to the vault, which removes the file and knows the words for a full disk."""
+        try:
+            yield
+        except BaseException as error:
+            self._stack.__exit__(type(error), error, error.__traceback__)
+            raise
 
 
 class FormIntake:
@@ -82,8 +113,7 @@ class FormIntake:
         self.fields: dict[str, str] = {}
         self._vault = vault
         self._staged: list[tuple[str, Staged]] = []
-        self._stack: ExitStack | None = None
-        self._receiver: Receiver | None = None
+        self._file: _Incoming | None = None
         self._header = self._value = b""
         self._headers: dict[bytes, bytes] = {}
         self._field = ""
@@ -121,8 +151,8 @@ class FormIntake:
 
     def abandon(self) -> None:
         """Remove what was written."""
-        if self._stack is not None:
-            self._stack.close()
+        if self._file is not None:
+            self._file.close()
         self._vault.discard(staged for _, staged in self._staged)
 
     def _begin_part(self) -> None:
@@ -145,14 +175,12 @@ class FormIntake:
         name = options.get(b"filename")
         if name is None:
             return
-        self._stack = ExitStack()
-        self._receiver = self._stack.enter_context(self._vault.receive())
         # Old browsers send the whole path, C:\data\x.nii (recorded: XNAT keeps the last part).
-        self._name = name.decode("utf-8", "replace").rpartition("\\")[2]
+        self._file = _Incoming(self._vault, name.decode("utf-8", "replace").rpartition("\\")[2])
 
     def _take_data(self, data: bytes, start: int, end: int) -> None:
-        if self._receiver is not None:
-            self._receiver.write(memoryview(data)[start:end])
+        if self._file is not None:
+            self._file.write(memoryview(data)[start:end])
         elif len(self._text) + end - start > _FIELD_BYTES:
             raise Refusal(
                 413, f"A form field may have at most {_FIELD_BYTES} bytes; send files as parts with a filename."
@@ -161,12 +189,11 @@ class FormIntake:
             self._text += data[start:end]
 
     def _end_part(self) -> None:
-        if self._receiver is None or self._stack is None:
+        if self._file is None:
             self.fields[self._field] = self._text.decode("utf-8", "replace")
             return
-        self._staged.append((self._name, self._receiver.finish()))
-        self._stack.close()
-        self._stack = self._receiver = None
+        self._staged.append(self._file.finish())
+        self._file = None
 
     def _end(self) -> None:
         self._ended = True
@@ -179,11 +206,12 @@ async def receive_body(request: Request, intake: Intake) -> list[tuple[str, Stag
         ClientDisconnect: The client broke off. Then, as after every error, nothing is left.
     """
     loop = asyncio.get_running_loop()
+    stream = request.stream()
     writing: asyncio.Future[None] | None = None
     pieces: list[bytes] = []
     size = 0
     try:
-        async for piece in request.stream():
+        async for piece in stream:
             pieces.append(piece)
             size += len(piece)
             if size >= PIECE_BYTES:
@@ -194,10 +222,12 @@ async def receive_body(request: Request, intake: Intake) -> list[tuple[str, Stag
         if writing is not None:
             await writing
         return await anyio.to_thread.run_sync(_finish, intake, b"".join(pieces))
-    except BaseException:
+    except BaseException as error:
         if writing is not None and not writing.done():
             await asyncio.wait([writing])
         intake.abandon()
+        if isinstance(error, Refusal | VaultFullError):
+            await drain(request, stream)
         raise
 
 
@@ -215,13 +245,16 @@ async def small_body(request: Request) -> bytes | None:
     return await request.body()
 
 
-async def drain(request: Request) -> None:
-    """Read on for a while what the client sends: it looks at an answer only after its last byte."""
+async def drain(request: Request, stream: AsyncIterator[bytes] | None = None) -> None:
+    """Read on for a while what the client sends: it looks at an answer only after its last byte.
+
+    *stream* is what is being read already, None for a body of which nothing has been read.
+    """
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > _DRAINED_BYTES:
         return
     left = _DRAINED_BYTES
-    async for piece in request.stream():
+    async for piece in stream or request.stream():
         left -= len(piece)
         if left < 0:
             return

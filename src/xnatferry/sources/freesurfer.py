@@ -15,7 +15,7 @@ from xnatferry.checks.freesurfer import Run, RunFile, check_run, is_text_needed
 from xnatferry.sources.base import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
 from xnatferry.sources.folder import natural_key
 from xnatferry.sources.layouts import claims_of_folder
-from xnatferry.sources.packed import ArchiveProblem, Contents, is_archive_name, members, read_contents
+from xnatferry.sources.packed import ArchiveProblem, Contents, damage_told, is_archive_name, members, read_contents
 from xnatferry.sources.subject_folder import SubjectFile, left_out, read_subject_folder
 
 if TYPE_CHECKING:
@@ -118,8 +118,11 @@ def discover_freesurfer(
         )
         sources = []
         for source in read:
-            if not named_alone and source.archived and not source.files and not source.refused:
-                findings.append(found("FS17", "an archive without a FreeSurfer subject; it stays behind", source.path))
+            if source.archived and not source.files and not source.refused:
+                finding_id = "FS18" if named_alone else "FS17"
+                findings.append(
+                    found(finding_id, "an archive without a FreeSurfer subject; it stays behind", source.path)
+                )
                 continue
             claims, why = _by_template(source, templates)
             findings += why
@@ -141,7 +144,7 @@ def _by_template(source: Source, templates: Sequence[PathTemplate]) -> tuple[Cla
                 why = f"{template.text}: {error}; say more with {{field:re(...)}}"
                 return source.claims, [found("NII21", why, source.path)]
             if fields is not None:
-                return replace(source.claims, session=None, **fields), []
+                return replace(source.claims, **{"session": None, **fields}), []
     why = f"it does not match {' and '.join(template.text for template in templates)}"
     return source.claims, [found("NII20", why, source.path)]
 
@@ -161,7 +164,8 @@ def freesurfer_source(path: Path, relative: str, *, allow_incomplete: bool = Fal
     if allow_incomplete:
         checked = [replace(f, severity=Severity.WARNING) if f.id in {"FS01", "FS02"} else f for f in checked]
     claims, kin = _place(run)
-    return replace(source, claims=claims, version=run.version, findings=(*checked, *source.findings, *kin))
+    findings = sorted((*checked, *source.findings, *kin), key=lambda finding: finding.severity is not Severity.ERROR)
+    return replace(source, claims=claims, version=run.version, findings=tuple(findings))
 
 
 def _place(run: Run) -> tuple[Claims, list[Finding]]:
@@ -238,9 +242,10 @@ def _from_archive(path: Path, relative: str) -> tuple[Source, Run | None]:
     read: dict[str, RunFile] = {}
     digests: dict[str, str] = {}
     below = {member.name: inner for inner, member in contents.files.items()}
-    for member, stream in members(path):
-        if stream is not None and (inner := below.get(member.name)) is not None:
-            read[inner], digests[inner] = _read_whole(stream, inner)
+    with damage_told():
+        for member, stream in members(path):
+            if stream is not None and (inner := below.get(member.name)) is not None:
+                read[inner], digests[inner] = _read_whole(stream, inner)
     findings: list[Finding] = []
     linked = dict(contents.files)
     if not contents.ready:

@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Final
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-__all__ = ["ArchiveProblem", "Contents", "Member", "is_archive_name", "members", "read_contents"]
+__all__ = ["ArchiveProblem", "Contents", "Member", "damage_told", "is_archive_name", "members", "read_contents"]
 
 #: Endings of what XNAT unpacks (``extract=true``).
 _UNPACKED: Final = (".zip", ".tar", ".tar.gz", ".tgz")
@@ -124,22 +125,27 @@ def _refuse_unsafe(found: list[Member]) -> None:
         raise ArchiveProblem(f"{name} is in it {times} times; unpack it and push the folder")
 
 
-def members(path: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
-    """Every entry that is no folder, with a stream of its bytes, to be read before the next one.
-
-    Raises:
-        ArchiveProblem: The archive is damaged or encrypted.
-        OSError: It cannot be read.
-    """
+@contextmanager
+def damage_told() -> Iterator[None]:
+    """Turn what zipfile, tarfile and zlib raise about a bad archive into an `ArchiveProblem`."""
     try:
-        if path.name.lower().endswith(".zip"):
-            yield from _zip_members(path)
-        else:
-            yield from _tar_members(path)
+        yield
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, NotImplementedError, ValueError) as error:
         raise ArchiveProblem(f"it is damaged or no archive ({error}); copy it again from where it came") from error
     except RuntimeError as error:
         raise ArchiveProblem(f"it cannot be unpacked ({error})") from error
+
+
+def members(path: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
+    """Every entry that is no folder, with a stream of its bytes, to be read before the next one.
+
+    Raises:
+        ArchiveProblem: The archive is damaged or encrypted. Reading a stream raises what zipfile and tarfile do: wrap
+            it in `damage_told`.
+        OSError: It cannot be read.
+    """
+    with damage_told():
+        yield from _zip_members(path) if path.name.lower().endswith(".zip") else _tar_members(path)
 
 
 def _zip_members(path: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:

@@ -152,12 +152,15 @@ class ResourceSender:
         path = payload.local.path
         check_unchanged(payload.local)
         prints = archive_digests(path)
-        by_name = {step: prints[step.payload.local.member or ""] for step in self._files if step.payload is not None}
         kept = self._send_archive(
             lambda: self._counted(self._address, file_pieces(path)), path.stat().st_size, _extractable_name(path.name)
         )
         held = {step.address.file for step in self._files}
-        return [self._receipt(step, by_name[step], [name for name in kept if name in held]) for step in self._files]
+        return [
+            self._receipt(step, prints[step.payload.local.member or ""], [name for name in kept if name in held])
+            for step in self._files
+            if step.payload is not None
+        ]
 
     def _send_archive(self, body: Body, size_bytes: int, name: str) -> list[str]:
         fields = self._resource.fields

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
-from xml.etree.ElementTree import Element  # noqa: S405  the class only; documents are parsed by defusedxml
 
 from defusedxml.ElementTree import fromstring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from xml.etree.ElementTree import Element
 
 __all__ = [
     "DataType",
@@ -69,6 +69,7 @@ class Node:
         path: Where it is below that type: ``parameters/tr``.
         values: The texts that are allowed, when they are listed.
         limit: Longest text, in characters.
+        key: Whether it is the primary key of its type.
         nodes: What an unnamed content holds.
     """
 
@@ -81,6 +82,7 @@ class Node:
     path: str = ""
     values: tuple[str, ...] = ()
     limit: int = _TEXT_LIMIT
+    key: bool = False
     nodes: tuple[Node, ...] = ()
 
 
@@ -233,7 +235,7 @@ def kind_of(node: Node) -> str:
 def resolve(type_name: str, path: str) -> Resolved | None:
     """Find *path* below the data type *type_name*; None when the schema has no such field.
 
-    ``demographics[@xsi:type=xnat:demographicData]/gender`` looks in that concrete type; where a type is abstract and none
+    ``demographics[@xsi:type=xnat:demographicData]/gender`` looks in that type; where a type is abstract and none
     is named, all types that extend it are looked through.
     """
     one = data_type(type_name)
@@ -293,7 +295,7 @@ def _position(brackets: list[str]) -> str:
 
 
 def _content(holder: Element, declared_in: str, above: str = "") -> Iterator[Node]:
-    """The attributes and elements of a complex type, or of the extension in one; *above* is where in the type it is."""
+    """The attributes and elements of a complex type, or of the extension in one; *above* is where it is."""
     for group in holder.findall(f"{_XS}simpleContent/{_XS}extension"):
         yield from _content(group, declared_in, above)
     for attribute in holder.findall(f"{_XS}attribute"):
@@ -317,7 +319,9 @@ def _node(part: Element, declared_in: str, above: str, *, attribute: bool, many:
     path = above + name
     if named and named not in _KINDS:
         return Node(name, attribute=attribute, many=many, type_name=named, declared_in=declared_in, path=path)
-    kind, values, limit, nodes = _KINDS.get(named, ""), (), _TEXT_LIMIT, ()
+    kind, limit = _KINDS.get(named, ""), _TEXT_LIMIT
+    values: tuple[str, ...] = ()
+    nodes: tuple[Node, ...] = ()
     restriction = part.find(f"{_XS}simpleType/{_XS}restriction")
     if restriction is not None:
         kind = _KINDS[restriction.get("base", "xs:string")]
@@ -329,4 +333,6 @@ def _node(part: Element, declared_in: str, above: str, *, attribute: bool, many:
         nodes = tuple(_content(inline, declared_in, f"{path}/"))
         simple = inline.find(f"{_XS}simpleContent/{_XS}extension")
         kind = _KINDS.get(simple.get("base", ""), "string") if simple is not None else kind
-    return Node(name, kind, attribute, many, "", declared_in, path, values, limit, nodes)
+    stored = part.find(f"{_XS}annotation/{_XS}appinfo/{_XDAT}field/{_XDAT}sqlField")
+    key = stored is not None and stored.get("primaryKey") == "true"
+    return Node(name, kind, attribute, many, "", declared_in, path, values, limit, key, nodes)

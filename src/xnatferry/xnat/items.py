@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
-from xml.etree.ElementTree import Comment, Element, ParseError, SubElement, tostring  # noqa: S405  only written here
+from xml.etree.ElementTree import Comment, Element, ParseError, SubElement, tostring
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
@@ -111,7 +111,8 @@ def encode_item_xml(tree: ItemTree, site_url: str = "") -> bytes:
     root.set("xmlns:xsi", XSI_NS)
     root.set("xsi:schemaLocation", f"{XNAT_NS} {site_url}/schemas/xnat/xnat.xsd")
     _fill_xml(root, of_type, tree)
-    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="utf-8")
+    written: bytes = tostring(root, encoding="utf-8")
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + written
 
 
 def decode_item_xml(data: bytes) -> ItemTree:
@@ -133,19 +134,29 @@ def decode_item_xml(data: bytes) -> ItemTree:
         raise DocumentError(f"org.xml.sax.SAXException: Invalid Element '{namespace.strip('{')}:{local}'")
     if asked := root.get(_XSI_TYPE):
         of_type = _concrete(asked, of_type.name)
-    return _read_item(root, of_type, 0)
+    if _deep(root):
+        raise DocumentError("The document is nested too deeply.")
+    return _read_item(root, of_type)
 
 
-def _read_item(element: Element, of_type: DataType, depth: int) -> ItemTree:
+def _deep(root: Element) -> bool:
+    """Whether *root* is nested deeper than any item of XNAT's is."""
+    level = [root]
+    for _ in range(_DEEPEST):
+        level = [child for element in level for child in element]
+        if not level:
+            return False
+    return True
+
+
+def _read_item(element: Element, of_type: DataType) -> ItemTree:
     tree = ItemTree(of_type.name)
-    _read(element, of_type.nodes, "", "", tree, depth)
+    _read(element, of_type.nodes, "", tree)
     return tree
 
 
-def _read(element: Element, nodes: tuple[Node, ...], above: str, list_path: str, tree: ItemTree, depth: int) -> None:
-    """Take *element*'s attributes and elements into *tree*, under the path *above* (*list_path* without brackets)."""
-    if depth > _DEEPEST:
-        raise DocumentError("The document is nested too deeply.")
+def _read(element: Element, nodes: tuple[Node, ...], above: str, tree: ItemTree) -> None:
+    """Take *element*'s attributes and elements into *tree*, under the path *above*."""
     known = {node.name: node for node in nodes}
     for name, value in element.attrib.items():
         if name.startswith("{"):
@@ -155,27 +166,22 @@ def _read(element: Element, nodes: tuple[Node, ...], above: str, list_path: str,
         _take(tree, above + name, known[name], value)
     counts: dict[str, int] = {}
     for part in element:
-        local = part.tag.rpartition("}")[2] if isinstance(part.tag, str) else ""
-        if not local:
-            continue
+        local = part.tag.rpartition("}")[2]
         node = known.get(local)
         if node is None or node.attribute:
             raise DocumentError(f"org.xml.sax.SAXException: Invalid field '{local}'")
         counts[local] = counts.get(local, 0) + 1
-        _read_part(part, node, counts[local], above, list_path + local, tree, depth)
+        bracket = f"[name={part.get('name')}]" if part.get("name") else f"[{counts[local]}]"
+        _read_part(part, node, above + local + (bracket if node.many else ""), tree)
 
 
-def _read_part(
-    part: Element, node: Node, number: int, above: str, list_path: str, tree: ItemTree, depth: int
-) -> None:
+def _read_part(part: Element, node: Node, here: str, tree: ItemTree) -> None:
+    list_path = re.sub(r"\[[^\]]*\]", "", here)
     if list_path in ITEM_LISTS:
         if node.type_name != "xnat:abstractResource" and list_path != "sharing/share":
             of_type = _concrete(part.get(_XSI_TYPE, ""), node.type_name)
-            tree.nested.setdefault(list_path, []).append(_read_item(part, of_type, depth + 1))
+            tree.nested.setdefault(list_path, []).append(_read_item(part, of_type))
         return
-    here = above + node.name
-    if node.many:
-        here += f"[name={part.get('name')}]" if part.get("name") else f"[{number}]"
     text = (part.text or "").strip()
     if text and kind_of(node):
         _take(tree, f"{here}/{text_name(node)}" if node.many else here, node, text)
@@ -187,7 +193,7 @@ def _read_part(
         if of_type.name != node.type_name:
             tree.fields[f"{here}/@type"] = of_type.name
         inside = of_type.nodes
-    _read(part, inside, f"{here}/", f"{list_path}/", tree, depth + 1)
+    _read(part, inside, f"{here}/", tree)
 
 
 def _take(tree: ItemTree, path: str, node: Node, text: str) -> None:
@@ -215,74 +221,78 @@ def _type_of(name: str) -> DataType:
 # ------------------------------------------------------------------------------------------------- JSON
 
 
+@dataclass(slots=True)
+class _Shown:
+    """What is shown of an item: its own fields, and its children."""
+
+    data: dict[str, Any] = field(default_factory=dict)
+    children: list[dict[str, Any]] = field(default_factory=list)
+
+
 def _json_item(tree: ItemTree) -> dict[str, Any]:
     of_type = _type_of(tree.xsi_type)
-    data: dict[str, Any] = {}
-    children: list[dict[str, Any]] = []
-    _json_walk(of_type.nodes, _Nest(tree.fields), "", tree, data, children)
-    return _json_shell(of_type, tree, data, children)
+    shown = _Shown()
+    _json_walk(of_type.nodes, _Nest(tree.fields), "", tree, shown)
+    return _json_shell(of_type, tree, shown)
 
 
-def _json_shell(
-    of_type: DataType, tree: ItemTree, data: dict[str, Any], children: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _json_shell(of_type: DataType, tree: ItemTree, shown: _Shown) -> dict[str, Any]:
     """Put the key and the meta data of *tree* around its fields.
 
     A type without an ``ID`` of its own has a numbered row, named after the type at the end of its bases; a type that
     extends another shows the key twice, the second time in lower case.
     """
-    key, value = f"xnat_{of_type.root.partition(':')[2]}_id", tree.key
-    if any(node.name == "ID" and node.attribute for node in _type_of(of_type.root).nodes) and not extends(
-        of_type.root, "xnat:imageScanData"
-    ):
+    data, key = shown.data, f"xnat_{of_type.root.partition(':')[2]}_id"
+    if _has_own_key(of_type):
         if of_type.base and "ID" in data:
             data["id"] = data["ID"]
     else:
-        data[key] = value
+        data[key] = tree.key
         if of_type.base:
-            data[key.lower()] = value
-    meta = {
+            data[key.lower()] = tree.key
+    return {"children": shown.children, "meta": _meta(tree, of_type.name), "data_fields": data}
+
+
+def _meta(tree: ItemTree, type_name: str) -> dict[str, Any]:
+    return {
         "create_event_id": tree.key,
-        "xsi:type": of_type.name,
+        "xsi:type": type_name,
         "isHistory": False,
         "start_date": _java_date(tree.started),
     }
-    return {"children": children, "meta": meta, "data_fields": data}
 
 
-def _json_walk(
-    nodes: tuple[Node, ...],
-    nest: _Nest,
-    above: str,
-    tree: ItemTree,
-    data: dict[str, Any],
-    children: list[dict[str, Any]],
-) -> None:
+def _has_own_key(of_type: DataType) -> bool:
+    """Whether the type is known by an ``ID`` of its own, not by a number of its row."""
+    return any(node.key and node.name == "ID" for node in of_type.nodes)
+
+
+def _json_walk(nodes: tuple[Node, ...], nest: _Nest, above: str, tree: ItemTree, shown: _Shown) -> None:
     for node in nodes:
         path = above + node.name
+        below: list[dict[str, Any]] = []
         if path in tree.nested:
-            children.append({"field": path, "items": [_json_item(one) for one in tree.nested[path]]})
+            below = [_json_item(one) for one in tree.nested[path]]
         elif node.many:
-            if members := nest.members(node.name):
-                children.append({"field": path, "items": [_json_member(node, path, *one, tree) for one in members]})
+            below = [_json_member(node, path, *one, tree) for one in nest.members(node.name)]
         elif node.type_name:
-            if node.name in nest:
-                children.append({"field": path, "items": [_json_content(node, nest[node.name], tree)]})
+            below = [_json_content(node, nest[node.name], tree)] if node.name in nest else []
         else:
             inside = nest.get(node.name, _Nest())
             if inside.value:
-                data[path] = _json_value(node.kind, inside.value)
-            _json_walk(node.nodes, inside, f"{path}/", tree, data, children)
+                shown.data[path] = _json_value(node.kind, inside.value)
+            _json_walk(node.nodes, inside, f"{path}/", tree, shown)
+        if below:
+            shown.children.append({"field": path, "items": below})
 
 
 def _json_content(node: Node, nest: _Nest, tree: ItemTree) -> dict[str, Any]:
     """A named content as a child item."""
     of_type = _content_type(node, nest)
     inner = ItemTree(of_type.name, key=tree.key, started=tree.started)
-    data: dict[str, Any] = {}
-    children: list[dict[str, Any]] = []
-    _json_walk(of_type.nodes, nest, "", inner, data, children)
-    return _json_shell(of_type, inner, data, children)
+    shown = _Shown()
+    _json_walk(of_type.nodes, nest, "", inner, shown)
+    return _json_shell(of_type, inner, shown)
 
 
 def _json_member(node: Node, path: str, bracket: str, nest: _Nest, tree: ItemTree) -> dict[str, Any]:
@@ -297,13 +307,7 @@ def _json_member(node: Node, path: str, bracket: str, nest: _Nest, tree: ItemTre
         data[step] = _json_value(kind, inside.value)
     local = node.type_name.partition(":")[2] or f"{node.declared_in.partition(':')[2]}_{path.rpartition('/')[2]}"
     data[f"xnat_{local}_id"] = tree.key
-    meta = {
-        "create_event_id": tree.key,
-        "xsi:type": f"xnat:{local}",
-        "isHistory": False,
-        "start_date": _java_date(tree.started),
-    }
-    return {"children": [], "meta": meta, "data_fields": data}
+    return {"children": [], "meta": _meta(tree, f"xnat:{local}"), "data_fields": data}
 
 
 def _json_value(kind: str, text: str) -> Any:
@@ -335,7 +339,7 @@ def _java_date(stamp: str) -> str:
 
 
 def _fill_xml(element: Element, of_type: DataType, tree: ItemTree) -> None:
-    if not any(node.name == "ID" for node in of_type.nodes) or extends(of_type.name, "xnat:imageScanData"):
+    if not _has_own_key(of_type):
         _hidden(element, of_type, tree.key)
     _xml_walk(element, of_type.nodes, _Nest(tree.fields), "", tree)
 

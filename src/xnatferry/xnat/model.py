@@ -32,7 +32,7 @@ class Level(StrEnum):
     FILE = "file"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Address:
     """Where something is on a server, by labels, from the project down to a file.
 
@@ -67,6 +67,13 @@ class Address:
         ):
             msg = f"incomplete address: {self!r}"
             raise ValueError(msg)
+
+    def __lt__(self, other: Address) -> bool:
+        """Order by labels, a container before what it holds."""
+        return self._parts() < other._parts()
+
+    def _parts(self) -> tuple[str, ...]:
+        return tuple(getattr(self, level.value) or "" for level in Level)
 
     @classmethod
     def parse(cls, text: str) -> Address:

@@ -1,7 +1,7 @@
 """Catalog XML: what one server writes, another reads."""
 
 import string
-from xml.etree import ElementTree
+import xml.etree.ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -25,7 +25,9 @@ ENTRIES = st.builds(
 )
 
 
-@given(st.builds(Catalog, id=st.text(string.ascii_letters, min_size=1), entries=st.lists(ENTRIES, max_size=4).map(tuple)))
+@given(
+    st.builds(Catalog, id=st.text(string.ascii_letters, min_size=1), entries=st.lists(ENTRIES, max_size=4).map(tuple))
+)
 def test_a_catalog_comes_back_as_it_was_written(catalog):
     assert decode_catalog(encode_catalog(catalog)) == catalog
 
@@ -33,7 +35,7 @@ def test_a_catalog_comes_back_as_it_was_written(catalog):
 def test_the_beginning_is_what_xnatpy_looks_for():
     text = encode_catalog(Catalog("NIFTI"))
     assert text.startswith('<?xml version="1.0" encoding="UTF-8"?>\n<cat:Catalog ')
-    assert ElementTree.fromstring(text.encode()).get("ID") == "NIFTI"
+    assert ET.fromstring(text.encode()).get("ID") == "NIFTI"
 
 
 def test_a_recorded_catalog_of_an_older_server_is_read():

@@ -38,6 +38,13 @@ def test_ancestors_lead_from_the_project_down(address):
     assert all(upper == lower.parent for upper, lower in zip(chain, chain[1:], strict=False))
 
 
+@given(st.lists(addresses()))
+def test_a_container_is_sorted_before_what_it_holds(found):
+    ordered = sorted(found)
+    for index, address in enumerate(ordered):
+        assert not set(ordered[index + 1 :]) & set(address.ancestors())
+
+
 @pytest.mark.parametrize("text", ["", "a//b", "P/S/E/x", "P/S/E/scans", "P/resources", "P/resources/R/x", "P/S/E/scans/1/y"])
 def test_text_that_is_no_address_is_refused(text):
     with pytest.raises(UsageError, match="address|resources"):

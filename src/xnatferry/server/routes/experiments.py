@@ -217,9 +217,7 @@ def _subject(connection: sqlite3.Connection, scope: Scope, project: Item, wanted
     return objects.find_subject(connection, name, project) or new_subject(connection, scope, project, name)
 
 
-def _change(
-    connection: sqlite3.Connection, scope: Scope, project: Item | None, item: Item, wanted: Submitted
-) -> None:
+def _change(connection: sqlite3.Connection, scope: Scope, project: Item | None, item: Item, wanted: Submitted) -> None:
     if wanted.xsi_type and wanted.xsi_type != item.xsi_type and not extends(item.xsi_type, wanted.xsi_type):
         raise Refusal(409, f"The experiment is a {item.xsi_type}; its type cannot be changed to {wanted.xsi_type}.")
     if (asked := wanted.own.get("ID", "")) and asked not in {item.id, item.label}:
@@ -246,7 +244,7 @@ def _merge_scans(connection: sqlite3.Connection, scope: Scope, session: Item, tr
         of_type = data_type(tree.xsi_type)
         if not name or of_type is None or of_type.name == "xnat:imageScanData":
             raise Refusal(400, "A scan in a session's document needs an ID and an xsi:type, such as xnat:mrScanData.")
-        scans.save_scan(connection, scope, session, name, of_type.name, fields)
+        scans.save_scan(connection, scope, session, name, xsi_type=of_type.name, fields=fields)
 
 
 def _rename(scope: Scope, item: Item, label: str) -> Response:

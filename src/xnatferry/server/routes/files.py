@@ -114,11 +114,7 @@ async def upload(scope: Scope) -> Response:
     except (Refusal, UnsafeNameError):
         await drain(scope.request)
         raise
-    try:
-        staged = await receive_body(scope.request, intake)
-    except Refusal:
-        await drain(scope.request)
-        raise
+    staged = await receive_body(scope.request, intake)
     if isinstance(intake, FormIntake):
         _refuse_form(scope, intake, staged)
     return await anyio.to_thread.run_sync(_store, scope, wanted, staged)

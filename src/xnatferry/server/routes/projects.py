@@ -75,7 +75,16 @@ def _searched(connection: sqlite3.Connection, scope: Scope, items: list[Item]) -
     """The listing in the names of the display search, which are lower case."""
     number = str(scope.account.key) if scope.account else "0"
     role, seen = f"user_role_{number}", f"last_accessed_{number}"
-    columns = ["id", "name", "description", "secondary_id", "pi", "project_invs", "project_access", "project_access_img"]
+    columns = [
+        "id",
+        "name",
+        "description",
+        "secondary_id",
+        "pi",
+        "project_invs",
+        "project_access",
+        "project_access_img",
+    ]
     columns += ["insert_date", "insert_user", role, seen, "URI"]
     rows = []
     for item in items:
@@ -101,7 +110,7 @@ def _searched(connection: sqlite3.Connection, scope: Scope, items: list[Item]) -
 def read_project(scope: Scope) -> Response:
     """GET /data/projects/{project}."""
     with scope.archive.database.read() as connection:
-        return item_answer(scope, connection, project_of(connection, scope, "Unable to find the specified project."))
+        return item_answer(scope, connection, project_of(connection, scope))
 
 
 def put_project(scope: Scope) -> Response:
@@ -147,9 +156,14 @@ def _save(scope: Scope, name: str, wanted: Submitted) -> None:
         if item is None:
             item = _new_project(connection, scope, name, wanted)
         else:
-            editing.update_item(connection, item, wanted.fields)
+            editing.update_item(connection, item, {**_reset_names(item, wanted), **wanted.fields})
         if accessibility in _LEVELS:
             _set_accessibility(connection, item, accessibility)
+
+
+def _reset_names(item: Item, wanted: Submitted) -> dict[str, str]:
+    """A PUT that changes something sets a name and a secondary ID that it does not send back to the ID (recorded)."""
+    return {"name": item.id, "secondary_ID": item.id} if wanted.fields else {}
 
 
 def _require_unused(connection: sqlite3.Connection, item: Item | None, name: str, wanted: Submitted) -> None:
@@ -215,7 +229,9 @@ def put_accessibility(scope: Scope) -> Response:
 
 
 def _set_accessibility(connection: sqlite3.Connection, item: Item, level: str) -> None:
-    connection.execute("UPDATE items SET fields = json_set(fields, '$.accessibility', ?) WHERE key = ?", (level, item.key))
+    connection.execute(
+        "UPDATE items SET fields = json_set(fields, '$.accessibility', ?) WHERE key = ?", (level, item.key)
+    )
 
 
 def read_code(scope: Scope) -> Response:

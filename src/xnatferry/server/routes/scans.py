@@ -95,12 +95,12 @@ def put_scan(scope: Scope) -> Response:
             raise Refusal(417, "Need PUT Contents")
         if (asked := wanted.own.get("ID", "")) and asked != name:
             raise Refusal(400, "ID cannot be modified")
-        save_scan(connection, scope, session, name, wanted.xsi_type, wanted.fields)
+        save_scan(connection, scope, session, name, xsi_type=wanted.xsi_type, fields=wanted.fields)
     return answers.empty()
 
 
 def save_scan(
-    connection: sqlite3.Connection, scope: Scope, session: Item, name: str, xsi_type: str, fields: Mapping[str, str]
+    connection: sqlite3.Connection, scope: Scope, session: Item, name: str, *, xsi_type: str, fields: Mapping[str, str]
 ) -> Item:
     """Make or change the scan *name* of *session*; an empty *xsi_type* keeps the stored one.
 
@@ -141,7 +141,7 @@ def post_scan(scope: Scope) -> Response:
         if name in taken:
             raise Refusal(409, "Specified scan already exists.")
         name = name or next(str(number) for number in range(1, len(taken) + 2) if str(number) not in taken)
-        save_scan(connection, scope, session, name, wanted.xsi_type, wanted.fields)
+        save_scan(connection, scope, session, name, xsi_type=wanted.xsi_type, fields=wanted.fields)
     return answers.posted(scope, name)
 
 

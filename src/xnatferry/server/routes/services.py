@@ -173,7 +173,7 @@ def front_page(scope: Scope) -> Answer:
     who = f'Logged in as: <span style="color:red;">{escape(scope.user_name.capitalize())}</span>'
     page = (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>XNAT archive</title></head><body>"
-        f"<h1>{escape(scope.archive.settings.site_name)}</h1><p><span id=\"user_info\">{who}</span></p>"
+        f'<h1>{escape(scope.archive.settings.site_name)}</h1><p><span id="user_info">{who}</span></p>'
         "<p>This archive speaks XNAT's REST API below <a href='/data/projects?format=html'>/data</a>.</p>"
         f"<p>{datetime.now(UTC):%Y-%m-%d %H:%M} UTC</p></body></html>"
     )

@@ -86,7 +86,9 @@ def share(scope: Scope) -> Response:
         if not access.may_edit(connection, scope.account, other.id):
             raise Refusal(403)
         if scope.query.is_true("primary"):
-            raise Refusal(501, "This archive does not move things between projects: copy them, then delete the original.")
+            raise Refusal(
+                501, "This archive does not move things between projects: copy them, then delete the original."
+            )
         label = scope.query.get("label") or item.label
         find = objects.find_subject if item.level is Level.SUBJECT else objects.find_experiment
         if (there := find(connection, item.id, other)) is not None and there.key == item.key:

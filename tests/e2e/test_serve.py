@@ -1,0 +1,91 @@
+"""The archive in the foreground."""
+
+import json
+import signal
+import subprocess
+import time
+import urllib.request
+
+import pytest
+
+
+@pytest.fixture
+def served(ferry, tmp_path):
+    process = subprocess.Popen(
+        ferry.command("serve", "--root", tmp_path / "root", "--port", "0", "--json"),
+        env=ferry.environment | {"XNATFERRY_ADMIN_PASSWORD": "chosen-password"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process, json.loads(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_it_answers_and_a_signal_stops_it_cleanly(served, how):
+    process, ready = served
+    assert ready["password"] is None, "a password that the user chose is not repeated"
+    request = urllib.request.Request(f"{ready['url']}/data/projects?format=json")
+    request.add_header("Authorization", "Basic YWRtaW46Y2hvc2VuLXBhc3N3b3Jk")  # admin:chosen-password
+    with urllib.request.urlopen(request) as answer:
+        assert "ResultSet" in answer.read().decode()
+    process.send_signal(how)
+    assert process.wait(timeout=20) == 0
+    assert "Traceback" not in process.stderr.read()
+
+
+def test_a_second_start_says_who_holds_the_folder(ferry, served, tmp_path):
+    process, ready = served
+    second = ferry("serve", "--root", tmp_path / "root", "--port", "0")
+    assert second.code == 1
+    assert str(process.pid) in second.err
+    assert ready["url"] in second.err
+
+
+def test_other_commands_use_the_archive_that_runs_already(ferry, served, tmp_path, images):
+    _, ready = served
+    done = ferry("push", images, "-p", "P", "-y", env={"XNATFERRY_ROOT": str(tmp_path / "root")})
+    assert done.code == 0, done.text
+    assert ready["url"] in done.err
+
+
+def test_what_was_pushed_is_there_after_a_restart(ferry, images):
+    assert ferry("push", images, "-p", "P", "-y").code == 0
+    process = subprocess.Popen(
+        ferry.command("serve", "--root", ferry.home / "archive", "--port", "0", "--json"),
+        env=ferry.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        process.stdout.readline()
+        assert "4 digest matched" in ferry("verify", images, "-p", "P").out
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    time.sleep(0.1)
+    # Killed, not stopped: the folder is free again all the same.
+    assert "4 digest matched" in ferry("verify", images, "-p", "P").out
+
+
+def test_a_new_archive_shows_a_random_password_once(ferry, tmp_path):
+    for expected in (True, False):
+        process = subprocess.Popen(
+            ferry.command("serve", "--root", tmp_path / "r", "--port", "0", "--json"),
+            env=ferry.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert (json.loads(process.stdout.readline())["password"] is not None) is expected
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=20)
+            process.stdout.close()

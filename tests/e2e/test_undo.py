@@ -1,0 +1,159 @@
+"""Runs, their journals, and the way back."""
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.e2e.conftest import write_image
+
+
+def tree(ferry):
+    """Everything on the server, comparable."""
+    found = set()
+    for project in ferry("list", "--json").records:
+        for node in ferry("list", project["address"], "--json").records:
+            found.add(node["address"])
+            if node["record"] == "session":
+                for inner in ferry("list", node["address"], "--json").records:
+                    found.add((inner["address"], inner.get("files"), inner.get("size_bytes")))
+    return found
+
+
+def test_push_and_undo_leave_the_server_as_it_was(ferry, images):
+    assert ferry("push", images, "-p", "OLD", "-y").code == 0
+    before = tree(ferry)
+    write_image(images / "cid" / "T1w.nii.gz", seed=7)
+    pushed = ferry("push", images, "-p", "OLD", "-y", "--json")
+    run = pushed.record("result")["run"]
+    write_image(images / "ann" / "flair.nii.gz", seed=8)
+    other = ferry("push", images, "-p", "OTHER", "-y", "--json").record("result")["run"]
+    assert ferry("undo", other, "-y").code == 0
+    undone = ferry("undo", run, "-y", "--json")
+    assert undone.code == 0, undone.text
+    assert tree(ferry) == before
+    assert ferry("verify", images / "ann" / "T1w.nii.gz", "-p", "OLD", "--subject", "ann").code == 0
+
+
+def test_what_was_there_before_or_came_later_stays(ferry, images):
+    ferry("push", images / "ann" / "T1w.nii.gz", "-p", "P", "--subject", "ann", "-y")
+    run = ferry("push", images, "-p", "P", "-y", "--json").record("result")["run"]
+    # Somebody adds an image to a session that the run made.
+    write_image(images / "bob" / "extra.nii.gz", seed=77)
+    assert ferry("push", images, "-p", "P", "-y").code == 0
+    shown = ferry("undo", run, "--dry-run")
+    assert "= session P/bob/bob_MR1" in shown.out
+    assert ferry("undo", run, "-y").code == 0
+    left = tree(ferry)
+    assert ("P/bob/bob_MR1/scans/1", None, None) not in left
+    assert any("bob_MR1" in str(node) and "NIFTI" in str(node) for node in left)
+    assert "P/ann/ann_MR1" in left
+
+
+def test_a_file_that_was_changed_since_stays(ferry, images):
+    run = ferry("push", images, "-p", "P", "-y", "--json").record("result")["run"]
+    write_image(images / "ann" / "T1w.nii.gz", seed=99)
+    ferry("push", images, "-p", "P", "-y", "--on-conflict", "overwrite")
+    done = ferry("undo", run, "-y")
+    assert done.code == 0, done.text
+    assert "was changed since" in done.out
+    assert ferry("verify", images / "ann" / "T1w.nii.gz", "-p", "P", "--subject", "ann").code == 0
+    assert ferry("list", "P/bob").code == 4
+
+
+def test_replaced_bytes_come_back_from_the_backup(ferry, images):
+    ferry("push", images, "-p", "P", "-y")
+    old = (images / "ann" / "T1w.nii.gz").read_bytes()
+    write_image(images / "ann" / "T1w.nii.gz", seed=99)
+    pushed = ferry("push", images, "-p", "P", "-y", "--on-conflict", "overwrite", "--backup", "--json")
+    assert ferry("undo", pushed.record("result")["run"], "-y").code == 0
+    (images / "ann" / "T1w.nii.gz").write_bytes(old)
+    assert ferry("verify", images, "-p", "P").code == 0
+
+
+def test_runs_are_listed_newest_first_and_shown_whole(ferry, images):
+    assert "no runs yet" in ferry("runs").out
+    first = ferry("push", images, "-p", "P", "-y", "--json").record("result")["run"]
+    second = ferry("undo", "latest", "-y", "--json").record("result")["run"]
+    listed = ferry("runs", "--json").records
+    assert [record["run"] for record in listed] == [second, first]
+    assert listed[1]["outcomes"]["stored"] == 4
+    shown = ferry("runs", first, "--json").records
+    assert {"run", "began", "receipt", "verdict", "end"} <= {record["record"] for record in shown}
+    assert "4 digest matched" in ferry("runs", first).out
+    assert ferry("runs", "nothing").code == 2
+
+
+def test_a_run_is_verified_without_its_sources(ferry, images, tmp_path):
+    ferry("push", images, "-p", "P", "-y")
+    images.rename(tmp_path / "moved")
+    assert "4 digest matched" in ferry("verify", "latest").out
+    ferry("remove", "P/ann/ann_MR1/scans/1", "--remove-files", "-y")
+    gone = ferry("verify", "latest")
+    assert gone.code == 8
+    assert "missing" in gone.out
+
+
+def test_a_stored_plan_is_carried_out_exactly_or_not_at_all(ferry, images, tmp_path):
+    plan = tmp_path / "plan.json"
+    assert ferry("plan", images, "-p", "P", "-o", plan).code == 0
+    assert json.loads(plan.read_text())["xnatferry_plan"] == 1
+    assert "password" not in plan.read_text()
+    write_image(images / "cid" / "T1w.nii.gz")
+    assert ferry("push", plan, "-y").code == 0
+    assert ferry("list", "P/cid").code == 4, "what is not in the plan does not go"
+    assert "nothing to do" in ferry("push", plan, "-y").out
+
+
+def test_a_plan_whose_source_or_server_moved_is_refused_by_name(ferry, images, tmp_path):
+    plan = tmp_path / "plan.json"
+    ferry("plan", images, "-p", "P", "-o", plan)
+    good = (images / "ann" / "T1w.nii.gz").read_bytes()
+    write_image(images / "ann" / "T1w.nii.gz", seed=5)
+    moved = ferry("push", plan, "-y")
+    assert moved.code == 6
+    assert "ann/T1w.nii.gz" in moved.err.replace("\\", "/")
+    (images / "ann" / "T1w.nii.gz").write_bytes(good)
+    write_image(tmp_path / "other" / "ann" / "T1w.nii.gz", seed=6)
+    ferry("push", tmp_path / "other", "-p", "P", "-y")
+    moved = ferry("push", plan, "-y")
+    assert moved.code == 6
+    assert "P/ann/ann_MR1" in moved.err
+
+
+def test_a_damaged_plan_is_a_usage_error(ferry, tmp_path):
+    for text in ('{"xnatferry_plan": 99}', '{"xnatferry_plan": 1}', '{"xnatferry_plan": 1, "steps": [{"address": 3}]}'):
+        (tmp_path / "plan.json").write_text(text)
+        assert ferry("push", tmp_path / "plan.json", "-y").code == 2
+
+
+def test_interrupt_says_how_to_go_on_and_the_same_push_does(ferry, tmp_path):
+    for number in range(40):
+        write_image(tmp_path / "in" / f"s{number:02}" / "T1w.nii.gz", seed=number, shape=(64, 64, 20))
+    process = subprocess.Popen(
+        ferry.command("push", tmp_path / "in", "-p", "P", "-y", "--workers", "1"),
+        env=ferry.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    runs = ferry.home / "state" / "runs"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        journals = list(runs.glob("*/journal.jsonl"))
+        if journals and journals[0].read_text().count('"stored"') >= 3:
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.skip("the push was faster than the signal")
+    assert process.returncode == 130, out + err
+    assert "goes on" in out + err
+    again = ferry("push", tmp_path / "in", "-p", "P", "-y")
+    assert again.code == 0, again.text
+    assert "40 digest matched" in again.out
+    sessions = [r for r in ferry("list", "P", "--json").records if r["record"] == "session"]
+    assert len(sessions) == 40

@@ -1,0 +1,178 @@
+"""Answers of a genuine XNAT 1.6.4 (tests/golden, with its SOURCE), played to the client."""
+
+import json
+from pathlib import Path
+
+import pytest
+from peer import JSON, Reply
+
+from xnatferry.client.answers import Answer, error_of, kept_names, not_logged_in
+from xnatferry.client.listings import decode_item, decode_listing, remote_file
+from xnatferry.errors import AuthenticationError, NotFoundError, RefusedError
+from xnatferry.xnat.labels import remote_name_problem
+from xnatferry.xnat.model import Address
+from xnatferry.xnat.pages import error_page
+
+RECORDED = Path(__file__).resolve().parents[1] / "golden" / "wide" / "recorded-1.6.4"
+STEPS = [step for path in sorted(RECORDED.glob("*.json")) for step in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def body_of(step):
+    """The body as it was, as far as the client can tell."""
+    body = step["body"]
+    if body is None:
+        return ""
+    if "table" in body:
+        table = dict(body["table"])
+        members = {"Result": table["rows"], **{k: v for k, v in table.items() if k in {"title", "totalRecords"}}}
+        return json.dumps({"ResultSet": members})
+    if "json" in body:
+        return json.dumps(body["json"])
+    if "error page" in body:
+        return error_page(step["status"], body["error page"])
+    if "container error page" in body:
+        return "<html><head><title>Apache Tomcat - Error report</title></head><body><h1>HTTP Status</h1></body></html>"
+    return body.get("text", "")
+
+
+def answer_of(step):
+    method, path = step["request"].split(" ", 1)
+    return Answer(step["status"], {}, body_of(step).encode(), method, f"http://h.org{path}")
+
+
+def named(name):
+    return next(step for step in STEPS if step["step"] == name)
+
+
+def ids(steps):
+    return [step["step"] for step in steps]
+
+
+def test_the_recording_is_there():
+    assert len(STEPS) > 500
+
+
+@pytest.mark.parametrize("step", STEPS, ids=ids(STEPS))
+def test_every_answer_is_an_error_or_none(step):
+    answer = answer_of(step)
+    error = error_of(answer)
+    assert (error is None) == (answer.status in {200, 201, 206})
+    if error is not None:
+        assert error.status == answer.status
+        assert not error.retryable
+    assert not_logged_in(answer) == (answer.status == 401)
+
+
+TABLES = [s for s in STEPS if isinstance(s["body"], dict) and "table" in s["body"]]
+FILES = [s for s in TABLES if "Size" in s["body"]["table"]["columns"] and "URI" in s["body"]["table"]["columns"]]
+
+
+@pytest.mark.parametrize("step", TABLES, ids=ids(TABLES))
+def test_every_table_is_read(step):
+    assert len(decode_listing(answer_of(step))) == len(step["body"]["table"]["rows"])
+
+
+@pytest.mark.parametrize("step", FILES, ids=ids(FILES))
+def test_every_file_has_a_name_a_size_and_a_resource(step):
+    for row, file in zip(step["body"]["table"]["rows"], map(remote_file, decode_listing(answer_of(step))), strict=True):
+        assert file.name.rsplit("/", 1)[-1] in {
+            row["Name"],
+            "ha#sh.txt",
+            "per%cent.txt",
+            "n ame.txt",
+            "été.txt",
+            "sp ace.txt",
+        }
+        assert file.resource == row["collection"] or not row["collection"]
+        assert file.size_bytes == int(row["Size"])
+        assert file.digest is None
+        assert remote_name_problem(file.name) is None or file.name.endswith("_catalog.xml")
+        assert (file.scan is not None) == ("/scans/" in row["URI"])
+
+
+def test_special_names_come_back_as_they_were_sent():
+    rows = named("files-multipart/list-names")["body"]["csv"]["rows"]
+    names = {remote_file(row).name for row in rows}
+    assert {"été.txt", "n ame.txt", "pl+us.txt", "ha#sh.txt", "per%cent.txt", "a(1),b.txt", "A.txt", "a.txt"} <= names
+
+
+ITEMS = [s for s in STEPS if isinstance(s["body"], dict) and "items" in str(s["body"].get("json", ""))[:12]]
+
+
+@pytest.mark.parametrize("step", ITEMS, ids=ids(ITEMS))
+def test_every_item_is_read(step):
+    item = decode_item(answer_of(step))
+    assert item["xsi:type"].startswith("xnat:")
+    assert item["ID"]
+
+
+def test_kept_names_are_read():
+    assert kept_names(body_of(named("files-extract/zip-again"))) == ["S01/mri/orig.mgz"]
+    assert kept_names(body_of(named("files-extract/duplicate-members"))) == ["x.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("auth/projects-bad-password", AuthenticationError, "login"),
+        ("missing-parents/file-in-missing-scan", NotFoundError, "Unable to identify scan"),
+        ("missing-parents/scan-in-missing-session", RefusedError, "valid image session"),
+        ("experiments/rename-taken", RefusedError, "already in use"),
+        ("experiments/bad-date", RefusedError, "Must Be A Valid Date"),
+        ("experiments/label-with-blank", RefusedError, "the server failed"),
+        ("projects/id-with-blank", RefusedError, "Invalid character in project ID"),
+        ("files-inbody/empty-inbody", RefusedError, "include the file directly"),
+    ],
+)
+def test_the_words_of_a_genuine_server(name, kind, words):
+    error = error_of(answer_of(named(name)))
+    assert type(error) is kind
+    assert words in str(error)
+
+
+@pytest.fixture
+def playing(peer, remote):
+    """Lets the peer give a recorded answer next."""
+    remote.check()
+
+    def play(method, pattern, name):
+        step = named(name)
+        peer.fail(method, pattern, Reply(step["status"], body_of(step), {**JSON}))
+        return remote
+
+    return play
+
+
+SESSION = Address("P", "S01", "E01")
+
+
+def test_lists_through_the_client(playing):
+    rows = playing("GET", "/experiments$", "experiments-lists/columns-subject").list_sessions("P")
+    assert {(r["label"], r["subject_label"], r["date"], r["xsiType"]) for r in rows} == {
+        ("E01", "S01", "2020-01-02", "xnat:mrSessionData"),
+        ("E02", "S01", "2020-02-03", "xnat:petSessionData"),
+        ("E03", "S02", "2021-02-03", "xnat:mrSessionData"),
+    }
+    scans = playing("GET", "/scans$", "scans/list").list_scans(SESSION)
+    assert {r["ID"]: r["type"] for r in scans}["anat-T1w_run-1"] == "T1w"
+    files = playing("GET", "/scans/ALL/files$", "files-lists/all-scans").list_files(SESSION, all_scans=True)
+    assert {(f.scan, f.resource, f.name) for f in files} == {
+        ("1", "NIFTI", "a.nii.gz"),
+        ("1", "NIFTI", "sub/b.txt"),
+        ("2", "BIDS", "c.json"),
+        ("2", "NIFTI", "c.nii.gz"),
+    }
+    resources = playing("GET", "/resources$", "resources/session-all").list_resources(SESSION, all_scans=True)
+    assert {"RSES", "RSCA", "NIFTI"} <= {r["label"] for r in resources}
+    item = playing("GET", "/E01$", "experiments-xml/new-json").item(SESSION)
+    assert (item["label"], item["date"], item["xsi:type"]) == ("E01", "2021-05-06", "xnat:mrSessionData")
+
+
+def test_scans_of_a_session_that_is_not_there(playing):
+    """1.6.4 answers 500."""
+    with pytest.raises(NotFoundError):
+        playing("GET", "/scans$", "missing-parents/scans-of-missing-session").list_scans(SESSION)
+
+
+def test_files_of_a_session_that_is_not_there(playing):
+    assert playing("GET", "/files$", "missing-parents/files-in-missing-session").list_files(SESSION) == []

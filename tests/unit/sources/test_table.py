@@ -1,0 +1,166 @@
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from xnatferry.sources.base import Kind, Severity
+from xnatferry.sources.recognise import discover
+
+
+@pytest.fixture
+def folder(tmp_path, make_image):
+    make_image(tmp_path / "img" / "a.nii.gz")
+    make_image(tmp_path / "img" / "b.nii", (4, 4, 4))
+    return tmp_path
+
+
+def read(folder, text, name="table.csv", encoding="utf-8"):
+    (folder / name).write_bytes(text.encode(encoding))
+    return discover(folder / name)
+
+
+def problems(discovery):
+    return [(finding.id, finding.line) for finding in discovery.all_findings if finding.severity is not Severity.INFO]
+
+
+HEADER = "file,subject,session,scan,type,quality,date,resource\n"
+
+
+def test_a_row_says_everything(folder):
+    discovery = read(
+        folder,
+        "file,subject,session,scan,type,series_description,quality,date,resource,format,content,tags,note,session_type\n"
+        'img/a.nii.gz,P1,P1_MR1,3,T1w,"MPRAGE, sagittal",questionable,2020-02-29,NII,NIFTI,RAW,"x,y",moved,PET\n',
+    )
+    (source,) = discovery.sources
+    assert (source.kind, source.line, source.relative) == (Kind.NIFTI, 2, "img/a.nii.gz")
+    claims = source.claims
+    assert (claims.subject, claims.session, claims.scan, claims.type) == ("P1", "P1_MR1", "3", "T1w")
+    assert (claims.series_description, claims.quality, claims.date) == (
+        "MPRAGE, sagittal",
+        "questionable",
+        "2020-02-29",
+    )
+    assert (claims.resource, claims.format, claims.content, claims.tags) == ("NII", "NIFTI", "RAW", "x,y")
+    assert (claims.note, claims.session_type) == ("moved", "PET")
+    assert source.facts["parameters/matrix/x"] == "4"
+    assert problems(discovery) == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("sign", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_encoding_delimiter_and_line_ends_are_found_out(folder, encoding, sign, ending):
+    text = ending.join([sign.join(["File", "Subject ID", "Note"]), sign.join(["img/b.nii", "P1", "Größe"]), ""])
+    discovery = read(folder, text, encoding=encoding)
+    assert [(s.claims.subject, s.claims.note) for s in discovery.sources] == [("P1", "Größe")]
+    assert problems(discovery) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("img/a.nii.gz,,s,1,T1,usable,,\n", [("TAB04", 2)]),
+        (",P1,s,1,T1,usable,,\n", [("TAB04", 2)]),
+        ("img/a.nii.gz,P1,s,1,T1,usable,2020-02-30,\n", [("TAB07", 2)]),
+        ("img/a.nii.gz,P1,s,1,T1,usable,1.2.2020,\n", [("TAB07", 2)]),
+        ("img/a.nii.gz,P1,s,1,T1,good,,\n", [("TAB08", 2)]),
+        ("img/gone.nii.gz,P1,s,1,T1,,,\n", [("TAB05", 2)]),
+        ("img,P1,s,1,T1,,,\n", [("NII02", 2)]),
+        ("table.csv,P1,s,1,T1,,,\n", [("TAB11", 2)]),
+        ("img/a.nii.gz,P1,s,1,T1,,,,too,much\n", [("TAB09", 2)]),
+        ("\n\nimg/a.nii.gz,P1,s,1,T1,bad,,\n", [("TAB08", 4)]),
+        ("img/a.nii.gz,P1,s,1,T1,,,\nimg/../img/a.nii.gz,P2,t,1,T1,,,\n", [("TAB06", 2), ("TAB06", 3)]),
+        ("img/a.nii.gz,P1,s,1,T1,,,\nimg/b.nii,P1,s,1,T2,,,\n", [("TAB10", 2), ("TAB10", 3)]),
+        ("img/a.nii.gz,n/a,s,1,T1,NA,NaN,\n", [("TAB04", 2)]),
+    ],
+)
+def test_each_row_is_checked_and_named_by_its_line(folder, rows, expected):
+    discovery = read(folder, HEADER + rows)
+    assert problems(discovery) == expected
+    assert all(source.refused for source in discovery.sources)
+
+
+def test_a_cell_of_several_lines_does_not_shift_the_numbers(folder):
+    discovery = read(folder, 'file,subject,note,quality\nimg/a.nii.gz,P1,"two\nlines",\nimg/b.nii,P2,,bad\n')
+    assert problems(discovery) == [("TAB08", 4)]
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("subject,type", [("TAB02", 1)]),
+        ("file,path,subject", [("TAB02", 1)]),
+        ("file,subject,subject", [("TAB02", 1)]),
+        ("file,subject,sesion", [("TAB12", 1)]),
+        ("file,subject,favourite colour", [("TAB03", 1)]),
+    ],
+)
+def test_columns_are_looked_at(folder, header, expected):
+    row = ",".join(["img/b.nii"] + ["P1"] * header.count(","))
+    assert problems(read(folder, f"{header}\n{row}\n")) == expected
+
+
+def test_without_a_subject_column_the_mapping_decides(folder):
+    (source,) = read(folder, "file\nimg/b.nii\n").sources
+    assert source.claims.subject is None
+    assert not source.refused
+
+
+def test_other_files_go_where_the_resource_says(folder):
+    (folder / "report.pdf").write_bytes(b"%PDF-1.4")
+    (source,) = read(folder, "file,subject,resource\nreport.pdf,P1,REPORTS\n").sources
+    assert (source.kind, source.claims.resource, [f.name for f in source.files]) == (
+        Kind.FILES,
+        "REPORTS",
+        ["report.pdf"],
+    )
+    assert not source.refused
+
+
+def test_a_row_may_name_a_freesurfer_subject(folder, subject):
+    (source,) = read(folder, "file,subject,session\nsubjects/sub-001,P1,P1_MR2\n").sources
+    assert (source.kind, source.claims.subject, source.claims.session) == (Kind.FREESURFER, "P1", "P1_MR2")
+    assert source.claims.resource == "FREESURFER7"
+    assert not source.refused
+
+
+@pytest.mark.parametrize("name", ["table.xlsx", "table.csv"])
+def test_a_spreadsheet_or_binary_file_is_no_table(folder, name):
+    (folder / name).write_bytes(b"PK\x03\x04\x00\x00")
+    (finding,) = discover(folder / name, kind=Kind.TABLE).findings
+    assert finding.id == "TAB01"
+    assert "CSV" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", ["TAB01"]), ("\n\n", ["TAB01"]), (HEADER, ["NII22"]), ('file,subject\n"a,b\n', ["TAB01"])],
+)
+def test_an_empty_or_broken_table(folder, text, expected):
+    assert [finding.id for finding in read(folder, text).findings] == expected
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=300), st.booleans())
+def test_any_bytes_are_a_table_or_a_finding(content, headed):
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name, "t.csv")
+        path.write_bytes(b"file,subject\n" + content if headed else content)
+        discovery = discover(path)
+        assert discovery.sources or discovery.findings
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.text(max_size=20), min_size=2, max_size=2))
+def test_any_cells_are_read(cells):
+    import csv
+
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name, "t.csv")
+        with path.open("w", encoding="utf-8", errors="surrogatepass", newline="") as stream:
+            csv.writer(stream, quoting=csv.QUOTE_ALL).writerows([["file", "subject"], cells])
+        discovery = discover(path)
+        assert all(source.refused or source.files for source in discovery.sources)
