@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["discovery_line", "discovery_record", "finding_lines", "source_lines", "source_records"]
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
+#: More findings that say the same are told once, with their number.
+TOLD_ONE_BY_ONE = 1
 _NOUNS = {"nifti": "image", "freesurfer": "FreeSurfer subject", "bids": "BIDS file", "table": "row", "files": "folder"}
 
 
@@ -42,15 +44,23 @@ def source_lines(discovery: Discovery) -> Iterator[Text]:
 
 
 def finding_lines(findings: Sequence[Finding], *, everything: bool) -> Iterator[Text]:
-    """Errors and warnings, most severe first; notes only when everything is asked for."""
+    """Errors and warnings, most severe first, alike ones told once; everything adds the others and the notes."""
     for severity in Severity:
         if severity is Severity.INFO and not everything:
             continue
+        alike: dict[tuple[str, str], list[Finding]] = {}
         for finding in findings:
             if finding.severity is severity:
+                alike.setdefault((finding.id, finding.message), []).append(finding)
+        for group in alike.values():
+            shown = group if everything or len(group) <= TOLD_ONE_BY_ONE else group[:1]
+            for finding in shown:
                 head = Text(f"{severity.value} {finding.id} ", style=_STYLES[severity])
                 where = f"{finding.where}: " if finding.where else ""
-                yield Text.assemble(head, where, finding.message)
+                line = Text.assemble(head, where, finding.message)
+                if len(shown) < len(group):
+                    line.append(f" (and {len(group) - 1} more like it; -v names them)", style="dim")
+                yield line
     counts = Counter(finding.severity for finding in findings)
     if counts:
         yield Text(", ".join(counted(counts[severity], _noun(severity)) for severity in Severity if counts[severity]))
