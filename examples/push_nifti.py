@@ -43,4 +43,5 @@ with xnatferry.connect(args.server, args.user, args.password or getpass()) as xn
             there = {file.name for file in xnat.list_files(f"{scan}/resources/NIFTI")}
             for path in sorted(folder.glob(f"{name}.*")):
                 stored = xnat.put_file(path, f"{scan}/resources/NIFTI", format="NIFTI", content="NIFTI_RAW")
-                print(f"{scan}  {stored.name}  {stored.size_bytes} bytes  {'is there' if path.name in there else 'stored'}")
+                done = "is there" if path.name in there else "stored"
+                print(f"{scan}  {stored.name}  {stored.size_bytes} bytes  {done}")

@@ -3,6 +3,7 @@
 Step by step, as the founding recipes do it::
 
     with xnatferry.connect(server="https://xnat.example.org", user="me", password=secret) as xnat:
+        xnat.ensure_session("BRAIN/sub01/sub01_MR1")
         xnat.ensure_scan("BRAIN/sub01/sub01_MR1/scans/1", fields={"type": "T1w"})
         xnat.put_file("t1.nii.gz", "BRAIN/sub01/sub01_MR1/scans/1/resources/NIFTI")
 

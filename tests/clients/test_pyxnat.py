@@ -65,6 +65,8 @@ def test_attributes(study):
     assert float(session.attrs.get("xnat:mrSessionData/age")) == 42
     scan = session.scan("1")
     scan.attrs.set("quality", "questionable")
+    scan.set_param("contrast", "none")
+    assert (scan.params(), scan.get_param("contrast")) == (["contrast"], "none")
     scan.attrs.set("note", "moved, and talked")
     assert scan.attrs.mget(["quality", "note"]) == ["questionable", "moved, and talked"]
 
@@ -117,11 +119,17 @@ def test_sharing(xnat, study, project_id):
     other = xnat.select.project(f"{project_id}_B")
     other.create()
     subject = study.subject("s1")
+    session = subject.experiment("s1_MR1")
     subject.share(f"{project_id}_B")
-    assert sorted(subject.shares().get()) == [project_id, f"{project_id}_B"]
-    assert other.subjects().get("label")
+    session.share(f"{project_id}_B")
+    assert sorted(subject.shares().get()) == sorted(session.shares().get()) == [project_id, f"{project_id}_B"]
+    assert [one.id() for one in other.subjects()] == [subject.id()]
+    assert [one.id() for one in other.experiments()] == [session.id()]
+    assert session.xpath("//xnat:share/@project") == [f"{project_id}_B"]
+    session.unshare(f"{project_id}_B")
     subject.unshare(f"{project_id}_B")
-    assert subject.shares().get() == [project_id]
+    assert subject.shares().get() == session.shares().get() == [project_id]
+    assert subject.exists()
 
 
 def test_a_stranger(archive, study, project_id):

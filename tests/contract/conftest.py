@@ -1,10 +1,18 @@
-"""An archive on a real socket, and a session in a fresh project on it."""
+"""An archive on a real socket, and a session in a fresh project on it.
+
+``XNATFERRY_TEST_SERVER=http://USER:PASSWORD@HOST[:PORT]`` runs the suite against another XNAT (an administrator's account);
+tests that look behind the REST API of our own archive are skipped there.
+"""
 
 import io
+import os
+import random
+import string
 import tarfile
 import zipfile
 from dataclasses import dataclass
 from itertools import count
+from urllib.parse import unquote, urlsplit
 
 import httpx2
 import pytest
@@ -12,27 +20,82 @@ import pytest
 from xnatferry.server.archive import running_archive
 
 _numbers = count(1)
+_letters = "".join(random.choices(string.ascii_uppercase, k=4))
+OTHER_SERVER = os.environ.get("XNATFERRY_TEST_SERVER", "")
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the suite runs, and who asks."""
+
+    url: str
+    user: str
+    password: str
 
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory):
+    """Our archive; tests that ask for it know more of it than its REST API."""
+    if OTHER_SERVER:
+        pytest.skip("looks into the local archive")
     with running_archive(tmp_path_factory.mktemp("archive"), admin_password="admin-secret") as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def http(archive):
+def server(request):
+    """The XNAT that is tested."""
+    if not OTHER_SERVER:
+        return Server(request.getfixturevalue("archive").url, "admin", "admin-secret")
+    parts = urlsplit(OTHER_SERVER)
+    url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+    return Server(url, unquote(parts.username), unquote(parts.password))
+
+
+@pytest.fixture(scope="session")
+def http(server):
     """An HTTP client logged in as site administrator."""
-    with httpx2.Client(base_url=archive.url, auth=("admin", "admin-secret"), timeout=60) as client:
+    with httpx2.Client(base_url=server.url, auth=(server.user, server.password), timeout=60) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def stranger(server):
+    """An HTTP client without credentials."""
+    with httpx2.Client(base_url=server.url, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def new_account(archive, server):
+    """Makes an account without rights, and an HTTP client logged in as it."""
+    clients = []
+
+    def new_account(**options):
+        login = f"user{next(_numbers)}"
+        archive.archive.accounts.create(login, "user-secret", **options)
+        clients.append(httpx2.Client(base_url=server.url, auth=(login, "user-secret"), timeout=60))
+        clients[-1].login = login
+        return clients[-1]
+
+    yield new_account
+    for client in clients:
+        client.close()
 
 
 @pytest.fixture
 def project(http):
     """ID of a project that no other test uses."""
-    name = f"P{next(_numbers)}"
+    name = f"P{_letters}{next(_numbers)}"
     assert http.put(f"/data/projects/{name}").status_code == 200
-    return name
+    yield name
+    http.delete(f"/data/projects/{name}", params={"removeFiles": "true"})
+
+
+@pytest.fixture
+def new_id():
+    """Project IDs that nobody uses."""
+    return lambda: f"P{_letters}{next(_numbers)}"
 
 
 @dataclass

@@ -202,6 +202,12 @@ class TestForms:
         http.put(files, files={"file": ("big.bin", data)})
         assert [(row["Name"], row["digest"]) for row in rows(files)] == [("big.bin", md5(data))]
 
+    def test_a_file_and_a_folder_of_one_name_are_refused_together(self, http, files, rows, session, left_over):
+        for parts in ([("f", ("a", b"1")), ("g", ("a/b", b"2"))], [("g", ("a/b", b"2")), ("f", ("a", b"1"))]):
+            assert http.put(files, files=parts).status_code == 400
+            assert rows(f"{session.scan}/resources") == []
+            assert left_over() == []
+
     @pytest.mark.parametrize(
         ("media", "body", "status", "words"),
         [

@@ -22,7 +22,11 @@ _ANYTHING = {
     "ARCHIVE": r"/[^\s\"'<>]*",
     "CONTEXT": r"[^\s\"'<>]*",
 }
-_NAMED = {"SUBJECT_ID": r"[A-Za-z]\w*_S\d{4,}", "EXPERIMENT_ID": r"[A-Za-z]\w*_E\d{4,}", "ID": r"[A-Za-z]\w*_[SE]\d{4,}"}
+_NAMED = {
+    "SUBJECT_ID": r"[A-Za-z]\w*_S\d{4,}",
+    "EXPERIMENT_ID": r"[A-Za-z]\w*_E\d{4,}",
+    "ID": r"[A-Za-z]\w*_[SE]\d{4,}",
+}
 _PLACEHOLDER = re.compile(r"<((?:SUBJECT_ID_|EXPERIMENT_ID_|ID)\d+|[A-Z]+)>")
 
 Bindings = dict[str, str]

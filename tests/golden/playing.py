@@ -52,7 +52,9 @@ def narrow_steps(path: Path) -> Iterator[Step]:
         method, target, *rest = head.split()
         body, media = ("", None) if not spec else _narrow_body(*spec.split(" ", 1))
         who = rest[0][1:] if rest else "user"
-        yield Step(line, method, target, who, body=body or None, media=media, capture={capture: "text"} if capture else {})
+        yield Step(
+            line, method, target, who, body=body or None, media=media, capture={capture: "text"} if capture else {}
+        )
 
 
 def _narrow_body(kind: str, rest: str = "") -> tuple[object, str | None]:
@@ -91,7 +93,9 @@ def _query(query: object) -> str:
     if isinstance(query, str):
         return query
     pairs = [(key, one) for key, value in query.items() for one in (value if isinstance(value, list) else [value])]
-    quoted = [(urllib.parse.quote(key, safe="/:,@{}"), urllib.parse.quote(str(value), safe="/:,@*{}")) for key, value in pairs]
+    quoted = [
+        (urllib.parse.quote(key, safe="/:,@{}"), urllib.parse.quote(str(value), safe="/:,@*{}")) for key, value in pairs
+    ]
     return "&".join(f"{key}={value}" for key, value in quoted)
 
 
@@ -190,7 +194,9 @@ class Player:
             return {"Authorization": "Basic " + base64.b64encode(secret.encode()).decode()}
         return {"Cookie": f"JSESSIONID={self._cookie if who == 'user' else self.names.get(who, 'MISSING')}"}
 
-    def _request(self, method: str, target: str, headers: dict, body: bytes | None = None, *, chunked: bool = False) -> Answer:
+    def _request(
+        self, method: str, target: str, headers: dict, body: bytes | None = None, *, chunked: bool = False
+    ) -> Answer:
         connection = http.client.HTTPConnection(self._url.hostname, self._url.port, timeout=60)
         try:
             connection.putrequest(method, self._url.path + target, skip_accept_encoding=True)
@@ -212,7 +218,9 @@ class Player:
     def close(self) -> None:
         for project in ("P", "Q", "R"):
             if project in self.names:
-                self._request("DELETE", f"/data/projects/{self.names[project]}?removeFiles=true", self._credentials("user"))
+                self._request(
+                    "DELETE", f"/data/projects/{self.names[project]}?removeFiles=true", self._credentials("user")
+                )
         self._request("DELETE", "/data/JSESSION", self._credentials("user"))
 
 

@@ -133,7 +133,12 @@ def _page(text: str) -> dict:
         return {"container error page": True}
     if re.match(r"\s*(<html[^>]*>\s*<body[^>]*>\s*)?<table", text, re.IGNORECASE):
         heads = re.findall(r"<th[^>]*>(.*?)</th>", text, re.IGNORECASE | re.DOTALL)
-        return {"html table": {"columns": [re.sub("<[^>]+>", "", one).strip() for one in heads], "rows": len(re.findall("<tr", text)) - 1}}
+        return {
+            "html table": {
+                "columns": [re.sub("<[^>]+>", "", one).strip() for one in heads],
+                "rows": len(re.findall("<tr", text)) - 1,
+            }
+        }
     return {"html page": "site page"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -82,6 +83,7 @@ def _push(screen: Screen, remote: Remote, source: Path) -> int:
 
     discovery = api.discover(source, allow_incomplete=True)
     plan = api.plan(discovery, remote, api.MappingRules(project=_PROJECT))
+    plan = replace(plan, local=True)
     show_plan(plan, screen)
     return push_plan(plan, remote, screen, workers=4)
 

@@ -174,7 +174,7 @@ def push_plan(
     if plan.nothing_to_do:
         return _nothing_to_do(plan, screen)
     sent = sum(step.sends for step in plan.files)
-    screen.confirm(f"Push {counted(sent, 'file')}, {human_bytes(plan.sends_bytes)}, to {remote.connection.url}?")
+    screen.confirm(f"Push {counted(sent, 'file')}, {human_bytes(plan.sends_bytes)}, to {_where(plan)}?")
     started = time.monotonic()
     run, result = _carry_out(plan, remote, screen, workers=workers, source=source, backup=backup)
     seconds = time.monotonic() - started
@@ -219,11 +219,17 @@ def _nothing_to_do(plan: Plan, screen: Screen) -> int:
     from xnatferry.console.wording import counted
 
     verdicts = api.verify(plan)
-    screen.lines([f"nothing to do: {plan.server} holds all {counted(len(verdicts), 'file')}", verdict_counts(verdicts)])
+    screen.lines(
+        [f"nothing to do: {_where(plan)} holds all {counted(len(verdicts), 'file')}", verdict_counts(verdicts)]
+    )
     _say_refused(plan, screen)
     code = _exit_of_plan(plan)
     screen.records([{"record": "result", "exit_code": code, "sent_files": 0, "sent_bytes": 0, "files": len(verdicts)}])
     return code
+
+
+def _where(plan: Plan) -> str:
+    return "the local archive" if plan.local else plan.server
 
 
 def _say_refused(plan: Plan, screen: Screen) -> None:

@@ -30,6 +30,7 @@ __all__ = ["Remote"]
 
 #: Seconds in which a new project may still be unknown to parts of the server (1.8: permission caches lag).
 _SETTLING_S = 6.0
+_SETTLING_TRIES = 12
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -282,15 +283,16 @@ class Remote(RemoteReader):
 
     def _put(self, request: Request) -> Answer:
         """A PUT of an object, which may arrive twice; patient with a server that has only just made the project."""
-        project = request.path.split("/")[3]
-        while True:
+        made = self._new_projects.get(request.path.split("/")[3])
+        new = made is not None and time.monotonic() - made < _SETTLING_S
+        for _ in range(_SETTLING_TRIES if new else 0):
             try:
                 return self._talk.ask(request, repeat=True)
             except (ForbiddenError, NotFoundError, RefusedError) as error:
-                age = time.monotonic() - self._new_projects.get(project, -_SETTLING_S)
-                if age >= _SETTLING_S or error.status not in {403, 404, 422}:
+                if error.status not in {403, 404, 422}:
                     raise
-            self._pause(0.5)
+            self._pause(_SETTLING_S / _SETTLING_TRIES)
+        return self._talk.ask(request, repeat=True)
 
     def _ensure_labelled(self, address: Address, query: tuple[tuple[str, str], ...]) -> Ensured:
         """An object with a label and an accession ID, made by a plain PUT."""

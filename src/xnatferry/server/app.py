@@ -160,7 +160,7 @@ class ArchiveApp:
 def matching(path: str) -> list[tuple[Route, dict[str, str]]]:
     """The routes for a whole request path, percent-encoded as sent.
 
-    ``/data`` and ``/REST`` are the same; archive routes exist with and without ``/archive`` (xnat-rest.md 0.1).
+    ``/data`` and ``/REST`` are the same; archive routes exist with and without ``/archive`` (``XNATApplication``).
     """
     for prefix in ("/data", "/REST"):
         if path == prefix or path.startswith(prefix + "/"):
@@ -169,6 +169,8 @@ def matching(path: str) -> list[tuple[Route, dict[str, str]]]:
                 found = match(ROUTES, below[len("/archive") :])
                 return [(route, raw) for route, raw in found if route.archived]
             return match(ROUTES, below)
+    if path.startswith("/archive/"):
+        return [(route, raw) for route, raw in match(ROUTES, path[len("/archive") :]) if route.archived]
     return match(services.SITE_ROUTES, path)
 
 

@@ -78,6 +78,7 @@ class Archive:
             self._finish_intents()
             self.landing.replay()
             self.vault.clean_incoming()
+            self.vault.empty_trash(older_than_days=settings.trash_days)
             self.first_password = self._first_accounts(admin_password)
         except BaseException:
             self._holder.release()

@@ -165,6 +165,8 @@ def refresh(archive: Archive, resource: Resource, acts: Refresh, user: str) -> N
         changed = _changes(archive.vault.path(folder), listed, there, acts)
         changed = [replace(file, resource_id=resource.id, created_by=file.created_by or user) for file in changed]
         with archive.database.write() as connection:
+            if resources.by_id(connection, resource.id) is None:
+                return
             if acts & Refresh.DELETE:
                 gone = [(resource.id, name) for name in listed.keys() - there.keys()]
                 connection.executemany("DELETE FROM files WHERE resource_id = ? AND name = ?", gone)

@@ -238,7 +238,7 @@ def _from_document(found: Submitted, body: bytes) -> None:
 
 
 def _from_pairs(found: Submitted, pairs: Iterable[tuple[str, str]], type_name: str) -> None:
-    """Take in query and form pairs; the first of repeated keys wins."""
+    """Take in query and form pairs; the first of repeated keys wins, and ``NULL`` takes a field away."""
     names, seen = short_names(type_name), set()
     for key, value in pairs:
         owner, _, path = (names.get(key) or key).partition("/")
@@ -249,7 +249,7 @@ def _from_pairs(found: Submitted, pairs: Iterable[tuple[str, str]], type_name: s
         if resolved is None:
             continue
         try:
-            text = normal_value(resolved.node, value)
+            text = "" if value == "NULL" else normal_value(resolved.node, value)
         except ValueProblem as problem:
             raise Refusal(400, str(problem)) from problem
         if resolved.path in OWN_COLUMNS:

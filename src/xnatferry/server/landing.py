@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import objects, resources
 from xnatferry.server.database import Migration
+from xnatferry.server.locks import Locks
 from xnatferry.server.scope import Refusal
 from xnatferry.server.vault import Staged, UnsafeNameError
 
@@ -94,7 +95,7 @@ class Landing:
     def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
         self._vault = vault
-        self._locks = _Locks()
+        self._locks = Locks()
         self._done: list[int] = []
         self._done_lock = threading.Lock()
 
@@ -182,7 +183,7 @@ class Landing:
             for resource in sorted(held, key=lambda one: one.id):
                 stack.enter_context(self.holding(resource))
             with self._writing() as connection:
-                folder = {one.id: resources.folder_of(objects.by_key(connection, item.key), one) for one in held}
+                folder = {one.id: resources.folder_of(_item(connection, item), one) for one in held}
                 gone = [f"{folder[file.resource_id]}/{file.name}" for file in found if file.resource_id in folder]
                 connection.executemany(
                     "DELETE FROM files WHERE resource_id = ? AND name = ?",
@@ -198,7 +199,7 @@ class Landing:
         """Take a resource away; its folder goes to the trash."""
         with self.holding(resource):
             with self._writing() as connection:
-                folder = resources.folder_of(objects.by_key(connection, item.key), resource)
+                folder = resources.folder_of(_item(connection, item), resource)
                 connection.execute("DELETE FROM resources WHERE id = ?", (resource.id,))
                 intents = [_intend(connection, folder)]
             self._trash([folder], intents)
@@ -220,10 +221,10 @@ class Landing:
             if target.resource:
                 resources.refuse_label(target.resource)
             return self._make(connection, target, described, user)
-        return _Change(found, resources.folder_of(_item(connection, target), found), created=False)
+        return _Change(found, resources.folder_of(_item(connection, target.item), found), created=False)
 
     def _make(self, connection: sqlite3.Connection, target: Target, described: Described, user: str) -> _Change:
-        item = _item(connection, target)
+        item = _item(connection, target.item)
         made = resources.create(
             connection, item, target.direction, target.resource or "", described=described, user=user
         )
@@ -368,10 +369,10 @@ def _intend(
     return row.lastrowid or 0
 
 
-def _item(connection: sqlite3.Connection, target: Target) -> Item:
-    """What the resource hangs on, as it is now."""
+def _item(connection: sqlite3.Connection, item: Item) -> Item:
+    """*item* as it is now."""
     try:
-        return objects.by_key(connection, target.item.key)
+        return objects.by_key(connection, item.key)
     except LookupError as error:
         raise Refusal(404) from error
 
@@ -381,27 +382,3 @@ def _existing(connection: sqlite3.Connection, target: Target) -> Resource | None
         return resources.named(connection, target.item, target.direction, target.resource)
     direction = resources.direction_of(target.item, target.direction)
     return next(iter(resources.resources_of(connection, [target.item.key], direction)), None)
-
-
-class _Locks:
-    """Locks by name, kept only while somebody holds or wants them."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._held: dict[object, tuple[threading.Lock, int]] = {}
-
-    @contextmanager
-    def hold(self, name: object) -> Iterator[None]:
-        with self._guard:
-            lock, wanted = self._held.get(name, (threading.Lock(), 0))
-            self._held[name] = (lock, wanted + 1)
-        try:
-            with lock:
-                yield
-        finally:
-            with self._guard:
-                lock, wanted = self._held[name]
-                if wanted == 1:
-                    del self._held[name]
-                else:
-                    self._held[name] = (lock, wanted - 1)

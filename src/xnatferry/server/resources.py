@@ -278,7 +278,7 @@ def create(
         taken = connection.execute("SELECT 1 FROM resources WHERE item_key = ?", (item.key,)).fetchone()
         content = "" if taken else "RAW"
     stamp = now()
-    folder = label or stamp.translate(str.maketrans("", "", "-:.T"))
+    folder = label or datetime.now(UTC).strftime("%Y%m%d_%H%M%S_%f")
     subfolder = f"{_PLACES.get(item.level, '')}{f'{direction}/' if direction else ''}{folder}"
     row = connection.execute(
         "INSERT INTO resources (item_key, direction, label, subfolder, format, content, description, tags, inserted,"

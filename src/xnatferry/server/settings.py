@@ -23,6 +23,7 @@ class ServerSettings:
         login_minutes: An idle login ends after this many minutes (XNAT's default is 15).
         require_login: Whether strangers are turned away; False lets them see public projects as *guest*.
         max_document_bytes: Largest XML or form body of a request that is no file upload.
+        trash_days: Removed files are kept so many days in ``trash``; older ones go for good when the archive starts.
         threads: Requests that may work on disk and metadata at the same time.
     """
 
@@ -34,4 +35,5 @@ class ServerSettings:
     login_minutes: int = 15
     require_login: bool = True
     max_document_bytes: int = 16 << 20
+    trash_days: float = 30
     threads: int = 16

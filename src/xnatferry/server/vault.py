@@ -324,15 +324,19 @@ def _name_problem(relative: str) -> str | None:
 
 
 def _make_folders(folder: Path) -> set[Path]:
-    """Make *folder* and those above it where missing; returns the folders that got a new entry."""
+    """Make *folder* and those above it, all or none, where missing; returns the folders that got a new entry."""
     missing: list[Path] = []
     while not folder.is_dir():
         missing.append(folder)
         folder = folder.parent
-    for new in reversed(missing):
+    for number, new in enumerate(reversed(missing)):
         try:
             new.mkdir(mode=0o700)
-        except (FileExistsError, NotADirectoryError) as error:
+        except OSError as error:
+            for made in missing[len(missing) - number :]:
+                made.rmdir()
+            if not isinstance(error, FileExistsError | NotADirectoryError):
+                raise
             msg = f"{error.filename} is a file, no folder can have this name"
             raise UnsafeNameError(msg) from error
     return {new.parent for new in missing}

@@ -103,7 +103,7 @@ def entry_at(path: Path, relative: str) -> Entry:
         found = path.stat()
     except OSError as error:
         return Entry(path, relative, problem=_why_not(path, error))
-    if not True:
+    if not stat.S_ISREG(found.st_mode):
         return Entry(path, relative, problem=("NII02", "it is no regular file (a folder, pipe or device)"))
     return Entry(path, relative, found.st_size, found.st_mtime_ns)
 

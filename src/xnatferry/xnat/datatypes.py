@@ -162,7 +162,7 @@ def data_types() -> dict[str, DataType]:
             marked = definition.find(f"{_XS}annotation/{_XS}appinfo/{_XDAT}element")
             abstract = marked is not None and marked.get("abstract") == "true"
             simple = definition.find(f"{_XS}simpleContent/{_XS}extension")
-            kind = _KINDS.get(simple.get("base", ""), "") if simple is not None else ""
+            kind = _KINDS.get(simple.get("base", ""), "string") if simple is not None else ""
             base = base if base in declared else ""
             found[name] = DataType(name, base, elements.get(name, ""), abstract, kind, (*inherited, *own))
         return found[name]

@@ -272,7 +272,7 @@ def _json_walk(nodes: tuple[Node, ...], nest: _Nest, above: str, tree: ItemTree,
         path = above + node.name
         below: list[dict[str, Any]] = []
         if path in tree.nested:
-            below = [_json_item(one) for one in tree.nested[path]]
+            below = [_json_nested(node, path, one) for one in tree.nested[path]]
         elif node.many:
             below = [_json_member(node, path, *one, tree) for one in nest.members(node.name)]
         elif node.type_name:
@@ -284,6 +284,11 @@ def _json_walk(nodes: tuple[Node, ...], nest: _Nest, above: str, tree: ItemTree,
             _json_walk(node.nodes, inside, f"{path}/", tree, shown)
         if below:
             shown.children.append({"field": path, "items": below})
+
+
+def _json_nested(node: Node, path: str, tree: ItemTree) -> dict[str, Any]:
+    """An item below another; one whose type has no name in the schema, as shares of an experiment, by its node."""
+    return _json_item(tree) if node.type_name else _json_member(node, path, "", _Nest(tree.fields), tree)
 
 
 def _json_content(node: Node, nest: _Nest, tree: ItemTree) -> dict[str, Any]:
@@ -363,7 +368,7 @@ def _xml_walk(element: Element, nodes: tuple[Node, ...], nest: _Nest, above: str
                 if bracket.startswith("name="):
                     part.set("name", bracket.partition("=")[2])
                 text = inside.get(text_name(node))
-                part.text = text.value if text else None
+                part.text = text.value if text is not None else None
                 _xml_content(part, node, inside, tree)
         elif node.name in nest or any(name.startswith(f"{path}/") for name in tree.nested):
             inside = nest.get(node.name, _Nest())
@@ -387,6 +392,9 @@ def _xml_content(part: Element, node: Node, nest: _Nest, tree: ItemTree) -> None
 
 
 def _xml_nested(part: Element, node: Node, tree: ItemTree) -> None:
+    if not node.type_name:  # a type without a name in the schema, as the shares of an experiment
+        _xml_walk(part, node.nodes, _Nest(tree.fields), "", tree)
+        return
     of_type = _type_of(tree.xsi_type)
     if of_type.name != node.type_name:
         part.set("xsi:type", of_type.name)

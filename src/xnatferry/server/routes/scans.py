@@ -61,9 +61,10 @@ def list_scans(scope: Scope) -> Response:
     return answers.listing(scope, table_of(_LISTING, scope.query, rows))
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Numbers in a name count as numbers: 2 comes before 10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+def _natural(name: str) -> list[tuple[bool, int, str]]:
+    """Numbers in a name count as numbers, and come before letters: 2, 10, a."""
+    parts = [part for part in re.split(r"([0-9]+)", name) if part]
+    return [(False, int(part), "") if part[0] in "0123456789" else (True, 0, part) for part in parts]
 
 
 def read_scan(scope: Scope) -> Response:
