@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/xnatferry demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 lint: $(READY)
 	$(BIN)/ruff check

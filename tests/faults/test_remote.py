@@ -404,7 +404,7 @@ def test_a_file_comes_back(era, ready, tmp_path):
     assert [p.name for p in target.parent.iterdir()] == ["a.bin"]
 
 
-@pytest.mark.parametrize("fault", [cut_answer, lost_reply], ids=str)
+@pytest.mark.parametrize("fault", [cut_answer, lost_reply], ids=lambda value: getattr(value, "__name__", str(value)))
 def test_a_download_that_breaks_off_starts_again(peer, ready, tmp_path, fault):
     put(ready, "a.bin", b"x" * 300000)
     peer.fail("GET", r"a\.bin$", fault, times=3)

@@ -241,7 +241,8 @@ def _checked_twice(table: Path, rows: Sequence[_Row]) -> list[_Row]:
 def _source(table: Path, row: _Row) -> Source:
     """The source that a row names; what cannot be read comes as a source with an error."""
     shown = row.cells.get("file", "")
-    path = table.parent / Path(shown).expanduser() if shown else table
+    # A leading ~ is a name like any other: tables travel between people, home folders do not.
+    path = table.parent / shown if shown else table
     claims = Claims(**{name: value for name, value in row.cells.items() if name != "file"})
     bare = Source(Kind.FILES, path, shown or table.name, (), claims, findings=row.findings, line=row.line)
     if not shown:
