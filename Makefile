@@ -2,36 +2,51 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/ready
+INSTALLED := $(VENV)/installed
+TOOLS := $(VENV)/tools
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test lint bench torture clean
 
-demo: $(READY)
+demo: $(INSTALLED)
 	$(BIN)/xnatferry demo
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto
 
-lint: $(READY)
+lint: $(TOOLS)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(READY)
+bench: $(TOOLS)
 	$(BIN)/python bench/push.py
 
-# The dependency groups of pyproject.toml; pip older than 25.1 cannot read groups, so pip is renewed first.
-$(READY): pyproject.toml
+# Hundreds of killed processes and tens of thousands of bad requests; takes its time.
+torture: $(TOOLS)
+	XNATFERRY_TORTURE=200 $(BIN)/python -m pytest --timeout 7200 tests/faults tests/contract
+
 ifdef UV
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+$(VENV)/python:
 	$(UV) venv --quiet --clear --python '>=3.11' $(VENV)
-	$(UV) pip install --quiet --python $(BIN)/python --editable . --group dev
+	touch $@
 else
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# pip older than 25.1 cannot read the dependency groups of pyproject.toml, so it is renewed.
+$(VENV)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "xnatferry needs Python 3.11 or newer; make PYTHON=python3.12 names one")'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	$(INSTALL) --upgrade 'pip>=25.1'
+	touch $@
 endif
+
+$(INSTALLED): $(VENV)/python pyproject.toml
+	$(INSTALL) --editable .
+	touch $@
+
+$(TOOLS): $(INSTALLED)
+	$(INSTALL) --editable . --group dev
 	touch $@
 
 clean:

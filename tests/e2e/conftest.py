@@ -88,11 +88,11 @@ def images(tmp_path: Path) -> Path:
 
 def write_image(path: Path, *, seed: int = 0, shape: tuple[int, ...] = (8, 9, 5)) -> Path:
     import nibabel
-    import numpy
+    import numpy as np
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    voxels = numpy.random.default_rng(seed).integers(0, 1000, shape).astype("int16")
-    image = nibabel.Nifti1Image(voxels, numpy.diag([1.5, 1.5, 3.0, 1.0]))
+    voxels = np.random.default_rng(seed).integers(0, 1000, shape).astype("int16")
+    image = nibabel.Nifti1Image(voxels, np.diag([1.5, 1.5, 3.0, 1.0]))
     image.header.set_xyzt_units("mm", "sec")
     nibabel.save(image, path)
     return path
@@ -112,9 +112,12 @@ def small_disk(tmp_path: Path):
     """A disk of 3 MB."""
     where = tmp_path / "small"
     where.mkdir()
-    if os.geteuid() != 0 or subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", where], capture_output=True, check=False
-    ).returncode:
+    if (
+        os.geteuid() != 0
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", where], capture_output=True, check=False
+        ).returncode
+    ):
         pytest.skip("mounting a small disk needs root")
     try:
         yield where

@@ -98,9 +98,7 @@ def test_a_dangling_link_is_refused(ferry, images):
 
 def test_two_rows_for_one_place_stop_everything(ferry, images, tmp_path):
     table = tmp_path / "t.csv"
-    table.write_text(
-        "file,subject,session,scan\nimages/ann/T1w.nii.gz,a,a1,1\nimages/bob/T1w.nii.gz,a,a1,1\n"
-    )
+    table.write_text("file,subject,session,scan\nimages/ann/T1w.nii.gz,a,a1,1\nimages/bob/T1w.nii.gz,a,a1,1\n")
     done = ferry("push", table, "-p", "P", "-y")
     assert done.code == 7
     assert "lines 2, 3" in done.text
@@ -153,7 +151,7 @@ class _WebSite(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(page)
 
-    do_POST = do_PUT = do_GET
+    do_POST = do_PUT = do_GET  # noqa: N815  # http.server's names
 
     def log_message(self, *_):
         pass

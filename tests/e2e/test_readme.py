@@ -66,7 +66,12 @@ def test_the_python_of_the_readme_runs(ferry, archive, tmp_path):
     (tmp_path / "login.json").write_text(json.dumps(login))
     (code,) = blocks("python")
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"\d+ [0-9a-f]{32}\n", done.stdout)

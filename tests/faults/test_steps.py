@@ -169,7 +169,11 @@ def test_another_file_of_the_same_name_is_a_conflict(anywhere, image):
     assert anywhere.remote.read_digest(xnatferry.Address.parse(place)) == md5(image)
 
 
-@pytest.mark.parametrize("fault", [busy(), closed, lost_reply, reset_in_body, landed_500], ids=lambda value: getattr(value, "__name__", str(value)))
+@pytest.mark.parametrize(
+    "fault",
+    [busy(), closed, lost_reply, reset_in_body, landed_500],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_an_upload_that_fails_once_arrives_once(peer, era, xnat, image, subject, fault, what):
     peer.fail("PUT", "/files/", fault)

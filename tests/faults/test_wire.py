@@ -33,7 +33,11 @@ def ready(peer, remote):
     return remote
 
 
-@pytest.mark.parametrize("fault", [busy(), busy(429), busy(502), busy(504), closed, cut_answer, lost_reply], ids=lambda value: getattr(value, "__name__", str(value)))
+@pytest.mark.parametrize(
+    "fault",
+    [busy(), busy(429), busy(502), busy(504), closed, cut_answer, lost_reply],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
 def test_a_read_is_repeated(peer, remote, pauses, fault):
     peer.fail("GET", "/data/projects$", fault, times=3)
     assert remote.list_projects() == []
@@ -64,7 +68,9 @@ def test_a_server_that_wants_a_long_pause_is_left_to_the_user(peer, remote, paus
     assert pauses == []
 
 
-@pytest.mark.parametrize("fault", [busy(), closed, lost_reply], ids=lambda value: getattr(value, "__name__", str(value)))
+@pytest.mark.parametrize(
+    "fault", [busy(), closed, lost_reply], ids=lambda value: getattr(value, "__name__", str(value))
+)
 def test_an_object_is_made_in_spite_of_a_failure_and_once(peer, era, remote, fault):
     remote.ensure_project("P")
     peer.fail("PUT", "/subjects/s$", fault)
@@ -72,7 +78,9 @@ def test_an_object_is_made_in_spite_of_a_failure_and_once(peer, era, remote, fau
     assert [row["label"] for row in remote.list_subjects("P")] == ["s"]
 
 
-@pytest.mark.parametrize("fault", [busy(), closed, lost_reply, reset_in_body], ids=lambda value: getattr(value, "__name__", str(value)))
+@pytest.mark.parametrize(
+    "fault", [busy(), closed, lost_reply, reset_in_body], ids=lambda value: getattr(value, "__name__", str(value))
+)
 def test_an_upload_is_never_repeated_here(peer, ready, fault):
     """Whether it arrived is for the engine to look up."""
     peer.fail("PUT", "/files/", fault)

@@ -11,7 +11,6 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.catalogue import found
@@ -22,6 +21,7 @@ from xnatferry.sources.nifti import image_at, image_source, is_image_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 __all__ = ["COLUMNS", "QUALITIES", "discover_table"]
 

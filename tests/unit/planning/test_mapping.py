@@ -9,7 +9,14 @@ from xnatferry.sources.base import Claims, Finding, Kind, LocalFile, Severity, S
 
 def image(name="t1.nii.gz", *, kind=Kind.NIFTI, findings=(), facts=None, version=None, **claims):
     return Source(
-        kind, Path(name), name, (LocalFile(Path(name), name, 10, 1),), Claims(**claims), facts or {}, version, findings=findings
+        kind,
+        Path(name),
+        name,
+        (LocalFile(Path(name), name, 10, 1),),
+        Claims(**claims),
+        facts or {},
+        version,
+        findings=findings,
     )
 
 
@@ -60,7 +67,10 @@ def test_what_the_user_says_wins():
 
 def test_scans_are_numbered_around_those_that_are_claimed():
     result = mapped(
-        image("a.nii", subject="s"), image("b.nii", subject="s", scan="1"), image("c.nii", subject="s"), image("d.nii", subject="t")
+        image("a.nii", subject="s"),
+        image("b.nii", subject="s", scan="1"),
+        image("c.nii", subject="s"),
+        image("d.nii", subject="t"),
     )
     assert [w.scan for w in result.wanted] == ["2", "1", "3", "1"]
 

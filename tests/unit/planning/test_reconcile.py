@@ -79,7 +79,11 @@ def test_an_image_takes_over_the_empty_scan_that_an_interrupted_push_made_for_it
     there.sessions["s_MR1"].scans["4"] = {"type": "T1w", "series_description": "T1w"}
     there.sessions["s_MR1"].scans["3"] = {"type": "T2w", "series_description": "T2w"}
     plan = decide(source(type="T1w"), source("t2.nii", type="T2w"), source("new.nii", type="T1w"), remote=there)
-    assert {step.address.file: step.address.scan for step in plan.files} == {"t1.nii.gz": "4", "t2.nii": "3", "new.nii": "2"}
+    assert {step.address.file: step.address.scan for step in plan.files} == {
+        "t1.nii.gz": "4",
+        "t2.nii": "3",
+        "new.nii": "2",
+    }
 
 
 def test_without_a_digest_the_size_decides_and_the_plan_says_so():

@@ -1,6 +1,6 @@
+import gzip
 import hashlib
 import io
-import os
 import shutil
 import stat
 import tarfile
@@ -89,6 +89,7 @@ def test_scratch_stays_behind_and_is_named(subject):
         (lambda s, f: append(s / "scripts/recon-all-status.log", "recon-all -s x exited with ERRORS at now\n"), "FS02"),
         (lambda s, f: (s / "mri/T1.mgz").write_bytes((s / "mri/T1.mgz").read_bytes()[:-9]), "FS04"),
         (lambda s, f: (s / "mri/T1.mgz").write_bytes(b"<html>"), "FS04"),
+        (lambda s, f: (s / "mri/T1.mgz").write_bytes(gzip.compress(gzip.decompress(f.mgh())[:-1], 1)), "FS04"),
         (lambda s, f: (s / "surf/lh.white").write_bytes(f.surface()[:-1]), "FS04"),
         (lambda s, f: (s / "surf/lh.thickness").write_bytes(f.curvature()[:-1]), "FS04"),
         (lambda s, f: (s / "label/rh.aparc.annot").write_bytes(f.annotation()[:-1]), "FS04"),

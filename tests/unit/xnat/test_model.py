@@ -1,3 +1,4 @@
+from itertools import pairwise
 from urllib.parse import unquote
 
 import pytest
@@ -35,7 +36,7 @@ def test_an_address_survives_text(address):
 def test_ancestors_lead_from_the_project_down(address):
     chain = [*address.ancestors(), address]
     assert chain[0].level is Level.PROJECT
-    assert all(upper == lower.parent for upper, lower in zip(chain, chain[1:], strict=False))
+    assert all(upper == lower.parent for upper, lower in pairwise(chain))
 
 
 @given(st.lists(addresses()))
@@ -45,9 +46,11 @@ def test_a_container_is_sorted_before_what_it_holds(found):
         assert not set(ordered[index + 1 :]) & set(address.ancestors())
 
 
-@pytest.mark.parametrize("text", ["", "a//b", "P/S/E/x", "P/S/E/scans", "P/resources", "P/resources/R/x", "P/S/E/scans/1/y"])
+@pytest.mark.parametrize(
+    "text", ["", "a//b", "P/S/E/x", "P/S/E/scans", "P/resources", "P/resources/R/x", "P/S/E/scans/1/y"]
+)
 def test_text_that_is_no_address_is_refused(text):
-    with pytest.raises(UsageError, match="address|resources"):
+    with pytest.raises(UsageError, match=r"address|resources"):
         Address.parse(text)
 
 

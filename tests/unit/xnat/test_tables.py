@@ -11,7 +11,7 @@ from xnatferry.xnat.tables import Table, TableError, decode_rows, encode_csv, en
 
 text = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=20)
 tables = st.lists(text, min_size=1, max_size=4, unique=True).flatmap(
-    lambda columns: st.lists(st.fixed_dictionaries({column: text for column in columns}), max_size=4).map(
+    lambda columns: st.lists(st.fixed_dictionaries(dict.fromkeys(columns, text)), max_size=4).map(
         lambda rows: Table(columns, rows)
     )
 )

@@ -17,7 +17,7 @@ def member(name, data, pieces=1):
 
 contents = st.dictionaries(
     st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/\\"), min_size=1, max_size=12),
-    st.one_of(st.binary(max_size=300), st.integers(65_500, 131_100).map(lambda n: bytes(n))),
+    st.one_of(st.binary(max_size=300), st.integers(65_500, 131_100).map(bytes)),
     max_size=5,
 )
 
