@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
@@ -196,6 +196,7 @@ def of_element(name: str) -> DataType | None:
     return data_types().get(f"xnat:{name}")
 
 
+@lru_cache(maxsize=4096)
 def extends(name: str, ancestor: str) -> bool:
     """Whether the type *name* is *ancestor* or extends it, directly or not."""
     one = data_type(name)
@@ -232,6 +233,7 @@ def kind_of(node: Node) -> str:
     return node.kind or (named.kind if named else "")
 
 
+@lru_cache(maxsize=4096)
 def resolve(type_name: str, path: str) -> Resolved | None:
     """Find *path* below the data type *type_name*; None when the schema has no such field.
 

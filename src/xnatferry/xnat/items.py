@@ -159,8 +159,8 @@ def _read(element: Element, nodes: tuple[Node, ...], above: str, tree: ItemTree)
     """Take *element*'s attributes and elements into *tree*, under the path *above*."""
     known = {node.name: node for node in nodes}
     for name, value in element.attrib.items():
-        if name.startswith("{"):
-            continue
+        if name.startswith("{") or above.endswith(f"[name={value}]/"):
+            continue  # of another namespace, or what the path says already
         if name not in known or not known[name].attribute:
             raise DocumentError(f"org.xml.sax.SAXException: Invalid field '{name}'")
         _take(tree, above + name, known[name], value)
