@@ -18,7 +18,18 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from xnatferry.api import MappingRules, OnConflict, Plan, PushResult, discover, plan, push, verify
+    from xnatferry.api import (
+        MappingRules,
+        OnConflict,
+        Plan,
+        PushResult,
+        StatsTable,
+        discover,
+        plan,
+        push,
+        stats,
+        verify,
+    )
     from xnatferry.client.steps import Client, connect
     from xnatferry.xnat.model import Address, Level
 
@@ -30,11 +41,13 @@ __all__ = [
     "OnConflict",
     "Plan",
     "PushResult",
+    "StatsTable",
     "__version__",
     "connect",
     "discover",
     "plan",
     "push",
+    "stats",
     "verify",
 ]
 

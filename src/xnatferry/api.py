@@ -16,11 +16,14 @@ from xnatferry.planning.mapping import MappingRules, map_sources
 from xnatferry.planning.plan import OnConflict, Plan, Refusal, Step
 from xnatferry.planning.recheck import still_valid
 from xnatferry.planning.reconcile import reconcile
+from xnatferry.planning.selection import Selection
+from xnatferry.results.stats import StatsTable, stats
 from xnatferry.sources.base import Discovery, Finding, Severity
 from xnatferry.sources.recognise import discover
 from xnatferry.transfer.content import fingerprint, moved_sources
 from xnatferry.transfer.engine import PushResult
 from xnatferry.transfer.engine import carry_out as push
+from xnatferry.transfer.events import Proof
 from xnatferry.transfer.survey import asked_of, asked_of_plan, survey
 from xnatferry.transfer.verify import verdicts_of as verify
 from xnatferry.transfer.verify import verify_plan
@@ -35,12 +38,16 @@ __all__ = [
     "OnConflict",
     "Plan",
     "PushResult",
+    "Selection",
+    "StatsTable",
     "discover",
     "plan",
     "push",
     "recheck",
+    "stats",
     "verify",
     "verify_run",
+    "verify_source",
     "with_digests",
 ]
 
@@ -52,6 +59,7 @@ def plan(
     *,
     on_conflict: OnConflict = OnConflict.FAIL,
     update_fields: bool = False,
+    selection: Selection | None = None,
     workers: int = 8,
 ) -> Plan:
     """Compare what was discovered with what the server holds, and decide every step. Nothing is sent.
@@ -62,15 +70,16 @@ def plan(
         rules: Where things go; the project at least.
         on_conflict: What to do with files that the server holds with other bytes.
         update_fields: Whether fields of scans that differ are changed; otherwise they are shown and left.
+        selection: Which subjects and sessions are carried; None carries all.
         workers: How many sessions are asked about at the same time.
 
     Raises:
         UsageError: The rules cannot be used.
         RemoteError: The server cannot be asked.
     """
-    mapped = map_sources(discovery.sources, rules)
+    mapped = (selection or Selection()).of(map_sources(discovery.sources, rules))
     state = survey(
-        remote, server=remote.connection.url, project=rules.project, asked=asked_of(mapped.wanted), workers=workers
+        remote, server=remote.connection.url, project=rules.project, asked=asked_of(mapped.wanted, all_fields=update_fields), workers=workers
     )
     decided = reconcile(
         mapped,
@@ -102,8 +111,28 @@ def _with_digest(step: Step) -> Step:
     return replace(step, payload=replace(payload, local=replace(payload.local, digest=digest)))
 
 
-def verify_run(run: Run, remote: Remote, *, workers: int = 4) -> tuple[Verdict, ...]:
+def verify_source(plan: Plan, remote: Remote, *, workers: int = 4, deep: bool = False) -> tuple[Verdict, ...]:
+    """What can be sworn about each file of a fresh plan, which has just compared source and server.
+
+    Where the listing has no digests, or *deep* asks for the bytes themselves, the server is asked once more.
+
+    Raises:
+        RemoteError: The server cannot be asked.
+    """
+    verdicts = verify(plan)
+    if not deep and all(verdict.proof is not Proof.SIZE for verdict in verdicts):
+        return verdicts
+    return verify_plan(plan, remote, {}, workers=workers, deep=deep)
+
+
+def verify_run(run: Run, remote: Remote, *, workers: int = 4, deep: bool = False) -> tuple[Verdict, ...]:
     """Compare what a run sent with what the server holds now; the local files need not be there any more.
+
+    Args:
+        run: A push that has ended, well or not.
+        remote: The server.
+        workers: How many sessions are asked about at the same time.
+        deep: Whether to fetch and hash every file.
 
     Raises:
         UsageError: The run carried no plan.
@@ -112,7 +141,7 @@ def verify_run(run: Run, remote: Remote, *, workers: int = 4) -> tuple[Verdict, 
     if run.plan is None:
         raise UsageError(f"{run.name} carried no files; there is nothing to verify")
     sent = {receipt.address: receipt for receipt in run.receipts() if receipt.digest is not None}
-    return verify_plan(run.plan, remote, sent, workers=workers)
+    return verify_plan(run.plan, remote, sent, workers=workers, deep=deep)
 
 
 def recheck(plan: Plan, remote: Remote, *, workers: int = 8) -> Plan:

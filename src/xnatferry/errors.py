@@ -5,7 +5,8 @@
     ├── DataError                       7   local data is refused by a check
     ├── ConflictError                   6   the server holds something else and the policy is to stop
     ├── TransferError                   1   a file could not be carried over
-    │   └── FileChangedError            1   a local file changed between plan and transfer
+    │   ├── FileChangedError            1   a local file changed between plan and transfer
+    │   └── DiskFullError               1   the local disk has no room left
     ├── VerifyError                     8   the server does not hold what was sent
     ├── StoppedError                  130   interrupted by the user; can be resumed
     ├── ArchiveError                    1   the local archive cannot be started or used
@@ -28,6 +29,7 @@ __all__ = [
     "AuthenticationError",
     "ConflictError",
     "DataError",
+    "DiskFullError",
     "FileChangedError",
     "ForbiddenError",
     "JournalError",
@@ -80,6 +82,10 @@ class TransferError(XnatferryError):
 
 class FileChangedError(TransferError):
     """A local file is no longer what the plan saw."""
+
+
+class DiskFullError(TransferError):
+    """The local disk has no room left for what is being fetched."""
 
 
 class VerifyError(XnatferryError):

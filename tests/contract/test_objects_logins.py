@@ -115,6 +115,16 @@ def test_every_listed_schema_can_be_read(http, name):
     assert b"http://www.w3.org/2001/XMLSchema" in answer.content
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"), [("http://elsewhere.example", 403), ("null", 403), ("https://127.0.0.1:1", 403), (None, 200)]
+)
+def test_pages_of_other_sites_change_nothing(http, server, project, origin, status):
+    origin = origin or server.url
+    url = f"/data/projects/{project}"
+    assert http.put(url, params={"description": "x"}, headers={"Origin": origin}).status_code == status
+    assert http.get(url, headers={"Origin": origin}).status_code == 200
+
+
 class TestGuest:
     @pytest.fixture
     def open_site(self, tmp_path_factory):

@@ -2,6 +2,8 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -58,6 +60,26 @@ def test_a_short_name_and_its_path_say_the_same(http, subject, shown, sent, path
     assert shown(sent) == [""]
     assert http.put(subject, params={path: stored}).status_code == 200
     assert shown(sent) == [stored]
+
+
+@pytest.mark.parametrize("equals", ["=", "%3D"])
+def test_an_equals_sign_in_brackets_belongs_to_the_key(http, subject, shown, equals):
+    key = f"xnat:subjectData/demographics%5B@xsi:type{equals}xnat:demographicData%5D/gender"
+    field = f"xnat:subjectData/fields/field%5Bname{equals}a%5D/field"
+    assert http.put(f"{subject}?{key}=male&{field}=x%5By=z%5D&group=g=h%5B1%5D").status_code == 201
+    assert shown("gender", "group") == ["male", "g=h[1]"]
+    item = http.get(subject, params={"format": "json"}).json()["items"][0]
+    fields = next(one["items"][0]["data_fields"] for one in item["children"] if one["field"] == "fields/field")
+    assert (fields["name"], fields["field"]) == ("a", "x[y=z]")
+
+
+@pytest.mark.parametrize("raw", ["[", "]", "{", "}", "|", "^", "`"])
+def test_characters_that_a_query_may_not_hold_are_400(server, http, project, raw):
+    connection = HTTPConnection(urlsplit(server.url).netloc)
+    cookie = http.post("/data/JSESSION").text
+    connection.request("GET", f"/data/projects/{project}?x={raw}", headers={"Cookie": f"JSESSIONID={cookie}"})
+    assert connection.getresponse().status == 400
+    connection.close()
 
 
 def test_xnatpy_takes_a_field_away_with_null(http, subject, shown):

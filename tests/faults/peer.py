@@ -222,6 +222,8 @@ class Peer:
                         for s in session.children.values()
                     ]
                 )
+            case ["subjects", _, "experiments", _, "assessors"]:
+                return listing([])
             case ["subjects", subject, "experiments", label, "scans", scan]:
                 session = self._session(home, label)
                 if session is None:
@@ -491,9 +493,17 @@ def listing(rows: list[dict[str, str]], *, title: str = "", counted: bool = True
 
 
 def item(thing: Thing) -> Reply:
+    return Reply(200, json.dumps({"items": [item_of(thing)]}), JSON)
+
+
+def item_of(thing: Thing) -> dict[str, object]:
     fields = {**thing.fields, "ID": thing.id, "id": thing.id, "label": thing.label}
-    meta = {"xsi:type": thing.xsi_type, "isHistory": False}
-    return Reply(200, json.dumps({"items": [{"children": [], "data_fields": fields, "meta": meta}]}), JSON)
+    scans = [item_of(child) for child in thing.children.values() if "Scan" in child.xsi_type]
+    return {
+        "children": [{"field": "scans/scan", "items": scans}] if scans else [],
+        "data_fields": fields,
+        "meta": {"xsi:type": thing.xsi_type, "isHistory": False},
+    }
 
 
 def resource_rows(owner: Thing) -> Iterator[dict[str, str]]:

@@ -29,13 +29,13 @@ import os, signal
 from xnatferry.server.vault import Vault
 real = Vault.{step}
 calls = 0
-def fatal(self, *args):
+def fatal(self, *args, **options):
     global calls
     calls += 1
     if calls <= {after}:
-        return real(self, *args)
+        return real(self, *args, **options)
     if {done}:
-        real(self, *args)
+        real(self, *args, **options)
     os.kill(os.getpid(), signal.SIGKILL)
 Vault.{step} = fatal
 """

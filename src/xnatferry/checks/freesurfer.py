@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.catalogue import found
 from xnatferry.checks.plausibility import check_plausibility
-from xnatferry.checks.statistics import StatisticsError, StatsTable, read_stats
 from xnatferry.checks.surfaces import (
     FormatError,
     MghHeader,
@@ -17,6 +16,7 @@ from xnatferry.checks.surfaces import (
     read_mgh,
     surface_vertices,
 )
+from xnatferry.freesurfer.stats_file import StatisticsError, StatsFile, read_stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -67,7 +67,7 @@ class Run:
     version: str | None = None
     fastsurfer: bool = False
     high_resolution: bool = False
-    stats: dict[str, StatsTable] = field(default_factory=dict)
+    stats: dict[str, StatsFile] = field(default_factory=dict)
 
     def text(self, relative: str) -> str:
         """A file as text; empty when it is not there."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from xnatferry.checks.statistics import StatsTable
+    from xnatferry.freesurfer.stats_file import StatsFile
     from xnatferry.sources.base import Finding
 
 __all__ = ["check_plausibility"]
@@ -25,7 +25,7 @@ _FEWEST_STRUCTURES: Final = 35
 _MANY_HOLES: Final = 50
 
 
-def check_plausibility(stats: Mapping[str, StatsTable], text: Callable[[str], str], where: Path) -> list[Finding]:
+def check_plausibility(stats: Mapping[str, StatsFile], text: Callable[[str], str], where: Path) -> list[Finding]:
     """Checks FS06, FS08, FS10, FS11 and FS12.
 
     Args:
@@ -40,7 +40,7 @@ def check_plausibility(stats: Mapping[str, StatsTable], text: Callable[[str], st
     return findings
 
 
-def _segmentation(aseg: StatsTable, where: Path) -> list[Finding]:
+def _segmentation(aseg: StatsFile, where: Path) -> list[Finding]:
     findings = []
     if len(aseg.rows) < _FEWEST_STRUCTURES:
         why = f"{_ASEG} has {len(aseg.rows)} structures; {_FEWEST_STRUCTURES} or more are usual"
@@ -56,7 +56,7 @@ def _segmentation(aseg: StatsTable, where: Path) -> list[Finding]:
     return findings
 
 
-def _holes(aseg: StatsTable, where: Path) -> list[Finding]:
+def _holes(aseg: StatsFile, where: Path) -> list[Finding]:
     holes = {side: aseg.measures.get(f"{side}SurfaceHoles", 0.0) for side in ("lh", "rh")}
     if max(holes.values()) <= _MANY_HOLES:
         return []
@@ -66,7 +66,7 @@ def _holes(aseg: StatsTable, where: Path) -> list[Finding]:
     return [found("FS08", why, where)]
 
 
-def _volumes(aseg: StatsTable, where: Path) -> list[Finding]:
+def _volumes(aseg: StatsFile, where: Path) -> list[Finding]:
     measures = aseg.measures
     intracranial_mm3 = measures.get("eTIV", measures.get("ICV"))
     findings = []
@@ -80,7 +80,7 @@ def _volumes(aseg: StatsTable, where: Path) -> list[Finding]:
     return findings
 
 
-def _thickness(stats: Mapping[str, StatsTable], where: Path) -> list[Finding]:
+def _thickness(stats: Mapping[str, StatsFile], where: Path) -> list[Finding]:
     findings = []
     for side in ("lh", "rh"):
         table = stats.get(f"stats/{side}.aparc.stats")
@@ -126,7 +126,7 @@ def _number(word: str) -> float | None:
         return None
 
 
-def _contrast(stats: Mapping[str, StatsTable], where: Path) -> list[Finding]:
+def _contrast(stats: Mapping[str, StatsFile], where: Path) -> list[Finding]:
     """Gray/white contrast in per cent, averaged over the cortex, as a measure of image quality."""
     shown = []
     for side in ("lh", "rh"):

@@ -19,13 +19,16 @@ __all__ = ["cli", "main"]
 
 _MODULES = {
     "check": "look",
+    "copy": "copy",
     "demo": "demo",
     "list": "look",
     "plan": "push",
+    "pull": "pull",
     "push": "push",
     "remove": "remove",
     "runs": "runs",
     "serve": "serve",
+    "stats": "stats",
     "undo": "runs",
     "verify": "verify",
     "whoami": "look",

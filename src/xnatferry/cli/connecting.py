@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from xnatferry.cli.options import take
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from xnatferry.client.remote import Remote
     from xnatferry.client.settings import Connection
     from xnatferry.console.screen import Screen
 
-__all__ = ["admin_password", "archive_root", "connected"]
+__all__ = ["admin_password", "archive_root", "connected", "connected_target"]
 
 
 @contextmanager
@@ -32,11 +32,61 @@ def connected(options: dict[str, object], screen: Screen) -> Iterator[Remote]:
         UsageError: Address or config file cannot be used.
         RemoteError: The server cannot be reached, or refuses the login.
     """
+    taken = take(options, "server", "user", "password", "config")
+    said = {name: None if value is None else str(value) for name, value in taken.items()}
+    with _logged_in(said, os.environ, screen) as (remote, local):
+        options["local"] = local
+        yield remote
+
+
+@contextmanager
+def connected_target(options: dict[str, object], screen: Screen, source: Connection) -> Iterator[Remote]:
+    """Log in where ``--to-server`` of a copy leads.
+
+    Its credentials come from ``--to-user``, ``XNATFERRY_TO_USER`` and ``XNATFERRY_TO_PASS``, ``--to-config`` or the
+    netrc file; those of the *source* are used when both are one server, and never sent to another.
+
+    Afterwards ``options["to_local"]`` says whether it is the local archive.
+
+    Raises:
+        UsageError: Address or config file cannot be used.
+        AuthenticationError: There are no credentials for it, or they are wrong.
+        RemoteError: The server cannot be reached.
+    """
+    from xnatferry.client.remote import Remote
+    from xnatferry.client.settings import normal_url
+    from xnatferry.errors import AuthenticationError
+
+    taken = take(options, "to_server", "to_user", "to_config")
+    said = {name.removeprefix("to_"): None if value is None else str(value) for name, value in taken.items()}
+    environment = {f"XNAT_{word}": os.environ.get(f"XNATFERRY_TO_{word}", "") for word in ("USER", "PASS")}
+    options["to_local"] = False
+    own = said["user"] or said["config"] or environment["XNAT_USER"]
+    if said["server"] not in {None, "local"} and not own and normal_url(said["server"] or "") == source.url:
+        with Remote(source) as remote:
+            yield remote
+        return
+    try:
+        with _logged_in({**said, "password": None}, environment, screen) as (remote, local):
+            options["to_local"] = local
+            yield remote
+    except AuthenticationError as error:
+        if error.status is not None:
+            raise
+        words = str(error)
+        for word, meant in (("XNAT_", "XNATFERRY_TO_"), ("--user", "--to-user"), ("--config", "--to-config")):
+            words = words.replace(word, meant)
+        raise AuthenticationError(words, url=error.url) from None
+
+
+@contextmanager
+def _logged_in(
+    said: Mapping[str, str | None], environment: Mapping[str, str], screen: Screen
+) -> Iterator[tuple[Remote, bool]]:
+    """The site that *said* and *environment* lead to, and whether it is the local archive."""
     from xnatferry.client.remote import Remote
     from xnatferry.client.settings import resolve_connection
 
-    taken = take(options, "server", "user", "password", "config")
-    said = {name: None if value is None else str(value) for name, value in taken.items()}
     connection = None
     if said["server"] != "local":
         config = said["config"]
@@ -44,19 +94,18 @@ def connected(options: dict[str, object], screen: Screen) -> Iterator[Remote]:
             server=said["server"],
             user=said["user"],
             password=said["password"],
-            environment=os.environ,
+            environment=environment,
             config=Path(config) if config else None,
             netrc=_netrc(),
         )
-    options["local"] = connection is None
     if connection is None:
         with _local_archive(screen) as local, Remote(local) as remote:
-            yield remote
+            yield remote, True
         return
     for warning in connection.warnings:
         screen.note(f"warning: {warning}", style="yellow")
     with Remote(connection) as remote:
-        yield remote
+        yield remote, False
 
 
 def _netrc() -> Path:

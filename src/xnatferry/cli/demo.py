@@ -79,13 +79,13 @@ def _title(screen: Screen, text: str) -> None:
 
 def _push(screen: Screen, remote: Remote, source: Path) -> int:
     from xnatferry import api
-    from xnatferry.cli.push import push_plan, show_plan
+    from xnatferry.cli.push import How, push_plan, show_plan
 
     discovery = api.discover(source, allow_incomplete=True)
     plan = api.plan(discovery, remote, api.MappingRules(project=_PROJECT))
     plan = replace(plan, local=True)
     show_plan(plan, screen)
-    return push_plan(plan, remote, screen, workers=4)
+    return push_plan(plan, remote, screen, How())
 
 
 def _hippocampus(remote: Remote, folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -16,16 +17,24 @@ if TYPE_CHECKING:
 
     from xnatferry.console.screen import Screen
     from xnatferry.planning.mapping import MappingRules
+    from xnatferry.planning.selection import Selection
     from xnatferry.sources.base import Discovery
+    from xnatferry.sources.bids.dataset import BidsChoices
+    from xnatferry.transfer.pace import Pace
 
 __all__ = [
+    "BWLIMIT",
+    "MAX_SESSIONS",
     "SOURCE",
     "WORKERS",
     "mapping_options",
     "output_options",
+    "pace_from",
     "read_source",
     "rules_from",
     "screen_from",
+    "selection_from",
+    "selection_options",
     "server_options",
     "source_options",
     "take",
@@ -39,6 +48,20 @@ R = TypeVar("R")
 SOURCE = click.argument("source", type=click.Path(path_type=Path))
 WORKERS = click.option("--workers", type=click.IntRange(1, 32), default=4, show_default=True, help="Transfers at once.")
 
+MAX_SESSIONS = click.option(
+    "--max-sessions", type=click.IntRange(1), metavar="N", help="Only the first N sessions that need something."
+)
+BWLIMIT = click.option("--bwlimit", metavar="RATE", help="Bytes a second for all transfers together: 500k, 2.5M.")
+
+_SELECTION = (
+    click.option(
+        "--only",
+        multiple=True,
+        metavar="PATTERN",
+        help="Subjects or sessions to carry: 'sub-0*', 'SUBJECT/SESSION'. May be repeated.",
+    ),
+    click.option("--exclude", multiple=True, metavar="PATTERN", help="Subjects or sessions to leave out."),
+)
 _SERVER = (
     click.option("-s", "--server", metavar="URL|local", help="XNAT server, or 'local' for this computer's archive."),
     click.option("-u", "--user", metavar="NAME", help="Login name."),
@@ -69,7 +92,15 @@ _SOURCE = (
         metavar="TEXT",
         help="Where labels stand in a path: '{subject}/{session}/{type}.nii.gz'. May be repeated.",
     ),
-    click.option("--allow-incomplete", is_flag=True, help="Carry FreeSurfer subjects that are not complete."),
+    click.option(
+        "--allow-incomplete",
+        is_flag=True,
+        help="Carry incomplete FreeSurfer subjects, and BIDS images that are empty or cut off.",
+    ),
+    click.option("--sourcedata", is_flag=True, help="Carry the sourcedata folder of a BIDS dataset."),
+    click.option(
+        "--custom-fields", is_flag=True, help="BIDS table columns without an XNAT field become custom fields."
+    ),
 )
 _MAPPING = (
     click.option("-p", "--project", metavar="ID", help="Project to push into; created where missing."),
@@ -114,6 +145,11 @@ def source_options(command: Callable[P, R]) -> Callable[P, R]:
     return _apply(_SOURCE)(command)
 
 
+def selection_options(command: Callable[P, R]) -> Callable[P, R]:
+    """``--only``, ``--exclude``."""
+    return _apply(_SELECTION)(command)
+
+
 def mapping_options(command: Callable[P, R]) -> Callable[P, R]:
     """Everything that says where things go and what they are."""
     return _apply(_MAPPING)(command)
@@ -128,6 +164,35 @@ def workers_from(options: dict[str, object]) -> int:
     """``--workers``."""
     workers = options.get("workers")
     return workers if isinstance(workers, int) else 4
+
+
+def selection_from(options: dict[str, object]) -> Selection:
+    """``--only`` and ``--exclude``."""
+    from xnatferry.planning.selection import Selection
+
+    only, exclude = options.pop("only", ()), options.pop("exclude", ())
+    return Selection(
+        only if isinstance(only, tuple) else (),
+        exclude if isinstance(exclude, tuple) else (),
+    )
+
+
+def pace_from(options: dict[str, object]) -> Pace | None:
+    """``--bwlimit``: a number of bytes a second, with k, M or G for thousands, millions and more.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
+    from xnatferry.transfer.pace import Pace
+
+    text = options.pop("bwlimit", None)
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:[bB]?(?:/s)?)", str(text).strip())
+    rate = float(found[1]) * {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}[found[2].lower()] if found else 0.0
+    if rate < 1:
+        raise UsageError(f"--bwlimit {text}: write bytes a second, such as 500k or 2.5M")
+    return Pace(rate)
 
 
 def screen_from(options: dict[str, object]) -> Screen:
@@ -157,11 +222,25 @@ def read_source(source: Path, options: dict[str, object], screen: Screen) -> Dis
         kind=Kind(str(kind)) if kind else None,
         template=templates if isinstance(templates, tuple) else (),
         allow_incomplete=bool(options.pop("allow_incomplete", False)),
+        bids=_bids_choices(options),
     )
     screen.note(discovery_line(discovery))
     if not discovery.sources and not discovery.findings:
         raise DataError(f"{source}: nothing in it that could be pushed")
     return discovery
+
+
+def _bids_choices(options: dict[str, object]) -> BidsChoices:
+    from xnatferry.sources.bids.dataset import BidsChoices
+
+    flags = take(options, "sourcedata", "custom_fields")
+    only, exclude = options.get("only"), options.get("exclude")
+    selection = selection_from({"only": only or (), "exclude": exclude or ()})
+    return BidsChoices(
+        takes=selection.takes_part,
+        sourcedata=bool(flags.get("sourcedata")),
+        custom_fields=bool(flags.get("custom_fields")),
+    )
 
 
 def rules_from(options: dict[str, object]) -> MappingRules:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,26 +12,32 @@ import click
 
 from xnatferry.cli.connecting import connected
 from xnatferry.cli.options import (
+    BWLIMIT,
+    MAX_SESSIONS,
     SOURCE,
     WORKERS,
     mapping_options,
     output_options,
+    pace_from,
     read_source,
     rules_from,
     screen_from,
+    selection_from,
+    selection_options,
     server_options,
     source_options,
     workers_from,
 )
-from xnatferry.errors import DataError, UsageError
+from xnatferry.errors import DataError, UsageError, VerifyError, XnatferryError
 
 if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
     from xnatferry.console.screen import Screen
     from xnatferry.planning.plan import Plan
     from xnatferry.transfer.engine import PushResult
+    from xnatferry.transfer.pace import Pace
 
-__all__ = ["make_plan", "plan_command", "push_command", "push_plan", "show_plan", "show_refusals"]
+__all__ = ["How", "make_plan", "plan_command", "push_command", "push_plan", "show_plan", "show_refusals"]
 
 _ON_CONFLICT = click.option(
     "--on-conflict",
@@ -40,7 +46,7 @@ _ON_CONFLICT = click.option(
     show_default=True,
     help="What to do with files that the server holds with other bytes.",
 )
-_UPDATE_FIELDS = click.option("--update-fields", is_flag=True, help="Change fields of scans that differ.")
+_UPDATE_FIELDS = click.option("--update-fields", is_flag=True, help="Change fields of subjects, sessions and scans that differ.")
 
 
 @click.command("plan")
@@ -50,6 +56,8 @@ _UPDATE_FIELDS = click.option("--update-fields", is_flag=True, help="Change fiel
 )
 @source_options
 @mapping_options
+@selection_options
+@MAX_SESSIONS
 @server_options
 @_ON_CONFLICT
 @_UPDATE_FIELDS
@@ -67,7 +75,7 @@ def plan_command(source: Path, output: Path | None, **options: object) -> int:
     if output is not None and not output.parent.is_dir():
         raise UsageError(f"{output.parent}: there is no such folder")
     with connected(options, screen) as remote:
-        plan = make_plan(source, options, screen, remote)
+        plan = _limited(make_plan(source, options, screen, remote), options)
         show_plan(plan, screen)
     if output is not None:
         write_plan(api.with_digests(plan), output, made=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
@@ -79,14 +87,18 @@ def plan_command(source: Path, output: Path | None, **options: object) -> int:
 @SOURCE
 @source_options
 @mapping_options
+@selection_options
+@MAX_SESSIONS
 @server_options
 @_ON_CONFLICT
 @_UPDATE_FIELDS
 @WORKERS
+@BWLIMIT
 @click.option("--backup", is_flag=True, help="Keep the old bytes of files that are replaced, for undo.")
+@click.option("--record", is_flag=True, help="Store the receipt of the run in the project, as resource XNATFERRY.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @output_options
-def push_command(source: Path, *, backup: bool, **options: object) -> int:
+def push_command(source: Path, *, backup: bool, record: bool, **options: object) -> int:
     """Plan, ask, send, verify.
 
     SOURCE is a NIfTI file or folder, a SUBJECTS_DIR, one FreeSurfer subject folder or archive, a table, or a plan that
@@ -95,22 +107,24 @@ def push_command(source: Path, *, backup: bool, **options: object) -> int:
     from xnatferry.planning.stored import is_plan_file
 
     screen = screen_from(options)
-    workers = workers_from(options)
+    how = How(workers_from(options), source, backup=backup, record=record, pace=pace_from(options))
     with connected(options, screen) as remote:
         read = _stored_plan if is_plan_file(source) else make_plan
-        plan = read(source, options, screen, remote)
+        plan = _limited(read(source, options, screen, remote), options)
         if not screen.quiet:
             show_plan(plan, screen)
-        return push_plan(plan, remote, screen, workers=workers, source=source, backup=backup)
+        return push_plan(plan, remote, screen, how)
 
 
 def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: Remote) -> Plan:
     """Discover *source* and plan its push as the options of a command say."""
     from xnatferry import api
+    from xnatferry.console.plan_view import compared_line
 
     discovery = read_source(source, options, screen)
     rules = rules_from(options)
     policy = api.OnConflict(str(options.pop("on_conflict", "fail")))
+    started = time.monotonic()
     with screen.waiting("comparing with the server"):
         plan = api.plan(
             discovery,
@@ -118,9 +132,19 @@ def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: 
             rules,
             on_conflict=policy,
             update_fields=bool(options.pop("update_fields", False)),
+            selection=selection_from(options),
             workers=max(workers_from(options), 8),
         )
+    screen.note(compared_line(plan, time.monotonic() - started))
     return replace(plan, local=bool(options["local"]))
+
+
+def _limited(plan: Plan, options: dict[str, object]) -> Plan:
+    """``--max-sessions``."""
+    from xnatferry.planning.selection import first_sessions
+
+    most = options.get("max_sessions")
+    return first_sessions(plan, most) if isinstance(most, int) else plan
 
 
 def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote: Remote) -> Plan:
@@ -128,6 +152,8 @@ def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote:
     from xnatferry.planning.stored import read_plan
 
     plan = read_plan(path)
+    if options.get("only") or options.get("exclude"):
+        raise UsageError(f"{path} is carried out as it is; make another plan with --only or --exclude")
     if plan.server != remote.connection.url and not (plan.local and options["local"]):
         raise UsageError(f"{path} is a plan for {plan.server}, and the server is {remote.connection.url}")
     with screen.waiting("looking whether the plan still holds"):
@@ -157,9 +183,26 @@ def _exit_of_plan(plan: Plan) -> int:
     return DataError.exit_code if plan.refusals or plan.blocked else 0
 
 
-def push_plan(
-    plan: Plan, remote: Remote, screen: Screen, *, workers: int, source: Path | None = None, backup: bool = False
-) -> int:
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a plan is carried out.
+
+    Attributes:
+        workers: How many resources travel at the same time.
+        source: Where it came from; without it, no run is kept.
+        backup: Whether the old bytes of replaced files are kept.
+        record: Whether the receipt is stored in the project.
+        pace: The limit on bytes a second.
+    """
+
+    workers: int = 4
+    source: Path | None = None
+    backup: bool = False
+    record: bool = False
+    pace: Pace | None = None
+
+
+def push_plan(plan: Plan, remote: Remote, screen: Screen, how: How) -> int:
     """Ask, carry out *plan* with a journal, and show how it ended; returns the exit code.
 
     Raises:
@@ -172,11 +215,11 @@ def push_plan(
 
     check_sendable(plan)
     if plan.nothing_to_do:
-        return _nothing_to_do(plan, screen)
+        return _nothing_to_do(plan, remote, screen)
     sent = sum(step.sends for step in plan.files)
-    screen.confirm(f"Push {counted(sent, 'file')}, {human_bytes(plan.sends_bytes)}, to {_where(plan)}?")
+    screen.confirm(f"Push {counted(sent, 'file')}, {human_bytes(plan.sends_bytes)}, to {remote.connection.url}?")
     started = time.monotonic()
-    run, result = _carry_out(plan, remote, screen, workers=workers, source=source, backup=backup)
+    run, result = _carry_out(plan, remote, screen, how)
     seconds = time.monotonic() - started
     code = result.exit_code or _exit_of_plan(plan)
     screen.lines(push_lines(result, seconds))
@@ -187,43 +230,47 @@ def push_plan(
     return code
 
 
-def _carry_out(
-    plan: Plan, remote: Remote, screen: Screen, *, workers: int, source: Path | None, backup: bool
-) -> tuple[str, PushResult]:
+def _carry_out(plan: Plan, remote: Remote, screen: Screen, how: How) -> tuple[str, PushResult]:
     from xnatferry import api
     from xnatferry.cli.state import runs_folder
     from xnatferry.console.progress import JsonProgress, PushProgress
     from xnatferry.transfer.backup import back_up
     from xnatferry.transfer.journal import Journal
+    from xnatferry.transfer.recording import record_on_server
 
-    with JsonProgress() if screen.json else PushProgress(screen.err, plan) as show:
-        if source is None:
-            return "", api.push(plan, remote, workers=workers, listener=show)
-        about = {
-            "server": remote.connection.url,
-            "local": plan.local,
-            "project": plan.project,
-            "source": str(source.absolute()),
-        }
-        with Journal.begin(runs_folder(), "push", about, plan=plan) as journal:
-            if backup:
-                back_up(plan, remote, journal)
-            result = api.push(plan, remote, workers=workers, listener=show, journal=journal)
+    with JsonProgress() if screen.json else PushProgress(screen.err, plan, quiet=screen.quiet) as show:
+        if how.source is None:
+            return "", api.push(plan, remote, workers=how.workers, pace=how.pace, listener=show)
+        about = {"server": remote.connection.url, "local": plan.local, "project": plan.project}
+        facts = {**about, "user": remote.connection.user, "source": str(how.source.absolute())}
+        with Journal.begin(runs_folder(), "push", facts, plan=plan) as journal:
+            try:
+                back_up(plan, remote, journal, everything=how.backup)
+                result = api.push(plan, remote, workers=how.workers, pace=how.pace, listener=show, journal=journal)
+                if how.record and not result.stopped:
+                    facts["source"] = how.source.name  # a path of this computer is nobody else's business
+                    record_on_server(result, facts, plan.project, remote, journal)
+            except XnatferryError as error:
+                journal.end(error.exit_code, error=str(error))
+                raise
             journal.end(result.exit_code or _exit_of_plan(plan), refused=len(plan.refusals))
         return journal.name, result
 
 
-def _nothing_to_do(plan: Plan, screen: Screen) -> int:
+def _nothing_to_do(plan: Plan, remote: Remote, screen: Screen) -> int:
     from xnatferry import api
-    from xnatferry.console.result_view import verdict_counts
+    from xnatferry.console.result_view import verdict_counts, verdict_lines
     from xnatferry.console.wording import counted
 
-    verdicts = api.verify(plan)
+    verdicts = api.verify_source(plan, remote)
+    left = {step.address for step in plan.conflicts}
+    bad = [verdict for verdict in verdicts if not verdict.proof.good and verdict.address not in left]
+    screen.lines(verdict_lines(bad))
     screen.lines(
         [f"nothing to do: {_where(plan)} holds all {counted(len(verdicts), 'file')}", verdict_counts(verdicts)]
     )
     _say_refused(plan, screen)
-    code = _exit_of_plan(plan)
+    code = VerifyError.exit_code if bad else _exit_of_plan(plan)
     screen.records([{"record": "result", "exit_code": code, "sent_files": 0, "sent_bytes": 0, "files": len(verdicts)}])
     return code
 

@@ -62,8 +62,8 @@ def undo_command(run: str, *, dry_run: bool, **options: object) -> int:
 
     screen = screen_from(options)
     one = find_run(runs_folder(), run)
-    if one.facts.get("verb") != "push":
-        raise UsageError(f"{one.name} is no push; only a push can be taken back")
+    if not one.undoable:
+        raise UsageError(f"{one.name} is no push and no copy; only these can be taken back")
     same_server(one, options)
     with connected(options, screen) as remote:
         plan = plan_of(one.deeds(), remote, str(one.facts["project"]))

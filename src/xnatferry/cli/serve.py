@@ -1,15 +1,22 @@
-"""``serve``: the local archive in the foreground."""
+"""``serve``: the local archive in the foreground, and the check of one."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from xnatferry.cli.connecting import admin_password, archive_root
 from xnatferry.cli.options import output_options, screen_from
+from xnatferry.errors import UsageError, VerifyError
+
+if TYPE_CHECKING:
+    from xnatferry.console.screen import Screen
 
 __all__ = ["serve_command"]
+
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command("serve")
@@ -18,8 +25,22 @@ __all__ = ["serve_command"]
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 picks a free one."
 )
+@click.option("--certfile", type=_FILE, help="Certificate chain (PEM): serve HTTPS.")
+@click.option("--keyfile", type=_FILE, help="Private key of the certificate (PEM), when it is not in that file.")
+@click.option("--check", is_flag=True, help="Compare metadata with files and stop; exit code 8 when they disagree.")
+@click.option("--deep", is_flag=True, help="With --check: hash every file too.")
 @output_options
-def serve_command(root: Path | None, host: str, port: int, **options: object) -> int:
+def serve_command(
+    *,
+    root: Path | None,
+    host: str,
+    port: int,
+    certfile: Path | None,
+    keyfile: Path | None,
+    check: bool,
+    deep: bool,
+    **options: object,
+) -> int:
     """Run the local archive until Ctrl-C.
 
     The first start creates the account `admin` with the password in XNATFERRY_ADMIN_PASSWORD, else with a random
@@ -29,17 +50,49 @@ def serve_command(root: Path | None, host: str, port: int, **options: object) ->
     from xnatferry.server.settings import ServerSettings
 
     screen = screen_from(options)
+    folder = root if root is not None else archive_root()
+    if deep and not check:
+        raise UsageError("--deep belongs to --check")
+    if keyfile is not None and certfile is None:
+        raise UsageError("--keyfile belongs to --certfile")
+    if check:
+        return _check(folder, screen, deep=deep)
     given = admin_password()
 
     def ready(running: RunningArchive) -> None:
         # A password that the user chose is not repeated; a random one is shown this once.
         shown = running.admin_password if given is None else None
+        if sentence := running.repairs.sentence():
+            screen.note(sentence, style="yellow")
         screen.lines([f"archive {running.root} is served at {running.url}; Ctrl-C stops it"])
         if shown is not None:
             screen.lines([f"account admin, password {shown} (shown this once)"])
         screen.records([{"record": "serving", "url": running.url, "root": str(running.root), "password": shown}])
 
-    settings = ServerSettings(root=root if root is not None else archive_root(), host=host, port=port)
+    settings = ServerSettings(root=folder, host=host, port=port, certfile=certfile, keyfile=keyfile)
+    if settings.exposed:
+        screen.error(
+            f"WARNING: {host} is reachable from other computers and this is plain HTTP: everybody on the way can read "
+            "passwords and data. Use --certfile and --keyfile, or put an HTTPS proxy in front and listen on 127.0.0.1"
+        )
     serve(settings, admin_password=given, on_ready=ready)
     screen.lines(["stopped"])
     return 0
+
+
+def _check(root: Path, screen: Screen, *, deep: bool) -> int:
+    from xnatferry.server.audit import audit
+
+    with screen.waiting("checking"):
+        found = audit(root, deep=deep)
+    screen.lines(f"{finding.kind:<10} {finding.place}: {finding.words}" for finding in found.findings)
+    how = "hashed" if deep else "sizes compared"
+    verdict = "metadata and files agree" if found.clean else "metadata and files disagree"
+    screen.lines([f"{verdict}: {found.files} files, {found.size_bytes} bytes, {how}, {len(found.findings)} findings"])
+    code = 0 if found.clean else VerifyError.exit_code
+    screen.records(
+        {"record": "finding", "kind": one.kind, "place": one.place, "words": one.words} for one in found.findings
+    )
+    totals = {"files": found.files, "size_bytes": found.size_bytes, "deep": deep, "findings": len(found.findings)}
+    screen.records([{"record": "result", "exit_code": code, **totals}])
+    return code

@@ -13,6 +13,7 @@ from xnatferry.cli.options import (
     mapping_options,
     output_options,
     screen_from,
+    selection_options,
     server_options,
     source_options,
     workers_from,
@@ -33,29 +34,33 @@ __all__ = ["verify_command"]
 
 @click.command("verify")
 @click.argument("source", metavar="RUN|SOURCE")
+@click.option("--deep", is_flag=True, help="Fetch and hash every file; nothing is kept.")
 @source_options
 @mapping_options
+@selection_options
 @server_options
 @WORKERS
 @output_options
-def verify_command(source: str, **options: object) -> int:
+def verify_command(source: str, *, deep: bool, **options: object) -> int:
     """Compare with the server again, by digest.
 
-    Nothing is sent. RUN is a name from 'xnatferry runs', or 'latest'; SOURCE is anything that can be pushed.
+    Nothing is sent; a server that lists no digests is asked to compute them. RUN is a name from 'xnatferry runs', or
+    'latest'; SOURCE is anything that can be pushed.
     """
     screen = screen_from(options)
     if not Path(source).exists() and options.get("project") is None:
-        return _verify_run(source, options, screen)
+        return _verify_run(source, options, screen, deep=deep)
     from xnatferry import api
 
     with connected(options, screen) as remote:
         plan = make_plan(Path(source), options, screen, remote)
-        verdicts = api.verify(plan)
+        with screen.waiting("verifying"):
+            verdicts = api.verify_source(plan, remote, workers=workers_from(options), deep=deep)
     show_refusals(plan, screen)
     return _show(verdicts, screen, refused=len(plan.refusals) + len(plan.blocked))
 
 
-def _verify_run(name: str, options: dict[str, object], screen: Screen) -> int:
+def _verify_run(name: str, options: dict[str, object], screen: Screen, *, deep: bool) -> int:
     from xnatferry import api
     from xnatferry.transfer.runs import find_run
 
@@ -63,8 +68,8 @@ def _verify_run(name: str, options: dict[str, object], screen: Screen) -> int:
     if run.plan is None:
         raise UsageError(f"{run.name} carried no files; there is nothing to verify")
     same_server(run, options)
-    with connected(options, screen) as remote:
-        verdicts = api.verify_run(run, remote, workers=workers_from(options))
+    with connected(options, screen) as remote, screen.waiting("verifying"):
+        verdicts = api.verify_run(run, remote, workers=workers_from(options), deep=deep)
     return _show(verdicts, screen, refused=0)
 
 

@@ -72,6 +72,9 @@ _ATTRIBUTES: Mapping[str, frozenset[str]] = {
     "scanner": frozenset({"manufacturer", "model", "softwareVersion"}),
     "frames": frozenset({"numFrames"}),
     "tracer": frozenset({"name", "startTime"}),
+    "dose": frozenset({"units"}),
+    "totalMass": frozenset({"units"}),
+    "isotope": frozenset({"half-life"}),
 } | {
     name: frozenset({"x", "y", "z", "num", "units"})
     for name in ("voxelRes", "fov", "matrix", "pixelSize", "dimensions", "offset", "resolution")

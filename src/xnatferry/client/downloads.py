@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import zipfile
+from collections.abc import Callable
 from contextlib import contextmanager
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from xnatferry.client.answers import error_of
 from xnatferry.client.http import Request, StreamedAnswer
-from xnatferry.errors import NotFoundError, TransferError, UnavailableError, VerifyError
+from xnatferry.client.relay import relayed
+from xnatferry.errors import ConflictError, DiskFullError, NotFoundError, TransferError, UnavailableError, VerifyError
 from xnatferry.xnat.digest import Hasher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from xnatferry.client.conversation import Conversation
     from xnatferry.xnat.model import Address
     from xnatferry.xnat.records import RemoteFile
 
-__all__ = ["Downloads"]
+__all__ = ["Downloads", "Seen"]
+
+#: Told how many more bytes of a file came; fewer than none when it is begun again.
+Seen = Callable[[int], None]
+
+T = TypeVar("T")
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Downloads:
@@ -53,26 +63,79 @@ class Downloads:
         held = next((file for file in listed if file.name == address.file), None)
         if held is None:
             raise NotFoundError(f"{address}: there is no such file", status=404, url=address.path)
-        expected = digest or held.digest
-        page_expected = (address.file or "").lower().endswith((".html", ".htm", ".xhtml"))
+        self.listed(address, target, held, digest=digest)
+        return held
 
-        def take(streamed: StreamedAnswer) -> None:
-            with _landing(target) as stream:
-                hasher = _store(streamed, stream.write, page_expected=page_expected)
+    def listed(
+        self,
+        address: Address,
+        target: Path,
+        held: RemoteFile,
+        *,
+        digest: str | None = None,
+        replace: bool = True,
+        seen: Seen = lambda _: None,
+    ) -> str:
+        """Fetch one file whose row of the listing is known already; returns the MD5 of what came.
+
+        Args:
+            address: The file.
+            target: Where it goes; its folder is made where missing.
+            held: Its row.
+            digest: MD5 it must have; None takes the one of the row, if that has one.
+            replace: Whether a file that is there is replaced.
+            seen: Told of progress; what it raises ends the transfer.
+
+        Raises:
+            NotFoundError: It is not there any more.
+            VerifyError: What came is not what is listed.
+            ConflictError: *target* is there by now and is not to be replaced.
+            DiskFullError: The disk has no room for it.
+            TransferError: It cannot be written here.
+        """
+        expected = digest or held.digest
+        page_expected = _is_page(address)
+
+        def take(streamed: StreamedAnswer) -> str:
+            came = 0
+
+            def write(piece: bytes) -> None:
+                nonlocal came
+                stream.write(piece)
+                came += len(piece)
+                seen(len(piece))
+
+            with _landing(target, replace=replace) as stream:
+                try:
+                    hasher = _store(streamed, write, page_expected=page_expected)
+                except UnavailableError:
+                    seen(-came)
+                    raise
                 if hasher.size_bytes != held.size_bytes or (expected is not None and hasher.digest != expected):
                     raise VerifyError(
                         f"{address}: {hasher.size_bytes} bytes with digest {hasher.digest} came, "
                         f"{held.size_bytes} with {expected or 'no digest'} are listed; nothing was kept"
                     )
+                return hasher.digest
 
+        return self._receive(address, held, take)
+
+    def relayed(self, address: Address, held: RemoteFile) -> Iterator[bytes]:
+        """The bytes of one file as a stream to send on, compared with its row at the end; see `relay.relayed`."""
+
+        def receive(take: Callable[[Iterable[bytes]], None]) -> None:
+            self._receive(address, held, lambda streamed: take(_checked(streamed, page_expected=_is_page(address))))
+
+        return relayed(receive, address, held)
+
+    def _receive(self, address: Address, held: RemoteFile, take: Callable[[StreamedAnswer], T]) -> T:
         try:
-            self._talk.receive(Request("GET", address.path), take)
+            return self._talk.receive(Request("GET", address.path), take)
         except NotFoundError:
             if not held.uri.startswith("/data/"):
                 raise
             # Stored under a spelling of its name that only the listing knows.
-            self._talk.receive(Request("GET", quote(held.uri, safe="/-._~")), take)
-        return held
+            return self._talk.receive(Request("GET", quote(held.uri, safe="/-._~")), take)
 
     def digest(self, address: Address) -> str:
         """MD5 of one file, whose bytes are read and not kept."""
@@ -106,7 +169,25 @@ class Downloads:
         return self._talk.receive(Request("GET", f"{address.path}/files", (("format", "zip"),)), take)
 
 
+def _is_page(address: Address) -> bool:
+    return (address.file or "").lower().endswith((".html", ".htm", ".xhtml"))
+
+
 def _store(streamed: StreamedAnswer, write: Callable[[bytes], object], *, page_expected: bool) -> Hasher:
+    hasher = Hasher()
+    for piece in _checked(streamed, page_expected=page_expected):
+        hasher.update(piece)
+        write(piece)
+    return hasher
+
+
+def _checked(streamed: StreamedAnswer, *, page_expected: bool) -> Iterator[bytes]:
+    """The pieces of an answer that is a file, all of them.
+
+    Raises:
+        RemoteError: It is a page with an error instead.
+        UnavailableError: It ends too early.
+    """
     head = streamed.head
     if head.headers.get("content-type", "").startswith("text/html") and not page_expected:
         answer = streamed.read()
@@ -115,33 +196,39 @@ def _store(streamed: StreamedAnswer, write: Callable[[bytes], object], *, page_e
         pieces: Iterator[bytes] = iter([answer.body])
     else:
         pieces = streamed.pieces()
-    hasher = Hasher()
+    came = 0
     for piece in pieces:
-        hasher.update(piece)
-        write(piece)
+        came += len(piece)
+        yield piece
     announced = head.headers.get("content-length", "")
-    if "content-encoding" not in head.headers and announced.isdecimal() and int(announced) != hasher.size_bytes:
-        raise UnavailableError(f"{head.url}: {hasher.size_bytes} of {announced} bytes came", url=head.url)
-    return hasher
+    if "content-encoding" not in head.headers and announced.isdecimal() and int(announced) != came:
+        raise UnavailableError(f"{head.url}: {came} of {announced} bytes came", url=head.url)
 
 
 @contextmanager
-def _landing(target: Path) -> Iterator[Any]:
+def _landing(target: Path, *, replace: bool = True) -> Iterator[Any]:
     """A file beside *target* that becomes *target* when the block ends well, and vanishes when it does not."""
-    part = target.with_name(f".{target.name[:100]}.{token_hex(4)}.part")
+    part = target.with_name(f".{target.name[:40]}.{token_hex(4)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         stream = part.open("xb")
     except OSError as error:
-        raise TransferError(f"{target}: cannot be written ({error.strerror})") from None
+        raise _unwritable(target, error) from None
     try:
         try:
             with stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
+            if not replace and os.path.lexists(target):
+                raise ConflictError(f"{target}: appeared while it was fetched; nothing was replaced")
             part.replace(target)
         except OSError as error:
-            raise TransferError(f"{target}: cannot be written ({error.strerror})") from None
+            raise _unwritable(target, error) from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def _unwritable(target: Path, error: OSError) -> TransferError:
+    kind = DiskFullError if error.errno in _NO_ROOM else TransferError
+    return kind(f"{target}: cannot be written ({error.strerror})")

@@ -123,10 +123,12 @@ def decode_item(answer: Answer) -> Item:
 
 def _plain(value: str) -> str:
     """Values that came in by a query are stored with their XML entities (``TurbineUtils.escapeParam``)."""
-    return unescape(value, {"&quot;": '"', "&apos;": "'"})
+    return unescape(value, {"&quot;": '"', "&apos;": "'"}) if "&" in value else value
 
 
 def _with_columns(row: Row, columns: Sequence[str]) -> Row:
+    if not columns:
+        return row
     low = {key.lower().rpartition("/")[2]: value for key, value in row.items()}
     low |= {key.lower(): value for key, value in row.items()}
     return {**row, **{column: row.get(column) or low.get(column.lower(), "") for column in columns}}

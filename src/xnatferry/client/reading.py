@@ -6,20 +6,23 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from xnatferry.client.conversation import Conversation
-from xnatferry.client.downloads import Downloads
+from xnatferry.client.downloads import Downloads, Seen
+from xnatferry.client.facts import decode_facts
 from xnatferry.client.http import Request
-from xnatferry.client.listings import Item, decode_item, decode_listing, remote_file
+from xnatferry.client.listings import Item, decode_item, decode_listing, decoded_name, remote_file
 from xnatferry.client.site import SiteFacts, read_site
 from xnatferry.errors import NotFoundError, RefusedError
+from xnatferry.xnat.catalog import CatalogError, decode_catalog
+from xnatferry.xnat.digest import normal_digest
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from xnatferry.client.http import Timeouts
     from xnatferry.client.settings import Connection
-    from xnatferry.xnat.records import RemoteFile
+    from xnatferry.xnat.records import Facts, RemoteFile
     from xnatferry.xnat.tables import Row
 
 __all__ = ["RemoteReader", "resource_of"]
@@ -112,17 +115,34 @@ class RemoteReader:
             return None
         return decode_item(answer)
 
+    def facts(self, address: Address) -> Facts | None:
+        """All attributes of an object, with those of the scans and assessors of a session; None when it is not there.
+
+        1.6.4 and 1.8 find a session by its label anywhere in the project: `Facts.subject_id` says whose it is.
+        """
+        try:
+            return decode_facts(self._talk.ask(Request("GET", address.container.path, (("format", "json"),))))
+        except NotFoundError:
+            return None
+
     def list_projects(self) -> list[Row]:
         """Projects this account can see: at least ``ID`` and ``name``."""
         return self._list("/data/projects", ("ID", "name", "description"))
 
-    def list_subjects(self, project: str) -> list[Row]:
-        """Subjects of a project: at least ``ID`` and ``label``."""
-        return self._list(f"{Address(project).path}/subjects", ("ID", "label"))
+    def list_subjects(self, project: str, *, more: Sequence[str] = ()) -> list[Row]:
+        """Subjects of a project: at least ``ID`` and ``label``, and the fields *more* (``gender``, ``dob``)."""
+        columns = ("ID", "label", *more)
+        return self._list(f"{Address(project).path}/subjects", columns, ask=columns if more else ())
 
-    def list_sessions(self, project: str) -> list[Row]:
-        """Sessions and other subject assessors of a project: ``ID label subject_label xsiType date``."""
-        return self._list(f"{Address(project).path}/experiments", _SESSION_COLUMNS, ask=_SESSION_COLUMNS)
+    def list_sessions(self, project: str, *, more: Sequence[str] = ()) -> list[Row]:
+        """Sessions and other subject assessors of a project: ``ID label subject_label xsiType date``.
+
+        Args:
+            project: Project ID.
+            more: Paths of further fields (``xnat:subjectAssessorData/age``), which the rows have by these names.
+        """
+        columns = (*_SESSION_COLUMNS, *more)
+        return self._list(f"{Address(project).path}/experiments", columns, ask=columns)
 
     def list_scans(self, address: Address) -> list[Row]:
         """Scans of a session: ``ID type quality note series_description xsiType``.
@@ -169,11 +189,35 @@ class RemoteReader:
             return []
         return [remote_file(row) for row in rows]
 
+    def list_digests(self, address: Address) -> dict[str, str]:
+        """MD5s in the catalog document of a resource, by name in the resource.
+
+        Listings of 1.6.4 have no digests, its catalogs do (``GET .../resources/LABEL`` answers the catalog itself).
+        Empty where there is no such resource, or where what answers is no catalog.
+        """
+        try:
+            answer = self._talk.ask(Request("GET", resource_of(address).path, (("format", "xml"),)))
+            catalog = decode_catalog(answer.body)
+        except (NotFoundError, CatalogError):
+            return {}
+        digests = ((decoded_name(entry.name), normal_digest(entry.digest)) for entry in catalog.entries)
+        return {name: digest for name, digest in digests if digest is not None}
+
     # Bytes
 
     def get_file(self, address: Address, target: Path, *, digest: str | None = None) -> RemoteFile:
         """Fetch one file to *target*, which appears only when it is complete and proven; see `Downloads.file`."""
         return self._downloads.file(address, target, self.list_files(resource_of(address)), digest=digest)
+
+    def fetch(
+        self, address: Address, held: RemoteFile, target: Path, *, replace: bool = True, seen: Seen = lambda _: None
+    ) -> str:
+        """Fetch one file whose row of a listing is at hand; returns its MD5. See `Downloads.listed`."""
+        return self._downloads.listed(address, target, held, replace=replace, seen=seen)
+
+    def relay(self, address: Address, held: RemoteFile) -> Iterator[bytes]:
+        """The bytes of one file as a stream to send on; see `Downloads.relayed`."""
+        return self._downloads.relayed(address, held)
 
     def read_digest(self, address: Address) -> str:
         """MD5 of a file's bytes, fetched and not kept: for servers that list no digest."""

@@ -20,7 +20,13 @@ __all__ = ["discovery_line", "discovery_record", "finding_lines", "source_lines"
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
 #: More findings that say the same are told once, with their number.
 TOLD_ONE_BY_ONE = 1
-_NOUNS = {"nifti": "image", "freesurfer": "FreeSurfer subject", "bids": "BIDS file", "table": "row", "files": "folder"}
+_NOUNS = {
+    "nifti": "image",
+    "freesurfer": "FreeSurfer subject",
+    "bids": "BIDS resource",
+    "table": "row",
+    "files": "folder",
+}
 
 
 def discovery_line(discovery: Discovery) -> str:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from xnatferry.console.wording import counted, human_bytes
+from xnatferry.console.wording import counted, human_bytes, human_seconds
 from xnatferry.planning.plan import Decision, Plan, Refusal, Step, Transport
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["STYLES", "plan_counts", "plan_lines", "plan_records", "refusal_lines"]
+__all__ = ["STYLES", "compared_line", "plan_counts", "plan_lines", "plan_records", "refusal_lines"]
 
 STYLES = {
     Decision.CREATE: "green",
@@ -35,7 +35,7 @@ WORDS = {
 
 #: More sessions than this are counted, not drawn, unless everything is asked for.
 DRAWN_SESSIONS = 25
-_INDENT = {Level.PROJECT: 0, Level.SUBJECT: 1, Level.SESSION: 2, Level.SCAN: 3}
+_INDENT = {Level.PROJECT: 0, Level.SUBJECT: 1, Level.SESSION: 2, Level.SCAN: 3, Level.ASSESSOR: 3}
 
 
 def plan_lines(plan: Plan, *, everything: bool = False) -> Iterator[Text]:
@@ -71,7 +71,7 @@ def _object_line(step: Step, files: Sequence[Step]) -> Text:
     detail = ""
     if address.level is Level.SCAN:
         detail = step.fields.get("type", "")
-    elif address.level is Level.SESSION:
+    elif address.level in {Level.SESSION, Level.ASSESSOR}:
         detail = step.xsi_type
     elif address.level is Level.RESOURCE:
         sign = _sign_of(step, files)
@@ -133,6 +133,14 @@ def plan_counts(plan: Plan) -> Text:
         line.append(f"{counted(refused, 'source')} refused   ")
     line.append(f"{human_bytes(plan.sends_bytes)} to send")
     return line
+
+
+def compared_line(plan: Plan, seconds: float) -> str:
+    """One sentence: what the server was asked, and how long that took."""
+    sessions = plan.count(Level.SESSION)
+    there = sum(sessions.values()) - sessions[Decision.CREATE]
+    what = f"{there} of {counted(sum(sessions.values()), 'session')} are there"
+    return f"compared with {plan.server} in {human_seconds(seconds)}: {what}"
 
 
 def plan_records(plan: Plan) -> Iterator[dict[str, object]]:

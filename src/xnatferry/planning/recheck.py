@@ -100,8 +100,7 @@ def _arrived(payload: Payload, held: HeldFile, fingerprint: Callable[[LocalFile,
 
 
 def _held(address: Address, now: RemoteState) -> HeldFile | None:
-    session = now.sessions.get(address.session or "")
-    return None if session is None else session.files.get((address.scan, address.resource or "", address.file or ""))
+    return (now.held_in(address) or {}).get(address.file or "")
 
 
 def _is_there(address: Address, now: RemoteState) -> bool | None:
@@ -115,7 +114,4 @@ def _is_there(address: Address, now: RemoteState) -> bool | None:
         return session is not None
     if address.level is Level.SCAN:
         return session is not None and address.scan in session.scans
-    if address.level is Level.RESOURCE and session is not None:
-        place = (address.scan, address.resource)
-        return True if any((scan, resource) == place for scan, resource, _ in session.files) else None
-    return None
+    return True if address.level is Level.RESOURCE and now.held_in(address) else None

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from xnatferry.planning.mapping import Mapped, Wanted, entry_fields, is_gzipped_on_the_way, next_free, scan_type_for
+from xnatferry.errors import UsageError
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport, in_tree_order
+from xnatferry.planning.wanted import Mapped, Wanted, entry_fields, is_gzipped_on_the_way, next_free, scan_type_for
 from xnatferry.sources.base import Finding, Kind, LocalFile
+from xnatferry.xnat.datatypes import resolve
 from xnatferry.xnat.model import Address
+from xnatferry.xnat.values import ValueProblem, normal_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,6 +41,7 @@ class RemoteSession:
     Attributes:
         subject: Label of its subject.
         scans: Fields of each scan by scan ID.
+        fields: Its own fields, when they were asked for.
         files: By (scan ID or None, resource label, name in the resource).
     """
 
@@ -45,16 +49,37 @@ class RemoteSession:
     xsi_type: str
     scans: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     files: Mapping[tuple[str | None, str, str], HeldFile] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteState:
-    """What a server holds of one project, as far as a plan asks."""
+    """What a server holds of one project, as far as a plan asks.
+
+    Attributes:
+        own_files: Files of the project and of subjects themselves, by (subject label or None, resource, name).
+        subject_fields: Fields of subjects by label, when they were asked for.
+        all_fields: Whether all fields of subjects, sessions and scans were asked for, or only those that listings of
+            scans show.
+    """
 
     server: str
     project_exists: bool
     subjects: frozenset[str] = frozenset()
     sessions: Mapping[str, RemoteSession] = field(default_factory=dict)
+    own_files: Mapping[tuple[str | None, str, str], HeldFile] = field(default_factory=dict)
+    subject_fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    all_fields: bool = False
+
+    def held_in(self, resource: Address) -> Mapping[str, HeldFile] | None:
+        """The files of a resource by name; None when it is not known to be there."""
+        if resource.session is None:
+            found = {name: file for (who, label, name), file in self.own_files.items() if _here(who, label, resource)}
+        else:
+            there = self.sessions.get(resource.session)
+            held = there.files.items() if there is not None else ()
+            found = {name: file for (scan, label, name), file in held if (scan, label) == _place_of(resource)}
+        return found or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +103,17 @@ def reconcile(
 ) -> Plan:
     """Decide every step of a push.
 
-    *update_fields* changes fields of scans that are there and differ; otherwise they are shown and left. *fingerprint*
+    *update_fields* changes fields of objects that are there and differ; otherwise those known are shown and left. *fingerprint*
     is asked only for files of which the server holds one with the same name and, unless the file is compressed on the
     way, the same size.
+
+    Raises:
+        UsageError: Both versions of a file of a BIDS dataset were to be kept, which its names do not allow.
     """
+    if on_conflict is OnConflict.KEEP_BOTH and any(item.source.kind is Kind.BIDS for item in mapped.wanted):
+        raise UsageError(
+            "--on-conflict keep-both gives files new names, which BIDS does not allow; say skip or overwrite"
+        )
     wanted, moved = _without_moves(mapped.wanted, remote)
     wanted = _settle_scan_numbers(wanted, remote, gzip=gzip)
     decide = _Decider(remote, project, fingerprint, on_conflict, gzip=gzip, update_fields=update_fields)
@@ -116,10 +148,10 @@ def _without_moves(wanted: Iterable[Wanted], remote: RemoteState) -> tuple[list[
 
 
 def _settle_scan_numbers(wanted: Sequence[Wanted], remote: RemoteState, *, gzip: bool) -> list[Wanted]:
-    """Numbers for images whose scan nobody claimed.
+    """Numbers for scans that nobody claimed.
 
-    First the scan that holds the image already; then one that an interrupted push made for such an image and left
-    empty; then the next free number.
+    First the scan that holds a file of it already; then one that an interrupted push made for it and left empty; then
+    the next free number.
     """
     by_session: dict[str, list[Wanted]] = defaultdict(list)
     for item in wanted:
@@ -132,19 +164,30 @@ def _settle_scan_numbers(wanted: Sequence[Wanted], remote: RemoteState, *, gzip:
         holders = {(resource, name): scan for scan, resource, name in there.files if scan is not None}
         full = {scan for scan, _, _ in there.files}
         empty = {scan: fields for scan, fields in there.scans.items() if scan not in full}
-        open_items = [item for item in items if item.on_scan and not item.numbered]
+        groups = _scans_of(items)
         taken = set(there.scans) | {item.scan or "" for item in items if item.numbered}
-        for item in open_items:
-            scan = holders.get((item.resource, item.name_of(item.source.files[0], gzip=gzip)))
-            if scan is not None:
-                settled[id(item)] = replace(item, scan=scan)
-        for item in open_items:
-            if id(item) not in settled:
-                scan = _made_for(item, empty) or next_free(taken)
-                empty.pop(scan, None)
-                taken.add(scan)
-                settled[id(item)] = replace(item, scan=scan)
+        found = [_held_scan(group, holders, gzip=gzip) for group in groups]
+        for group, held in zip(groups, found, strict=True):
+            scan = held or _made_for(group[0], empty) or next_free(taken)
+            empty.pop(scan, None)
+            taken.add(scan)
+            settled.update((id(item), replace(item, scan=scan)) for item in group)
     return [settled.get(id(item), item) for item in wanted]
+
+
+def _scans_of(items: Iterable[Wanted]) -> list[list[Wanted]]:
+    """What goes to one scan, for scans that nobody claimed."""
+    groups: dict[object, list[Wanted]] = defaultdict(list)
+    for item in items:
+        if item.on_scan and not item.numbered:
+            groups[item.group or id(item)].append(item)
+    return list(groups.values())
+
+
+def _held_scan(group: Iterable[Wanted], holders: Mapping[tuple[str, str], str], *, gzip: bool) -> str | None:
+    """The scan that holds the image, else any other file of the group."""
+    places = ((item.resource, item.name_of(file, gzip=gzip)) for item in group for file in item.source.files)
+    return next((holders[place] for place in places if place in holders), None)
 
 
 def _made_for(item: Wanted, empty: Mapping[str, Mapping[str, str]]) -> str | None:
@@ -178,62 +221,68 @@ class _Decider:
     def add(self, item: Wanted) -> None:
         remote = self._remote
         self._ensure(Step(self._project, _exists(remote.project_exists)))
-        subject = Address(self._project.project, item.subject)
-        self._ensure(Step(subject, _exists(item.subject in remote.subjects)))
-        session = Address(self._project.project, item.subject, item.session)
-        there = remote.sessions.get(item.session)
-        session_type = there.xsi_type if there is not None and there.xsi_type else item.session_type
-        self._ensure(Step(session, _exists(there is not None), xsi_type=session_type, fields=item.session_fields))
-        container = session
-        if item.on_scan:
-            container = Address(session.project, session.subject, session.session, scan=item.scan)
-            self._add_scan(container, item, there, session_type)
-        self._add_resource(container, item, there)
+        container = self._project
+        if item.subject:
+            container = Address(self._project.project, item.subject)
+            held = remote.subject_fields.get(item.subject) if item.subject in remote.subjects else None
+            there = item.subject in remote.subjects
+            self._add_object(container, "xnat:subjectData", item.subject_fields, held or {}, there=there)
+        if item.session:
+            container = Address(self._project.project, item.subject, item.session)
+            session = remote.sessions.get(item.session)
+            session_type = session.xsi_type if session is not None and session.xsi_type else item.session_type
+            known = session.fields if session is not None else {}
+            self._add_object(container, session_type, item.session_fields, known, there=session is not None)
+            if item.on_scan:
+                container = replace(container, scan=item.scan)
+                scan = session.scans.get(item.scan or "") if session is not None else None
+                kind = item.scan_type or scan_type_for(session_type)
+                self._add_object(container, kind, item.scan_fields, scan or {}, there=scan is not None)
+        self._add_resource(container, item)
 
     def _ensure(self, step: Step) -> None:
         self.steps.setdefault(step.address, step)
 
-    def _add_scan(self, address: Address, item: Wanted, there: RemoteSession | None, session_type: str) -> None:
-        held = there.scans.get(address.scan or "") if there is not None else None
-        kind = scan_type_for(session_type)
-        if held is None:
-            self._ensure(Step(address, Decision.CREATE, "", kind, item.scan_fields))
+    def _add_object(
+        self, address: Address, kind: str, fields: Mapping[str, str], held: Mapping[str, str], *, there: bool
+    ) -> None:
+        """A subject, session or scan: created, or with what differs in its fields."""
+        if address in self.steps:
             return
-        changes = {
-            path: (held[path], value) for path, value in item.scan_fields.items() if held.get(path, value) != value
-        }
+        said = "" if kind == "xnat:subjectData" else kind
+        if not there:
+            self._ensure(Step(address, Decision.CREATE, "", said, fields))
+            return
+        unknown = "" if self._remote.all_fields else None
+        changes: dict[str, tuple[str, str]] = {}
+        for path, value in fields.items():
+            known = held.get(path.removeprefix("xnat:subjectData/"), unknown)
+            if known is not None and not _same_value(kind, path, known, value):
+                changes[path] = (known, value)
         decision = Decision.UPDATE if changes and self._update_fields else Decision.SAME
-        self._ensure(Step(address, decision, "", kind, item.scan_fields, changes))
+        self._ensure(Step(address, decision, "", said, fields, changes))
 
-    def _add_resource(self, container: Address, item: Wanted, there: RemoteSession | None) -> None:
-        address = Address(
-            container.project, container.subject, container.session, container.scan, resource=item.resource
-        )
-        held = there.files if there is not None else {}
-        known = any((scan, resource) == _place_of(address) for scan, resource, _ in held)
-        self._ensure(Step(address, _exists(known), fields=item.resource_fields, transport=_transport(item)))
-        here = {name: file for (scan, resource, name), file in held.items() if (scan, resource) == _place_of(address)}
+    def _add_resource(self, container: Address, item: Wanted) -> None:
+        address = replace(container, resource=item.resource)
+        held = self._remote.held_in(address)
+        self._ensure(Step(address, _exists(held is not None), fields=item.resource_fields, transport=_transport(item)))
         for file in item.source.files:
-            self._ensure(self._file_step(address, item, file, here))
+            self._ensure(self._file_step(address, item, file, held or {}))
 
     def _file_step(self, resource: Address, item: Wanted, file: LocalFile, held: Mapping[str, HeldFile]) -> Step:
         gzip = self._gzip and is_gzipped_on_the_way(file)
         name = item.name_of(file, gzip=gzip)
         decision, reason = self._compare(file, held.get(name), gzip=gzip)
         if decision is Decision.DIFFERS:
-            if self._on_conflict is OnConflict.OVERWRITE:
+            if self._on_conflict is OnConflict.OVERWRITE or file.data is not None:  # ours says what the others are
                 decision = Decision.UPDATE
             elif self._on_conflict is OnConflict.SKIP:
                 reason += "; left as it is"
             elif self._on_conflict is OnConflict.KEEP_BOTH and not item.source.archived:
                 name, decision, reason = self._beside(file, name, held, gzip=gzip)
         entry = held.get(name)
-        fields = {
-            **entry_fields(name),
-            **{k: v for k, v in item.resource_fields.items() if k != "tags" and not item.on_scan},
-        }
         payload = Payload(file, gzip=gzip, held_digest=entry.digest if entry is not None else None)
-        return Step(replace(resource, file=name), decision, reason, fields=fields, payload=payload)
+        return Step(replace(resource, file=name), decision, reason, fields=_entry(item, name), payload=payload)
 
     def _beside(
         self, file: LocalFile, name: str, held: Mapping[str, HeldFile], *, gzip: bool
@@ -259,8 +308,36 @@ class _Decider:
         return Decision.DIFFERS, "the bytes differ"
 
 
+def _same_value(kind: str, path: str, held: str, wanted: str) -> bool:
+    """Whether two texts are one value to XNAT: ``2000.0`` and ``2000`` in a number."""
+    if held == wanted:
+        return True
+    resolved = resolve(kind, path.removeprefix(f"{kind}/"))
+    if resolved is None:
+        return False
+    try:
+        return normal_value(resolved.node, held) == normal_value(resolved.node, wanted)
+    except ValueProblem:
+        return False
+
+
 def _place_of(resource: Address) -> tuple[str | None, str | None]:
     return resource.scan, resource.resource
+
+
+def _here(subject: str | None, label: str, resource: Address) -> bool:
+    return subject == resource.subject and label == resource.resource
+
+
+def _entry(item: Wanted, name: str) -> Mapping[str, str]:
+    """Format and content of a file's catalog entry.
+
+    XNAT gives a resource those of the file that came last, so files of one BIDS resource all have the resource's own.
+    """
+    said = {word: value for word, value in item.resource_fields.items() if word != "tags"}
+    if item.source.kind is Kind.BIDS:
+        return said
+    return entry_fields(name) if item.on_scan else {**entry_fields(name), **said}
 
 
 def _numbered(name: str, number: int) -> str:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +145,8 @@ def _payload_to_dict(payload: Payload) -> dict[str, Any]:
     }
     if local.member is not None:
         found["member"] = local.member
+    if local.data is not None:
+        found["data"] = b64encode(local.data).decode("ascii")
     if payload.gzip:
         found["gzip"] = True
     if payload.held_digest is not None:
@@ -152,6 +155,9 @@ def _payload_to_dict(payload: Payload) -> dict[str, Any]:
 
 
 def _payload_from_dict(found: Mapping[str, Any]) -> Payload:
+    if "data" in found:
+        local = LocalFile.written(Path(found["path"]), str(found["name"]), b64decode(found["data"]))
+        return Payload(local, held_digest=found.get("held_digest"))
     local = LocalFile(
         path=Path(found["path"]),
         name=str(found["name"]),

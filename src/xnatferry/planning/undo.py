@@ -41,6 +41,7 @@ class Deeds:
         replaced: Files that held other bytes before, with size and MD5 as they were sent.
         changed: Objects whose fields it changed: XNAT path to (before, after).
         backups: Where the old bytes of replaced files are kept.
+        uncertain: Files that were on their way when the run was killed, and whose local bytes have changed since.
     """
 
     created: frozenset[Address] = frozenset()
@@ -48,6 +49,7 @@ class Deeds:
     replaced: Mapping[Address, Fingerprint] = field(default_factory=dict)
     changed: Mapping[Address, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
     backups: Mapping[Address, Path] = field(default_factory=dict)
+    uncertain: frozenset[Address] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class UndoPlan:
         return tuple(step for step in self.steps if step.fate is Fate.STAY)
 
 
+_DOUBT = "was on its way when the run was killed, and the local file has changed since, so it cannot be recognised"
 _DEPTH = {Level.PROJECT: 0, Level.SUBJECT: 1, Level.SESSION: 2, Level.SCAN: 3, Level.ASSESSOR: 3}
 
 
@@ -117,9 +120,11 @@ def plan_undo(deeds: Deeds, now: Inventory) -> UndoPlan:
             removable.add(address)
     # A file goes with its resource, a scan with its session: the largest wholly removable piece below a subject is one
     # request, and the executor looks again before it sends it.
-    single = [step for address, step in sorted(files.items()) if not _goes_with(address, removable)]
+    # Longer names go first: XNAT 1.8 removes with a file every other one whose name begins with its name.
+    single = [step for address, step in sorted(files.items(), reverse=True) if not _goes_with(address, removable)]
     kept = [step for step in objects if not (step.fate is Fate.REMOVE and _goes_with(step.address, removable))]
-    return UndoPlan((*_restored_files(deeds, now), *_restored_fields(deeds, now), *single, *kept))
+    doubtful = [UndoStep(address, Fate.STAY, _DOUBT) for address in sorted(deeds.uncertain) if address in now.files]
+    return UndoPlan((*_restored_files(deeds, now), *_restored_fields(deeds, now), *single, *doubtful, *kept))
 
 
 def _goes_with(address: Address, removable: set[Address]) -> bool:

@@ -267,6 +267,12 @@ class Accounts:
             return None
         return self._enabled("key = ?", row["account_key"])
 
+    def owner_of_token(self, alias: str) -> Account | None:
+        """Who was given the token of that alias; None when there is none."""
+        with self._database.read() as connection:
+            row = connection.execute("SELECT * FROM alias_tokens WHERE alias = ?", (alias.lower(),)).fetchone()
+        return self._enabled("key = ?", row["account_key"]) if row else None
+
     def revoke_token(self, alias: str) -> bool:
         """End a token; returns whether there was one."""
         with self._database.write() as connection:

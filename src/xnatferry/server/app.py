@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from xnatferry.errors import ArchiveError
 from xnatferry.server import answers
+from xnatferry.server.router import Router
 from xnatferry.server.routes import (
     assessors,
     auth,
@@ -30,7 +31,7 @@ from xnatferry.server.routes import (
     services,
     subjects,
 )
-from xnatferry.server.scope import Query, Refusal, Route, Scope, match
+from xnatferry.server.scope import Query, Refusal, Route, Scope
 from xnatferry.server.vault import UnsafeNameError, VaultFullError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ __all__ = ["ROUTES", "ArchiveApp", "Scope"]
 
 T = TypeVar("T")
 
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Characters that Tomcat takes in a query only percent-encoded; it answers 400 itself (recorded).
 _UNSENT: Final = frozenset('"<>[\\]^`{|}')
 
@@ -67,6 +69,18 @@ ROUTES: Final[tuple[Route, ...]] = (
 )
 
 
+_DATA: Final = Router(ROUTES)
+_ARCHIVE: Final = Router(route for route in ROUTES if route.archived)
+_SITE: Final = Router(services.SITE_ROUTES)
+#: What a browser may do with an answer that does not say so itself: look at it.
+_INERT: Final = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "referrer-policy": "same-origin",
+}
+
+
 class ArchiveApp:
     """Answers HTTP requests for one archive."""
 
@@ -83,8 +97,6 @@ class ArchiveApp:
             response = await self._answer(request)
         except ClientDisconnect:
             return
-        if request.method == "HEAD":
-            response.headers.setdefault("content-length", "0")
         await response(asgi, receive, send)
 
     async def _answer(self, request: Request) -> Response:
@@ -110,12 +122,16 @@ class ArchiveApp:
             response = answers.refused(500)
         cookie = answers.expiration_cookie(self._archive.settings.login_minutes)
         response.headers.append("set-cookie", cookie)
+        for name, value in _INERT.items():
+            response.headers.setdefault(name, value)
         return response
 
     async def _routed(self, request: Request, path: str) -> Response:
         caller = await self._in_thread(partial(auth.identify, self._archive, request))
         if caller.refusal is not None:
             return caller.refusal
+        if request.method not in _READING and not auth.same_origin(request):
+            raise Refusal(403, "A page of another site asked for this change; it was not made.")
         found = matching(path)
         if not found:
             raise Refusal(404)
@@ -166,12 +182,11 @@ def matching(path: str) -> list[tuple[Route, dict[str, str]]]:
         if path == prefix or path.startswith(prefix + "/"):
             below = path[len(prefix) :]
             if below.startswith("/archive/"):
-                found = match(ROUTES, below[len("/archive") :])
-                return [(route, raw) for route, raw in found if route.archived]
-            return match(ROUTES, below)
+                return _ARCHIVE.match(below[len("/archive") :])
+            return _DATA.match(below)
     if path.startswith("/archive/"):
-        return [(route, raw) for route, raw in match(ROUTES, path[len("/archive") :]) if route.archived]
-    return match(services.SITE_ROUTES, path)
+        return _ARCHIVE.match(path[len("/archive") :])
+    return _SITE.match(path)
 
 
 def _serves(route: Route, method: str) -> bool:

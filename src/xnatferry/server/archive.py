@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
-import signal
 import socket
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
-
-import uvicorn
 
 from xnatferry.errors import ArchiveError
 from xnatferry.server import accounts as accounts_module
@@ -23,16 +21,50 @@ from xnatferry.server.holder import Holder
 from xnatferry.server.landing import Landing
 from xnatferry.server.settings import ServerSettings
 from xnatferry.server.vault import Vault
+from xnatferry.server.wire import Server, server_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["Archive", "RunningArchive", "read_credential", "running_archive", "serve"]
+__all__ = ["Archive", "Repairs", "RunningArchive", "read_credential", "running_archive", "serve"]
 
 ADMIN: Final = "admin"
 FERRY: Final = "ferry"
 CREDENTIAL_FILE: Final = "cli-credential.json"
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Repairs:
+    """What opening an archive put right that a killed process had left.
+
+    Attributes:
+        moves_undone: Renames that had moved files and were not committed; they are as if never asked for.
+        deletions_finished: Deletions that were asked for and not finished; they are now.
+        files_placed: Files that were stored, and not yet in their place.
+        removals_finished: Files and resources that were removed, and still on disk.
+        leftovers_removed: Files of uploads that never were acknowledged.
+    """
+
+    moves_undone: int = 0
+    deletions_finished: int = 0
+    files_placed: int = 0
+    removals_finished: int = 0
+    leftovers_removed: int = 0
+
+    def sentence(self) -> str:
+        """What was done, for people; "" when there was nothing to do."""
+        words = {
+            "put {} stored files in their place": self.files_placed,
+            "finished {} removals": self.removals_finished,
+            "finished {} deletions": self.deletions_finished,
+            "took back {} unfinished renames": self.moves_undone,
+            "removed {} files of uploads that were never acknowledged": self.leftovers_removed,
+        }
+        done = [text.format(number) for text, number in words.items() if number]
+        return "repaired after an unclean end: " + ", ".join(done) if done else ""
 
 
 class Archive:
@@ -44,6 +76,7 @@ class Archive:
         vault: Files.
         landing: Stores and removes files, so that a killed process leaves nothing half-done.
         accounts: Who may log in.
+        repairs: What this opening had to put right.
         first_password: Password of ``admin``, when this opening made that account; None otherwise.
     """
 
@@ -63,47 +96,60 @@ class Archive:
         self._holder = Holder(settings.root, url)
         self._holder.claim()
         try:
-            self.vault = Vault(settings.root)
-            self.database = Database(
-                settings.root / "metadata.sqlite",
-                [
-                    *objects.migrations(),
-                    *resources.migrations(),
-                    *landing.migrations(),
-                    *accounts_module.migrations(),
-                ],
-            )
-            self.accounts = Accounts(self.database, login_minutes=settings.login_minutes)
-            self.landing = Landing(self.database, self.vault)
-            self._finish_intents()
-            self.landing.replay()
-            self.vault.clean_incoming()
-            self.vault.empty_trash(older_than_days=settings.trash_days)
-            self.first_password = self._first_accounts(admin_password)
+            self._open(admin_password)
         except BaseException:
             self._holder.release()
             raise
 
+    def _open(self, admin_password: str | None) -> None:
+        root = self.settings.root
+        migrations = [
+            *objects.migrations(),
+            *resources.migrations(),
+            *landing.migrations(),
+            *accounts_module.migrations(),
+        ]
+        self.vault = Vault(root)
+        self.database = Database(root / "metadata.sqlite", migrations)
+        try:
+            self.accounts = Accounts(self.database, login_minutes=self.settings.login_minutes)
+            self.landing = Landing(self.database, self.vault)
+            moves, deletions = self._finish_intents()
+            replayed = self.landing.replay()
+            self.repairs = Repairs(moves, deletions, replayed.placed, replayed.removed, self.vault.clean_incoming())
+            if sentence := self.repairs.sentence():
+                _LOG.warning("%s: %s", root, sentence)
+            self.vault.empty_trash(older_than_days=self.settings.trash_days)
+            self.first_password = self._first_accounts(admin_password)
+        except BaseException:
+            self.database.close()
+            raise
+
     def close(self) -> None:
         """Give the folder back."""
+        self.landing.settle()
         self.database.close()
         self._holder.release()
 
-    def _finish_intents(self) -> None:
-        """Carry out or take back what a killed process was about to do to files.
+    def _finish_intents(self) -> tuple[int, int]:
+        """Carry out or take back what a killed process was about to do to files; returns moves and deletions.
 
         An intent is deleted in the transaction that carries it out, so one that is still there means that the rows are
         as before: a move is taken back, a deletion, which somebody asked for, is carried out.
         """
+        moves = deletions = 0
         with self.database.write() as connection:
             for intent in connection.execute("SELECT * FROM intents ORDER BY key DESC").fetchall():
                 if intent["act"] == "move":
                     if self.vault.exists(intent["new"]) and not self.vault.exists(intent["old"]):
                         self.vault.move(intent["new"], intent["old"])
+                        moves += 1
                 else:
+                    deletions += 1
                     connection.execute("DELETE FROM items WHERE key = ?", (intent["item_key"],))
                     self.vault.trash(intent["old"])
                 connection.execute("DELETE FROM intents WHERE key = ?", (intent["key"],))
+        return moves, deletions
 
     def _first_accounts(self, admin_password: str | None) -> str | None:
         """Make ``admin`` in a new archive, and the command line's own account where its credential is missing."""
@@ -144,6 +190,11 @@ class RunningArchive:
     root: Path
     admin_password: str | None
     archive: Archive
+
+    @property
+    def repairs(self) -> Repairs:
+        """What the start had to put right."""
+        return self.archive.repairs
 
     def __repr__(self) -> str:
         return f"RunningArchive(url={self.url!r}, root={str(self.root)!r})"
@@ -229,7 +280,8 @@ def _listening(settings: ServerSettings, admin_password: str | None) -> Iterator
                 f"cannot listen on {settings.host} port {settings.port} ({error.strerror}): choose another --port"
             ) from error
         host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
-        url = f"http://{host}:{sock.getsockname()[1]}"
+        scheme = "https" if settings.certfile else "http"
+        url = f"{scheme}://{host}:{sock.getsockname()[1]}"
         archive = Archive(settings, url=url, admin_password=admin_password)
         try:
             yield archive, sock, url
@@ -239,46 +291,10 @@ def _listening(settings: ServerSettings, admin_password: str | None) -> Iterator
         sock.close()
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, which tells when it is up, and for which Ctrl-C is an ordinary end."""
-
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], object]) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-        self._on_ready = on_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-        self._on_ready()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {name: signal.signal(name, self.handle_exit) for name in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for name, handler in before.items():
-                signal.signal(name, handler)
-
-
-def _server(archive: Archive, on_ready: Callable[[], object] = lambda: None) -> _Server:
+def _server(archive: Archive, on_ready: Callable[[], object] = lambda: None) -> Server:
     from xnatferry.server.app import ArchiveApp  # noqa: PLC0415  the routes know the archive; the archive serves them
 
-    config = uvicorn.Config(
-        ArchiveApp(archive),
-        log_level="warning",
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=10,
-        h11_max_incomplete_event_size=64 << 10,
-    )
-    return _Server(config, on_ready)
+    return server_for(ArchiveApp(archive), archive.settings, on_ready)
 
 
 def _write_owner_only(path: Path, text: str) -> None:

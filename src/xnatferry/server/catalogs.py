@@ -154,25 +154,39 @@ def refresh(archive: Archive, resource: Resource, acts: Refresh, user: str) -> N
     digests again, ``POPULATE_STATS`` counts. A listed file whose size has changed on disk is listed with its new size.
     """
     with archive.landing.holding(resource):
-        with archive.database.read() as connection:
-            try:
-                item = objects.by_key(connection, resource.item_key)
-            except LookupError:
-                return
-            listed = {file.name: file for file in resources.files_of(connection, [resource])}
-        folder = resources.folder_of(item, resource)
-        there = dict(archive.vault.files(folder))
+        while not _refreshed(archive, resource, acts, user):
+            pass
+
+
+def _refreshed(archive: Archive, resource: Resource, acts: Refresh, user: str) -> bool:
+    """One pass; False when the folder was renamed meanwhile, so that what was seen there says nothing."""
+    with archive.database.read() as connection:
+        folder = _folder(connection, resource)
+        listed = {file.name: file for file in resources.files_of(connection, [resource])}
+    if folder is None:
+        return True
+    there = dict(archive.vault.files(folder))
+    try:
         changed = _changes(archive.vault.path(folder), listed, there, acts)
-        changed = [replace(file, resource_id=resource.id, created_by=file.created_by or user) for file in changed]
-        with archive.database.write() as connection:
-            if resources.by_id(connection, resource.id) is None:
-                return
-            if acts & Refresh.DELETE:
-                gone = [(resource.id, name) for name in listed.keys() - there.keys()]
-                connection.executemany("DELETE FROM files WHERE resource_id = ? AND name = ?", gone)
-            _rewrite(connection, changed)
-            if acts & Refresh.POPULATE_STATS:
-                resources.count(connection, resource)
+    except FileNotFoundError:
+        return False
+    changed = [replace(file, resource_id=resource.id, created_by=file.created_by or user) for file in changed]
+    with archive.database.write() as connection:
+        if _folder(connection, resource) != folder:
+            return False
+        if acts & Refresh.DELETE:
+            gone = [(resource.id, name) for name in listed.keys() - there.keys()]
+            connection.executemany("DELETE FROM files WHERE resource_id = ? AND name = ?", gone)
+        _rewrite(connection, changed)
+        if acts & Refresh.POPULATE_STATS:
+            resources.count(connection, resource)
+    return True
+
+
+def _folder(connection: sqlite3.Connection, resource: Resource) -> str | None:
+    """Where *resource* lies now; None when it has gone."""
+    found = resources.by_id(connection, resource.id)
+    return None if found is None else resources.folder_of(objects.by_key(connection, found.item_key), found)
 
 
 def _changes(folder: Path, listed: dict[str, StoredFile], there: dict[str, int], acts: Refresh) -> list[StoredFile]:

@@ -1,7 +1,8 @@
 """The metadata of an archive: one SQLite file, one writer at a time, readers that never wait.
 
-Every committed change is on the disk when `Database.write` returns (write-ahead log, ``synchronous=FULL``); whoever
-acknowledges a request after it may rely on that.
+Every committed change is on the disk when `Database.write` returns; whoever acknowledges a request after it may rely
+on that. The commit itself only writes to the write-ahead log (``synchronous=NORMAL``); the log is flushed after it,
+outside the lock of the writer, so that one flush serves all who committed meanwhile.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xnatferry.errors import ArchiveError
+from xnatferry.server import durable
 from xnatferry.server.vault import VaultFullError
 
 if TYPE_CHECKING:
@@ -47,6 +49,64 @@ class Migration(NamedTuple):
     sql: str
 
 
+class _Log:
+    """The write-ahead log as a file to flush. One flush serves everybody who committed before it began."""
+
+    def __init__(self, path: Path) -> None:
+        # SQLite takes its locks on the database and the shared-memory file, so closing this one costs it none.
+        self._descriptor = os.open(path, os.O_RDONLY)
+        self._changed = threading.Condition()
+        self._written = 1
+        self._durable = 0
+        self._flushing = False
+        self._problem: OSError | None = None
+
+    def note(self) -> None:
+        """Something was committed."""
+        with self._changed:
+            self._written += 1
+
+    def flush(self) -> None:
+        """Return when all that was committed before this call is on the disk.
+
+        Raises:
+            ArchiveError: The disk failed; what was committed since is not known to be there.
+        """
+        with self._changed:
+            wanted = self._written
+            while self._durable < wanted and self._problem is None:
+                if self._flushing:
+                    self._changed.wait()
+                else:
+                    self._flush_once()
+            if self._problem is not None:
+                msg = f"the metadata cannot be written to the disk ({self._problem}): check the disk, start again"
+                raise ArchiveError(msg) from self._problem
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def _flush_once(self) -> None:
+        """Flush with the condition released, so that others can commit and queue up meanwhile."""
+        self._flushing, covered = True, self._written
+        self._changed.release()
+        problem: OSError | None = None
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            problem = error
+        finally:
+            self._changed.acquire()
+            self._flushing = False
+            if problem is None:
+                self._durable = covered
+            else:
+                # After a failed flush the system may forget what it could not write: nothing counts from here on.
+                self._problem = problem
+            self._changed.notify_all()
+
+
 class Database:
     """The open metadata of one archive. May be used from any thread.
 
@@ -73,6 +133,9 @@ class Database:
         self._writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             self._migrate(steps)
+            self._log = _Log(path.with_name(path.name + "-wal"))
+            durable.flush_folders([path.parent])
+            self._log.flush()
         except BaseException:
             self._writer.close()
             raise
@@ -92,10 +155,14 @@ class Database:
             raise RuntimeError(msg)
         with self._lock:
             self._writing_thread = threading.get_ident()
+            changes = self._writer.total_changes
             try:
                 yield from self._transaction()
             finally:
                 self._writing_thread = None
+            if self._writer.total_changes != changes:
+                self._log.note()
+        self._log.flush()
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -117,6 +184,7 @@ class Database:
                 connection.close()
             self._idle.clear()
             self._writer.close()
+            self._log.close()
 
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         connection = self._writer
@@ -191,4 +259,4 @@ def _set_up(connection: sqlite3.Connection) -> None:
     connection.row_factory = sqlite3.Row
     connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
     connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA synchronous=NORMAL")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -29,8 +30,11 @@ def flush_files(paths: Sequence[Path], folder: Path) -> None:
 def flush_folders(folders: Iterable[Path]) -> None:
     """Make the entries of *folders* durable; one that has gone meanwhile needs nothing."""
     folders = list(folders)
-    if len(folders) >= _MANY and _flush_file_system(folders[0].parent):
-        return
+    if len(folders) >= _MANY:
+        there = next((folder for folder in folders if folder.is_dir()), None)
+        with suppress(FileNotFoundError):
+            if there is None or _flush_file_system(there):
+                return
     for folder in folders:
         try:
             _flush(folder)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import objects
+from xnatferry.server.objects import Level
 from xnatferry.server.scope import Refusal
 from xnatferry.xnat.datatypes import data_type, split_path
 
@@ -155,38 +156,68 @@ def rename(archive: Archive, item: Item, label: str) -> None:
         Refusal: 409, the label is in use or files of something else are in the way; 500, it is no label.
     """
     refuse_label(label)
-    folder = f"{item.folder.rpartition('/')[0]}/{label}"
-    try:
-        with _intended(archive, "move", [(item.key, item.folder, folder)]) as connection:
-            connection.execute(
-                "UPDATE items SET label = ?, folder = ?, modified = ? WHERE key = ?", (label, folder, now(), item.key)
-            )
-            connection.execute(
-                "UPDATE items SET folder = ? || substr(folder, ?) WHERE substr(folder, 1, ?) = ? || '/'",
-                (folder, len(item.folder) + 1, len(item.folder) + 1, item.folder),
-            )
-            archive.vault.move(item.folder, folder)
-    except sqlite3.IntegrityError as error:
-        raise Refusal(409, "Specified label is already in use.") from error
-    except FileExistsError as error:
-        raise Refusal(409, f"Files of an earlier {label} are in the way.") from error
+    with archive.landing.still():
+        item = _present(archive, [item])[0]
+        folder = f"{item.folder.rpartition('/')[0]}/{label}"
+        if folder == item.folder:
+            return
+        try:
+            with _intended(archive, "move", [(item.key, item.folder, folder)]) as connection:
+                connection.execute(
+                    "UPDATE items SET label = ?, folder = ?, modified = ? WHERE key = ?",
+                    (label, folder, now(), item.key),
+                )
+                connection.execute(
+                    "UPDATE items SET folder = ? || substr(folder, ?) WHERE substr(folder, 1, ?) = ? || '/'",
+                    (folder, len(item.folder) + 1, len(item.folder) + 1, item.folder),
+                )
+                archive.vault.move(item.folder, folder)
+        except sqlite3.IntegrityError as error:
+            raise Refusal(409, "Specified label is already in use.") from error
+        except FileExistsError as error:
+            raise Refusal(409, f"Files of an earlier {label} are in the way.") from error
 
 
 def delete_items(archive: Archive, items: Sequence[Item], *, remove_files: bool) -> None:
-    """Delete *items* and what is below them; without *remove_files* their files stay on disk, as on a real XNAT."""
-    if not remove_files:
-        with archive.database.write() as connection:
-            connection.executemany("DELETE FROM items WHERE key = ?", [(item.key,) for item in items])
-        return
-    with _intended(archive, "delete", [(item.key, item.folder, "") for item in items]) as connection:
-        connection.executemany("DELETE FROM items WHERE key = ?", [(item.key,) for item in items])
-        for item in items:
-            archive.vault.trash(item.folder)
+    """Delete *items* and what is below them; without *remove_files* their files stay on disk, as on a real XNAT.
+
+    Raises:
+        Refusal: 404, one of them has gone meanwhile; 409, a session was added to a subject meanwhile.
+    """
+    with archive.landing.still():
+        items = _present(archive, items)
+        steps = [(item.key, item.folder, "") for item in items] if remove_files else []
+        with _intended(archive, "delete", steps) as connection:
+            known = {item.key for item in items}
+            for item in items:
+                if item.level is Level.SUBJECT:
+                    sessions = objects.children(connection, item, Level.EXPERIMENT)
+                    if not known.issuperset(session.key for session in sessions):
+                        raise Refusal(409, "A session was added meanwhile; nothing was deleted.")
+            connection.executemany("DELETE FROM items WHERE key = ?", [(key,) for key in known])
+            for _, folder, _ in steps:
+                archive.vault.trash(folder)
+
+
+def _present(archive: Archive, items: Sequence[Item]) -> list[Item]:
+    """*items* as they are now: somebody else may have renamed or deleted them since they were looked up."""
+    try:
+        with archive.database.read() as connection:
+            return [objects.by_key(connection, item.key) for item in items]
+    except LookupError as error:
+        raise Refusal(404) from error
 
 
 @contextmanager
 def _intended(archive: Archive, act: str, steps: Sequence[tuple[int, str, str]]) -> Iterator[sqlite3.Connection]:
-    """Commit what is to be done to folders, then give the transaction that does it; a failure takes the intent back."""
+    """Commit what is to be done to folders, then give the transaction that does it; a failure takes the intent back.
+
+    Without *steps* there is only the transaction.
+    """
+    if not steps:
+        with archive.database.write() as connection:
+            yield connection
+        return
     with archive.database.write() as connection:
         keys = [
             connection.execute(

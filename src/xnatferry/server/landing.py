@@ -2,36 +2,39 @@
 
 The rule is a redo log. Bytes wait in ``incoming``, whole and durable. One transaction then writes their rows *and* an
 intent that says where they belong; from its commit on the change has happened. Only then are the files renamed into
-place, and the intents go with the next transaction. A process killed before the commit leaves the old state, one killed
-after it leaves intents that `Landing.replay` carries out at the next start. Removal works the same way: rows go first.
+place, and the intents go with a later transaction, when the renames are durable too. A process killed before the
+commit leaves the old state, one killed after it leaves intents that `Landing.replay` carries out at the next start.
+Removal works the same way: rows go first. Between a commit and its renames no folder of an item moves or goes
+(`Landing.still`), so an intent always means the folder that it names.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server import objects, resources
+from xnatferry.server import durable, objects, resources
 from xnatferry.server.database import Migration
-from xnatferry.server.locks import Locks
+from xnatferry.server.locks import Gate, Locks
 from xnatferry.server.scope import Refusal
 from xnatferry.server.vault import Staged, UnsafeNameError
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from xnatferry.server.database import Database
     from xnatferry.server.objects import Item
     from xnatferry.server.resources import Described, Resource, StoredFile
     from xnatferry.server.vault import Vault
 
-__all__ = ["Arrival", "Landing", "Target", "migrations"]
+__all__ = ["Arrival", "Landing", "Replayed", "Target", "migrations"]
 
-_LOG = logging.getLogger(__name__)
+# Renames are made durable for so many files at once; until then their intents stay, so that nothing hangs on it.
+_SETTLED_AT_ONCE: Final = 64
 
 _SCHEMA: Final = """
 CREATE TABLE landings (
@@ -59,6 +62,19 @@ class Target:
     item: Item
     direction: str
     resource: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What `Landing.replay` made good.
+
+    Attributes:
+        placed: Files that were stored, and not yet in their place.
+        removed: Files and folders that were removed, and still there.
+    """
+
+    placed: int
+    removed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +112,23 @@ class Landing:
         self._database = database
         self._vault = vault
         self._locks = Locks()
+        self._gate = Gate()
+        self._placed: list[int] = []
+        self._folders: set[Path] = set()
         self._done: list[int] = []
         self._done_lock = threading.Lock()
 
-    def replay(self) -> int:
-        """Carry out what a killed process had committed but not finished; returns how many intents there were.
+    def replay(self) -> Replayed:
+        """Carry out what a killed process had committed but not finished.
 
         Comes after folders of items have been moved as intended, and before ``Vault.clean_incoming``, which would
         remove the bytes.
         """
+        placed = removed = 0
         with self._database.write() as connection:
-            intents = connection.execute("SELECT * FROM landings ORDER BY key").fetchall()
-            for intent in intents:
+            for intent in connection.execute("SELECT * FROM landings ORDER BY key").fetchall():
                 if intent["staged"] is None:
+                    removed += self._vault.exists(intent["target"])
                     self._vault.trash(intent["target"])
                     continue
                 path = self._vault.archive.parent / intent["staged"]
@@ -116,8 +136,33 @@ class Landing:
                 if resource is not None and path.exists():
                     folder = resources.folder_of(objects.by_key(connection, resource.item_key), resource)
                     self._vault.place(Staged(path, path.stat().st_size, ""), f"{folder}/{intent['name']}")
+                    placed += 1
             connection.execute("DELETE FROM landings")
-        return len(intents)
+        return Replayed(placed, removed)
+
+    def settle(self) -> None:
+        """Make all renames durable and drop their intents: after an orderly end nothing is to be replayed."""
+        self._settle(self._take_placed(at_least=1))
+        with self._writing():
+            pass
+
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """Keep folders of items where they are for the block, which must be short; files may arrive and go."""
+        with self._gate.together():
+            yield
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Keep files from arriving and going for the block: every committed change is on disk in whole.
+
+        Who moves or removes folders of items holds it around rows and folders. Not to be asked for within a
+        transaction.
+        """
+        with self._gate.alone():
+            # A folder that has moved can no longer be flushed under the name it had.
+            self._settle(self._take_placed(at_least=1))
+            yield
 
     @contextmanager
     def holding(self, resource: Resource) -> Iterator[None]:
@@ -146,7 +191,7 @@ class Landing:
             VaultFullError: The disk is full.
         """
         try:
-            with self._locks.hold(self._lock_key(target)):
+            with self._locks.hold(self._lock_key(target)), self._gate.together():
                 with self._writing() as connection:
                     change = self._resource_for(connection, target, described, user)
                     self._sort_out(connection, change, arrivals, overwrite=overwrite)
@@ -182,6 +227,7 @@ class Landing:
         with ExitStack() as stack:
             for resource in sorted(held, key=lambda one: one.id):
                 stack.enter_context(self.holding(resource))
+            stack.enter_context(self._gate.together())
             with self._writing() as connection:
                 folder = {one.id: resources.folder_of(_item(connection, item), one) for one in held}
                 gone = [f"{folder[file.resource_id]}/{file.name}" for file in found if file.resource_id in folder]
@@ -197,7 +243,7 @@ class Landing:
 
     def remove_resource(self, item: Item, resource: Resource) -> None:
         """Take a resource away; its folder goes to the trash."""
-        with self.holding(resource):
+        with self.holding(resource), self._gate.together():
             with self._writing() as connection:
                 folder = resources.folder_of(_item(connection, item), resource)
                 connection.execute("DELETE FROM resources WHERE id = ?", (resource.id,))
@@ -291,12 +337,14 @@ class Landing:
     def _place(self, change: _Change) -> None:
         """Rename what was committed into place; when that cannot be done, take the commit back."""
         try:
-            self._vault.place_all(change.pairs)
+            folders = self._vault.place_all(change.pairs, flush=False)
         except BaseException:
             self._take_back(change)
             raise
-        self._finish(change.intents)
-        self._follow(change)
+        with self._done_lock:
+            self._placed += change.intents
+            self._folders |= folders
+        self._settle(self._take_placed(at_least=_SETTLED_AT_ONCE))
 
     def _take_back(self, change: _Change) -> None:
         with self._database.write() as connection:
@@ -310,29 +358,25 @@ class Landing:
                     resources.insert(connection, before)
             resources.count(connection, change.resource)
 
-    def _follow(self, change: _Change) -> None:
-        """Go after an item that was renamed or removed between the commit and the renames."""
-        with self._database.read() as connection:
-            resource = resources.by_id(connection, change.resource.id)
-            folder = None
-            if resource is not None:
-                folder = resources.folder_of(objects.by_key(connection, resource.item_key), resource)
-        if folder == change.folder:
-            return
-        for name, (_, relative) in zip(change.names, change.pairs, strict=True):
-            if folder is None:
-                self._vault.trash(relative)
-            else:
-                self._vault.move(relative, f"{folder}/{name}")
-        if folder is None:
-            raise Refusal(404)
+    def _take_placed(self, *, at_least: int) -> tuple[list[int], set[Path]]:
+        """The intents whose renames are to be made durable now, with the folders that hold the names."""
+        with self._done_lock:
+            if len(self._placed) < at_least:
+                return [], set()
+            taken = self._placed, self._folders
+            self._placed, self._folders = [], set()
+            return taken
+
+    def _settle(self, taken: tuple[list[int], set[Path]]) -> None:
+        intents, folders = taken
+        durable.flush_folders(folders)
+        with self._done_lock:
+            self._done += intents
 
     def _trash(self, targets: Sequence[str], intents: Sequence[int]) -> None:
+        """Carry out a removal; its intent goes with the next transaction, before anything can take the place."""
         for target in targets:
             self._vault.trash(target)
-        self._finish(intents)
-
-    def _finish(self, intents: Sequence[int]) -> None:
         with self._done_lock:
             self._done += intents
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_plus
 
 from xnatferry.server.fields import short_names
+from xnatferry.server.wildcards import fits
 from xnatferry.xnat.datatypes import data_type, extends, kind_of, resolve, type_names
 from xnatferry.xnat.tables import Table
 
@@ -291,8 +292,7 @@ def _one_matches(value: str, wanted: str, kind: str) -> bool:
         except ValueError:
             return value == wanted
     if "%" in wanted or "*" in wanted:
-        pattern = ".*".join(re.escape(part) for part in re.split(r"[%*]+", wanted))
-        return re.fullmatch(pattern, value, re.IGNORECASE | re.DOTALL) is not None
+        return fits(value.casefold(), re.split(r"[%*]+", wanted.casefold()))
     return value == wanted
 
 
@@ -316,7 +316,10 @@ def _sorted(values: list[dict[str, str]], query: Query) -> list[dict[str, str]]:
 
 
 def _page(values: list[dict[str, str]], query: Query) -> list[dict[str, str]]:
-    offset = query.get("offset", "0")
-    start = int(offset) if offset.isdigit() else 0
+    start = _count(query.get("offset", "0"), 0)
     limit = query.get("limit", "100")
-    return values[start:] if limit == "*" else values[start : start + (int(limit) if limit.isdigit() else 100)]
+    return values[start:] if limit == "*" else values[start : start + _count(limit, 100)]
+
+
+def _count(text: str, default: int) -> int:
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else default

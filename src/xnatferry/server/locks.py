@@ -1,4 +1,4 @@
-"""Locks by name."""
+"""Locks by name, and a gate that many may pass at once or one alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Locks"]
+__all__ = ["Gate", "Locks"]
 
 
 class Locks:
@@ -35,3 +35,44 @@ class Locks:
                     del self._held[name]
                 else:
                     self._held[name] = (lock, wanted - 1)
+
+
+class Gate:
+    """Many may be inside together, or one alone. Who wants to be alone goes before those who come later.
+
+    Not reentrant.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._together = 0
+        self._alone = False
+        self._wanting = 0
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Be inside while nobody is alone."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._alone and not self._wanting)
+            self._together += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._together -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be inside while nobody else is."""
+        with self._changed:
+            self._wanting += 1
+            self._changed.wait_for(lambda: not self._alone and not self._together)
+            self._wanting -= 1
+            self._alone = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._alone = False
+                self._changed.notify_all()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote_plus
 from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xnatferry.server.accounts import Account
     from xnatferry.server.archive import Archive
 
-__all__ = ["Handler", "Query", "Refusal", "Route", "Scope", "match"]
+__all__ = ["Query", "Refusal", "Route", "Scope"]
 
 
 class Refusal(Exception):  # noqa: N818  an answer, not a failure of ours
@@ -33,6 +33,9 @@ class Refusal(Exception):  # noqa: N818  an answer, not a failure of ours
         self.bare = bare
 
 
+_MARKS = re.compile("%5B|%5D|=", re.IGNORECASE)
+
+
 class Query:
     """The query of a request, read by XNAT's rules (``SecureResource.getQueryVariable``).
 
@@ -42,7 +45,7 @@ class Query:
     __slots__ = ("_pairs",)
 
     def __init__(self, text: str) -> None:
-        self._pairs = parse_qsl(text, keep_blank_values=True)
+        self._pairs = [_pair(piece) for piece in text.split("&") if piece]
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._pairs)
@@ -71,6 +74,23 @@ class Query:
     def escaped(self) -> list[tuple[str, str]]:
         """All pairs, values as XNAT stores them: ``& < > " '`` as entities (``TurbineUtils.escapeParam``)."""
         return [(key, escape(value, {'"': "&quot;", "'": "&apos;"})) for key, value in self._pairs]
+
+
+def _pair(piece: str) -> tuple[str, str]:
+    """Key and value of a piece of a query. A ``=`` within brackets belongs to the key.
+
+    pyxnat sends ``demographics%5B@xsi:type=xnat:demographicData%5D/gender=male``.
+    """
+    depth = 0
+    equals = piece.find("=")
+    for mark in _MARKS.finditer(piece):
+        if mark[0] == "=" and depth == 0:
+            equals = mark.start()
+            break
+        depth += {"%5b": 1, "%5d": -1}.get(mark[0].lower(), 0)
+    if equals < 0:
+        return unquote_plus(piece), ""
+    return unquote_plus(piece[:equals]), unquote_plus(piece[equals + 1 :])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,9 +133,6 @@ class Scope:
         return self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-Handler = "Callable[[Scope], Response] | Callable[[Scope], Awaitable[Response]]"
-
-
 @dataclass(frozen=True, slots=True)
 class Route:
     """What answers *methods* under *template*.
@@ -133,35 +150,3 @@ class Route:
     template: str
     handler: Callable[[Scope], Response] | Callable[[Scope], Awaitable[Response]]
     archived: bool = True
-    _pattern: list[re.Pattern[str]] = field(default_factory=list, repr=False, compare=False)
-
-    def match(self, path: str) -> dict[str, str] | None:
-        """The raw path variables when *path* (still percent-encoded, below ``/data``) fits the template."""
-        if not self._pattern:
-            self._pattern.append(re.compile(_pattern(self.template)))
-        found = self._pattern[0].fullmatch(path)
-        return None if found is None else {key: value or "" for key, value in found.groupdict().items()}
-
-
-def _pattern(template: str) -> str:
-    """The regular expression of a route template."""
-    pieces = re.split(r"(/\{\w+\*?\})", template)
-    out = []
-    for piece in pieces:
-        if not (variable := re.fullmatch(r"/\{(\w+)(\*?)\}", piece)):
-            out.append(re.escape(piece))
-        elif variable[2]:
-            out.append(f"(?:/(?P<{variable[1]}>.*))?")
-        else:
-            out.append(f"/(?P<{variable[1]}>[^/]+)")
-    return "".join(out) + ("" if template.endswith("*}") else "/?")
-
-
-def match(routes: Sequence[Route], path: str) -> list[tuple[Route, dict[str, str]]]:
-    """All *routes* that fit *path*, in order."""
-    return [(route, params) for route in routes if (params := route.match(path)) is not None]
-
-
-def decoded(params: Mapping[str, str]) -> dict[str, str]:
-    """*params* percent-decoded once."""
-    return {key: unquote(value) for key, value in params.items()}

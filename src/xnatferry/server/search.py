@@ -17,6 +17,7 @@ from xnatferry.server import access, objects
 from xnatferry.server.listings import Row, value_of
 from xnatferry.server.objects import Level
 from xnatferry.server.scope import Refusal
+from xnatferry.server.wildcards import fits
 from xnatferry.xnat.datatypes import data_type, extends, type_names
 from xnatferry.xnat.tables import Table
 
@@ -299,8 +300,7 @@ def _criterion(row: Row, part: Element, extra: _Projects | None) -> bool:
 
 def _compare(value: str, operator: str, wanted: str) -> bool:
     if operator.endswith("LIKE"):
-        pattern = ".*".join(re.escape(one) for one in wanted.split("%"))
-        return (re.fullmatch(pattern, value, re.IGNORECASE | re.DOTALL) is not None) is (operator == "LIKE")
+        return fits(value.casefold(), wanted.casefold().split("%")) is (operator == "LIKE")
     if operator.startswith("IS"):
         return (value == "") is (operator == "IS NULL")
     if operator == "IN":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path  # noqa: TC003  dataclass annotations stay resolvable at run time
 
 from xnatferry.server.unpack import UnpackLimits
@@ -18,10 +19,13 @@ class ServerSettings:
         root: Folder that holds everything: metadata, files, credential of the command line.
         host: Address to listen on.
         port: TCP port; 0 takes a free one.
+        certfile: Certificate chain in PEM; with it, HTTPS is spoken.
+        keyfile: Key of the certificate in PEM, when it is not in the same file.
         site_name: XNAT's site id: the prefix of accession IDs and the realm of the login challenge.
         limits: What an uploaded archive may hold.
         login_minutes: An idle login ends after this many minutes (XNAT's default is 15).
         require_login: Whether strangers are turned away; False lets them see public projects as *guest*.
+        max_upload_bytes: Largest file upload.
         max_document_bytes: Largest XML or form body of a request that is no file upload.
         trash_days: Removed files are kept so many days in ``trash``; older ones go for good when the archive starts.
         threads: Requests that may work on disk and metadata at the same time.
@@ -30,10 +34,23 @@ class ServerSettings:
     root: Path
     host: str = "127.0.0.1"
     port: int = 8080
+    certfile: Path | None = None
+    keyfile: Path | None = None
     site_name: str = "XNAT"
     limits: UnpackLimits = field(default_factory=UnpackLimits)
     login_minutes: int = 15
     require_login: bool = True
+    max_upload_bytes: int = 256 << 30
     max_document_bytes: int = 16 << 20
     trash_days: float = 30
     threads: int = 16
+
+    @property
+    def exposed(self) -> bool:
+        """Whether other computers can reach it, and what they say can be read on the way."""
+        if self.certfile is not None or self.host == "localhost":
+            return False
+        try:
+            return not ip_address(self.host).is_loopback
+        except ValueError:
+            return True

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
     from xnatferry.server.vault import Staged, Vault
 
-__all__ = ["BodyIntake", "FormIntake", "Intake", "drain", "receive_body", "small_body"]
+__all__ = ["BodyIntake", "FormIntake", "Intake", "drain", "receive_body", "refuse_larger", "small_body"]
 
 _SMALL_BYTES: Final = 256 << 10
 _DRAINED_BYTES: Final = 16 << 20
 _FIELD_BYTES: Final = 64 << 10
+_PART_HEAD_BYTES: Final = 16 << 10
+_PARTS: Final = 10_000
 
 
 class Intake(Protocol):
@@ -118,6 +120,7 @@ class FormIntake:
         self._headers: dict[bytes, bytes] = {}
         self._field = ""
         self._text = bytearray()
+        self._parts = self._head_bytes = 0
         self._ended = False
         try:
             self._parser = MultipartParser(
@@ -156,14 +159,25 @@ class FormIntake:
         self._vault.discard(staged for _, staged in self._staged)
 
     def _begin_part(self) -> None:
+        self._parts += 1
+        if self._parts > _PARTS:
+            raise Refusal(413, f"A form may have at most {_PARTS} parts; send many files as one archive.")
+        self._head_bytes = 0
         self._headers = {}
         self._text = bytearray()
 
     def _take_header(self, data: bytes, start: int, end: int) -> None:
+        self._count_head(end - start)
         self._header += data[start:end]
 
     def _take_value(self, data: bytes, start: int, end: int) -> None:
+        self._count_head(end - start)
         self._value += data[start:end]
+
+    def _count_head(self, size_bytes: int) -> None:
+        self._head_bytes += size_bytes
+        if self._head_bytes > _PART_HEAD_BYTES:
+            raise Refusal(413, f"The head of a form's part may have at most {_PART_HEAD_BYTES} bytes.")
 
     def _end_header(self) -> None:
         self._headers[self._header.lower()] = self._value
@@ -199,21 +213,24 @@ class FormIntake:
         self._ended = True
 
 
-async def receive_body(request: Request, intake: Intake) -> list[tuple[str, Staged]]:
+async def receive_body(request: Request, intake: Intake, limit_bytes: int) -> list[tuple[str, Staged]]:
     """Read the whole body into *intake*; returns what it staged.
 
     Raises:
+        Refusal: 413, it has more than *limit_bytes*.
         ClientDisconnect: The client broke off. Then, as after every error, nothing is left.
     """
     loop = asyncio.get_running_loop()
     stream = request.stream()
     writing: asyncio.Future[None] | None = None
     pieces: list[bytes] = []
-    size = 0
+    size = total = 0
     try:
         async for piece in stream:
             pieces.append(piece)
             size += len(piece)
+            total += len(piece)
+            refuse_larger(total, limit_bytes)
             if size >= PIECE_BYTES:
                 if writing is not None:
                     await writing
@@ -229,6 +246,12 @@ async def receive_body(request: Request, intake: Intake) -> list[tuple[str, Stag
         if isinstance(error, Refusal | VaultFullError):
             await drain(request, stream)
         raise
+
+
+def refuse_larger(size_bytes: int, limit_bytes: int) -> None:
+    """Refuse a body of more than *limit_bytes* (413)."""
+    if size_bytes > limit_bytes:
+        raise Refusal(413, f"An upload may have at most {limit_bytes} bytes.")
 
 
 def _finish(intake: Intake, rest: bytes) -> list[tuple[str, Staged]]:

@@ -126,8 +126,12 @@ class Vault:
         """
         self.place_all([(staged, relative)])
 
-    def place_all(self, pairs: Sequence[tuple[Staged, str]]) -> None:
-        """Move many files to their places, durably: all of them, or on an error none.
+    def place_all(self, pairs: Sequence[tuple[Staged, str]], *, flush: bool = True) -> set[Path]:
+        """Move many files to their places: all of them, or on an error none; returns the folders that changed.
+
+        Args:
+            pairs: Files and their names.
+            flush: Whether the renames are durable on return. Without, the caller flushes the folders returned.
 
         Raises:
             UnsafeNameError: As for `place`; also when one of the names is a folder of another.
@@ -136,7 +140,10 @@ class Vault:
         try:
             targets = [(staged, self.path(relative)) for staged, relative in pairs]
             with self._room():
-                durable.flush_folders(self._move_in(targets))
+                touched = self._move_in(targets)
+                if flush:
+                    durable.flush_folders(touched)
+                return touched
         except BaseException:
             self.discard(staged for staged, _ in pairs)
             raise

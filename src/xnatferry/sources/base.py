@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+
+from xnatferry.xnat.digest import digest_of
+from xnatferry.xnat.model import Level
 
 __all__ = ["Claims", "Discovery", "Finding", "Kind", "LocalFile", "Severity", "Source"]
 
@@ -77,6 +80,10 @@ class LocalFile:
         mtime_ns: Modification time of *path*, to notice a change between plan and transfer.
         digest: MD5 of the bytes when reading them was needed anyway, else None.
         member: Name inside the archive *path* when the file is a member of one, else None.
+        opener: Gives the bytes anew at each call when they are not on this disk but on another server; *path* then only
+            says which file it is.
+        data: The bytes of a file that we write ourselves and that is on no disk; *path* then says what it is about.
+        tree_path: Its path in the dataset whose tree is brought back identical (BIDS), with ``/``; else empty.
     """
 
     path: Path
@@ -85,6 +92,14 @@ class LocalFile:
     mtime_ns: int
     digest: str | None = None
     member: str | None = None
+    opener: Callable[[], Iterator[bytes]] | None = field(default=None, compare=False, repr=False)
+    data: bytes | None = None
+    tree_path: str = ""
+
+    @classmethod
+    def written(cls, about: Path, name: str, data: bytes) -> LocalFile:
+        """A file that we write, with *data* as its bytes; *about* is what it describes."""
+        return cls(about, name, len(data), 0, digest_of([data]), opener=lambda: iter((data,)), data=data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +107,10 @@ class Claims:
     """What a path, a template or a table row says about where a source belongs; None where it says nothing.
 
     Labels are as found, not yet checked against XNAT's rules.
+
+    Attributes:
+        scan_type: XNAT data type of the scan; the one that goes with the session's type when None.
+        group: Sources of one session with the same group share one scan.
     """
 
     subject: str | None = None
@@ -107,6 +126,8 @@ class Claims:
     format: str | None = None
     content: str | None = None
     tags: str | None = None
+    scan_type: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +145,9 @@ class Source:
         archived: True when *path* is a ready-made archive that is sent as it is and extracted by the server.
         findings: What the checks say about it.
         line: Line of the table it stands in, if any.
+        session_facts: Fields of its session, by path below the session (``age``: ``34.7``).
+        subject_facts: Fields of its subject, by full path (``xnat:subjectData/group``: ``patient``).
+        level: What its resource hangs on: project, subject, session or scan; decided by the kind when None.
     """
 
     kind: Kind
@@ -136,6 +160,9 @@ class Source:
     archived: bool = False
     findings: tuple[Finding, ...] = ()
     line: int | None = None
+    session_facts: Mapping[str, str] = field(default_factory=dict)
+    subject_facts: Mapping[str, str] = field(default_factory=dict)
+    level: Level | None = None
 
     @property
     def size_bytes(self) -> int:

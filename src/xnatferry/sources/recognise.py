@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,8 @@ from xnatferry.sources.template import PathTemplate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from xnatferry.sources.bids.dataset import BidsChoices
+
 __all__ = ["discover", "recognise"]
 
 _TABLE_ENDINGS: Final = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods")
@@ -28,6 +31,7 @@ def discover(
     kind: Kind | None = None,
     template: Sequence[str] = (),
     allow_incomplete: bool = False,
+    bids: BidsChoices | None = None,
     workers: int | None = None,
 ) -> Discovery:
     """Find and check everything at *path*. Nothing is written, no network is used.
@@ -38,7 +42,9 @@ def discover(
         path: A NIfTI image or a folder of them; a CSV or TSV table; a FreeSurfer SUBJECTS_DIR, subject or archive.
         kind: How to read it; recognised when None.
         template: Path templates such as ``{subject}/{session}/{type}.nii.gz``; the first that matches counts.
-        allow_incomplete: Whether incomplete FreeSurfer subjects are carried with a warning.
+        allow_incomplete: Whether incomplete FreeSurfer subjects, and images of BIDS datasets that are empty or cut off,
+            are carried with a warning.
+        bids: What of a BIDS dataset is carried, and how.
         workers: Threads that read; as many as there are processors when None.
 
     Raises:
@@ -61,19 +67,29 @@ def discover(
         return discover_freesurfer(where, templates, allow_incomplete=allow_incomplete, workers=workers)
     if kind is Kind.NIFTI:
         return discover_nifti(where, templates, workers=workers)
+    if kind is Kind.BIDS:
+        if not where.is_dir():
+            raise UsageError(f"{where}: a BIDS dataset is a folder")
+        from xnatferry.sources.bids.dataset import BidsChoices, discover_bids  # noqa: PLC0415  # only BIDS needs it
+
+        choices = replace(bids or BidsChoices(), allow_incomplete=allow_incomplete)
+        return discover_bids(where, choices, workers=workers)
     raise UsageError(f"{where}: reading it as {kind.value} is not possible yet; name files and places in a table")
 
 
 def recognise(path: Path) -> Kind:
     """Say how *path* is read when nobody says it: by its name, and for a folder by what is in it.
 
-    A folder is FreeSurfer when it is a subject or holds subjects or archives and no images; everything else is NIfTI.
+    A folder with a ``dataset_description.json`` is BIDS, unless it holds derivatives of FreeSurfer only. A folder is
+    FreeSurfer when it is a subject or holds subjects or archives and no images; everything else is NIfTI.
     """
     if not path.is_dir():
         if path.name.lower().endswith(_TABLE_ENDINGS):
             return Kind.TABLE
         return Kind.FREESURFER if is_archive_name(path.name) else Kind.NIFTI
     subjects, _ = find_subjects(path)
+    if (path / "dataset_description.json").is_file() and not subjects:
+        return Kind.BIDS
     folders = [subject for subject in subjects if subject.path.is_dir()]
     if folders and not _has_images(path, skip={subject.path for subject in folders}):
         return Kind.FREESURFER

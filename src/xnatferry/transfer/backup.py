@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xnatferry.planning.plan import Decision, Plan
+from xnatferry.planning.plan import Decision, Plan, Step
 
 if TYPE_CHECKING:
     from xnatferry.transfer.destination import Destination
@@ -13,16 +13,26 @@ if TYPE_CHECKING:
 __all__ = ["back_up"]
 
 
-def back_up(plan: Plan, destination: Destination, journal: Journal) -> int:
-    """Fetch every file that *plan* replaces into the journal's folder, before anything is sent; returns how many.
+def back_up(plan: Plan, destination: Destination, journal: Journal, *, everything: bool = True) -> int:
+    """Fetch files that *plan* replaces into the journal's folder, before anything is sent; returns how many.
+
+    Args:
+        plan: The plan.
+        destination: The server.
+        journal: Where they are kept.
+        everything: Whether the user's files are kept, or only those that we write ourselves and replace unasked.
 
     Raises:
         RemoteError: One cannot be fetched: then nothing has been replaced.
     """
     folder = journal.folder / "backup"
-    steps = [step for step in plan.files if step.decision is Decision.UPDATE]
+    steps = [step for step in plan.files if step.decision is Decision.UPDATE and (everything or _is_ours(step))]
     for number, step in enumerate(steps, start=1):
         folder.mkdir(exist_ok=True)
         destination.get_file(step.address, folder / str(number))
         journal.note({"record": "backup", "address": str(step.address), "path": f"backup/{number}"})
     return len(steps)
+
+
+def _is_ours(step: Step) -> bool:
+    return step.payload is not None and step.payload.local.data is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
+from functools import lru_cache
 from typing import IO, TYPE_CHECKING
 
 from xnatferry.errors import FileChangedError, TransferError
@@ -23,6 +24,7 @@ except ImportError:  # no wheel for this processor
     import zlib as _zlib  # type: ignore[no-redef]  # same names, thirty times slower
 
 __all__ = [
+    "ArchiveWalk",
     "archive_digests",
     "check_unchanged",
     "file_pieces",
@@ -37,11 +39,13 @@ _GZIP_HEADER = 31  # zlib's window bits for a gzip stream: no name, time 0, so t
 
 
 def check_unchanged(local: LocalFile) -> None:
-    """Compare a file with what discovery saw.
+    """Compare a file with what discovery saw; a file of another server is compared while it comes.
 
     Raises:
         FileChangedError: Its size or time differ, or it is gone.
     """
+    if local.opener is not None:
+        return
     try:
         now = local.path.stat()
     except OSError as error:
@@ -88,37 +92,68 @@ def file_pieces(path: Path) -> Iterator[bytes]:
         yield from _pieces(stream, path)
 
 
-def payload_pieces(payload: Payload) -> Iterator[bytes]:
+def payload_pieces(payload: Payload, walk: ArchiveWalk | None = None) -> Iterator[bytes]:
     """The bytes of *payload* as they arrive, checked to be what discovery saw.
+
+    The last piece is held back until the file has been looked at once more: a server never gets a whole file of which
+    one half is old and the other new.
+
+    Args:
+        payload: What to read.
+        walk: Where the members of its archive are read one after the other; without it, each from the start.
 
     Raises:
         FileChangedError: The file changed before or while it was read.
     """
     local = payload.local
     check_unchanged(local)
-    plain = _member_pieces(local) if local.member is not None else file_pieces(local.path)
-    if payload.gzip:
-        yield from _gzipped(plain)
+    if local.opener is not None:
+        plain = local.opener()
+    elif local.member is not None:
+        plain = (walk or ArchiveWalk(local.path)).pieces(local)
     else:
-        came = 0
-        for piece in plain:
-            came += len(piece)
-            if came > local.size_bytes:
-                break
-            yield piece
-        if came != local.size_bytes:
-            raise FileChangedError(f"{local.path}: changed while it was read; make the plan again")
+        plain = file_pieces(local.path)
+    held = b""
+    for piece in _gzipped(plain) if payload.gzip else _exactly(plain, local):
+        if held:
+            yield held
+        held = piece
     check_unchanged(local)
+    if held:
+        yield held
+
+
+def _exactly(pieces: Iterable[bytes], local: LocalFile) -> Iterator[bytes]:
+    came = 0
+    for piece in pieces:
+        came += len(piece)
+        if came > local.size_bytes:
+            break
+        yield piece
+    if came != local.size_bytes:
+        raise FileChangedError(f"{local.path}: changed while it was read; make the plan again")
 
 
 def fingerprint(local: LocalFile, gzip: bool = False) -> Fingerprint:  # noqa: FBT001, FBT002  # the reconciler's question
     """Size and MD5 of *local* as it would arrive; reads it once unless the digest is known."""
     if not gzip and local.digest is not None:
         return Fingerprint(local.size_bytes, local.digest)
+    if local.member is not None and not gzip:
+        check_unchanged(local)
+        found = _digests_of(local.path, local.mtime_ns).get(local.member)
+        if found is None:
+            raise FileChangedError(f"{local.path}: {local.member} is not in it any more; make the plan again")
+        return found
     hasher = Hasher()
     for piece in payload_pieces(Payload(local, gzip=gzip)):
         hasher.update(piece)
     return Fingerprint(hasher.size_bytes, hasher.digest)
+
+
+@lru_cache(maxsize=16)
+def _digests_of(path: Path, mtime_ns: int) -> dict[str, Fingerprint]:  # noqa: ARG001  # part of the key
+    """All digests of one archive, remembered: members are asked for one by one, and a tar is read from the start."""
+    return archive_digests(path)
 
 
 def archive_digests(path: Path) -> dict[str, Fingerprint]:
@@ -164,12 +199,30 @@ def _gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield packer.flush()
 
 
-def _member_pieces(local: LocalFile) -> Iterator[bytes]:
-    for name, stream in _archive_members(local.path):
-        if name == local.member:
-            yield from _pieces(stream, local.path)
-            return
-    raise FileChangedError(f"{local.path}: {local.member} is not in it any more; make the plan again")
+class ArchiveWalk:
+    """Members of one zip or tar, read one after the other in a single pass as long as they are asked for in its order.
+
+    One reader at a time.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._members: Iterator[tuple[str, IO[bytes]]] = iter(())
+
+    def pieces(self, local: LocalFile) -> Iterator[bytes]:
+        """The bytes of one member.
+
+        Raises:
+            FileChangedError: It is not in the archive any more.
+            TransferError: The archive cannot be read.
+        """
+        for members in (self._members, _archive_members(self._path)):
+            self._members = members
+            for name, stream in members:
+                if name == local.member:
+                    yield from _pieces(stream, self._path)
+                    return
+        raise FileChangedError(f"{self._path}: {local.member} is not in it any more; make the plan again")
 
 
 def _archive_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xnatferry.xnat.model import Address
-    from xnatferry.xnat.records import Ensured, RemoteFile, ScanDocument
+    from xnatferry.xnat.records import Ensured, Facts, RemoteFile, ScanDocument
     from xnatferry.xnat.tables import Row
 
 __all__ = ["Body", "Destination"]
@@ -36,11 +36,14 @@ class Destination(Protocol):
     def list_files(self, address: Address, *, all_scans: bool = False) -> list[RemoteFile]:
         """Files of a resource, or of all scans of a session. Empty when there is none."""
 
-    def ensure_project(self, project: str) -> Ensured:
+    def ensure_project(self, project: str, *, fields: Mapping[str, str] = ...) -> Ensured:
         """Create a project unless it is there."""
 
     def ensure_subject(self, address: Address, *, fields: Mapping[str, str] = ...) -> Ensured:
         """Create a subject unless it is there."""
+
+    def ensure_assessor(self, address: Address, *, xsi_type: str, fields: Mapping[str, str] = ...) -> Ensured:
+        """Create an image assessor unless it is there."""
 
     def ensure_scan(self, address: Address, *, xsi_type: str = ..., fields: Mapping[str, str] = ...) -> Ensured:
         """Create a scan unless it is there."""
@@ -95,6 +98,9 @@ class Destination(Protocol):
     def list_resources(self, address: Address, *, all_scans: bool = False) -> list[Row]:
         """Resources of one object: at least ``label``; with *all_scans* also those of scans, by ``cat_id``."""
 
+    def facts(self, address: Address) -> Facts | None:
+        """All attributes of an object, None when it is not there."""
+
     def item(self, address: Address) -> Mapping[str, str] | None:
         """Fields of an object, None when it is not there."""
 
@@ -103,6 +109,12 @@ class Destination(Protocol):
 
     def get_file(self, address: Address, target: Path) -> RemoteFile:
         """Fetch one file to *target*, which appears only when it is complete and proven."""
+
+    def read_digest(self, address: Address) -> str:
+        """MD5 of a file's bytes, fetched and not kept."""
+
+    def list_digests(self, address: Address) -> Mapping[str, str]:
+        """MD5s that the catalog document of a resource holds, by name in the resource; empty where it holds none."""
 
     def refresh_catalog(self, address: Address, options: Sequence[str]) -> None:
         """Let the server compare a resource's catalog with its disk."""

@@ -10,23 +10,32 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from xnatferry.errors import ConflictError, DataError, StoppedError, VerifyError, XnatferryError
+from xnatferry.errors import (
+    ConflictError,
+    DataError,
+    StoppedError,
+    UnavailableError,
+    VerifyError,
+    XnatferryError,
+)
 from xnatferry.planning.plan import Decision, OnConflict, Plan, Step
-from xnatferry.transfer.events import Began, Event, Listener, Outcome, Receipt, Stage, Verdict
+from xnatferry.transfer.conditions import Conditions
+from xnatferry.transfer.events import Began, Event, Listener, Outcome, Proof, Receipt, Stage, Verdict
+from xnatferry.transfer.flow import Countdown, Flow, Work
 from xnatferry.transfer.sending import ResourceSender
-from xnatferry.transfer.verify import verify_session
+from xnatferry.transfer.verify import Verifier
 from xnatferry.xnat.model import Address, Level
 from xnatferry.xnat.records import ScanDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from xnatferry.transfer.destination import Destination
+    from xnatferry.transfer.pace import Pace
 
 __all__ = ["PushResult", "carry_out", "check_sendable"]
 
@@ -77,6 +86,7 @@ def carry_out(
     listener: Listener = lambda _: None,
     journal: Listener = lambda _: None,
     stop: threading.Event | None = None,
+    pace: Pace | None = None,
 ) -> PushResult:
     """Do what *plan* says and prove it.
 
@@ -87,6 +97,7 @@ def carry_out(
         listener: Told every event, from one thread at a time; its failures are logged and do no harm.
         journal: Told every event before anything depends on it; its failure ends the run.
         stop: Set it to stop: files in flight are abandoned, nothing new begins.
+        pace: A limit on bytes a second for all of them together.
 
     Raises:
         DataError: Sources have no clear place, or none is left; nothing has been sent.
@@ -94,8 +105,8 @@ def carry_out(
         RemoteError: The project cannot be created or used.
     """
     check_sendable(plan)
-    run = _Run(plan, destination, workers=workers, listener=listener, journal=journal, stop=stop or threading.Event())
-    return run.carry_out()
+    conditions = Conditions(stop=stop or threading.Event(), pace=pace)
+    return _Run(plan, destination, conditions, workers=workers, listener=listener, journal=journal).carry_out()
 
 
 def check_sendable(plan: Plan) -> None:
@@ -123,10 +134,11 @@ def check_sendable(plan: Plan) -> None:
 
 @dataclass(slots=True)
 class _Session:
-    """The steps of one session."""
+    """The steps of one session; or those of a project or subject that has resources of its own."""
 
     step: Step
     scans: list[Step] = field(default_factory=list)
+    assessors: list[Step] = field(default_factory=list)
     resources: dict[Address, tuple[Step, list[Step]]] = field(default_factory=dict)
 
     @property
@@ -139,18 +151,19 @@ class _Run:
         self,
         plan: Plan,
         destination: Destination,
+        conditions: Conditions,
         *,
         workers: int,
         listener: Listener,
         journal: Listener,
-        stop: threading.Event,
     ) -> None:
         self._plan = plan
         self._destination = destination
         self._workers = workers
         self._listener = listener
         self._journal = journal
-        self._stop = stop
+        self._conditions = conditions
+        self._verifier = Verifier(destination)
         self._lock = threading.Lock()
         self._receipts: list[Receipt] = []
         self._verdicts: list[Verdict] = []
@@ -159,75 +172,90 @@ class _Run:
 
     def carry_out(self) -> PushResult:
         sessions = self._sessions()
-        self._tell(Stage("create", f"{len(sessions)} sessions"))
+        self._tell(Stage("push", f"{len(sessions)} sessions, {sum(step.sends for step in self._plan.files)} files"))
         try:
             self._containers()
         except StoppedError:
             return PushResult(tuple(self._receipts), (), stopped=True)
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="ferry") as pool:
-            _Flow(pool, self._stop).run([partial(self._begin, session) for session in sessions])
+        Flow(self._workers, self._conditions.stop).run([partial(self._begin, session) for session in sessions])
         left = frozenset(step.address for step in self._plan.conflicts)
-        return PushResult(tuple(self._receipts), tuple(self._verdicts), left, stopped=self._stop.is_set())
+        return PushResult(tuple(self._receipts), tuple(self._verdicts), left, stopped=self._conditions.stop.is_set())
 
     def _sessions(self) -> list[_Session]:
         found: dict[Address, _Session] = {}
         for step in self._plan.steps:
             address = step.address
-            if address.session is None:
-                continue
             session = Address(address.project, address.subject, address.session)
-            if address.level is Level.SESSION:
+            if address == session:
                 found[session] = _Session(step)
             elif address.level is Level.SCAN:
                 found[session].scans.append(step)
+            elif address.level is Level.ASSESSOR:
+                found[session].assessors.append(step)
             elif address.level is Level.RESOURCE:
                 found[session].resources[address] = (step, [])
             elif address.parent is not None:
                 found[session].resources[address.parent][1].append(step)
-        return list(found.values())
+        return [session for address, session in found.items() if address.session is not None or session.resources]
 
     def _containers(self) -> None:
-        """The project, and the subjects that more than one new session needs: two sessions must not race for them."""
+        """The project, and the subjects that a session's document does not make.
+
+        Those that more than one new session needs, as two sessions must not race for them, and those with fields or
+        resources of their own.
+        """
+        owners = {step.address.container for step in self._plan.steps if step.address.level is Level.RESOURCE}
         new_sessions: dict[str | None, int] = defaultdict(int)
         for step in self._plan.steps:
             if step.address.level is Level.SESSION and step.decision is Decision.CREATE:
                 new_sessions[step.address.subject] += 1
         for step in self._plan.steps:
-            if step.decision is not Decision.CREATE or self._stop.is_set():
+            if not step.sends or self._conditions.stop.is_set():
                 continue
-            if step.address.level is Level.SUBJECT and new_sessions[step.address.subject] == 1:
+            if step.decision is Decision.UPDATE:
+                if step.address.level in {Level.PROJECT, Level.SUBJECT}:
+                    self._guard(step, partial(self._change_fields, step))
+            elif (
+                step.address.level is Level.SUBJECT
+                and new_sessions[step.address.subject] == 1
+                and not step.fields
+                and step.address not in owners
+            ):
                 self._made_by_document.add(step.address)
             elif step.address.level is Level.PROJECT:
                 self._tell(Began((step.address,)))
-                made = self._destination.ensure_project(step.address.project)
+                made = self._destination.ensure_project(step.address.project, fields=step.fields)
                 self._receive(Receipt(step.address, _outcome(made.created)))
             elif step.address.level is Level.SUBJECT:
                 self._guard(step, partial(self._ensure_subject, step))
 
-    def _begin(self, session: _Session) -> list[Callable[[], object]]:
+    def _begin(self, session: _Session) -> list[Work]:
         """Make one session ready; returns the work that may follow at once."""
         failed = self._make_ready(session)
-        work: list[tuple[Step, list[Step]]] = []
+        if (cause := failed.get(session.step.address)) is not None:
+            why = f"{cause.address} could not be made ready"
+            self._follow(cause, [file for file in session.files if file.sends], why)
+            self._judge(Verdict(file.address, Proof.UNKNOWN, message=why) for file in session.files)
+            return []
+        work: list[tuple[Step, list[Step], bool]] = []
         for step, files in session.resources.values():
             sends = [file for file in files if file.sends]
-            cause = failed.get(step.address.container) or failed.get(session.step.address)
+            cause = failed.get(step.address.container)
             if cause is not None:
                 self._follow(cause, sends, f"{cause.address} could not be made ready")
             elif step.sends or sends:
-                work.append((step, sends))
-        left = _Countdown(len(work), partial(self._verify, session))
-        more: list[Callable[[], object]] = [partial(self._resource, step, files, left) for step, files in work]
+                work.append((step, sends, len(sends) == len(files)))
+        left = Countdown(len(work), partial(self._verify, session))
+        more: list[Work] = [partial(self._resource, step, files, left, complete) for step, files, complete in work]
         return more or [partial(self._verify, session)]
 
     def _make_ready(self, session: _Session) -> dict[Address, Receipt]:
         """Create a session with its scans, or the new scans of one that is there; returns what failed."""
         step = session.step
+        if step.address.session is None:
+            return {r.address: r for r in self._receipts if r.exit_code and r.address == step.address}
         if step.decision is not Decision.CREATE:
-            acts = {Decision.CREATE: self._ensure_scan, Decision.UPDATE: self._change_fields}
-            receipts = [
-                self._guard(scan, partial(acts[scan.decision], scan)) for scan in session.scans if scan.decision in acts
-            ]
-            return {receipt.address: receipt for receipt in receipts if receipt.exit_code}
+            return self._make_parts((step, *session.scans, *session.assessors))
         made = (step.address, *(scan.address for scan in session.scans))
         if step.address.parent in self._made_by_document:
             made = (step.address.parent, *made)
@@ -238,7 +266,18 @@ class _Run:
             self._receive(Receipt(step.address.parent, Outcome.CREATED))
         for scan in session.scans:
             self._receive(Receipt(scan.address, Outcome.CREATED))
-        return {}
+        return self._make_parts(session.assessors)
+
+    def _make_parts(self, steps: Iterable[Step]) -> dict[Address, Receipt]:
+        """Create the new ones of some scans and assessors, and change the fields of others; returns what failed."""
+        made = {Level.SCAN: self._ensure_scan, Level.ASSESSOR: self._ensure_assessor}
+        acts = [
+            (s, self._change_fields if s.decision is Decision.UPDATE else made[s.address.level])
+            for s in steps
+            if s.sends
+        ]
+        receipts = [self._guard(step, partial(act, step)) for step, act in acts]
+        return {receipt.address: receipt for receipt in receipts if receipt.exit_code}
 
     def _create_session(self, session: _Session) -> Outcome:
         step = session.step
@@ -255,6 +294,10 @@ class _Run:
         made = self._destination.ensure_scan(step.address, xsi_type=step.xsi_type, fields=step.fields)
         return _outcome(made.created)
 
+    def _ensure_assessor(self, step: Step) -> Outcome:
+        made = self._destination.ensure_assessor(step.address, xsi_type=step.xsi_type, fields=step.fields)
+        return _outcome(made.created)
+
     def _change_fields(self, step: Step) -> Outcome:
         self._destination.set_fields(step.address, {path: wanted for path, (_, wanted) in step.changes.items()})
         return Outcome.CHANGED
@@ -263,36 +306,41 @@ class _Run:
         said = {word: step.fields.get(word, "") for word in ("format", "content", "tags")}
         return _outcome(self._destination.ensure_resource(step.address, **said).created)
 
-    def _resource(self, step: Step, files: Sequence[Step], left: _Countdown) -> list[Callable[[], object]]:
+    def _resource(self, step: Step, files: Sequence[Step], left: Countdown, complete: bool) -> list[Work]:  # noqa: FBT001  # one caller
         if step.decision is Decision.CREATE:
             receipt = self._guard(step, partial(self._ensure_resource, step))
             if receipt.exit_code:
                 self._follow(receipt, files, f"{step.address} could not be created")
                 return left.one_less()
-        for receipt in ResourceSender(self._destination, step, files, self._tell, self._stop).send():
+        sender = ResourceSender(self._destination, step, files, self._tell, self._conditions, complete=complete)
+        for receipt in sender.send():
             self._receive(receipt)
         return left.one_less()
 
-    def _verify(self, session: _Session) -> list[Callable[[], object]]:
+    def _verify(self, session: _Session) -> None:
         try:
-            verdicts = verify_session(session.step.address, session.files, self._destination, self._sent)
+            verdicts = self._verifier.session(session.step.address, session.files, self._sent)
         except XnatferryError as error:
             self._receive(Receipt.failed(session.step.address, error))
-            return []
+            verdicts = [Verdict(file.address, Proof.UNKNOWN, message=str(error)) for file in session.files]
+        self._judge(verdicts)
+
+    def _judge(self, verdicts: Iterable[Verdict]) -> None:
         for verdict in verdicts:
             with self._lock:
                 self._verdicts.append(verdict)
             self._tell(verdict)
-        return []
 
     def _guard(self, step: Step, act: Callable[[], Outcome], made_with: tuple[Address, ...] = ()) -> Receipt:
         """Run *act* and write the receipt; a failure of one object leaves the others alone."""
         try:
-            if self._stop.is_set():
-                raise StoppedError("stopped by the user")
+            self._conditions.check()
             self._tell(Began(made_with or (step.address,)))
             receipt = Receipt(step.address, act())
+            self._conditions.outage.worked()
         except XnatferryError as error:
+            if isinstance(error, UnavailableError):
+                self._conditions.outage.failed(error)
             receipt = Receipt.failed(step.address, error)
         self._receive(receipt)
         return receipt
@@ -321,45 +369,3 @@ class _Run:
 
 def _outcome(created: bool) -> Outcome:  # noqa: FBT001  # reads as a question
     return Outcome.CREATED if created else Outcome.FOUND
-
-
-class _Countdown:
-    """Gives out one follow-up when the last of several pieces of work is done."""
-
-    def __init__(self, count: int, then: Callable[[], object]) -> None:
-        self._count = count
-        self._then = then
-        self._lock = threading.Lock()
-
-    def one_less(self) -> list[Callable[[], object]]:
-        with self._lock:
-            self._count -= 1
-            return [self._then] if self._count == 0 else []
-
-
-class _Flow:
-    """Runs work whose results are more work, on a bounded pool, until none is left or the user stops."""
-
-    def __init__(self, pool: ThreadPoolExecutor, stop: threading.Event) -> None:
-        self._pool = pool
-        self._stop = stop
-
-    def run(self, work: Sequence[Callable[[], object]]) -> None:
-        waiting: set[Future[object]] = {self._pool.submit(piece) for piece in work}
-        try:
-            while waiting:
-                done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                for future in done:
-                    if future.cancelled():
-                        continue
-                    more = future.result()
-                    for piece in more if isinstance(more, list) else ():
-                        waiting.add(self._pool.submit(piece))
-        except KeyboardInterrupt:
-            self._stop.set()
-            for future in waiting:
-                future.cancel()
-            wait(waiting, timeout=10)
-        except BaseException:
-            self._stop.set()
-            raise

@@ -91,7 +91,10 @@ class Began:
 
 @dataclass(frozen=True, slots=True)
 class BytesSent:
-    """Progress: *size_bytes* more local bytes of *address* have been handed to the network."""
+    """Progress: *size_bytes* more local bytes of *address* have been handed to the network.
+
+    Negative when a try failed and its bytes go out again; all events of a file that is settled add up to its size.
+    """
 
     address: Address
     size_bytes: int

@@ -4,6 +4,7 @@
       run.json        who, what, where; written first
       plan.json       the plan, as ``plan -o`` writes it
       journal.jsonl   one line for every step begun, every receipt, every verdict; the last line is the end
+      run.log         the same for people, with what was tried in between
       backup/         old bytes of replaced files, with ``--backup``
 
 A line that says *began* is on the disk (fsync) before the request leaves: whatever a killed run made on the server is
@@ -22,6 +23,7 @@ from xnatferry import __version__
 from xnatferry.errors import JournalError
 from xnatferry.planning.stored import write_plan
 from xnatferry.transfer.events import Began, BytesSent, Event, Receipt, Stage, Verdict
+from xnatferry.transfer.runlog import RunLog, log_event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +41,7 @@ class Journal:
         self.folder = folder
         self._lock = threading.Lock()
         self._stream = (folder / "journal.jsonl").open("a", encoding="utf-8")
+        self._log = RunLog(folder)
 
     @classmethod
     def begin(cls, runs: Path, verb: str, about: Mapping[str, Any], *, plan: Plan | None = None) -> Self:
@@ -83,6 +86,7 @@ class Journal:
             JournalError: It cannot be written: nothing may happen that is not written down.
         """
         if not isinstance(event, BytesSent):
+            log_event(event)
             self._write(event_to_dict(event), durable=isinstance(event, Began))
 
     def note(self, record: Mapping[str, Any]) -> None:
@@ -96,11 +100,15 @@ class Journal:
     def close(self) -> None:
         """Close the file; the run has ended, one way or the other."""
         with self._lock:
-            self._stream.close()
+            if not self._stream.closed:
+                self._stream.close()
+                self._log.close()
 
     def _write(self, record: dict[str, Any], *, durable: bool) -> None:
         line = json.dumps({"at": _stamp(datetime.now(UTC)), **record}, ensure_ascii=False) + "\n"
         with self._lock:
+            if self._stream.closed:
+                raise JournalError(f"{self.folder}: the run has ended; nothing more may happen in it")
             try:
                 self._stream.write(line)
                 self._stream.flush()

@@ -6,11 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xnatferry.errors import JournalError, UsageError
-from xnatferry.planning.plan import Decision, Plan
+from xnatferry.errors import JournalError, TransferError, UsageError
+from xnatferry.planning.plan import Decision, Plan, Step
 from xnatferry.planning.reconcile import Fingerprint
 from xnatferry.planning.stored import read_plan
 from xnatferry.planning.undo import Deeds
+from xnatferry.transfer.content import fingerprint
 from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict
 from xnatferry.xnat.model import Address
 
@@ -39,6 +40,11 @@ class Run:
     def name(self) -> str:
         """Name of the run."""
         return self.folder.name
+
+    @property
+    def undoable(self) -> bool:
+        """Whether it is of a kind that can be taken back: a push or a copy."""
+        return self.facts.get("verb") in {"push", "copy"}
 
     @property
     def end(self) -> Mapping[str, Any] | None:
@@ -95,9 +101,20 @@ class Run:
         stored: dict[Address, Fingerprint] = {}
         replaced: dict[Address, Fingerprint] = {}
         changed: dict[Address, Mapping[str, tuple[str, str]]] = {}
+        uncertain: set[Address] = set()
         for address in begun | set(done):
             step, receipt = steps.get(address), done.get(address)
-            if step is None or not step.sends or (receipt is not None and receipt.outcome in _DID_NOTHING):
+            if receipt is not None and receipt.outcome in _DID_NOTHING:
+                continue
+            if receipt is not None and receipt.outcome is Outcome.STOPPED and address not in begun:
+                continue
+            if step is None:  # the receipt of the run itself, which is in no plan
+                if receipt is not None and receipt.outcome is Outcome.CREATED:
+                    created.add(address)
+                elif receipt is not None and receipt.digest is not None:
+                    stored[address] = Fingerprint(receipt.size_bytes, receipt.digest)
+                continue
+            if not step.sends:
                 continue
             if step.payload is None:
                 if step.decision is Decision.CREATE:
@@ -105,20 +122,36 @@ class Run:
                 else:
                     changed[address] = step.changes
                 continue
-            digest = (receipt.digest if receipt is not None else None) or step.payload.local.digest
-            size = receipt.size_bytes if receipt is not None and receipt.digest is not None else step.size_bytes
-            if digest is not None:
-                kind = stored if step.decision is Decision.CREATE else replaced
-                kind[address] = Fingerprint(size, digest)
+            sent = _sent(step, receipt)
+            if sent is None:
+                uncertain.add(address)
+            elif step.decision is Decision.CREATE:
+                stored[address] = sent
+            else:
+                replaced[address] = sent
         backups = {
             Address.parse(record["address"]): self.folder / record["path"]
             for record in self.records
             if record.get("record") == "backup"
         }
-        return Deeds(frozenset(created), stored, replaced, changed, backups)
+        return Deeds(frozenset(created), stored, replaced, changed, backups, frozenset(uncertain))
 
 
-_DID_NOTHING = {Outcome.FOUND, Outcome.KEPT, Outcome.STOPPED}
+_DID_NOTHING = {Outcome.FOUND, Outcome.KEPT}
+
+
+def _sent(step: Step, receipt: Receipt | None) -> Fingerprint | None:
+    """Size and MD5 of a file as it was sent; of one that was on its way when the run was killed, as it would be."""
+    payload = step.payload
+    assert payload is not None  # noqa: S101  # file steps have one
+    if receipt is not None and receipt.digest is not None:
+        return Fingerprint(receipt.size_bytes, receipt.digest)
+    if payload.local.digest is not None and not payload.gzip:
+        return Fingerprint(step.size_bytes, payload.local.digest)
+    try:
+        return fingerprint(payload.local, gzip=payload.gzip)
+    except TransferError:
+        return None
 
 
 def list_runs(runs: Path) -> list[Run]:
@@ -130,13 +163,13 @@ def list_runs(runs: Path) -> list[Run]:
 
 
 def find_run(runs: Path, name: str) -> Run:
-    """The run called *name*; ``latest`` is the newest push.
+    """The run called *name*; ``latest`` is the newest push or copy.
 
     Raises:
         UsageError: There is none of this name.
     """
     if name == "latest":
-        pushes = [run for run in list_runs(runs) if run.facts.get("verb") == "push"]
+        pushes = [run for run in list_runs(runs) if run.undoable]
         if pushes:
             return pushes[0]
     elif (runs / name / "run.json").is_file() and "/" not in name:

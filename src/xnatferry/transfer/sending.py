@@ -2,39 +2,56 @@
 
 from __future__ import annotations
 
-import time
-from functools import partial
+from dataclasses import dataclass
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
-from xnatferry.errors import RefusedError, StoppedError, UnavailableError, XnatferryError
-from xnatferry.planning.plan import Decision, Step, Transport
-from xnatferry.planning.reconcile import Fingerprint
-from xnatferry.transfer.content import (
-    archive_digests,
-    check_unchanged,
-    file_pieces,
-    fingerprint,
-    payload_pieces,
-    watched,
-)
-from xnatferry.transfer.events import Began, BytesSent, Event, Outcome, Receipt
-from xnatferry.xnat.digest import Hasher
-from xnatferry.xnat.zips import ZipMember, ZipStream
+from xnatferry.errors import FileChangedError, RefusedError, UnavailableError, XnatferryError
+from xnatferry.planning.plan import Decision, Payload, Step, Transport
+from xnatferry.transfer.bodies import Bodies
+from xnatferry.transfer.content import fingerprint
+from xnatferry.transfer.events import Began, Event, Outcome, Receipt
+from xnatferry.transfer.parcels import halves, parcels
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterator, Sequence
 
-    from xnatferry.transfer.destination import Body, Destination
-    from xnatferry.xnat.model import Address
+    from xnatferry.planning.reconcile import Fingerprint
+    from xnatferry.transfer.conditions import Conditions
+    from xnatferry.transfer.destination import Destination
 
 __all__ = ["ResourceSender"]
 
 #: Tries of one upload, the first included.
-ATTEMPTS = 4
+ATTEMPTS = 5
 #: Seconds before the second try; doubled each time, with jitter.
 FIRST_PAUSE_S = 0.5
+#: A server that asks to wait longer than this, in seconds, is left to the user.
+LONGEST_PAUSE_S = 60.0
+#: Connections lost over one archive, after which its size is held to be the reason.
+CUTS_BEFORE_SPLIT = 2
+#: No answer at all, or a gateway that did not wait for one.
+_CUT_OFF = {None, 504}
+
+
+@dataclass(slots=True)
+class _Parcel:
+    """Files that travel in one request.
+
+    Attributes:
+        steps: What is still to be sent.
+        overwrite: Whether what lies on the server's disk under these names may be replaced: by the plan, or because a
+            failed try of ours put it there.
+        whole: Whether this is all of the user's own archive, which can travel as it is.
+    """
+
+    steps: list[Step]
+    overwrite: bool
+    whole: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(step.size_bytes for step in self.steps)
 
 
 class ResourceSender:
@@ -44,10 +61,12 @@ class ResourceSender:
     (``CatalogUtils.storeCatalogEntry``), so nothing here runs in parallel.
 
     Args:
+        destination: The server.
         resource: The resource's step; its transport says how the files travel.
         files: The file steps to send.
         tell: Told of progress.
-        stop: Checked between pieces.
+        conditions: Shared by all senders of a run.
+        complete: Whether *files* are all files of the resource in the plan.
     """
 
     def __init__(
@@ -56,191 +75,185 @@ class ResourceSender:
         resource: Step,
         files: Sequence[Step],
         tell: Callable[[Event], None],
-        stop: threading.Event,
+        conditions: Conditions,
+        *,
+        complete: bool = True,
     ) -> None:
         self._destination = destination
         self._resource = resource
         self._files = files
         self._tell = tell
-        self._stop = stop
+        self._conditions = conditions
+        self._complete = complete
+        self._bodies = Bodies(resource, tell, conditions)
         self._random = SystemRandom()
 
     def send(self) -> Iterator[Receipt]:
         """Send everything; yields a receipt for every file, whatever happens."""
+        for parcel in self._first_parcels():
+            yield from self._delivered(parcel)
+
+    def _first_parcels(self) -> Iterator[_Parcel]:
+        """Files by decision: what the plan adds must not replace what came there since."""
+        for decision in (Decision.CREATE, Decision.UPDATE):
+            steps = [step for step in self._files if step.decision is decision]
+            overwrite = decision is Decision.UPDATE
+            if not steps:
+                continue
+            if self._resource.transport is Transport.SINGLE:
+                yield from (_Parcel([step], overwrite) for step in steps)
+            elif self._bodies.can_go_as_it_is(steps) and self._complete and len(steps) == len(self._files):
+                yield _Parcel(steps, overwrite, whole=True)
+            else:
+                steps = self._bodies.in_reading_order(steps)
+                limit = self._conditions.ceiling.limit
+                yield from (_Parcel(group, overwrite) for group in parcels(steps, limit))
+
+    def _delivered(self, parcel: _Parcel) -> Iterator[Receipt]:
+        try:
+            self._conditions.check()
+            yield from self._persist(parcel)
+        except XnatferryError as error:
+            if isinstance(error, UnavailableError) and error.status != 429:
+                self._conditions.outage.failed(error)
+            yield from (Receipt.failed(step.address, error) for step in parcel.steps)
+            parcel.steps = []
+
+    def _persist(self, parcel: _Parcel) -> Iterator[Receipt]:
+        """Try an upload until its outcome is known: a repeat comes only after a look at the listing.
+
+        What has arrived is not sent again. Bytes of a failed try may lie on the server's disk without being listed (a
+        catalog collision answers 500 after the bytes landed); a repeat without ``overwrite=true`` would be answered
+        with *kept*. A body that is too large for the way, or is cut off again and again, travels in smaller parcels.
+
+        Raises:
+            XnatferryError: What is left in the parcel could not be delivered.
+        """
+        cuts = 0
+        self._tell(Began(tuple(step.address for step in parcel.steps)))
+        for attempt in range(1, ATTEMPTS + 1):
+            size = parcel.size_bytes
+            try:
+                kept = self._send(parcel)
+            except (UnavailableError, RefusedError) as error:
+                if _too_large(error) and len(parcel.steps) > 1:
+                    self._conditions.ceiling.refused(size)
+                    yield from self._in_smaller(parcel)
+                    return
+                self._wait_before_next(error, attempt)
+                cuts += error.status in _CUT_OFF
+            else:
+                self._conditions.ceiling.taken(size)
+                self._conditions.outage.worked()
+                yield from (self._receipt(step, kept) for step in parcel.steps)
+                parcel.steps = []
+                return
+            yield from self._settled(parcel)
+            if not parcel.steps:
+                return
+            parcel.whole = False
+            if cuts == CUTS_BEFORE_SPLIT and len(parcel.steps) > 1:
+                self._conditions.ceiling.refused(size)
+                yield from self._in_smaller(parcel)
+                return
+
+    def _in_smaller(self, parcel: _Parcel) -> Iterator[Receipt]:
+        steps = self._bodies.in_reading_order(parcel.steps)
+        limit = self._conditions.ceiling.limit
+        groups = parcels(steps, limit)
+        if len(groups) < 2:
+            groups = halves(steps)
+        parcel.steps = []
+        for group in groups:
+            yield from self._delivered(_Parcel(group, parcel.overwrite))
+
+    def _wait_before_next(self, error: UnavailableError | RefusedError, attempt: int) -> None:
+        """Wait before the next try.
+
+        Raises:
+            RemoteError: There is none: *error* is final, or was the last.
+        """
+        if attempt == ATTEMPTS or (isinstance(error, RefusedError) and error.status != 500):
+            raise error
+        pause = FIRST_PAUSE_S * 2 ** (attempt - 1) * (0.5 + self._random.random())
+        asked = error.retry_after_s if isinstance(error, UnavailableError) else None
+        if asked is not None and asked > LONGEST_PAUSE_S:
+            raise error
+        self._conditions.pause(max(pause, asked or 0.0))
+
+    def _settled(self, parcel: _Parcel) -> Iterator[Receipt]:
+        """After a failed try: receipts for what the server lists all the same; the rest stays in the parcel."""
+        held = {file.name: file for file in self._destination.list_files(self._resource.address)}
+        left = []
+        for step in parcel.steps:
+            listed = held.get(step.address.file or "")
+            if listed is None:
+                left.append(step)
+                continue
+            here = self._print_of(step)
+            same_size = listed.size_bytes == here.size_bytes
+            # Where no digest is listed, a size proves nothing about a file that replaces another.
+            blind = listed.digest is None and step.decision is Decision.CREATE
+            if same_size and (blind or listed.digest == here.digest):
+                yield self._receipt(step, ())
+            elif step.decision is Decision.CREATE:
+                yield self._receipt(step, (step.address.file or "",))
+            else:
+                left.append(step)
+        parcel.steps = left
+        parcel.overwrite = True
+
+    def _send(self, parcel: _Parcel) -> list[str]:
+        """One request; returns the names the server says it kept instead."""
+        fields = self._resource.fields
         if self._resource.transport is Transport.SINGLE:
-            for step in self._files:
-                yield self._guarded(step, partial(self._send_single, step))
-        elif self._files:
-            send = self._send_ready if self._resource.transport is Transport.READY else self._send_packed
-            yield from self._guarded_archive(send)
-
-    def _guarded(self, step: Step, send: Callable[[], Receipt]) -> Receipt:
-        try:
-            self._check_stop()
-            return send()
-        except XnatferryError as error:
-            return Receipt.failed(step.address, error)
-
-    def _guarded_archive(self, send: Callable[[], list[Receipt]]) -> list[Receipt]:
-        try:
-            self._check_stop()
-            return send()
-        except XnatferryError as error:
-            return [Receipt.failed(step.address, error) for step in self._files]
-
-    def _send_single(self, step: Step) -> Receipt:
-        payload = step.payload
-        assert payload is not None  # noqa: S101  # file steps have one
-        # A compressed body's length must be announced: it is made twice, once to measure it.
-        known = fingerprint(payload.local, gzip=True) if payload.gzip else None
-        size = payload.local.size_bytes if known is None else known.size_bytes
-        hasher = Hasher()
-
-        def body() -> Iterator[bytes]:
-            nonlocal hasher
-            hasher = Hasher()
-            return self._counted(step.address, payload_pieces(payload), hasher)
-
-        def act(overwrite: bool) -> list[str]:  # noqa: FBT001  # one caller
+            step = parcel.steps[0]
+            body, size = self._bodies.single(step)
             return self._destination.send_file(
                 step.address,
                 body,
                 size,
-                overwrite=overwrite,
+                overwrite=parcel.overwrite,
                 format=step.fields.get("format", ""),
                 content=step.fields.get("content", ""),
             )
-
-        def arrived() -> bool:
-            held = {file.name: file for file in self._destination.list_files(self._address)}.get(
-                step.address.file or ""
-            )
-            if held is None or held.size_bytes != size:
-                return False
-            return held.digest is None or held.digest == fingerprint(payload.local, gzip=payload.gzip).digest
-
-        self._tell(Began((step.address,)))
-        kept = self._persist(act, arrived, overwrite=step.decision is Decision.UPDATE)
-        sent = known or Fingerprint(
-            size, hasher.digest if hasher.size_bytes == size else fingerprint(payload.local).digest
+        body, size = self._bodies.as_it_is(parcel.steps) if parcel.whole else self._bodies.packed(parcel.steps)
+        return self._destination.send_archive(
+            self._resource.address,
+            body,
+            size,
+            name="upload.zip",
+            overwrite=parcel.overwrite,
+            format=fields.get("format", ""),
+            content=fields.get("content", ""),
+            tags=fields.get("tags", ""),
         )
-        return self._receipt(step, sent, kept)
 
-    def _send_packed(self) -> list[Receipt]:
-        hashers: dict[Address, Hasher] = {}
+    def _print_of(self, step: Step) -> Fingerprint:
+        """Size and MD5 as they travelled; of a file that has not gone out in full, as it would."""
+        payload = _payload(step)
+        return self._bodies.sent(step) or fingerprint(payload.local, gzip=payload.gzip)
 
-        def member(step: Step) -> ZipMember:
-            payload = step.payload
-            assert payload is not None  # noqa: S101  # file steps have one
-
-            def pieces() -> Iterator[bytes]:
-                hashers[step.address] = Hasher()
-                return self._counted(step.address, payload_pieces(payload), hashers[step.address])
-
-            return ZipMember(step.address.file or "", payload.local.size_bytes, pieces)
-
-        archive = ZipStream([member(step) for step in self._files])
-        kept = self._send_archive(lambda: archive, archive.size_bytes, "upload.zip")
-        return [
-            self._receipt(step, Fingerprint(step.size_bytes, hashers[step.address].digest), kept)
-            for step in self._files
-        ]
-
-    def _send_ready(self) -> list[Receipt]:
-        payload = self._files[0].payload
-        assert payload is not None  # noqa: S101  # file steps have one
-        path = payload.local.path
-        check_unchanged(payload.local)
-        prints = archive_digests(path)
-        kept = self._send_archive(
-            lambda: self._counted(self._address, file_pieces(path)), path.stat().st_size, _extractable_name(path.name)
-        )
-        held = {step.address.file for step in self._files}
-        return [
-            self._receipt(step, prints[step.payload.local.member or ""], [name for name in kept if name in held])
-            for step in self._files
-            if step.payload is not None
-        ]
-
-    def _send_archive(self, body: Body, size_bytes: int, name: str) -> list[str]:
-        fields = self._resource.fields
-
-        def act(overwrite: bool) -> list[str]:  # noqa: FBT001  # one caller
-            return self._destination.send_archive(
-                self._address,
-                body,
-                size_bytes,
-                name=name,
-                overwrite=overwrite,
-                format=fields.get("format", ""),
-                content=fields.get("content", ""),
-                tags=fields.get("tags", ""),
-            )
-
-        def arrived() -> bool:
-            held = {file.name: file.size_bytes for file in self._destination.list_files(self._address)}
-            return all(held.get(step.address.file or "") == step.size_bytes for step in self._files)
-
-        self._tell(Began(tuple(step.address for step in self._files)))
-        return self._persist(act, arrived, overwrite=any(step.decision is Decision.UPDATE for step in self._files))
-
-    def _persist(self, act: Callable[[bool], list[str]], arrived: Callable[[], bool], *, overwrite: bool) -> list[str]:
-        """Try an upload until its outcome is known: a repeat comes only after a look at the listing, and overwrites.
-
-        Bytes of a failed try may lie on the server's disk without being listed (a catalog collision answers 500 after
-        the bytes landed); a repeat without ``overwrite=true`` would be answered with *kept*.
-        """
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return act(overwrite)
-            except (UnavailableError, RefusedError) as error:
-                if isinstance(error, RefusedError) and error.status != 500:
-                    raise
-                if attempt == ATTEMPTS:
-                    raise
-                pause = FIRST_PAUSE_S * 2 ** (attempt - 1) * (0.5 + self._random.random())
-                asked = error.retry_after_s if isinstance(error, UnavailableError) else None
-                self._pause(max(pause, asked or 0.0))
-                if arrived():
-                    return []
-                overwrite = True
-        raise AssertionError  # pragma: no cover  # the loop returns or raises
-
-    def _pause(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            if self._stop.wait(min(left, 0.5)):
-                raise StoppedError("stopped by the user")
-
-    def _counted(self, address: Address, pieces: Iterator[bytes], hasher: Hasher | None = None) -> Iterator[bytes]:
-        def seen(size_bytes: int) -> None:
-            self._check_stop()
-            self._tell(BytesSent(address, size_bytes))
-
-        return watched(pieces, seen, hasher=hasher)
-
-    def _check_stop(self) -> None:
-        if self._stop.is_set():
-            raise StoppedError("stopped by the user")
-
-    @property
-    def _address(self) -> Address:
-        return self._resource.address
-
-    @staticmethod
-    def _receipt(step: Step, sent: Fingerprint, kept: Sequence[str]) -> Receipt:
-        name = step.address.file or ""
+    def _receipt(self, step: Step, kept: Sequence[str]) -> Receipt:
+        try:
+            sent = self._print_of(step)
+            self._bodies.complete(step)
+        except XnatferryError as error:
+            return Receipt.failed(step.address, error)
+        name, expected = step.address.file or "", _payload(step).local.digest
         if name in kept or name.rsplit("/", 1)[-1] in kept:
-            return Receipt(
-                step.address, Outcome.KEPT, sent.size_bytes, sent.digest, "the server kept a file of this name"
-            )
+            message = "the server kept a file of this name"
+            return Receipt(step.address, Outcome.KEPT, sent.size_bytes, sent.digest, message)
+        if expected not in {None, sent.digest} and not _payload(step).gzip:
+            changed = FileChangedError(f"{_payload(step).local.path}: holds other bytes than when the plan was made")
+            return Receipt.failed(step.address, changed)
         return Receipt(step.address, Outcome.STORED, sent.size_bytes, sent.digest)
 
 
-def _extractable_name(name: str) -> str:
-    """A name by whose end XNAT knows the archive: it is case-sensitive and decides by suffix alone."""
-    lower = name.lower()
-    for ending in (".tar.gz", ".tgz", ".tar", ".zip"):
-        if lower.endswith(ending):
-            return "upload.tar.gz" if ending == ".tgz" else f"upload{ending}"
-    return "upload.zip"
+def _too_large(error: XnatferryError) -> bool:
+    return isinstance(error, RefusedError) and error.status == 413
+
+
+def _payload(step: Step) -> Payload:
+    assert step.payload is not None  # noqa: S101  # file steps have one
+    return step.payload

@@ -1,4 +1,7 @@
-"""Reads what a server holds of the sessions a push wants: two requests a project, two for each session that exists."""
+"""Reads what a server holds of the places a push wants.
+
+Two requests a project, two for each session that exists, one for each resource of a project, subject or session.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,18 @@ from xnatferry.planning.reconcile import HeldFile, RemoteSession, RemoteState
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from xnatferry.planning.mapping import Wanted
     from xnatferry.planning.plan import Plan
+    from xnatferry.planning.wanted import Wanted
     from xnatferry.transfer.destination import Destination
     from xnatferry.xnat.tables import Row
 
-__all__ = ["Asked", "asked_of", "asked_of_plan", "survey"]
+__all__ = ["Asked", "Questions", "asked_of", "asked_of_plan", "survey"]
 
 _SCAN_FIELDS = ("type", "quality", "note", "series_description")
+#: More resources of one object than this are listed together.
+_TOGETHER_FROM = 3
 
 
 @dataclass(slots=True)
@@ -31,58 +36,96 @@ class Asked:
     resources: set[str] = field(default_factory=set)
 
 
-def asked_of(wanted: Iterable[Wanted]) -> dict[str, Asked]:
-    """What to ask about each session label for a new plan."""
-    asked: dict[str, Asked] = defaultdict(Asked)
-    for item in wanted:
-        if item.on_scan:
-            asked[item.session].scans = True
+@dataclass(slots=True)
+class Questions:
+    """What a plan needs to know of a project.
+
+    Attributes:
+        sessions: By session label.
+        own: Resources of subjects by subject label, and of the project under None.
+        subjects: Subjects whose fields are wanted.
+        all_fields: Whether to ask for all fields, one more request for each subject and session.
+    """
+
+    sessions: dict[str, Asked] = field(default_factory=lambda: defaultdict(Asked))
+    own: dict[str | None, set[str]] = field(default_factory=lambda: defaultdict(set))
+    subjects: set[str] = field(default_factory=set)
+    all_fields: bool = False
+
+    def add(self, subject: str | None, session: str | None, resource: str, *, on_scan: bool) -> None:
+        """Ask for one resource."""
+        if not session:
+            self.own[subject or None].add(resource)
+        elif on_scan:
+            self.sessions[session].scans = True
         else:
-            asked[item.session].resources.add(item.resource)
-    return dict(asked)
+            self.sessions[session].resources.add(resource)
 
 
-def asked_of_plan(plan: Plan) -> dict[str, Asked]:
-    """What to ask about each session label to see whether a stored plan still holds."""
-    asked: dict[str, Asked] = defaultdict(Asked)
+def asked_of(wanted: Iterable[Wanted], *, all_fields: bool = False) -> Questions:
+    """What to ask for a new plan; *all_fields* for one that changes fields."""
+    asked = Questions(all_fields=all_fields)
+    for item in wanted:
+        if item.subject_fields:
+            asked.subjects.add(item.subject)
+        asked.add(item.subject, item.session, item.resource, on_scan=item.on_scan)
+    return asked
+
+
+def asked_of_plan(plan: Plan) -> Questions:
+    """What to ask to see whether a stored plan still holds."""
+    asked = Questions()
     for step in plan.steps:
         address = step.address
-        if address.session is not None and address.level is Level.RESOURCE:
-            if address.scan is not None:
-                asked[address.session].scans = True
-            else:
-                asked[address.session].resources.add(address.resource or "")
-    return dict(asked)
+        if address.level is Level.RESOURCE:
+            asked.add(address.subject, address.session, address.resource or "", on_scan=address.scan is not None)
+    return asked
 
 
-def survey(
-    destination: Destination, *, server: str, project: str, asked: Mapping[str, Asked], workers: int = 8
-) -> RemoteState:
-    """What *destination* holds of *project*, as far as it is asked: two requests, and two or more a session.
+def survey(destination: Destination, *, server: str, project: str, asked: Questions, workers: int = 8) -> RemoteState:
+    """What *destination* holds of *project*, as far as it is asked.
 
     Args:
         destination: The server.
         server: Its address, for people.
         project: Project ID.
-        asked: What to look for, by session label; sessions that do not exist cost nothing.
-        workers: How many sessions are asked about at the same time.
+        asked: What to look for; sessions and subjects that do not exist cost nothing.
+        workers: How many objects are asked about at the same time.
 
     Raises:
         RemoteError: The server cannot be asked.
     """
     if not destination.project_exists(project):
         return RemoteState(server, project_exists=False)
-    subjects = destination.list_subjects(project)
+    subjects = frozenset(row["label"] for row in destination.list_subjects(project))
     rows = {row["label"]: row for row in destination.list_sessions(project)}
-    there = [label for label in asked if label in rows]
+    there = [label for label in asked.sessions if label in rows]
+    owners = [subject for subject in asked.own if subject is None or subject in subjects]
+    described = sorted(asked.subjects & subjects) if asked.all_fields else []
     with ThreadPoolExecutor(workers) as pool:
-        sessions = pool.map(lambda label: _session(destination, project, rows[label], asked[label]), there)
+        sessions = pool.map(
+            lambda label: _session(
+                destination, project, rows[label], asked.sessions[label], all_fields=asked.all_fields
+            ),
+            there,
+        )
+        facts = pool.map(lambda subject: destination.facts(Address(project, subject)), described)
+        own = pool.map(lambda who: _own(destination, Address(project, who), asked.own[who]), owners)
         held = dict(zip(there, sessions, strict=True))
+        files = {
+            (subject, resource, name): file
+            for subject, found in zip(owners, own, strict=True)
+            for (resource, name), file in found.items()
+        }
+        fields = {label: one.fields for label, one in zip(described, facts, strict=True) if one is not None}
     return RemoteState(
         server,
         project_exists=True,
-        subjects=frozenset(row["label"] for row in subjects),
+        subjects=subjects,
         sessions={label: held.get(label) or _bare(row) for label, row in rows.items()},
+        own_files=files,
+        subject_fields=fields,
+        all_fields=asked.all_fields,
     )
 
 
@@ -90,7 +133,19 @@ def _bare(row: Row) -> RemoteSession:
     return RemoteSession(row.get("subject_label", ""), row.get("xsiType", ""))
 
 
-def _session(destination: Destination, project: str, row: Row, asked: Asked) -> RemoteSession:
+def _own(destination: Destination, container: Address, resources: set[str]) -> dict[tuple[str, str], HeldFile]:
+    """Files of some resources of one object, by resource and name."""
+    asked = [container] if len(resources) >= _TOGETHER_FROM else []
+    asked = asked or [container.child(Level.RESOURCE, resource) for resource in sorted(resources)]
+    return {
+        (file.resource, file.name): HeldFile(file.size_bytes, file.digest)
+        for address in asked
+        for file in destination.list_files(address)
+        if file.resource in resources
+    }
+
+
+def _session(destination: Destination, project: str, row: Row, asked: Asked, *, all_fields: bool) -> RemoteSession:
     subject = row.get("subject_label", "")
     # A session whose subject is not listed can still be asked for by its label alone.
     address = Address(project, subject or "-", row["label"])
@@ -103,7 +158,11 @@ def _session(destination: Destination, project: str, row: Row, asked: Asked) -> 
         }
         for file in destination.list_files(address, all_scans=True) if scans else ():
             files[file.scan, file.resource, file.name] = HeldFile(file.size_bytes, file.digest)
-    for resource in sorted(asked.resources):
-        for file in destination.list_files(address.child(Level.RESOURCE, resource)):
-            files[None, resource, file.name] = HeldFile(file.size_bytes, file.digest)
-    return RemoteSession(subject, row.get("xsiType", ""), scans, files)
+    for (resource, name), held in _own(destination, address, asked.resources).items():
+        files[None, resource, name] = held
+    facts = destination.facts(address) if all_fields else None
+    if facts is not None:
+        for scan_id, scan in facts.scans.items():
+            if scan_id in scans:
+                scans[scan_id] |= scan.fields
+    return RemoteSession(subject, row.get("xsiType", ""), scans, files, facts.fields if facts is not None else {})

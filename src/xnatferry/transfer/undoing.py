@@ -28,26 +28,48 @@ def take_inventory(destination: Destination, project: str, deeds: Deeds) -> Inve
     """
     if not destination.project_exists(project):
         return Inventory()
-    touched = {*deeds.created, *deeds.stored, *deeds.replaced, *deeds.changed}
+    touched = {*deeds.created, *deeds.stored, *deeds.replaced, *deeds.changed, *deeds.uncertain}
     objects: set[Address] = {Address(project)}
     files: dict[Address, HeldFile] = {}
     objects |= {Address(project, row["label"]) for row in destination.list_subjects(project)}
     rows = {row["label"]: row for row in destination.list_sessions(project)}
     objects |= {Address(project, row["subject_label"], label) for label, row in rows.items() if row["subject_label"]}
     for above in _containers(touched, objects):
-        objects |= {above.child(Level.RESOURCE, row["label"]) for row in destination.list_resources(above)}
+        more, held = _own(destination, above)
+        objects |= more
+        files |= held
     sessions = {Address(a.project, a.subject, a.session) for a in touched if a.session is not None}
     for session in sorted(sessions & objects):
         more, held = _session(destination, session)
         objects |= more
         files |= held
-    fields = {address: destination.item(address) or {} for address in deeds.changed if address.container in objects}
+    fields = {address: _fields(destination, address) for address in deeds.changed if address.container in objects}
     return Inventory(frozenset(objects), files, fields)
 
 
 def _containers(touched: Iterable[Address], objects: set[Address]) -> list[Address]:
-    """Projects and subjects that the run made: their own resources keep them from being removed."""
-    return sorted(a for a in set(touched) & objects if a.level in {Level.PROJECT, Level.SUBJECT})
+    """Projects and subjects that the run made, whose own resources keep them from being removed, or stored into."""
+    return sorted({a.container for a in touched if a.container.level in {Level.PROJECT, Level.SUBJECT}} & objects)
+
+
+def _own(destination: Destination, container: Address) -> tuple[set[Address], dict[Address, HeldFile]]:
+    """The resources of one object, and their files."""
+    objects = {container.child(Level.RESOURCE, row["label"]) for row in destination.list_resources(container)}
+    files = {
+        container.child(Level.RESOURCE, file.resource).child(Level.FILE, file.name): HeldFile(
+            file.size_bytes, file.digest
+        )
+        for file in (destination.list_files(container) if objects else ())
+    }
+    return objects, files
+
+
+def _fields(destination: Destination, address: Address) -> dict[str, str]:
+    """All fields of an object by path, and by path with its data type before it."""
+    facts = destination.facts(address)
+    if facts is None:
+        return {}
+    return {**facts.fields, **{f"{facts.xsi_type}/{path}": value for path, value in facts.fields.items()}}
 
 
 def _session(destination: Destination, session: Address) -> tuple[set[Address], dict[Address, HeldFile]]:
@@ -55,12 +77,12 @@ def _session(destination: Destination, session: Address) -> tuple[set[Address], 
     files: dict[Address, HeldFile] = {}
     scans = [session.child(Level.SCAN, row["ID"]) for row in destination.list_scans(session)]
     objects.update(scans)
-    objects.update(session.child(Level.ASSESSOR, row["label"]) for row in destination.list_assessors(session))
-    for row in destination.list_resources(session):
-        objects.add(session.child(Level.RESOURCE, row["label"]))
-    for file in destination.list_files(session):
-        resource = session.child(Level.RESOURCE, file.resource)
-        files[resource.child(Level.FILE, file.name)] = HeldFile(file.size_bytes, file.digest)
+    assessors = [session.child(Level.ASSESSOR, row["label"]) for row in destination.list_assessors(session)]
+    objects.update(assessors)
+    for container in (session, *assessors):
+        resources, held_there = _own(destination, container)
+        objects |= resources
+        files |= held_there
     held = destination.list_files(session, all_scans=True) if scans else []
     for file in held:
         resource = session.child(Level.SCAN, file.scan).child(Level.RESOURCE, file.resource)

@@ -1,12 +1,24 @@
-"""Compares what a server lists with what it should hold, file by file."""
+"""Compares what a server lists with what it should hold, file by file.
+
+The ladder of proofs, from the cheapest rung to the dearest; the message of a verdict names the one that was reached:
+
+1. the MD5 in the listing (XNAT 1.8 with checksums on);
+2. the MD5 in the catalog document of the resource (1.6.4, whose listings have none);
+3. the MD5 that the server computes when its catalog is refreshed, where this account may ask for that;
+4. size and name;
+5. the bytes themselves, fetched and hashed: for every file when asked for (``--deep``), and for files of this run whose
+   listed MD5 is not the one that was sent, because servers keep the MD5 of replaced bytes.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from xnatferry.errors import RemoteError
+from xnatferry.errors import FileChangedError, NotFoundError, RefusedError, RemoteError, UnavailableError
 from xnatferry.planning.plan import Decision, Plan, Step
 from xnatferry.planning.reconcile import Fingerprint
 from xnatferry.transfer.content import fingerprint
@@ -19,7 +31,13 @@ if TYPE_CHECKING:
     from xnatferry.transfer.destination import Destination
     from xnatferry.xnat.records import RemoteFile
 
-__all__ = ["verdicts_of", "verify_plan", "verify_session"]
+__all__ = ["Verifier", "verdicts_of", "verify_plan"]
+
+LISTED = "digest in the listing"
+IN_CATALOG = "digest in the catalog document"
+COMPUTED = "digest computed by the server when asked"
+FETCHED = "bytes fetched and hashed"
+BY_SIZE = "size and name; the server gives no digest"
 
 _PROOFS = {Decision.CREATE: Proof.MISSING, Decision.UPDATE: Proof.DIFFERS, Decision.DIFFERS: Proof.DIFFERS}
 
@@ -30,14 +48,20 @@ def verdicts_of(plan: Plan) -> tuple[Verdict, ...]:
     for step in plan.files:
         payload = step.payload
         held = payload.held_digest if payload is not None else None
-        same = Proof.DIGEST if held is not None else Proof.SIZE
+        proof = _PROOFS.get(step.decision, Proof.DIGEST if held is not None else Proof.SIZE)
+        rung = {Proof.DIGEST: LISTED, Proof.SIZE: BY_SIZE}.get(proof, step.reason)
         size = step.size_bytes if step.decision is not Decision.CREATE else 0
-        found.append(Verdict(step.address, _PROOFS.get(step.decision, same), size, step.reason))
+        found.append(Verdict(step.address, proof, size, rung))
     return tuple(found)
 
 
 def verify_plan(
-    plan: Plan, destination: Destination, sent: Mapping[Address, Receipt], *, workers: int = 4
+    plan: Plan,
+    destination: Destination,
+    sent: Mapping[Address, Receipt],
+    *,
+    workers: int = 4,
+    deep: bool = False,
 ) -> tuple[Verdict, ...]:
     """Give every file of *plan* its verdict, session by session.
 
@@ -45,7 +69,8 @@ def verify_plan(
         plan: A plan that has been carried out, or should have been.
         destination: The server.
         sent: Receipts with the digests of what travelled, by address.
-        workers: How many sessions are listed at the same time.
+        workers: How many sessions are asked about at the same time.
+        deep: Whether to fetch and hash every file.
 
     Raises:
         RemoteError: The server cannot be asked.
@@ -54,90 +79,187 @@ def verify_plan(
     for step in plan.files:
         address = step.address
         by_session[Address(address.project, address.subject, address.session)].append(step)
+    verifier = Verifier(destination, deep=deep)
     with ThreadPoolExecutor(workers) as pool:
-        found = pool.map(lambda pair: verify_session(pair[0], pair[1], destination, sent), by_session.items())
+        found = pool.map(lambda pair: verifier.session(pair[0], pair[1], sent), by_session.items())
         return tuple(verdict for verdicts in found for verdict in verdicts)
 
 
-def verify_session(
-    session: Address, files: Sequence[Step], destination: Destination, sent: Mapping[Address, Receipt]
-) -> list[Verdict]:
-    """List the resources of one session once and give every file step its verdict.
-
-    A file that the server acknowledged but does not list may lie on its disk without a catalog entry; the catalog is
-    refreshed once, and the listing read again.
+class Verifier:
+    """Gives verdicts, and remembers what the server has refused to do for them. Safe for any number of threads.
 
     Args:
-        session: Where the files are.
-        files: Every file step of the session, sent or found.
         destination: The server.
-        sent: Receipts of files that were sent in this run, by address: their digests are of the bytes that travelled.
-
-    Raises:
-        RemoteError: The server cannot be asked.
+        deep: Whether to fetch and hash every file.
     """
-    listed = _listing(session, files, destination)
-    unlisted = {
-        step.address.parent
-        for step in files
-        if step.address not in listed and _acknowledged(sent.get(step.address)) and step.address.parent is not None
-    }
-    if unlisted:
-        for resource in unlisted:
-            _refresh(destination, resource)
-        listed = _listing(session, files, destination)
-    return [_verdict(step, listed.get(step.address), sent.get(step.address)) for step in files]
+
+    def __init__(self, destination: Destination, *, deep: bool = False) -> None:
+        self._destination = destination
+        self._deep = deep
+        self._trial = threading.Lock()
+        self._documents_help = True
+        self._computing_helps: bool | None = None
+
+    def session(self, session: Address, files: Sequence[Step], sent: Mapping[Address, Receipt]) -> list[Verdict]:
+        """List the resources of one session once and give every file step its verdict.
+
+        A file that the server acknowledged but does not list may lie on its disk without a catalog entry; its catalog
+        is refreshed once, and the listing read again.
+
+        Args:
+            session: Where the files are.
+            files: Every file step of the session, sent or found.
+            sent: Receipts of files that were sent, by address: their digests are of the bytes that travelled.
+
+        Raises:
+            RemoteError: The server cannot be asked.
+        """
+        listed = self._listed(session, files)
+        rungs = dict.fromkeys(listed, LISTED)
+        unlisted = [s for s in files if s.address not in listed and _acknowledged(sent.get(s.address))]
+        if unlisted:
+            refreshed = [self._refresh(resource, "append", "populateStats") for resource in _resources(unlisted)]
+            if any(refreshed):
+                listed = self._listed(session, files)
+                rungs = dict.fromkeys(listed, LISTED)
+        expected = {step.address: _expected(step, sent.get(step.address)) for step in files if step.address in listed}
+        if not self._deep:
+            self._climb(session, files, listed, rungs)
+        return [self._verdict(step, listed, rungs, expected, sent.get(step.address)) for step in files]
+
+    def _climb(
+        self, session: Address, files: Sequence[Step], listed: dict[Address, RemoteFile], rungs: dict[Address, str]
+    ) -> None:
+        """Look for digests that the listing does not have: in the catalog documents, then by asking for them."""
+        if self._documents_help and (bare := _without_digest(files, listed)):
+            found = {a: digest for resource in _resources(bare) for a, digest in self._documented(resource)}
+            _note(found, IN_CATALOG, bare, listed, rungs)
+            self._documents_help = self._documents_help and bool(found)
+        if self._computing_helps is not False and (bare := _without_digest(files, listed)):
+            if self._computing_helps is None:
+                with self._trial:  # the other sessions wait until one has found out whether it helps at all
+                    found = self._computed(session, bare) if self._computing_helps is not False else {}
+            else:
+                found = self._computed(session, bare)
+            _note(found, COMPUTED, bare, listed, rungs)
+
+    def _computed(self, session: Address, bare: Sequence[Step]) -> dict[Address, str]:
+        """Digests that the server computes when asked."""
+        asked = [self._refresh(resource, "checksum") for resource in _resources(bare)]
+        fresh = self._listed(session, bare) if any(asked) else {}
+        found = {address: file.digest for address, file in fresh.items() if file.digest is not None}
+        if any(asked) and not found:
+            found = {a: digest for resource in _resources(bare) for a, digest in self._documented(resource)}
+        self._computing_helps = bool(found)
+        return found
+
+    def _documented(self, resource: Address) -> list[tuple[Address, str]]:
+        """Digests in the catalog document of one resource."""
+        try:
+            found = self._destination.list_digests(resource)
+        except UnavailableError:
+            raise
+        except RemoteError:
+            return []
+        return [(replace(resource, file=name), digest) for name, digest in found.items()]
+
+    def _refresh(self, resource: Address, *options: str) -> bool:
+        """Let the server do what *options* say; False where this is not permitted or not offered."""
+        try:
+            self._destination.refresh_catalog(resource, options)
+        except UnavailableError:
+            raise
+        except RemoteError:
+            return False
+        return True
+
+    def _listed(self, session: Address, files: Iterable[Step]) -> dict[Address, RemoteFile]:
+        found: dict[Address, RemoteFile] = {}
+        resources = _resources(files)
+        if any(resource.scan is not None for resource in resources):
+            for file in self._destination.list_files(session, all_scans=True):
+                found[replace(session, scan=file.scan, resource=file.resource, file=file.name)] = file
+        for resource in resources:
+            if resource.scan is None:
+                for file in self._destination.list_files(resource):
+                    found[replace(resource, file=file.name)] = file
+        return found
+
+    def _verdict(
+        self,
+        step: Step,
+        listed: Mapping[Address, RemoteFile],
+        rungs: Mapping[Address, str],
+        expected: Mapping[Address, Fingerprint | FileChangedError],
+        receipt: Receipt | None,
+    ) -> Verdict:
+        address = step.address
+        held = listed.get(address)
+        if held is None:
+            return Verdict(address, Proof.MISSING, message=receipt.message if receipt is not None else "")
+        here = expected[address]
+        if isinstance(here, FileChangedError):
+            return Verdict(address, Proof.UNKNOWN, held.size_bytes, str(here))
+        if here.size_bytes != held.size_bytes:
+            why = f"{held.size_bytes} bytes there, {here.size_bytes} here"
+            return Verdict(address, Proof.DIFFERS, held.size_bytes, why)
+        if not self._deep and held.digest == here.digest:
+            return Verdict(address, Proof.DIGEST, held.size_bytes, rungs[address])
+        # A digest that is not ours may be that of the bytes that were there before ours.
+        stale = held.digest is not None and _acknowledged(receipt)
+        if self._deep or stale:
+            return self._fetched(address, held, here)
+        if held.digest is None:
+            return Verdict(address, Proof.SIZE, held.size_bytes, BY_SIZE)
+        why = f"{rungs[address]}: {held.digest} there, {here.digest} here"
+        return Verdict(address, Proof.DIFFERS, held.size_bytes, why)
+
+    def _fetched(self, address: Address, held: RemoteFile, here: Fingerprint) -> Verdict:
+        try:
+            there = self._destination.read_digest(address)
+        except (NotFoundError, RefusedError) as error:
+            return Verdict(address, Proof.UNKNOWN, held.size_bytes, f"it cannot be fetched: {error}")
+        if there != here.digest:
+            why = f"{FETCHED}: {there} there, {here.digest} here"
+            return Verdict(address, Proof.DIFFERS, held.size_bytes, why)
+        stale = f"; the server gives another digest ({held.digest})" if held.digest not in {None, there} else ""
+        return Verdict(address, Proof.DIGEST, held.size_bytes, FETCHED + stale)
 
 
 def _acknowledged(receipt: Receipt | None) -> bool:
     return receipt is not None and receipt.outcome in {Outcome.STORED, Outcome.KEPT}
 
 
-def _refresh(destination: Destination, resource: Address) -> None:
-    try:
-        destination.refresh_catalog(resource, ["append", "populateStats", "checksum"])
-    except RemoteError:
-        return  # not permitted or not offered: the verdict will say that the file is missing
+def _resources(files: Iterable[Step]) -> list[Address]:
+    """The resources of *files*, each once, in order."""
+    return list(dict.fromkeys(replace(step.address, file=None) for step in files))
 
 
-def _listing(session: Address, files: Iterable[Step], destination: Destination) -> dict[Address, RemoteFile]:
-    found: dict[Address, RemoteFile] = {}
-    resources = {step.address.parent for step in files}
-    if any(resource is not None and resource.scan is not None for resource in resources):
-        for file in destination.list_files(session, all_scans=True):
-            address = Address(
-                session.project, session.subject, session.session, file.scan, None, file.resource, file.name
-            )
-            found[address] = file
-    for resource in resources:
-        if resource is not None and resource.scan is None:
-            for file in destination.list_files(resource):
-                address = Address(
-                    session.project, session.subject, session.session, None, None, file.resource, file.name
-                )
-                found[address] = file
-    return found
+def _without_digest(files: Iterable[Step], listed: Mapping[Address, RemoteFile]) -> list[Step]:
+    return [step for step in files if (held := listed.get(step.address)) is not None and held.digest is None]
 
 
-def _verdict(step: Step, held: RemoteFile | None, receipt: Receipt | None) -> Verdict:
-    if held is None:
-        return Verdict(step.address, Proof.MISSING, message=receipt.message if receipt is not None else "")
-    expected = _expected(step, receipt)
-    if expected.size_bytes != held.size_bytes:
-        why = f"{held.size_bytes} bytes there, {expected.size_bytes} here"
-        return Verdict(step.address, Proof.DIFFERS, held.size_bytes, why)
-    if held.digest is None:
-        return Verdict(step.address, Proof.SIZE, held.size_bytes, "the server lists no digest")
-    if held.digest == expected.digest:
-        return Verdict(step.address, Proof.DIGEST, held.size_bytes)
-    return Verdict(step.address, Proof.DIFFERS, held.size_bytes, f"digest {held.digest} there, {expected.digest} here")
+def _note(
+    found: Mapping[Address, str],
+    rung: str,
+    steps: Iterable[Step],
+    listed: dict[Address, RemoteFile],
+    rungs: dict[Address, str],
+) -> None:
+    for step in steps:
+        if (digest := found.get(step.address)) is not None:
+            listed[step.address] = replace(listed[step.address], digest=digest)
+            rungs[step.address] = rung
 
 
-def _expected(step: Step, receipt: Receipt | None) -> Fingerprint:
+def _expected(step: Step, receipt: Receipt | None) -> Fingerprint | FileChangedError:
     if receipt is not None and receipt.digest is not None:
         return Fingerprint(receipt.size_bytes, receipt.digest)
     payload = step.payload
     assert payload is not None  # noqa: S101  # file steps have one
     if step.decision is Decision.SAME and payload.held_digest is not None and not payload.gzip:
         return Fingerprint(payload.local.size_bytes, payload.held_digest)  # compared when the plan was made
-    return fingerprint(payload.local, gzip=payload.gzip)
+    try:
+        return fingerprint(payload.local, gzip=payload.gzip)
+    except FileChangedError as error:
+        return error

@@ -12,6 +12,8 @@ import unicodedata
 __all__ = [
     "LABEL_LIMIT",
     "clean_label",
+    "decode_label",
+    "encode_label",
     "label_problem",
     "remote_name_problem",
     "resource_label_problem",
@@ -24,6 +26,7 @@ LABEL_LIMIT = 64
 _LABEL = re.compile(r"[A-Za-z0-9_-]+")
 # Words that make XNAT's query guard drop a resource request silently when the label holds a character such as "-".
 _SQL = re.compile(r"(select|insert|update|delete|drop|alter|union|create|grant|exec)", re.IGNORECASE)
+_ESCAPE = re.compile(r"-x([0-9A-F]{2})-")
 _SPELLED = {"ß": "ss", "æ": "ae", "Æ": "AE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D"}
 
 
@@ -91,3 +94,28 @@ def clean_label(text: str) -> str:
     spelled = "".join(_SPELLED.get(c, c) for c in text)
     plain = "".join(c for c in unicodedata.normalize("NFKD", spelled) if not unicodedata.combining(c))
     return re.sub(r"[^A-Za-z0-9_-]+", "_", plain).strip("_")[:LABEL_LIMIT].rstrip("_")
+
+
+def encode_label(text: str) -> str:
+    """Return a label that XNAT takes and `decode_label` turns back into *text*: ``A+B`` is ``A-x2B-B``.
+
+    Letters, digits, ``_`` and ``-`` stay; every other byte of the UTF-8 form becomes ``-xHH-``, and so does a ``-``
+    where text that looks like an escape begins.
+
+    >>> encode_label("01"), encode_label("A+B"), encode_label("é"), encode_label("a-x2B-b")
+    ('01', 'A-x2B-B', '-xC3--xA9-', 'a-x2D-x2B-b')
+    """
+    pieces: list[str] = []
+    for position, character in enumerate(text):
+        begins = character == "-" and _ESCAPE.match(text, position) is not None
+        if _LABEL.fullmatch(character) and not begins:
+            pieces.append(character)
+        else:
+            pieces += [f"-x{byte:02X}-" for byte in character.encode("utf-8", "surrogateescape")]
+    return "".join(pieces)
+
+
+def decode_label(label: str) -> str:
+    """Return the text that `encode_label` made *label* of."""
+    content = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), label)
+    return content.encode("latin-1").decode("utf-8", "surrogateescape")

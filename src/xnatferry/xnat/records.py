@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Ensured", "RemoteFile", "ScanDocument"]
+__all__ = ["Ensured", "Facts", "RemoteFile", "ScanDocument"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +66,24 @@ class ScanDocument:
     id: str
     xsi_type: str
     fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The attributes of an object, as a whole.
+
+    Attributes:
+        xsi_type: Data type.
+        fields: Paths below the type to values, without what the server made itself.
+        unspoken: Paths that no request can set: elements of lists that have no name.
+        scans: Facts of the scans in it, by ID.
+        assessors: Facts of the image assessors in it, by label.
+        subject_id: Accession ID of the subject of a session.
+    """
+
+    xsi_type: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    unspoken: tuple[str, ...] = ()
+    scans: Mapping[str, Facts] = field(default_factory=dict)
+    assessors: Mapping[str, Facts] = field(default_factory=dict)
+    subject_id: str = ""

@@ -141,6 +141,13 @@ def test_a_pair_is_one_source_and_half_a_pair_is_none(odd, tmp_path):
     assert ids(only(discover(tmp_path)).findings) == ["NII14"]
 
 
+def test_voxels_of_a_pair_are_counted(odd, tmp_path):
+    shutil.copy(odd / "nifti1_pair.hdr", tmp_path / "P1.hdr")
+    (tmp_path / "P1.img").write_bytes((odd / "nifti1_pair.img").read_bytes()[:-1])
+    (finding,) = [f for f in only(discover(tmp_path)).findings if f.severity is Severity.ERROR]
+    assert (finding.id, finding.path.name) == ("NII12", "P1.img")
+
+
 def test_one_image_may_be_named_with_its_companions(tmp_path, make_image):
     make_image(tmp_path / "P1_dwi.nii.gz", (3, 3, 3, 2))
     make_image(tmp_path / "P2_dwi.nii.gz")

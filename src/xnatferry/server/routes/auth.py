@@ -148,10 +148,12 @@ def validate_token(scope: Scope) -> Response:
 
 
 def invalidate_token(scope: Scope) -> Response:
-    """GET /data/services/tokens/invalidate/{alias}."""
-    access.require_account(scope)
-    if not scope.archive.accounts.revoke_token(scope.params["alias"]):
+    """GET /data/services/tokens/invalidate/{alias}: one's own; an administrator's request ends anybody's."""
+    account = access.require_account(scope)
+    owner = scope.archive.accounts.owner_of_token(scope.params["alias"])
+    if owner is None or not (account.admin or owner.key == account.key):
         raise Refusal(404)
+    scope.archive.accounts.revoke_token(scope.params["alias"])
     return answers.text(json.dumps({"result": "OK"}), media="application/json")
 
 
@@ -175,7 +177,7 @@ def users(scope: Scope) -> Response:
 
 def same_origin(request: Request) -> bool:
     """Whether a browser sent *request* from a page of this archive; other programs name no origin."""
-    origin = request.headers.get("origin", "")
+    origin = request.headers.get("origin", "") or request.headers.get("referer", "")
     return not origin or urlsplit(origin).netloc == request.headers.get("host", "")
 
 

@@ -16,10 +16,11 @@ from urllib.parse import quote, unquote, unquote_plus
 
 from starlette.responses import Response
 
-from xnatferry.server import answers, catalogs, packing, resources
+from xnatferry.server import answers, catalogs, objects, packing, resources
 from xnatferry.server.places import holdings, place_of, resource_routes, segment
 from xnatferry.server.scope import Refusal
 from xnatferry.server.streams import PackedFile, StreamedAnswer, file_pieces, packed
+from xnatferry.server.wildcards import fits
 from xnatferry.xnat.digest import PIECE_BYTES
 from xnatferry.xnat.tables import Table
 
@@ -50,7 +51,9 @@ _MEDIA: Final = {
 _PACKED_MEDIA: Final = {"zip": "application/zip", "tar": "application/x-tar", "tar.gz": "application/x-gtar"}
 # A stored archive and what is wanted of it: x.zip!inner/path, x.zip!/inner/path or x.zip/inner/path.
 _IN_ARCHIVE: Final = re.compile(r"(.+?\.(?:zip|jar|rar|ear|gar|mrb))(?:!/?|/)(.+)", re.DOTALL)
-_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
+#: Stored bytes are data, whatever they look like: a browser that shows them runs nothing of them.
+_INERT: Final = {"x-content-type-options": "nosniff", "content-security-policy": "sandbox; default-src 'none'"}
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 def read(scope: Scope) -> Response:
@@ -82,8 +85,7 @@ def _selected(
     """The files of *held* that the query and the folder in the path let through."""
     found = [(one, file) for one in held for file in resources.files_of(connection, [one.resource])]
     if within.endswith("*"):
-        pattern = re.compile(".*".join(re.escape(part) for part in within.split("*")), re.DOTALL)
-        found = [(one, file) for one, file in found if pattern.fullmatch(file.name)]
+        found = [(one, file) for one, file in found if fits(file.name, within.split("*"))]
     elif within:
         found = [(one, file) for one, file in found if file.name.startswith(within)]
     if scope.query.is_false("recursive"):
@@ -150,11 +152,13 @@ def _single(scope: Scope, raw: str) -> Response:
 
 def _opened(scope: Scope, one: Holding, name: str) -> tuple[int, Path] | None:
     """A listed file of a resource, open for reading; a packed twin ``NAME.gz`` stands in for one that has gone."""
-    with scope.archive.landing.holding(one.resource), scope.archive.database.read() as connection:
+    landing, database = scope.archive.landing, scope.archive.database
+    with landing.holding(one.resource), landing.steady(), database.read() as connection:
         file = resources.file_named(connection, one.resource, name)
         if file is None:
             return None
-        path = scope.archive.vault.archive / one.folder / name
+        folder = resources.folder_of(objects.by_key(connection, one.resource.item_key), one.resource)
+        path = scope.archive.vault.archive / folder / name
         for place in (path, path.with_name(path.name + ".gz")):
             with suppress(FileNotFoundError):
                 return os.open(place, os.O_RDONLY | os.O_NOFOLLOW), place
@@ -178,7 +182,7 @@ def _file_answer(scope: Scope, name: str, descriptor: int, path: Path) -> Respon
         "cache-control": "must-revalidate",
         "last-modified": format_datetime(datetime.fromtimestamp(int(status.st_mtime), UTC), usegmt=True),
         "content-length": str(length),
-        "x-content-type-options": "nosniff",
+        **_INERT,
     }
     code = 206 if "content-range" in headers else 200
     if scope.method == "HEAD" or length == 0:
@@ -227,7 +231,7 @@ def _member_answer(descriptor: int, name: str, member: str) -> Response:
             while piece := opened.read(PIECE_BYTES):
                 yield piece
 
-    return StreamedAnswer(pieces(), {"content-type": _media_type(member)})
+    return StreamedAnswer(pieces(), {"content-type": _media_type(member), **_INERT})
 
 
 def _contents(descriptor: int, name: str) -> Table:

@@ -146,7 +146,10 @@ def _addressed(connection: sqlite3.Connection, scope: Scope) -> tuple[Item | Non
         project = objects.find_project(connection, scope.params["project"])
         if project is None or not access.may_read(connection, scope.account, project.id):
             raise Refusal(404, "Unable to identify project")
-    return project, objects.find_experiment(connection, scope.params["experiment"], project)
+    item = objects.find_experiment(connection, scope.params["experiment"], project)
+    if project is None and item is not None and not access.may_read(connection, scope.account, item.project):
+        item = None
+    return project, item
 
 
 def _require_assessor(xsi_type: str) -> None:

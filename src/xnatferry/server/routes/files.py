@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, unquote_plus
@@ -16,8 +15,9 @@ from xnatferry.server.places import holdings, place_of, resource_routes, segment
 from xnatferry.server.resources import Described
 from xnatferry.server.scope import Refusal
 from xnatferry.server.unpack import BrokenArchiveError, UnsafeArchiveError, format_of, unpack
-from xnatferry.server.uploads import BodyIntake, FormIntake, drain, receive_body, small_body
+from xnatferry.server.uploads import BodyIntake, FormIntake, drain, receive_body, refuse_larger, small_body
 from xnatferry.server.vault import UnsafeNameError, checked_name
+from xnatferry.server.wildcards import fits
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -114,7 +114,7 @@ async def upload(scope: Scope) -> Response:
     except (Refusal, UnsafeNameError):
         await drain(scope.request)
         raise
-    staged = await receive_body(scope.request, intake)
+    staged = await receive_body(scope.request, intake, scope.archive.settings.max_upload_bytes)
     if isinstance(intake, FormIntake):
         _refuse_form(scope, intake, staged)
     return await anyio.to_thread.run_sync(_store, scope, wanted, staged)
@@ -124,12 +124,13 @@ def _is_form(scope: Scope) -> bool:
     """Whether the body is a form; otherwise it must be the file itself.
 
     Raises:
-        Refusal: It is neither (400), both (406), or empty or of unknown length (500, as XNAT says it).
+        Refusal: It is too large (413), neither (400), both (406), or empty or of unknown length (500, as XNAT says it).
     """
     size = scope.request.headers.get("content-length", "")
     inbody = scope.query.is_true("inbody")
     if scope.query.has("reference"):
         raise Refusal(400, "This archive does not take files from its own disk: send the bytes instead of reference=.")
+    refuse_larger(int(size) if size.isdecimal() else 0, scope.archive.settings.max_upload_bytes)
     if scope.media_type == "multipart/form-data":
         if inbody:
             raise Refusal(406, _IN_FORM)
@@ -287,8 +288,7 @@ def _matching(files: list[StoredFile], raw: str) -> list[StoredFile]:
     """The files that *raw*, the rest of a path as it was sent, means."""
     for name in dict.fromkeys((raw, unquote(raw), unquote_plus(raw))):
         if name.endswith("*"):
-            pattern = re.compile(".*".join(re.escape(part) for part in name.split("*")), re.DOTALL)
-            found = [file for file in files if pattern.fullmatch(file.name)]
+            found = [file for file in files if fits(file.name, name.split("*"))]
         elif not name or name.endswith("/"):
             found = [file for file in files if file.name.startswith(name)]
         else:

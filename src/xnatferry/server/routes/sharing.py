@@ -49,8 +49,15 @@ def unshare_subject(connection: sqlite3.Connection, subject: Item, project: str)
 
 
 def _item(connection: sqlite3.Connection, scope: Scope) -> Item:
+    """The item of the path, where it may be read: in the project of the path, else in its own."""
+    if "project" in scope.params:
+        project = objects.find_project(connection, scope.params["project"])
+        if project is None or not access.may_read(connection, scope.account, project.id):
+            raise Refusal(404, "Unable to identify project")
+        return objects.locate(connection, scope.params)
     item = objects.locate(connection, scope.params)
-    access.require_read(connection, scope, item.project)
+    level = "subject" if item.level is Level.SUBJECT else "experiment"
+    access.require_read(connection, scope, item.project, f"Unable to identify {level}")
     return item
 
 

@@ -33,7 +33,7 @@ def list_subjects(scope: Scope) -> Response:
     with scope.archive.database.read() as connection:
         if "project" in scope.params:
             project = _project(connection, scope)
-            if project is None:
+            if project is None or not access.may_see(connection, scope.account, project.id):
                 raise Refusal(404)
             if not access.may_read(connection, scope.account, project.id):
                 raise Refusal(403, f"Unable to read subjects for Project: {project.id}")
@@ -84,7 +84,7 @@ def _put_by_id(scope: Scope) -> Response:
     _require_subject(wanted)
     with scope.archive.database.write() as connection:
         item = objects.find_subject(connection, scope.params["subject"], None)
-        if item is None:
+        if item is None or not access.may_read(connection, scope.account, item.project):
             raise Refusal(422, _NO_PROJECT)
         access.require_edit(connection, scope, item.project)
         _change(connection, item, wanted)
@@ -176,7 +176,7 @@ def _project(connection: sqlite3.Connection, scope: Scope) -> Item | None:
 def _found(connection: sqlite3.Connection, scope: Scope) -> Item:
     name = scope.params["subject"]
     project = _project(connection, scope) if "project" in scope.params else None
-    if "project" in scope.params and project is None:
+    if "project" in scope.params and (project is None or not access.may_read(connection, scope.account, project.id)):
         raise Refusal(404, "Unable to identify project")
     item = objects.find_subject(connection, name, project)
     if item is not None and access.may_read(connection, scope.account, (project or item).project):

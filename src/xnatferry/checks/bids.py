@@ -1,0 +1,96 @@
+"""Checks of a BIDS dataset as a whole: its description, its names, its tables against its folders."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+from xnatferry.checks.catalogue import found
+from xnatferry.xnat.datatypes import resolve
+from xnatferry.xnat.values import ValueProblem, normal_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from xnatferry.sources.base import Finding
+
+__all__ = ["case_twins", "check_description", "fitting_fields", "intended_for_nowhere", "listed", "twin_labels"]
+
+_NAMED: Final = 5
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names and the number of the others."""
+    shown = ", ".join(names[:_NAMED])
+    return f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED else shown
+
+
+def fitting_fields(xsi_type: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """The fields that XNAT's schema has for *xsi_type* and whose values it would take."""
+    kept: dict[str, str] = {}
+    for path, value in fields.items():
+        resolved = resolve(xsi_type, path.removeprefix(f"{xsi_type}/"))
+        if resolved is None or not value.strip() or value.strip().upper() == "NULL":
+            continue
+        try:
+            normal_value(resolved.node, value)
+        except ValueProblem:
+            continue
+        kept[path] = value
+    return kept
+
+
+def check_description(path: Path, description: Mapping[str, Any]) -> list[Finding]:
+    """What is missing in a readable ``dataset_description.json``."""
+    missing = [key for key in ("Name", "BIDSVersion") if not isinstance(description.get(key), str)]
+    if missing:
+        return [found("BIDS03", f"it says no {' and no '.join(missing)}, which BIDS requires", path)]
+    return []
+
+
+def case_twins(relatives: Iterable[str], root: Path) -> list[Finding]:
+    """Files whose paths differ in case alone: on many disks they are one."""
+    by_folded: dict[str, list[str]] = defaultdict(list)
+    for relative in relatives:
+        by_folded[relative.casefold()].append(relative)
+    twins = [" and ".join(sorted(names)) for names in by_folded.values() if len(names) > 1]
+    if not twins:
+        return []
+    why = f"paths that differ in case alone would be one on many disks: {listed(twins)}"
+    return [found("BIDS05", why, root)]
+
+
+def twin_labels(subjects: Iterable[str], root: Path) -> list[Finding]:
+    """Subjects whose labels differ in case alone."""
+    by_folded: dict[str, list[str]] = defaultdict(list)
+    for subject in subjects:
+        by_folded[subject.casefold()].append(f"sub-{subject}")
+    twins = [" and ".join(sorted(names)) for names in by_folded.values() if len(names) > 1]
+    if not twins:
+        return []
+    return [found("BIDS07", f"subjects whose labels differ in case alone: {listed(twins)}; rename one", root)]
+
+
+def intended_for_nowhere(sidecar: Mapping[str, Any], subject: str, files: frozenset[str], path: Path) -> list[Finding]:
+    """``IntendedFor`` of a field map that names files which are not in the dataset.
+
+    Args:
+        sidecar: What the sidecars of the field map say.
+        subject: Folder of its subject, ``sub-01``: old names are relative to it.
+        files: Every path of the dataset.
+        path: The field map.
+    """
+    said = sidecar.get("IntendedFor")
+    names = [said] if isinstance(said, str) else said if isinstance(said, list) else []
+    lost = []
+    for name in names:
+        text = str(name)
+        place = text.removeprefix("bids::").removeprefix("/") if text.startswith("bids::") else f"{subject}/{text}"
+        if text.startswith("bids:") and not text.startswith("bids::"):
+            continue  # another dataset
+        if place not in files and not any(file.startswith(f"{place}/") for file in files):
+            lost.append(text)
+    if not lost:
+        return []
+    return [found("BIDS12", f"IntendedFor names what is not there: {listed(lost)}", path)]

@@ -1,0 +1,158 @@
+"""``copy``: a project, subject or session from one server to another."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from xnatferry.cli.connecting import connected, connected_target
+from xnatferry.cli.options import WORKERS, output_options, screen_from, server_options, workers_from
+from xnatferry.cli.push import show_plan
+from xnatferry.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from xnatferry.client.remote import Remote
+    from xnatferry.console.screen import Screen
+    from xnatferry.planning.plan import Plan
+    from xnatferry.transfer.engine import PushResult
+    from xnatferry.xnat.model import Address
+
+__all__ = ["copy_command"]
+
+
+@click.command("copy")
+@click.argument("address")
+@click.option("--to-server", metavar="URL|local", required=True, help="Where to; 'local' is this computer's archive.")
+@click.option("--to-project", metavar="ID", help="Project ID there  [the same]")
+@click.option("--to-user", metavar="NAME", help="Login name there; the password in XNATFERRY_TO_PASS.")
+@click.option(
+    "--to-config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="JSON with server, user, password of the other server.",
+)
+@server_options
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["fail", "skip", "overwrite"]),
+    default="fail",
+    show_default=True,
+    help="What to do with files that the other server holds with other bytes.",
+)
+@click.option("--update-fields", is_flag=True, help="Change attributes that differ.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only show the plan.")
+@WORKERS
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@output_options
+def copy_command(address: str, to_project: str | None, *, dry_run: bool, **options: object) -> int:
+    """Copy ADDRESS to another server: objects, attributes, resources, files.
+
+    ADDRESS is PROJECT[/SUBJECT[/SESSION]]. Bytes stream through this computer and touch no disk. What is there already
+    is not sent again; 'xnatferry undo' takes a copy back.
+    """
+    from xnatferry.xnat.model import Address
+
+    screen = screen_from(options)
+    source = Address.parse(address)
+    project = to_project or source.project
+    with (
+        connected(options, screen) as remote,
+        connected_target(options, screen, remote.connection) as target,
+    ):
+        if target.connection.url == remote.connection.url and project == source.project:
+            raise UsageError(f"{source} is on {target.connection.url} already; --to-project names another project")
+        plan = _plan(remote, target, source, {**options, "project": project}, screen)
+        if not screen.quiet:
+            show_plan(plan, screen)
+        if dry_run:
+            return _exit_of_plan(plan)
+        return _copy(plan, target, screen, workers=workers_from(options), source=f"{remote.connection.url} {source}")
+
+
+def _plan(remote: Remote, target: Remote, address: Address, options: dict[str, object], screen: Screen) -> Plan:
+    from xnatferry.planning.plan import OnConflict
+    from xnatferry.results.contents import read_contents, read_same
+    from xnatferry.results.copy_plan import plan_copy
+    from xnatferry.xnat.labels import label_problem
+
+    project = str(options["project"])
+    if why := label_problem(project):
+        raise UsageError(f"project {project!r} cannot be used: {why}")
+    workers = max(workers_from(options), 8)
+    with screen.waiting("comparing the two servers"):
+        contents = read_contents(remote, address, workers=workers).in_project(project)
+        plan = plan_copy(
+            contents,
+            read_same(target, contents, project, workers=workers),
+            from_project=address.project,
+            project=project,
+            relay=remote.relay,
+            on_conflict=OnConflict(str(options["on_conflict"])),
+            update_fields=bool(options["update_fields"]),
+        )
+    return replace(plan, local=bool(options["to_local"]))
+
+
+def _exit_of_plan(plan: Plan) -> int:
+    return DataError.exit_code if plan.refusals else 0
+
+
+def _copy(plan: Plan, target: Remote, screen: Screen, *, workers: int, source: str) -> int:
+    from xnatferry.console.result_view import push_lines, push_record
+    from xnatferry.console.wording import counted, human_bytes
+    from xnatferry.transfer.engine import check_sendable
+
+    check_sendable(plan)
+    if plan.nothing_to_do:
+        return _nothing_to_do(plan, screen)
+    sent = sum(step.sends for step in plan.files)
+    screen.confirm(f"Copy {counted(sent, 'file')}, {human_bytes(plan.sends_bytes)}, to {target.connection.url}?")
+    started = time.monotonic()
+    run, result = _carry_out(plan, target, screen, workers=workers, source=source)
+    seconds = time.monotonic() - started
+    code = result.exit_code or _exit_of_plan(plan)
+    screen.lines(push_lines(result, seconds))
+    _say_refused(plan, screen)
+    screen.note(f"run {run}; 'xnatferry undo {run}' takes it back")
+    screen.records([push_record(result, seconds, code, run)])
+    return code
+
+
+def _carry_out(plan: Plan, target: Remote, screen: Screen, *, workers: int, source: str) -> tuple[str, PushResult]:
+    from xnatferry.cli.state import runs_folder
+    from xnatferry.console.progress import JsonProgress, PushProgress
+    from xnatferry.transfer.engine import carry_out
+    from xnatferry.transfer.journal import Journal
+
+    about = {"server": target.connection.url, "local": plan.local, "project": plan.project, "source": source}
+    with (
+        JsonProgress() if screen.json else PushProgress(screen.err, plan) as show,
+        Journal.begin(runs_folder(), "copy", about, plan=plan) as journal,
+    ):
+        result = carry_out(plan, target, workers=workers, listener=show, journal=journal)
+        journal.end(result.exit_code or _exit_of_plan(plan), refused=len(plan.refusals))
+    return journal.name, result
+
+
+def _nothing_to_do(plan: Plan, screen: Screen) -> int:
+    from xnatferry.console.result_view import verdict_counts
+    from xnatferry.console.wording import counted
+    from xnatferry.transfer.verify import verdicts_of
+
+    verdicts = verdicts_of(plan)
+    screen.lines([f"nothing to do: {plan.server} holds all {counted(len(verdicts), 'file')}", verdict_counts(verdicts)])
+    _say_refused(plan, screen)
+    code = _exit_of_plan(plan)
+    screen.records([{"record": "result", "exit_code": code, "sent_files": 0, "sent_bytes": 0, "files": len(verdicts)}])
+    return code
+
+
+def _say_refused(plan: Plan, screen: Screen) -> None:
+    from xnatferry.console.wording import counted
+
+    if plan.refusals:
+        screen.lines([f"{counted(len(plan.refusals), 'object')} refused and not copied; see above"])

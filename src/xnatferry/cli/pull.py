@@ -1,0 +1,138 @@
+"""``pull``: bring back what a server holds."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from xnatferry.cli.connecting import connected
+from xnatferry.cli.options import WORKERS, output_options, screen_from, server_options, workers_from
+from xnatferry.errors import DataError
+
+if TYPE_CHECKING:
+    from xnatferry.client.remote import Remote
+    from xnatferry.console.screen import Screen
+    from xnatferry.results.fetching import PullResult
+    from xnatferry.results.pull import PullPlan
+    from xnatferry.xnat.model import Address
+
+__all__ = ["pull_command"]
+
+
+@click.command("pull")
+@click.argument("address")
+@click.argument("dest", type=click.Path(path_type=Path))
+@click.option(
+    "--as", "form", type=click.Choice(["files", "bids"]), default="files", help="How the files are laid out  [files]"
+)
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["fail", "skip", "overwrite"]),
+    default="fail",
+    show_default=True,
+    help="What to do with local files that differ from the server's.",
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Only show what would be fetched.")
+@server_options
+@WORKERS
+@output_options
+def pull_command(address: str, dest: Path, **options: object) -> int:
+    """Bring ADDRESS to the folder DEST, proven by digest.
+
+    ADDRESS is PROJECT[/SUBJECT[/SESSION[/scans/ID | /resources/LABEL ...]]]. A file stands below DEST where its address
+    says: SUBJECT/SESSION/scans/ID/resources/LABEL/files/PATH. What is there already is not fetched again.
+
+    --as bids makes the dataset again that was pushed, path for path; of data that others put there, as much as has the
+    names of BIDS.
+    """
+    from xnatferry.console.pull_view import pull_plan_lines, pull_plan_records
+    from xnatferry.xnat.model import Address
+
+    screen = screen_from(options)
+    dry_run = bool(options.pop("dry_run"))
+    with connected(options, screen) as remote:
+        plan = _plan(remote, Address.parse(address), dest, options, screen)
+        if not screen.quiet:
+            screen.lines(pull_plan_lines(plan, everything=screen.verbose))
+        screen.records(pull_plan_records(plan))
+        if dry_run:
+            return DataError.exit_code if plan.refusals else 0
+        return _pull(plan, remote, screen, workers=workers_from(options), local=bool(options["local"]))
+
+
+def _plan(remote: Remote, address: Address, dest: Path, options: dict[str, object], screen: Screen) -> PullPlan:
+    from xnatferry.planning.plan import OnConflict
+    from xnatferry.results.bids_export import plan_bids_pull
+    from xnatferry.results.held import read_held
+    from xnatferry.results.pull import plan_pull
+
+    workers, on_conflict = workers_from(options), OnConflict(str(options["on_conflict"]))
+    with screen.waiting("listing the server and comparing with the disk"):
+        if options["form"] == "bids":
+            return plan_bids_pull(remote, address, dest, on_conflict=on_conflict, workers=max(workers, 8))
+        return plan_pull(
+            read_held(remote, address, workers=max(workers, 8)),
+            dest,
+            server=remote.connection.url,
+            address=address,
+            on_conflict=on_conflict,
+            workers=workers,
+        )
+
+
+def _pull(plan: PullPlan, remote: Remote, screen: Screen, *, workers: int, local: bool) -> int:
+    from xnatferry.console.pull_view import pull_lines, pull_record
+    from xnatferry.results.pull import check_pullable
+
+    check_pullable(plan)
+    started = time.monotonic()
+    run, result = _fetched(plan, remote, screen, workers=workers, local=local)
+    seconds = time.monotonic() - started
+    if plan.fetched:
+        screen.lines(pull_lines(result, plan, seconds))
+        screen.note(f"run {run}")
+    else:
+        _nothing_to_do(plan, result, screen)
+    screen.records([pull_record(result, plan, seconds, run)])
+    return result.exit_code
+
+
+def _fetched(plan: PullPlan, remote: Remote, screen: Screen, *, workers: int, local: bool) -> tuple[str, PullResult]:
+    from xnatferry.cli.state import runs_folder
+    from xnatferry.console.progress import JsonProgress
+    from xnatferry.console.pull_view import PullProgress
+    from xnatferry.results.fetching import fetch_all
+    from xnatferry.transfer.journal import Journal
+
+    if not plan.fetched:
+        return "", fetch_all(plan, remote, workers=1)
+    about = {
+        "server": remote.connection.url,
+        "local": local,
+        "project": plan.address.project,
+        "source": str(plan.address),
+        "folder": str(plan.folder.absolute()),
+    }
+    with (
+        JsonProgress() if screen.json else PullProgress(screen.err, plan) as show,
+        Journal.begin(runs_folder(), "pull", about) as journal,
+    ):
+        result = fetch_all(plan, remote, workers=workers, listener=show, journal=journal)
+        journal.end(result.exit_code, refused=len(plan.refusals))
+    return journal.name, result
+
+
+def _nothing_to_do(plan: PullPlan, result: PullResult, screen: Screen) -> None:
+    from xnatferry.console.pull_view import left_lines
+    from xnatferry.console.result_view import verdict_counts
+    from xnatferry.console.wording import counted
+
+    if not plan.files and not plan.refusals:
+        screen.lines([f"{plan.address}: holds no files"])
+        return
+    here = sum(verdict.proof.good for verdict in result.verdicts)
+    screen.lines([f"nothing to do: {plan.folder} holds {counted(here, 'file')} of {len(plan.files)} already"])
+    screen.lines([verdict_counts(result.verdicts), *left_lines(plan)])

@@ -1,0 +1,1 @@
+"""What FreeSurfer writes as text: statistics, volumes, versions. Pure: bytes in, values out."""

@@ -1,0 +1,280 @@
+"""The tables that FreeSurfer's results hold: which files they stand in, and every number with its name and unit.
+
+Names of regions and measurements are those of pyxnat's ``aseg()``, ``aparc()``, ``hippoSfVolumes()``,
+``amygNucVolumes()`` and of its readers of brain stem and thalamus, so that what was written for their tables goes on
+working. Names of columns in wide tables are those of FreeSurfer's ``asegstats2table`` and ``aparcstats2table``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from xnatferry.freesurfer.stats_file import StatisticsError, StatsFile, read_stats, read_volumes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["TABLES", "Number", "StatsText", "Table", "short_measurement", "spoiled_volumes", "wide_name"]
+
+
+class Number(NamedTuple):
+    """One measured value.
+
+    Attributes:
+        side: ``left`` or ``right``; empty where the file is of both, even if the region names a side.
+        region: Structure, or name of a measure of the whole brain (``eTIV``).
+        measurement: What was measured: ``Volume_mm3``, ``ThickAvg``, ``normMean`` ...
+        value: May be NaN, as FreeSurfer writes for empty structures.
+        unit: ``mm^3``, ``mm^2``, ``mm``, ``mm^-1``, ``mm^-2``, ``MR`` (intensity), ``unitless``, or empty.
+    """
+
+    side: str
+    region: str
+    measurement: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatsText:
+    """One file of a table, read.
+
+    Attributes:
+        numbers: In the order of the file.
+        stats: Its header and rows; empty for texts without a header.
+    """
+
+    numbers: tuple[Number, ...]
+    stats: StatsFile
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One kind of table.
+
+    Attributes:
+        name: As the command line spells it; stands in the column ``atlas``.
+        files: Patterns of the names of its files below a subject's folder, the preferred first. Group ``hemi`` is
+            ``lh`` or ``rh`` where each hemisphere has a file; group ``v`` is the version of the segmentation.
+        shown: The file, as people know it.
+        read: Reads one file, given its side.
+        expected: Measures of the whole brain that every version writes.
+    """
+
+    name: str
+    files: tuple[re.Pattern[str], ...]
+    shown: str
+    read: Callable[[bytes, str], StatsText]
+    expected: tuple[str, ...] = ()
+
+    @property
+    def sided(self) -> bool:
+        """Whether each hemisphere has a file of its own."""
+        return "hemi" in self.files[0].groupindex
+
+
+#: What pyxnat calls a measure of the whole brain, by its unit.
+_HEADER_MEASUREMENTS: Final = {
+    "mm^3": "Volume_mm3",
+    "mm^2": "SurfArea_mm2",
+    "mm": "Thickness_mm",
+    "unitless": "unitless",
+}
+#: Measures in the header of a file of one hemisphere that are of that hemisphere; the others are of the whole brain
+#: and the same in both files.
+_OF_HEMISPHERE: Final = frozenset({"NumVert", "WhiteSurfArea", "PialSurfArea", "MeanThickness"})
+#: ``--meas`` of asegstats2table and aparcstats2table, by our measurement.
+_SHORT: Final = {
+    "Volume_mm3": "volume",
+    "GrayVol": "volume",
+    "SurfArea": "area",
+    "SurfArea_mm2": "area",
+    "ThickAvg": "thickness",
+    "Thickness_mm": "thickness",
+    "ThickStd": "thicknessstd",
+    "MeanCurv": "meancurv",
+    "GausCurv": "gauscurv",
+    "FoldInd": "foldind",
+    "CurvInd": "curvind",
+    "NumVert": "numvert",
+    "NVoxels": "nvoxels",
+    "normMean": "mean",
+    "normStdDev": "std",
+    "normMin": "min",
+    "normMax": "max",
+    "normRange": "range",
+}
+_SIDES: Final = {"left": "lh", "right": "rh"}
+
+
+def short_measurement(measurement: str) -> str:
+    """FreeSurfer's word for a measurement: ``thickness`` for ``ThickAvg``; itself where it has none."""
+    return _SHORT.get(measurement, measurement)
+
+
+def wide_name(table: str, number: Number) -> str | None:
+    """Name of a number's column in a wide table; None for what is no measurement (``Index``, ``SegId``).
+
+    As FreeSurfer's own tables: ``lh_bankssts_thickness``, ``eTIV``; ``Left-Hippocampus`` is a volume, other
+    measurements of a volume's structures say so (``Left-Hippocampus_mean``).
+    """
+    side, region, measurement = number.side, number.region, number.measurement
+    if measurement in {"Index", "SegId"}:
+        return None
+    if table.startswith("aparc"):
+        if not side:
+            return region
+        if measurement == "unitless":
+            return f"{_SIDES[side]}_{region}"
+        return f"{_SIDES[side]}_{region}_{short_measurement(measurement)}"
+    if measurement in {"Volume_mm3", "unitless"}:
+        name = "EstimatedTotalIntraCranialVol" if region == "eTIV" else region
+    else:
+        name = f"{region}_{short_measurement(measurement)}"
+    return f"{_SIDES[side]}_{name}" if side else name
+
+
+def _segmentation(content: bytes, side: str) -> StatsText:
+    """``aseg.stats``, ``wmparc.stats``: measures of the header, then every column of every structure."""
+    stats = _with_rows(content)
+    return StatsText((*_header(stats, side), *_cells(stats, side)), stats)
+
+
+def _parcellation(content: bytes, side: str) -> StatsText:
+    """``?h.aparc*.stats``."""
+    stats = _with_rows(content)
+    said = {"lh": "left", "rh": "right"}.get(stats.fields.get("hemi", ""), side)
+    if said != side:
+        raise StatisticsError(f"it says that it is of the {said} hemisphere; two files may be swapped")
+    return StatsText((*_header(stats, side), *_cells(stats, side)), stats)
+
+
+def _with_rows(content: bytes) -> StatsFile:
+    if not content.strip():
+        raise StatisticsError("it is empty")
+    stats = read_stats(content)
+    if "StructName" not in stats.columns or not stats.rows:
+        raise StatisticsError("no table is in it; it may be cut off, or be no statistics of FreeSurfer")
+    return stats
+
+
+def _header(stats: StatsFile, side: str) -> Iterable[Number]:
+    for name, value in stats.measures.items():
+        unit = stats.measure_units[name]
+        here = side if name in _OF_HEMISPHERE else ""
+        yield Number(here, name, _HEADER_MEASUREMENTS.get(unit, unit), value, unit)
+
+
+def _cells(stats: StatsFile, side: str) -> Iterable[Number]:
+    at = stats.columns.index("StructName")
+    seen: set[str] = set()
+    for row in stats.rows:
+        if row[at] in seen:
+            raise StatisticsError(f"{row[at]} is in it twice")
+        seen.add(row[at])
+    for index, column in enumerate(stats.columns):
+        if index != at:
+            unit = stats.column_units.get(column, "")
+            for row in stats.rows:
+                yield Number(side, row[at], column, _number(row[index], row[at], column), unit)
+
+
+def _number(text: str, region: str, column: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise StatisticsError(f"{column} of {region} is {text[:20]!r}, no number") from None
+
+
+def _volumes(content: bytes, side: str) -> StatsText:
+    """Texts of the hippocampus, the amygdala and the brain stem: mm^3 (FreeSurfer wiki, HippocampalSubfields)."""
+    volumes = read_volumes(content)
+    if not volumes:
+        raise StatisticsError("it is empty")
+    numbers = tuple(Number(side, name, "Volume_mm3", value, "mm^3") for name, value in volumes.items())
+    return StatsText(numbers, StatsFile())
+
+
+def _sided_volumes(content: bytes, side: str) -> StatsText:
+    """Text of the thalamus, where the names begin with the side: ``Left-AV``."""
+    read = _volumes(content, side)
+    numbers = []
+    for number in read.numbers:
+        where, _, region = number.region.partition("-")
+        known = where.lower() in _SIDES and region
+        numbers.append(number._replace(side=where.lower(), region=region) if known else number)
+    return StatsText(tuple(numbers), read.stats)
+
+
+def spoiled_volumes(stats: StatsFile, *, high_resolution: bool) -> frozenset[str]:
+    """Measures of a header that FreeSurfer 5 and 6 computed in voxels instead of mm^3.
+
+    They are wrong where voxels are not 1 mm^3 (FreeSurfer wiki, BrainVolStatsFixed); all volumes of the header but the
+    intracranial one, and ratios of them. bbrc-bx leaves out the same.
+
+    Args:
+        stats: The file.
+        high_resolution: Whether its run is known to be one, for files that do not say their voxel size.
+    """
+    said = stats.fields.get("VoxelVolume_mm3", "")
+    try:
+        other = abs(float(said) - 1) > 0.01
+    except ValueError:
+        other = high_resolution
+    old = "$Id:" in stats.fields.get("cvs_version", "$Id:")
+    if stats.brain_volumes_fixed or not other or not old:
+        return frozenset()
+    volumes = {name for name, unit in stats.measure_units.items() if unit == "mm^3"} - {"eTIV", "ICV"}
+    return frozenset(volumes | {"BrainSegVol-to-eTIV", "MaskVol-to-eTIV"} & set(stats.measures))
+
+
+def _patterns(*inner: str) -> tuple[re.Pattern[str], ...]:
+    """Files in a subject's folder; statistics that somebody stored without folders are found as well."""
+    return tuple(re.compile(rf"(?P<top>(?:[^/]+/)*?)(?:(?:stats|mri)/)?{one}") for one in inner)
+
+
+_HEMI: Final = r"(?P<hemi>[lr]h)"
+_ASEG_MEASURES: Final = ("BrainSegVol", "BrainSegVolNotVent", "lhCortexVol", "rhCortexVol", "CortexVol", "eTIV")
+_APARC_MEASURES: Final = ("NumVert", "WhiteSurfArea", "MeanThickness")
+
+#: Every table by its name.
+TABLES: Final = {
+    table.name: table
+    for table in (
+        Table("aseg", _patterns(r"aseg\.stats"), "aseg.stats", _segmentation, _ASEG_MEASURES),
+        Table("wmparc", _patterns(r"wmparc\.stats"), "wmparc.stats", _segmentation),
+        Table("aparc", _patterns(rf"{_HEMI}\.aparc\.stats"), "?h.aparc.stats", _parcellation, _APARC_MEASURES),
+        Table(
+            "aparc.a2009s",
+            _patterns(rf"{_HEMI}\.aparc\.a2009s\.stats"),
+            "?h.aparc.a2009s.stats",
+            _parcellation,
+            _APARC_MEASURES,
+        ),
+        Table(
+            "aparc.DKTatlas",  # as FreeSurfer 6 to 8, FreeSurfer 5.3 and FastSurfer spell it
+            _patterns(*(rf"{_HEMI}\.aparc\.{name}\.stats" for name in ("DKTatlas", "DKTatlas40", r"DKTatlas\.mapped"))),
+            "?h.aparc.DKTatlas.stats",
+            _parcellation,
+            _APARC_MEASURES,
+        ),
+        Table(
+            "hippo",
+            _patterns(rf"{_HEMI}\.hippoSfVolumes-T1\.v(?P<v>\d+)\.txt"),
+            "?h.hippoSfVolumes-T1.v*.txt",
+            _volumes,
+        ),
+        Table(
+            "amyg", _patterns(rf"{_HEMI}\.amygNucVolumes-T1\.v(?P<v>\d+)\.txt"), "?h.amygNucVolumes-T1.v*.txt", _volumes
+        ),
+        Table("brainstem", _patterns(r"brainstemSsVolumes\.v(?P<v>\d+)\.txt"), "brainstemSsVolumes.v*.txt", _volumes),
+        Table(
+            "thalamus",
+            _patterns(r"ThalamicNuclei\.v(?P<v>\d+)\.T1\.volumes\.txt"),
+            "ThalamicNuclei.v*.T1.volumes.txt",
+            _sided_volumes,
+        ),
+    )
+}

@@ -1,0 +1,202 @@
+"""Where the parts of a BIDS dataset belong on a server.
+
+``sub-01`` is the subject ``01``; ``sub-01/ses-02`` the session ``01_02``, which BIDS labels, having no ``_``, make
+unambiguous; without sessions it is ``01_MR1``, ``01_PET1`` ... by what it holds. Labels that XNAT refuses are encoded
+(``A+B``: ``A-x2B-B``). A manifest beside the files says what the tree was, so nothing is ever read back from labels.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from xnatferry.errors import UsageError
+from xnatferry.planning.wanted import MappingRules, Wanted, label_of, session_type_of
+from xnatferry.sources.base import Claims, Kind, LocalFile, Source
+from xnatferry.xnat.bids_manifest import MANIFEST_NAME, MANIFEST_RESOURCE, BidsFile, write_manifest
+from xnatferry.xnat.digest import PIECE_BYTES, Hasher
+from xnatferry.xnat.labels import encode_label, label_problem, remote_name_problem, resource_label_problem
+from xnatferry.xnat.model import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["check_bids_rules", "manifests_of", "place_bids"]
+
+#: Format and content of resources; recordings and pipelines say their own label.
+_RESOURCES: Mapping[str, tuple[str, str]] = {
+    "NIFTI": ("NIFTI", "NIFTI_RAW"),
+    "BIDS": ("BIDS", "BIDS"),
+    "BIDS_EXTRA": ("BIDS", "BIDS"),
+    MANIFEST_RESOURCE: ("JSON", "BIDS"),
+}
+
+
+def check_bids_rules(sources: Sequence[Source], rules: MappingRules) -> None:
+    """Refuse options that would tear a dataset apart.
+
+    Raises:
+        UsageError: An option of *rules* cannot be used with BIDS.
+    """
+    if not any(source.kind is Kind.BIDS for source in sources):
+        return
+    for option, value in (("--resource", rules.resource), ("--type", rules.type), ("--gzip", rules.gzip)):
+        if value:
+            raise UsageError(f"{option} cannot be used with BIDS: its files go where they can be brought back from")
+    subjects = {source.claims.subject for source in sources if source.claims.subject}
+    visits = {
+        (source.claims.subject, source.claims.session)
+        for source in sources
+        if source.level in {Level.SESSION, Level.SCAN}
+    }
+    if rules.subject and len(subjects) > 1:
+        raise UsageError(f"--subject {rules.subject}: the dataset has {len(subjects)} subjects; name one with --only")
+    if rules.session and len(visits) > 1:
+        raise UsageError(f"--session {rules.session}: the dataset has {len(visits)} sessions; name one with --only")
+    if rules.session_template is not None:
+        _session_text(rules.session_template, "x", "y")
+
+
+def place_bids(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[str, ...]]:
+    """The place of one part of a dataset, or the reasons why it has none."""
+    claims, level = source.claims, source.level or Level.PROJECT
+    reasons: list[str] = []
+    subject = session = ""
+    session_type = session_type_of(rules.session_type or claims.session_type)
+    if level is not Level.PROJECT:
+        subject = _label("subject", rules.subject or claims.subject or "", rules, reasons)
+    if level in {Level.SESSION, Level.SCAN}:
+        session = _session(claims, subject, rules, reasons)
+    resource = claims.resource or "BIDS"
+    if problem := resource_label_problem(resource):
+        reasons.append(f"resource label {resource!r}: {problem}")
+    named = ((file.name, remote_name_problem(file.name)) for file in source.files)
+    reasons.extend(f"file name {name!r}: {problem}" for name, problem in named if problem)
+    if reasons:
+        return None, tuple(reasons)
+    kind, content = _RESOURCES.get(resource, (resource.partition("_")[0], resource))
+    fields = {"format": kind, "content": content, "tags": claims.tags or ("BIDS" if resource == "BIDS" else "")}
+    date = {"date": rules.date} if rules.date else {}
+    on_scan = level is Level.SCAN
+    return Wanted(
+        source=source,
+        subject=subject,
+        session=session,
+        resource=resource,
+        session_type=session_type,
+        on_scan=on_scan,
+        scan_type=claims.scan_type or "",
+        group=claims.group or "",
+        subject_fields=source.subject_facts,
+        session_fields={**source.session_facts, **date},
+        scan_fields=_scan_fields(source, rules) if on_scan else {},
+        resource_fields={key: value for key, value in fields.items() if value},
+    ), ()
+
+
+def _scan_fields(source: Source, rules: MappingRules) -> dict[str, str]:
+    claims = source.claims
+    kind = claims.type or "unknown"
+    return {
+        "type": kind,
+        "series_description": rules.series_description or claims.series_description or kind,
+        "quality": rules.quality or claims.quality or "usable",
+        **({"note": claims.note} if claims.note else {}),
+        **source.facts,
+    }
+
+
+def _session(claims: Claims, subject: str, rules: MappingRules, reasons: list[str]) -> str:
+    if rules.session:
+        return _label("session", rules.session, rules, reasons)
+    if claims.session is None:
+        return f"{subject}_{claims.session_type or 'MR'}1"
+    template = rules.session_template or "{sub}_{ses}"
+    # Encoded parts make an encoded whole, so that a template cannot bring forbidden characters back together.
+    text = _session_text(template, subject, _label("session", claims.session, rules, reasons))
+    if problem := label_problem(text):
+        reasons.append(f"session label {text!r}: {problem}; say --session-template")
+    return text
+
+
+def _session_text(template: str, subject: str, session: str) -> str:
+    try:
+        return template.format(sub=subject, ses=session, subject=subject, session=session)
+    except (KeyError, IndexError, ValueError) as error:
+        raise UsageError(
+            f"session template {template!r} cannot be used: only {{sub}} and {{ses}} may stand in it"
+        ) from error
+
+
+def _label(what: str, text: str, rules: MappingRules, reasons: list[str]) -> str:
+    """A label as it is, encoded where XNAT refuses it, or cleaned where the user prefers that."""
+    if label_problem(text) is None:
+        return text
+    if rules.clean_labels:
+        return label_of(what, text, rules, reasons) or ""
+    encoded = encode_label(text)
+    if problem := label_problem(encoded):
+        reasons.append(f"{what} label {text!r}: {problem}")
+    return encoded
+
+
+def manifests_of(wanted: Sequence[Wanted], rules: MappingRules) -> list[Wanted]:
+    """The manifest of every project, subject and session that gets files of a dataset."""
+    holders: dict[tuple[str, str], list[Wanted]] = defaultdict(list)
+    for item in wanted:
+        if item.source.kind is Kind.BIDS:
+            holders[item.holder].append(item)
+    digests = _digests(file for items in holders.values() for item in items for file in item.source.files)
+    return [_manifest(items, digests, rules) for items in holders.values()]
+
+
+def _manifest(items: Sequence[Wanted], digests: Mapping[int, str], rules: MappingRules) -> Wanted:
+    first = items[0]
+    data = write_manifest(_entries(items, digests))
+    where = first.session or first.subject or rules.project
+    about = first.source.path
+    local = LocalFile.written(about, MANIFEST_NAME, data)
+    source = Source(
+        Kind.BIDS, about, f"{MANIFEST_RESOURCE} of {where}", (local,), replace(first.source.claims, group=None)
+    )
+    kind, content = _RESOURCES[MANIFEST_RESOURCE]
+    return replace(
+        first,
+        source=source,
+        resource=MANIFEST_RESOURCE,
+        scan=None,
+        on_scan=False,
+        group="",
+        scan_fields={},
+        resource_fields={"format": kind, "content": content},
+    )
+
+
+def _entries(items: Iterable[Wanted], digests: Mapping[int, str]) -> Iterator[BidsFile]:
+    for item in items:
+        level = item.source.level or Level.PROJECT
+        for file in item.source.files:
+            digest = file.digest or digests[id(file)]
+            yield BidsFile(file.tree_path, file.size_bytes, digest, level.value, item.resource, file.name)
+
+
+def _digests(files: Iterable[LocalFile]) -> dict[int, str]:
+    """MD5 of files whose bytes nobody has read yet, by the identity of the file."""
+    open_files = [file for file in files if file.digest is None]
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(map(id, open_files), pool.map(lambda file: _digest(file.path), open_files), strict=True))
+
+
+def _digest(path: Path) -> str:
+    """MD5 of a file; empty when it cannot be read, which its transfer will tell."""
+    hasher = Hasher()
+    try:
+        with path.open("rb") as stream:
+            while piece := stream.read(PIECE_BYTES):
+                hasher.update(piece)
+    except OSError:
+        return ""
+    return hasher.digest

@@ -1,0 +1,81 @@
+"""Sources that would become one: refused, as a merge must never be silent."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from xnatferry.planning.plan import Refusal
+from xnatferry.sources.base import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from xnatferry.planning.wanted import MappingRules, Wanted
+    from xnatferry.sources.base import Claims
+
+__all__ = ["same_place", "without_label_collisions"]
+
+
+def without_label_collisions(wanted: list[Wanted]) -> tuple[list[Wanted], list[Refusal]]:
+    """Refuse sources whose labels become one although what was found differs (by cleaning, or by case alone).
+
+    XNAT compares labels exactly but its disks and people may not; a merge of two subjects must never be silent.
+    """
+    refused: dict[int, str] = {}
+    for level, found_of, label_of in _LEVELS:
+        by_folded: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for index, item in enumerate(wanted):
+            found = found_of(item.source.claims) or label_of(item)
+            by_folded[label_of(item).casefold()][found].append(index)
+        for origins in by_folded.values():
+            if len(origins) > 1:
+                names = ", ".join(repr(name) for name in sorted(origins))
+                for indexes in origins.values():
+                    for index in indexes:
+                        refused[index] = (
+                            f"{level} labels {names} would become one ({label_of(wanted[index])}); name them by a table"
+                        )
+    kept = [item for index, item in enumerate(wanted) if index not in refused]
+    return kept, [
+        Refusal(wanted[i].source.relative, (why,), wanted[i].source.path) for i, why in sorted(refused.items())
+    ]
+
+
+_LEVELS: Sequence[tuple[str, Callable[[Claims], str | None], Callable[[Wanted], str]]] = (
+    ("subject", lambda claims: claims.subject, lambda item: item.subject),
+    ("session", lambda claims: claims.session, lambda item: item.session),
+)
+
+
+def same_place(wanted: Sequence[Wanted], rules: MappingRules) -> tuple[Refusal, ...]:
+    """Sources of which two claim one file in a resource, one numbered scan, or one session for two subjects."""
+    claimed: dict[tuple[str, ...], list[Wanted]] = defaultdict(list)
+    for item in wanted:
+        for name in {item.name_of(file, gzip=rules.gzip).casefold() for file in item.source.files}:
+            claimed["file", *item.holder, item.scan or "", item.resource.casefold(), name].append(item)
+        if item.on_scan and item.numbered and item.source.kind is Kind.NIFTI:
+            claimed["scan", *item.holder, item.scan or "", item.resource.casefold()].append(item)
+    misplaced: dict[str, Refusal] = {}
+    for (what, subject, session, scan, *_), items in claimed.items():
+        if len(items) > 1:
+            place = f"scan {scan} of {session}" if scan else session or subject or rules.project
+            others = ", ".join(sorted({item.source.relative for item in items}))
+            why = f"{len(items)} sources claim one place ({place}): {others}"
+            if what == "scan":
+                why += "; an image has a scan of its own"
+            for item in items:
+                misplaced.setdefault(item.source.relative, Refusal(item.source.relative, (why,), item.source.path))
+    subjects: dict[str, set[str]] = defaultdict(set)
+    for item in wanted:
+        if item.session:
+            subjects[item.session].add(item.subject)
+    for item in wanted:
+        if len(subjects[item.session]) > 1:
+            whose = ", ".join(sorted(subjects[item.session]))
+            why = (
+                f"session {item.session} is claimed for several subjects ({whose}); "
+                "XNAT's session labels are unique in a project"
+            )
+            misplaced.setdefault(item.source.relative, Refusal(item.source.relative, (why,), item.source.path))
+    return tuple(misplaced.values())

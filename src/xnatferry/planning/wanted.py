@@ -1,0 +1,209 @@
+"""What is wanted of a server: one source with its place, and the rules that users give for places and fields."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from xnatferry.errors import UsageError
+from xnatferry.xnat.labels import clean_label, label_problem, scan_id_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from xnatferry.planning.plan import Refusal
+    from xnatferry.sources.base import LocalFile, Source
+
+__all__ = [
+    "SESSION_TYPES",
+    "Mapped",
+    "MappingRules",
+    "Wanted",
+    "entry_fields",
+    "is_gzipped_on_the_way",
+    "label_of",
+    "next_free",
+    "scan_type_for",
+    "session_type_of",
+]
+
+#: Short names people use for session types, and what XNAT calls them (schema ``xnat.xsd``).
+SESSION_TYPES: Mapping[str, str] = {
+    "MR": "xnat:mrSessionData",
+    "PET": "xnat:petSessionData",
+    "PETMR": "xnat:petmrSessionData",
+    "CT": "xnat:ctSessionData",
+    "EEG": "xnat:eegSessionData",
+    "MEG": "xnat:megSessionData",
+    "OTHER": "xnat:otherDicomSessionData",
+}
+
+_SCAN_TYPES: Mapping[str, str] = {
+    "xnat:mrSessionData": "xnat:mrScanData",
+    "xnat:petmrSessionData": "xnat:mrScanData",
+    "xnat:petSessionData": "xnat:petScanData",
+    "xnat:ctSessionData": "xnat:ctScanData",
+    "xnat:eegSessionData": "xnat:eegScanData",
+    "xnat:megSessionData": "xnat:megScanData",
+}
+
+#: Format and content of a catalog entry by the end of its name.
+_ENTRIES: Sequence[tuple[str, str, str]] = (
+    (".nii.gz", "NIFTI", "NIFTI_RAW"),
+    (".nii", "NIFTI", "NIFTI_RAW"),
+    (".hdr.gz", "NIFTI", "NIFTI_RAW"),
+    (".img.gz", "NIFTI", "NIFTI_RAW"),
+    (".hdr", "NIFTI", "NIFTI_RAW"),
+    (".img", "NIFTI", "NIFTI_RAW"),
+    (".json", "JSON", "NIFTI_RAW"),
+    (".bval", "BVAL", "NIFTI_RAW"),
+    (".bvals", "BVAL", "NIFTI_RAW"),
+    (".bvec", "BVEC", "NIFTI_RAW"),
+    (".bvecs", "BVEC", "NIFTI_RAW"),
+    (".tsv", "TSV", "NIFTI_RAW"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MappingRules:
+    """What the user says about places and fields; None leaves it to claims and defaults.
+
+    Attributes:
+        project: Project ID.
+        subject: One subject label for all sources.
+        session_template: Session label from the subject, e.g. ``{subject}_MR1``.
+        session_type: ``MR``, ``PET`` ... or an XNAT data type.
+        clean_labels: Whether to use the proposed label where XNAT refuses the one found.
+        gzip: Whether ``.nii`` travels as ``.nii.gz``.
+    """
+
+    project: str
+    subject: str | None = None
+    session: str | None = None
+    session_template: str | None = None
+    session_type: str | None = None
+    resource: str | None = None
+    format: str | None = None
+    content: str | None = None
+    tags: str | None = None
+    type: str | None = None
+    series_description: str | None = None
+    quality: str | None = None
+    date: str | None = None
+    clean_labels: bool = False
+    gzip: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One source with its place; the scan number may still be open.
+
+    Attributes:
+        subject: Label of the subject; empty for a resource of the project.
+        session: Label of the session; empty for a resource of the project or of a subject.
+        scan: Scan ID, None for a resource of anything else.
+        numbered: Whether *scan* was claimed; otherwise reconciling with the server may find the scan that already holds
+            these files.
+        scan_type: Data type of the scan; the one that goes with the session's type when empty.
+        group: Sources of one session with the same group share one scan; empty for one that shares with none.
+        subject_fields: XNAT paths of the subject, in full.
+        session_fields: XNAT paths below the session.
+        scan_fields: XNAT paths below the scan.
+        resource_fields: ``format``, ``content``, ``tags`` of the resource.
+    """
+
+    source: Source
+    subject: str
+    session: str
+    resource: str
+    session_type: str
+    scan: str | None = None
+    numbered: bool = False
+    on_scan: bool = False
+    scan_type: str = ""
+    group: str = ""
+    subject_fields: Mapping[str, str] = field(default_factory=dict)
+    session_fields: Mapping[str, str] = field(default_factory=dict)
+    scan_fields: Mapping[str, str] = field(default_factory=dict)
+    resource_fields: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def holder(self) -> tuple[str, str]:
+        """What its resource hangs on or below: subject and session, as far as there are."""
+        return ("", self.session) if self.session else (self.subject, "")
+
+    def name_of(self, file: LocalFile, *, gzip: bool) -> str:
+        """The name of *file* in the resource; a ``.nii`` compressed on the way changes its name with its bytes."""
+        return f"{file.name}.gz" if gzip and is_gzipped_on_the_way(file) else file.name
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """The outcome of mapping: what is wanted, what is refused, and what concerns the whole push.
+
+    Attributes:
+        misplaced: Sources of which two claim one place: nothing may move before that is settled.
+    """
+
+    wanted: tuple[Wanted, ...]
+    refusals: tuple[Refusal, ...] = ()
+    misplaced: tuple[Refusal, ...] = ()
+
+
+def is_gzipped_on_the_way(file: LocalFile) -> bool:
+    """Whether ``--gzip`` compresses this file: plain single-file NIfTI only."""
+    return file.member is None and file.name.lower().endswith(".nii")
+
+
+def entry_fields(name: str) -> Mapping[str, str]:
+    """Format and content of the catalog entry for *name*; empty when we have no word for it."""
+    for ending, kind, content in _ENTRIES:
+        if name.lower().endswith(ending):
+            return {"format": kind, "content": content}
+    return {}
+
+
+def session_type_of(text: str | None) -> str:
+    """The XNAT data type for ``MR``, ``PET`` ... or for a data type given in full; MR when None.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if text is None:
+        return "xnat:mrSessionData"
+    if text.upper() in SESSION_TYPES:
+        return SESSION_TYPES[text.upper()]
+    if re.fullmatch(r"\w+:\w+", text):
+        return text
+    raise UsageError(
+        f"session type {text!r} is unknown; say {', '.join(SESSION_TYPES)} or a data type such as xnat:mrSessionData"
+    )
+
+
+def scan_type_for(session_type: str) -> str:
+    """The data type of scans that go with a session type."""
+    return _SCAN_TYPES.get(session_type, "xnat:otherDicomScanData")
+
+
+def label_of(what: str, text: str, rules: MappingRules, reasons: list[str]) -> str | None:
+    """A label that XNAT takes; None, and a reason, when there is none."""
+    problem = scan_id_problem(text) if what == "scan" else label_problem(text)
+    if problem is None:
+        return text
+    proposed = clean_label(text)
+    if not proposed:
+        reasons.append(f"{what} label {text!r}: {problem}; nothing usable is left of it, so name it by a table")
+        return None
+    if rules.clean_labels:
+        return proposed
+    reasons.append(f"{what} label {text!r}: {problem}; proposed: {proposed} (--clean-labels uses it)")
+    return None
+
+
+def next_free(taken: set[str]) -> str:
+    """The smallest positive number, as text, that is not taken as a scan ID."""
+    number = 1
+    while str(number) in taken:
+        number += 1
+    return str(number)

@@ -1,0 +1,242 @@
+"""``pull --as bids``: which files make the dataset again, and where each of them goes.
+
+What we pushed comes back by its manifests, path for path. A session without a manifest, filled by somebody else, is
+brought as far as its file names are those of BIDS; what is left is named.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.errors import DataError
+from xnatferry.planning.plan import OnConflict, Refusal
+from xnatferry.results.held import Held, read_held
+from xnatferry.results.pull import PullPlan, plan_pull
+from xnatferry.sources.bids.names import BidsName, bids_schema, parse_name
+from xnatferry.xnat.bids_manifest import MANIFEST_NAME, MANIFEST_RESOURCE, BidsFile, ManifestError, read_manifest
+from xnatferry.xnat.model import Address, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from xnatferry.client.remote import Remote
+
+__all__ = ["BidsExport", "bids_export", "plan_bids_pull", "read_bids_export"]
+
+_NAMED: Final = 5
+#: Where a suffix may stand in several folders, the first of these.
+_USUAL: Final = ("anat", "func", "dwi", "perf", "fmap", "pet", "meg", "eeg", "ieeg")
+_DESCRIPTION: Final = "dataset_description.json"
+
+
+@dataclass(slots=True)
+class BidsExport:
+    """What makes up a dataset.
+
+    Attributes:
+        files: What is fetched, with the digest it was pushed with where the server lists none.
+        places: Where each goes below the dataset's folder.
+        refusals: Files of the dataset that the server does not hold any more.
+        warnings: What a person should know, one sentence each.
+    """
+
+    files: list[Held] = field(default_factory=list)
+    places: dict[Address, tuple[str, ...]] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def layout(self, address: Address) -> tuple[str, ...]:
+        """The parts of a file's path below the dataset's folder."""
+        return self.places[address]
+
+    def add(self, held: Held, path: str, digest: str | None = None) -> None:
+        """Take one file to *path*."""
+        file = held.file if held.file.digest is not None else replace(held.file, digest=digest or None)
+        self.files.append(replace(held, file=file))
+        self.places[held.address] = tuple(path.split("/"))
+
+
+def plan_bids_pull(
+    remote: Remote,
+    address: Address,
+    folder: Path,
+    *,
+    on_conflict: OnConflict = OnConflict.FAIL,
+    workers: int = 8,
+) -> PullPlan:
+    """Find everything that makes a dataset and compare it with what stands in *folder*.
+
+    Args:
+        remote: The server.
+        address: A project; or a subject or session, with which come the files that it shares with others.
+        folder: The folder of the dataset; need not exist.
+        on_conflict: What happens to local files that differ.
+        workers: How many requests and local files are read at the same time.
+
+    Raises:
+        DataError: *address* is none of these, or a manifest cannot be read.
+        NotFoundError: Nothing is there.
+    """
+    export = read_bids_export(remote, read_held(remote, address, workers=workers), address, workers=workers)
+    plan = plan_pull(
+        export.files,
+        folder,
+        server=remote.connection.url,
+        address=address,
+        layout=export.layout,
+        on_conflict=on_conflict,
+        workers=workers,
+    )
+    refusals, warnings = (*export.refusals, *plan.refusals), (*export.warnings, *plan.warnings)
+    return replace(plan, refusals=refusals, warnings=warnings)
+
+
+def read_bids_export(remote: Remote, held: Sequence[Held], address: Address, *, workers: int = 8) -> BidsExport:
+    """Read the manifests at and below *address* and say what makes the dataset.
+
+    With a subject or a session come the files of the whole dataset: it needs its description.
+
+    Args:
+        remote: The server.
+        held: Every file at and below *address*.
+        address: A project, subject or session.
+        workers: How many manifests are read at the same time.
+
+    Raises:
+        DataError: *address* is none of these, or a manifest cannot be read.
+        RemoteError: The server cannot be asked.
+    """
+    if address.level not in {Level.PROJECT, Level.SUBJECT, Level.SESSION}:
+        raise DataError(f"{address}: a BIDS dataset is a project, a subject or a session of one")
+    everything = [*(own for above in address.ancestors() for own in _own(remote, above)), *held]
+    manifests = [one for one in everything if one.address.resource == MANIFEST_RESOURCE]
+    with TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
+        targets = [Path(folder) / str(number) / MANIFEST_NAME for number in range(len(manifests))]
+        found = pool.map(lambda pair: _manifest(remote, *pair), zip(manifests, targets, strict=True))
+        entries = dict(zip((one.address.container for one in manifests), found, strict=True))
+    return bids_export(everything, entries)
+
+
+def _own(remote: Remote, container: Address) -> list[Held]:
+    resource = container.child
+    return [
+        Held(resource(Level.RESOURCE, file.resource).child(Level.FILE, file.name), file)
+        for file in remote.list_files(container)
+    ]
+
+
+def _manifest(remote: Remote, held: Held, target: Path) -> list[BidsFile]:
+    remote.fetch(held.address, held.file, target)
+    try:
+        return read_manifest(target.read_bytes())
+    except ManifestError as error:
+        raise DataError(f"{held.address}: {error}; --as files brings the files without it") from error
+
+
+def bids_export(held: Sequence[Held], manifests: Mapping[Address, Sequence[BidsFile]]) -> BidsExport:
+    """Say where files go, by the manifests of the projects, subjects and sessions that have one."""
+    export = BidsExport()
+    by_owner: dict[Address, list[Held]] = defaultdict(list)
+    for one in held:
+        if one.address.resource != MANIFEST_RESOURCE:
+            by_owner[_owner(one.address)].append(one)
+    others: list[Held] = []
+    for owner, files in by_owner.items():
+        if owner in manifests:
+            others += _by_manifest(export, owner, files, manifests[owner])
+        elif owner.session is not None or not manifests:
+            others += _by_names(export, files)
+        else:
+            others += files
+    for owner, entries in manifests.items():
+        if owner not in by_owner:
+            _by_manifest(export, owner, [], entries)
+    if others:
+        names = [str(one.address) for one in others]
+        export.warnings.append(f"{len(names)} files are no part of a BIDS dataset and stay: {_some(names)}")
+    return export
+
+
+def _owner(address: Address) -> Address:
+    """The project, subject or session that a file is in."""
+    return Address(address.project, address.subject, address.session)
+
+
+def _by_manifest(export: BidsExport, owner: Address, files: Iterable[Held], entries: Iterable[BidsFile]) -> list[Held]:
+    """Take the files of one manifest; returns those that it does not name."""
+    there: dict[tuple[str, str, str], list[Held]] = defaultdict(list)
+    for one in files:
+        level = Level.SCAN if one.address.scan is not None else owner.level
+        there[level.value, one.address.resource or "", one.address.file or ""].append(one)
+    changed: list[str] = []
+    for entry in entries:
+        found = there.pop((entry.level, entry.resource, entry.name), [])
+        if not entry.path:
+            continue
+        if not found:
+            why = f"it is in the manifest of {owner} and not on the server any more"
+            export.refusals.append(Refusal(entry.path, (why,), Path(entry.path)))
+            continue
+        chosen = next((one for one in found if one.file.digest == entry.digest), found[0])
+        if (chosen.file.digest or entry.digest) != entry.digest or chosen.file.size_bytes != entry.size_bytes:
+            changed.append(entry.path)
+        export.add(chosen, entry.path, entry.digest)
+    if changed:
+        export.warnings.append(f"{len(changed)} files were changed on the server since the push: {_some(changed)}")
+    return [one for rest in there.values() for one in rest]
+
+
+def _by_names(export: BidsExport, files: Sequence[Held]) -> list[Held]:
+    """Take the files of a session without manifest that have BIDS names; returns the others."""
+    left: list[Held] = []
+    by_scan: dict[str | None, list[Held]] = defaultdict(list)
+    for one in files:
+        by_scan[one.address.scan].append(one)
+    taken = set(export.places.values())
+    for inside in by_scan.values():
+        names = [parse_name((one.address.file or "").rsplit("/", 1)[-1]) for one in inside]
+        datatype = _datatype(names)
+        for one, name in zip(inside, names, strict=True):
+            path = _path(one, name, datatype)
+            if path is None or tuple(path.split("/")) in taken:
+                left += [one] if path != _DESCRIPTION else []
+                continue
+            taken.add(tuple(path.split("/")))
+            export.add(one, path)
+    return left
+
+
+def _datatype(names: Iterable[BidsName | None]) -> str | None:
+    """The folder of a scan, by the suffix of its image."""
+    known = bids_schema().datatypes_of
+    for name in names:
+        if name is not None and name.extension in {".nii", ".nii.gz"} and name.suffix in known:
+            fitting = known[name.suffix]
+            return next((usual for usual in _USUAL if usual in fitting), fitting[0])
+    return None
+
+
+def _path(held: Held, name: BidsName | None, datatype: str | None) -> str | None:
+    last = (held.address.file or "").rsplit("/", 1)[-1]
+    if last == _DESCRIPTION and held.address.resource == "BIDS":
+        return _DESCRIPTION
+    if name is None or (subject := name.label("sub")) is None:
+        return None
+    session = name.label("ses")
+    folder = f"sub-{subject}" + (f"/ses-{session}" if session is not None else "")
+    if name.suffix == "scans":
+        return f"{folder}/{last}"
+    known = bids_schema().datatypes_of.get(name.suffix, ())
+    if datatype is None and len(known) == 1:
+        datatype = known[0]
+    return f"{folder}/{datatype}/{last}" if datatype is not None and known else None
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(sorted(names)[:_NAMED])
+    return f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED else shown

@@ -1,0 +1,183 @@
+"""Everything a server holds of a project, a subject or a session: objects with their attributes, resources, files."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from xnatferry.errors import NotFoundError, UsageError
+from xnatferry.results.held import sessions_below
+from xnatferry.xnat.model import Address, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from xnatferry.client.remote import Remote
+    from xnatferry.xnat.records import Facts, RemoteFile
+
+__all__ = ["Contents", "read_contents", "read_same"]
+
+_LEVELS = {Level.PROJECT, Level.SUBJECT, Level.SESSION}
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a server holds.
+
+    Attributes:
+        server: Address of the server.
+        objects: Projects, subjects, sessions, scans and assessors, with their attributes.
+        resources: Format, content and tags of each resource.
+        files: The rows of the listings.
+        doubled: Files that are listed more than once.
+        subjects: Subject of each session of the project, whether it was asked about or not.
+    """
+
+    server: str
+    objects: dict[Address, Facts] = field(default_factory=dict)
+    resources: dict[Address, Mapping[str, str]] = field(default_factory=dict)
+    files: dict[Address, RemoteFile] = field(default_factory=dict)
+    doubled: set[Address] = field(default_factory=set)
+    subjects: dict[str, str] = field(default_factory=dict)
+
+    def add(self, other: Contents) -> None:
+        """Take in what *other* holds of another object."""
+        self.objects |= other.objects
+        self.resources |= other.resources
+        self.doubled |= other.doubled | (self.files.keys() & other.files.keys())
+        self.files |= other.files
+
+    def in_project(self, project: str) -> Contents:
+        """The same under another project ID."""
+
+        def moved(address: Address) -> Address:
+            return replace(address, project=project)
+
+        return Contents(
+            self.server,
+            {moved(address): facts for address, facts in self.objects.items()},
+            {moved(address): fields for address, fields in self.resources.items()},
+            {moved(address): file for address, file in self.files.items()},
+            {moved(address) for address in self.doubled},
+            self.subjects,
+        )
+
+
+def read_contents(remote: Remote, address: Address, *, workers: int = 8) -> Contents:
+    """All that is at and below *address*, and the attributes of the subject above a session.
+
+    Two to three requests an object, and one or two more for each assessor.
+
+    Raises:
+        UsageError: *address* is no project, subject or session.
+        NotFoundError: It is not there.
+    """
+    if address.level not in _LEVELS:
+        raise UsageError(f"{address} is a {address.level}; a project, a subject or a session can be copied")
+    if not remote.project_exists(address.project):
+        raise NotFoundError(f"{address.project}: no such project on {remote.connection.url}, or not for this account")
+    above, sessions = sessions_below(remote, Address(address.project, address.subject))
+    found = Contents(remote.connection.url)
+    if address.session is not None:
+        sessions = [session for session in sessions if session == address]
+        if not sessions:
+            raise NotFoundError(f"{address}: no such session on {remote.connection.url}")
+        for one in above:
+            _describe(remote, one, found)
+        above = []
+    return _read(remote, above, sessions, found, workers)
+
+
+def read_same(remote: Remote, wanted: Contents, project: str, *, workers: int = 8) -> Contents:
+    """What another server holds of the objects in *wanted*, in *project*; empty when that is not there.
+
+    A session is read under the subject it has there; `Contents.subjects` says which.
+    """
+    found = Contents(remote.connection.url)
+    if not remote.project_exists(project):
+        return found
+    subjects = {row["label"] for row in remote.list_subjects(project)}
+    found.subjects = {row["label"]: row["subject_label"] for row in remote.list_sessions(project)}
+    above = [Address(project)] if Address(project) in wanted.objects else []
+    above += [a for a in wanted.objects if a.level is Level.SUBJECT and a.subject in subjects]
+    sessions = [
+        address
+        for address in wanted.objects
+        if address.level is Level.SESSION and found.subjects.get(address.session or "") == address.subject
+    ]
+    if not above or above[0] != Address(project):
+        _describe(remote, Address(project), found)
+    return _read(remote, above, sessions, found, workers)
+
+
+def _read(
+    remote: Remote, above: Sequence[Address], sessions: Sequence[Address], found: Contents, workers: int
+) -> Contents:
+    work: list[Callable[[], Contents]] = [lambda one=one: _container(remote, one) for one in above]  # type: ignore[misc]
+    work += [lambda one=one: _session(remote, one) for one in sessions]  # type: ignore[misc]
+    with ThreadPoolExecutor(workers) as pool:
+        for part in pool.map(lambda act: act(), work):
+            found.add(part)
+    return found
+
+
+def _describe(remote: Remote, address: Address, found: Contents) -> None:
+    facts = remote.facts(address)
+    if facts is not None:
+        found.objects[address] = facts
+
+
+def _container(remote: Remote, address: Address) -> Contents:
+    """A project or subject with its own resources."""
+    found = Contents(remote.connection.url)
+    _describe(remote, address, found)
+    _own(remote, address, found)
+    return found
+
+
+def _own(remote: Remote, container: Address, found: Contents) -> None:
+    rows = remote.list_resources(container)
+    for row in rows:
+        found.resources[container.child(Level.RESOURCE, row["label"])] = _resource_fields(row)
+    if rows:
+        _note(found, container, remote.list_files(container))
+
+
+def _session(remote: Remote, session: Address) -> Contents:
+    found = Contents(remote.connection.url)
+    facts = remote.facts(session)
+    if facts is None:
+        return found
+    found.objects[session] = replace(facts, scans={}, assessors={})
+    for scan, of_scan in facts.scans.items():
+        found.objects[session.child(Level.SCAN, scan)] = of_scan
+    for row in remote.list_resources(session, all_scans=True):
+        owner = row["cat_id"] if row["category"] == "scans" else None
+        if row["category"] in {"scans", "resources", ""}:
+            container = session.child(Level.SCAN, owner)
+            found.resources[container.child(Level.RESOURCE, row["label"])] = _resource_fields(row)
+    # Whatever the listing of resources leaves out: no file may stay behind unsaid.
+    _note(found, session, remote.list_files(session))
+    if facts.scans:
+        _note(found, session, remote.list_files(session, all_scans=True))
+    for label, of_assessor in facts.assessors.items():
+        assessor = session.child(Level.ASSESSOR, label)
+        found.objects[assessor] = of_assessor
+        _own(remote, assessor, found)
+    return found
+
+
+def _note(found: Contents, container: Address, files: Iterable[RemoteFile]) -> None:
+    for file in files:
+        owner = container if file.scan is None else container.child(Level.SCAN, file.scan)
+        resource = owner.child(Level.RESOURCE, file.resource or "unnamed")
+        address = resource.child(Level.FILE, file.name)
+        if address in found.files:
+            found.doubled.add(address)
+        found.files[address] = file
+        found.resources.setdefault(resource, {})
+
+
+def _resource_fields(row: Mapping[str, str]) -> dict[str, str]:
+    return {word: row[word] for word in ("format", "content", "tags") if row.get(word)}

@@ -1,0 +1,233 @@
+"""What a copy between servers would do: the same plan as a push, with bytes that come from a server. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport, in_tree_order
+from xnatferry.planning.reconcile import PACK_ABOVE_FILES
+from xnatferry.sources.base import Finding, LocalFile, Severity
+from xnatferry.xnat.datatypes import data_type, resolve
+from xnatferry.xnat.labels import label_problem, remote_name_problem, resource_label_problem, scan_id_problem
+from xnatferry.xnat.model import Address, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from xnatferry.results.contents import Contents
+    from xnatferry.xnat.records import Facts, RemoteFile
+
+__all__ = ["plan_copy"]
+
+#: Fields that must be unique on a server: a project under another ID cannot take them along.
+_UNIQUE = frozenset({"name", "secondary_ID"})
+
+
+def plan_copy(
+    source: Contents,
+    there: Contents,
+    *,
+    from_project: str,
+    project: str,
+    relay: Callable[[Address, RemoteFile], Iterator[bytes]],
+    on_conflict: OnConflict = OnConflict.FAIL,
+    update_fields: bool = False,
+) -> Plan:
+    """Compare two servers and decide every step. Nothing is sent.
+
+    Args:
+        source: What is to be copied, under the project ID it gets.
+        there: What the other server holds of it.
+        from_project: Project ID at the source.
+        project: Project ID it gets.
+        relay: Streams a file of the source, given its address there and its row.
+        on_conflict: FAIL, SKIP or OVERWRITE.
+        update_fields: Whether attributes that differ are changed; otherwise they are shown and left.
+    """
+    planner = _Planner(source, there, from_project, project, relay, on_conflict, update_fields=update_fields)
+    planner.objects()
+    planner.resources()
+    return Plan(
+        server=there.server,
+        project=project,
+        steps=tuple(_own_kind_last(in_tree_order(planner.steps.values()))),
+        refusals=tuple(planner.refused.values()),
+        findings=tuple(_findings(planner.untold)),
+        on_conflict=on_conflict,
+    )
+
+
+@dataclass(slots=True)
+class _Planner:
+    source: Contents
+    there: Contents
+    from_project: str
+    project: str
+    relay: Callable[[Address, RemoteFile], Iterator[bytes]]
+    on_conflict: OnConflict
+    update_fields: bool = field(kw_only=True)
+    steps: dict[Address, Step] = field(default_factory=dict)
+    refused: dict[Address, Refusal] = field(default_factory=dict)
+    untold: dict[str, list[Address]] = field(default_factory=lambda: defaultdict(list))
+
+    def objects(self) -> None:
+        """Steps of projects, subjects, sessions, scans and assessors."""
+        exists = Address(self.project) in self.there.objects
+        self._add(Step(Address(self.project), Decision.SAME if exists else Decision.CREATE))
+        for address, facts in sorted(self.source.objects.items(), key=lambda pair: pair[0]):
+            if address.level is not Level.PROJECT and (why := self._problem(address, facts)):
+                self._refuse(address, why)
+            elif not self._below_refused(address):
+                self._add(self._object(address, facts))
+
+    def resources(self) -> None:
+        """Steps of resources and files."""
+        files: dict[Address, list[tuple[Address, RemoteFile]]] = defaultdict(list)
+        for address, file in self.source.files.items():
+            files[replace(address, file=None)].append((address, file))
+        for resource, fields in self.source.resources.items():
+            if self._below_refused(resource):
+                continue
+            if why := resource_label_problem(resource.resource or ""):
+                self._refuse(resource, f"resource label {resource.resource!r}: {why}")
+                continue
+            decision = Decision.SAME if resource in self.there.resources else Decision.CREATE
+            transport = _transport([file for _, file in files[resource]])
+            self._add(Step(resource, decision, fields=fields, transport=transport))
+            for address, file in files[resource]:
+                self._file(address, file)
+
+    def _add(self, step: Step) -> None:
+        self.steps[step.address] = step
+
+    def _refuse(self, address: Address, why: str) -> None:
+        self.refused[address] = Refusal(str(address), (why,), Path(str(address)), address)
+
+    def _below_refused(self, address: Address) -> bool:
+        return any(above in self.refused for above in (address, *address.ancestors()))
+
+    def _problem(self, address: Address, facts: Facts) -> str | None:
+        """Why an object cannot go where it should."""
+        label = getattr(address, address.level.value)
+        check = scan_id_problem if address.level is Level.SCAN else label_problem
+        if why := check(label):
+            return f"{address.level} label {label!r}: {why}"
+        if address.level is Level.SESSION:
+            owner = self.there.subjects.get(address.session or "", address.subject)
+            if owner != address.subject:
+                return f"session {address.session} belongs to subject {owner} there; a copy would move it"
+        held = self.there.objects.get(address)
+        if held is not None and held.xsi_type != facts.xsi_type:
+            return f"is a {held.xsi_type} there and a {facts.xsi_type} here"
+        return None
+
+    def _object(self, address: Address, facts: Facts) -> Step:
+        fields = self._carried(address, facts)
+        held = self.there.objects.get(address)
+        # Projects and subjects take their fields by full path, the others by the path below their type.
+        prefix = f"{facts.xsi_type}/" if address.level in {Level.PROJECT, Level.SUBJECT} else ""
+        spelled = {prefix + path: value for path, value in fields.items()}
+        if held is None:
+            return Step(address, Decision.CREATE, "", facts.xsi_type, spelled)
+        changes = {
+            prefix + path: (held.fields.get(path, ""), value)
+            for path, value in fields.items()
+            if held.fields.get(path) != value
+        }
+        decision = Decision.UPDATE if changes and self.update_fields else Decision.SAME
+        return Step(address, decision, "", facts.xsi_type, spelled, changes)
+
+    def _carried(self, address: Address, facts: Facts) -> dict[str, str]:
+        """The fields that both sides know: of XNAT's own types those in its schema, of plugins' types all."""
+        known = data_type(facts.xsi_type) is not None
+        carried = {}
+        for path, value in facts.fields.items():
+            if address.level is Level.PROJECT and path in _UNIQUE and self.project != self.from_project:
+                continue
+            if known and resolve(facts.xsi_type, path) is None:
+                self.untold[path].append(address)
+            else:
+                carried[path] = value
+        for path in facts.unspoken:
+            self.untold[path].append(address)
+        return carried
+
+    def _file(self, address: Address, file: RemoteFile) -> None:
+        if why := remote_name_problem(file.name):
+            self._refuse(address, why)
+            return
+        if address in self.source.doubled:
+            self._refuse(address, "is listed twice at the source")
+            return
+        held = self.there.files.get(address)
+        decision, reason = _compared(file, held)
+        if decision is Decision.DIFFERS:
+            if self.on_conflict is OnConflict.OVERWRITE:
+                decision = Decision.UPDATE
+            elif self.on_conflict is OnConflict.SKIP:
+                reason += "; left as it is"
+        origin = replace(address, project=self.from_project)
+        local = LocalFile(
+            path=Path(str(origin)),
+            name=file.name,
+            size_bytes=file.size_bytes,
+            mtime_ns=0,
+            digest=file.digest,
+            opener=partial(self.relay, origin, file),
+        )
+        payload = Payload(local, held_digest=None if held is None else held.digest)
+        fields = {word: text for word, text in (("format", file.format), ("content", file.content)) if text}
+        self._add(Step(address, decision, reason, fields=fields, payload=payload))
+
+
+def _compared(file: RemoteFile, held: RemoteFile | None) -> tuple[Decision, str]:
+    if held is None:
+        return Decision.CREATE, ""
+    if held.size_bytes != file.size_bytes:
+        return Decision.DIFFERS, f"{held.size_bytes} bytes there, {file.size_bytes} here"
+    if file.digest is None or held.digest is None:
+        which = "source" if file.digest is None else "server"
+        return Decision.SAME, f"size matches; the {which} lists no digest"
+    if file.digest == held.digest:
+        return Decision.SAME, ""
+    return Decision.DIFFERS, "the bytes differ"
+
+
+def _transport(files: list[RemoteFile]) -> Transport:
+    """One archive for many files that are of one kind: its request has one format and content for all of them."""
+    kinds = {(file.format, file.content) for file in files}
+    return Transport.PACKED if len(files) > PACK_ABOVE_FILES and len(kinds) == 1 else Transport.SINGLE
+
+
+def _own_kind_last(steps: Iterable[Step]) -> Iterator[Step]:
+    """Within each resource, files of the resource's own format and content last.
+
+    XNAT gives a resource the format and content of the file that was stored last (``ResourceModifierA.addFile``).
+    """
+    kind: dict[str, str] = {}
+    own: list[Step] = []
+    for step in steps:
+        if step.payload is None:
+            yield from own
+            yield step
+            own = []
+            kind = {word: step.fields[word] for word in ("format", "content") if word in step.fields}
+        elif dict(step.fields) == kind:
+            own.append(step)
+        else:
+            yield step
+    yield from own
+
+
+def _findings(untold: Mapping[str, list[Address]]) -> Iterator[Finding]:
+    for path, addresses in sorted(untold.items()):
+        more = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
+        yield Finding(
+            "CPY01",
+            Severity.WARNING,
+            f"{path} of {addresses[0]}{more} is not copied: no request can set it, or XNAT's schema does not know it",
+        )

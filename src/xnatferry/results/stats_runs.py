@@ -1,0 +1,170 @@
+"""One FreeSurfer run read into numbers, and many put together into a table."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from xnatferry.errors import TransferError, UsageError, VerifyError
+from xnatferry.freesurfer.measurements import TABLES, Number, StatsText, Table, spoiled_volumes, wide_name
+from xnatferry.freesurfer.stats_file import StatisticsError
+from xnatferry.freesurfer.versions import family_of, version_of
+from xnatferry.results.stats_table import Place, Remark, RemarkKind, StatsEntry, StatsTable, incomplete, without_gaps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from xnatferry.freesurfer.locating import TableFiles
+
+__all__ = ["Collected", "assembled", "at_once", "read_run", "table_named"]
+
+Found = TypeVar("Found")
+Asked = TypeVar("Asked")
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What one place gave.
+
+    Attributes:
+        place: Where.
+        entry: Its numbers; None without any.
+        remarks: What is to be said about it.
+    """
+
+    place: Place
+    entry: StatsEntry | None
+    remarks: tuple[Remark, ...] = ()
+
+
+def table_named(name: str) -> Table:
+    """The kind of table of this name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if name not in TABLES:
+        raise UsageError(f"there is no table {name!r}; there are {', '.join(TABLES)}")
+    return TABLES[name]
+
+
+def at_once(read: Callable[[Asked], Found], asked: Sequence[Asked], workers: int) -> list[Found]:
+    """Read everything asked for with some threads; the first error ends it without waiting for what has not begun."""
+    pool = ThreadPoolExecutor(workers)
+    try:
+        return list(pool.map(read, asked))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def assembled(name: str, found: Sequence[Collected]) -> StatsTable:
+    """The table of what was *found*: numbers that are none and measures that others have become remarks."""
+    entries: list[StatsEntry] = []
+    remarks: list[Remark] = []
+    with_table = {one.place.subject for one in found if one.entry is not None}
+    for one in found:
+        for remark in one.remarks:
+            softer = remark.kind is RemarkKind.SUBJECT and one.place.subject in with_table
+            remarks.append(replace(remark, kind=RemarkKind.SESSION) if softer else remark)
+        if one.entry is not None:
+            entry, gaps = without_gaps(one.entry)
+            entries.append(entry)
+            remarks += _no_numbers(name, one.place, gaps)
+    spoken = {(remark.where, measure) for remark in remarks for measure in remark.measures}
+    for remark in incomplete(name, entries):
+        new = tuple(measure for measure in remark.measures if (remark.where, measure) not in spoken)
+        remarks += [remark] if new == remark.measures else [replace(remark, measures=new)] if new else []
+    return StatsTable(name, tuple(entries), tuple(remarks))
+
+
+def _no_numbers(name: str, place: Place, gaps: tuple[Number, ...]) -> list[Remark]:
+    if not gaps:
+        return []
+    names = tuple(dict.fromkeys(wide_name(name, gap) or gap.region for gap in gaps))
+    shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    return [Remark(RemarkKind.MEASURE, str(place), f"no number is written for {shown}", names)]
+
+
+def read_run(
+    table: Table, place: Place, located: TableFiles, content: Callable[[str], bytes], *, stamp: str = ""
+) -> Collected:
+    """Read the files of one table of one run; what cannot be used is a remark.
+
+    Args:
+        table: What to read.
+        place: Where it comes from.
+        located: Its files.
+        content: Gives the bytes of a file; may raise VerifyError, TransferError or OSError.
+        stamp: Version that something better than the statistics says.
+    """
+    remarks: list[Remark] = []
+    read: dict[str, StatsText] = {}
+    for side, name in located.by_side.items():
+        try:
+            read[name] = table.read(content(name), side)
+        except (StatisticsError, VerifyError, TransferError, OSError) as error:
+            words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            remarks.append(Remark(RemarkKind.BROKEN, str(place), f"{name}: {words}"))
+    read, about_names = _of_one_subject(place, located, read)
+    remarks += about_names
+    for side in located.missing:
+        hemi = {"left": "lh", "right": "rh"}[side]
+        remarks.append(Remark(RemarkKind.FILE, str(place), f"{table.shown.replace('?h', hemi)} is not there"))
+    if located.older and read:
+        words = f"{', '.join(located.by_side.values())} read, {', '.join(located.older)} not"
+        remarks.append(Remark(RemarkKind.CHOICE, str(place), words))
+    if not read:
+        return Collected(place, None, tuple(remarks))
+    versions = [version_of(text.stats) for text in read.values()]
+    place = replace(place, fs_version=_best([stamp, *versions], place.resource))
+    parts = []
+    for name, text in read.items():
+        kept, dropped = _without_spoiled(table, place, text)
+        parts.append((name, kept))
+        remarks += dropped
+    return Collected(place, StatsEntry(place, tuple(parts)), tuple(dict.fromkeys(remarks)))
+
+
+def _of_one_subject(
+    place: Place, located: TableFiles, read: dict[str, StatsText]
+) -> tuple[dict[str, StatsText], list[Remark]]:
+    """Keep files apart that say they are of different subjects; one name that is not the folder's is only told."""
+    said = {name: text.stats.fields.get("subjectname", "") for name, text in read.items()}
+    names = {subject for subject in said.values() if subject}
+    if not names or names == {located.top}:
+        return read, []
+    if len(names) == 1:
+        (other,) = names
+        if located.top:
+            words = f"its folder is {located.top}, its statistics say that they are of {other}"
+            return read, [Remark(RemarkKind.NAME, str(place), words)]
+        return read, []
+    kept = {name: text for name, text in read.items() if said[name] in {"", located.top}}
+    return kept, [
+        Remark(RemarkKind.BROKEN, str(place), f"{name}: it says that it is of another subject, {said[name]}")
+        for name in read
+        if name not in kept
+    ]
+
+
+def _best(versions: Sequence[str], label: str) -> str:
+    """The most exact of some versions, the first among equals; else what the resource's label says."""
+    said = [version for version in versions if version]
+    if said:
+        return max(said, key=lambda version: version.count("."))
+    return ".".join(map(str, family_of(label)[1]))
+
+
+def _without_spoiled(table: Table, place: Place, text: StatsText) -> tuple[tuple[Number, ...], list[Remark]]:
+    spoiled = spoiled_volumes(text.stats, high_resolution="HIRES" in family_of(place.resource)[2].upper())
+    dropped = [number for number in text.numbers if number.region in spoiled]
+    if not dropped:
+        return text.numbers, []
+    names = tuple(wide_name(table.name, number) or number.region for number in dropped)
+    words = (
+        f"{len(names)} volumes of the whole brain are left out: FreeSurfer before 7 computes them in voxels, "
+        f"and these are not of 1 mm^3 ({', '.join(names[:2])} ...)"
+    )
+    kept = tuple(number for number in text.numbers if number.region not in spoiled)
+    return kept, [Remark(RemarkKind.MEASURE, str(place), words, names)]

@@ -1,0 +1,292 @@
+"""A table of FreeSurfer's measurements: the numbers, where they come from, and what is missing."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from xnatferry.errors import UsageError
+from xnatferry.freesurfer.measurements import TABLES, Number, short_measurement, wide_name
+from xnatferry.freesurfer.versions import major_of
+from xnatferry.results.tables import Cell, Grid, pandas_frame, polars_frame, write_grid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+__all__ = ["Place", "Remark", "RemarkKind", "StatsEntry", "StatsTable", "chosen_measurements", "incomplete"]
+
+
+class RemarkKind(StrEnum):
+    """What a remark is about."""
+
+    SUBJECT = "subject"
+    """A subject has the table nowhere."""
+    SESSION = "session"
+    """A session has it not, another one of its subject has."""
+    FILE = "file"
+    """One of several files is not there: a hemisphere."""
+    BROKEN = "broken"
+    """A file cannot be used, or not be fetched."""
+    MEASURE = "measure"
+    """Numbers are missing that others of the same version have, or are no numbers."""
+    CHOICE = "choice"
+    """One of several was read."""
+    NAME = "name"
+    """The statistics are of a subject with another name."""
+
+    @property
+    def lacks(self) -> bool:
+        """Whether a subject's table is not whole: the command then ends with 1."""
+        return self in {RemarkKind.SUBJECT, RemarkKind.FILE, RemarkKind.BROKEN}
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something to know about one subject or session.
+
+    Attributes:
+        kind: What it is about.
+        where: Address or folder.
+        message: What is so, and what to do.
+        measures: Names of missing measures, as they stand in the wide form.
+    """
+
+    kind: RemarkKind
+    where: str
+    message: str
+    measures: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """The remark as JSON members."""
+        found: dict[str, object] = {
+            "kind": self.kind.value,
+            "where": self.where,
+            "message": self.message,
+            "missing": self.kind.lacks,
+        }
+        return {**found, "measures": list(self.measures)} if self.measures else found
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where numbers come from, and what the server lists beside.
+
+    Attributes:
+        project: Project ID; empty without a server, as all of the following that nobody lists.
+        subject: Subject label, or the name of a local folder.
+        session: Session label.
+        experiment_id: The session's accession ID.
+        date: Date of the session, ``YYYY-MM-DD``.
+        sex: As the server spells it.
+        age: At the session, in years.
+        resource: Label of the resource that was read.
+        fs_version: Version of FreeSurfer: ``7.4.1``, only ``6`` where it was inferred.
+    """
+
+    project: str = ""
+    subject: str = ""
+    session: str = ""
+    experiment_id: str = ""
+    date: str = ""
+    sex: str = ""
+    age: float | None = None
+    resource: str = ""
+    fs_version: str = ""
+
+    def __str__(self) -> str:
+        labels = (self.project, self.subject, self.session)
+        return "/".join(label for label in labels if label) or self.resource
+
+
+_PLACE_COLUMNS: Final = tuple(Place.__dataclass_fields__)
+_LONG_COLUMNS: Final = (*_PLACE_COLUMNS, "file", "atlas", "side", "region", "measurement", "value", "unit")
+
+
+@dataclass(frozen=True, slots=True)
+class StatsEntry:
+    """The numbers of one session or folder.
+
+    Attributes:
+        place: Where they come from.
+        parts: Name of each file that was read, with its numbers.
+    """
+
+    place: Place
+    parts: tuple[tuple[str, tuple[Number, ...]], ...]
+
+    def numbers(self) -> Iterator[Number]:
+        """All numbers; measures of the whole brain, which both hemispheres' files hold, once."""
+        for _, number in self.filed():
+            yield number
+
+    def filed(self) -> Iterator[tuple[str, Number]]:
+        """All numbers with their files."""
+        seen: set[tuple[str, str]] = set()
+        for file, numbers in self.parts:
+            for number in numbers:
+                if not number.side:
+                    key = (number.region, number.measurement)
+                    if key in seen:
+                        continue
+                    seen.add(key)
+                yield file, number
+
+
+@dataclass(frozen=True, slots=True)
+class StatsTable:
+    """One kind of measurements of many sessions.
+
+    Attributes:
+        name: ``aseg``, ``aparc`` ...
+        entries: One for each session or folder that has numbers.
+        remarks: What is missing, what was chosen.
+        fetched_files: How many files came from the server.
+        cached_files: How many were at hand from an earlier call.
+    """
+
+    name: str
+    entries: tuple[StatsEntry, ...]
+    remarks: tuple[Remark, ...] = ()
+    fetched_files: int = 0
+    cached_files: int = 0
+
+    @property
+    def lacking(self) -> tuple[Remark, ...]:
+        """Remarks about subjects whose table is not whole."""
+        return tuple(remark for remark in self.remarks if remark.kind.lacks)
+
+    def only(self, measurements: Sequence[str]) -> StatsTable:
+        """The same with some measurements only; see `chosen_measurements`."""
+        if not measurements:
+            return self
+        wanted = chosen_measurements(self, measurements)
+        entries = tuple(
+            replace(
+                entry,
+                parts=tuple(
+                    (file, tuple(number for number in numbers if number.measurement in wanted))
+                    for file, numbers in entry.parts
+                ),
+            )
+            for entry in self.entries
+        )
+        return replace(self, entries=entries)
+
+    def grid(self, *, wide: bool = False) -> Grid:
+        """The numbers as a table: a row for each number, or one for each session with *wide*."""
+        return self._wide() if wide else self._long()
+
+    def remarks_grid(self) -> Grid:
+        """The remarks as a table."""
+        rows = [(r.kind.value, r.where, r.message, " ".join(r.measures)) for r in self.remarks]
+        return Grid(("kind", "where", "message", "measures"), frozenset(), lambda: rows, len(rows))
+
+    def write(self, path: Path, *, wide: bool = False) -> None:
+        """Write it as CSV, TSV, XLSX (with a sheet of remarks) or Parquet, as the ending of *path* says.
+
+        Raises:
+            UsageError: The ending is another, there is no such folder, or Parquet is wanted without polars.
+            DataError: It does not fit, or the disk refuses it.
+        """
+        second = ("remarks", self.remarks_grid()) if self.remarks else None
+        write_grid(path, self.grid(wide=wide), name=self.name, second=second)
+
+    def to_polars(self, *, wide: bool = False) -> Any:
+        """The table as ``polars.DataFrame``; UsageError where polars is not installed."""
+        return polars_frame(self.grid(wide=wide))
+
+    def to_pandas(self, *, wide: bool = False) -> Any:
+        """The table as ``pandas.DataFrame``; UsageError where pandas is not installed."""
+        return pandas_frame(self.grid(wide=wide))
+
+    def _long(self) -> Grid:
+        def rows() -> Iterator[tuple[Cell, ...]]:
+            for entry in self.entries:
+                place = _cells(entry.place)
+                for file, (side, region, measurement, value, unit) in entry.filed():
+                    yield (*place, file, self.name, side, region, measurement, value, unit)
+
+        height = sum(1 for entry in self.entries for _ in entry.filed())
+        return Grid(_LONG_COLUMNS, frozenset({"age", "value"}), rows, height)
+
+    def _wide(self) -> Grid:
+        held: list[dict[str, float]] = []
+        for entry in self.entries:
+            names = ((wide_name(self.name, number), number.value) for number in entry.numbers())
+            held.append({name: value for name, value in names if name is not None})
+        measures = tuple(dict.fromkeys(name for values in held for name in values))
+
+        def rows() -> Iterator[tuple[Cell, ...]]:
+            for entry, values in zip(self.entries, held, strict=True):
+                yield (*_cells(entry.place), *(values.get(name) for name in measures))
+
+        return Grid((*_PLACE_COLUMNS, *measures), frozenset({"age", *measures}), rows, len(held))
+
+
+def _cells(place: Place) -> tuple[Cell, ...]:
+    return tuple(getattr(place, name) for name in _PLACE_COLUMNS)
+
+
+def chosen_measurements(table: StatsTable, asked: Sequence[str]) -> frozenset[str]:
+    """Measurements of *table* that *asked* names: our names (``ThickAvg``) or FreeSurfer's (``thickness``).
+
+    Raises:
+        UsageError: The table has none of one of these names.
+    """
+    there = Counter(number.measurement for entry in table.entries for number in entry.numbers())
+    wanted: set[str] = set()
+    for name in asked:
+        found = {one for one in there if name in {one, short_measurement(one)}}
+        if there and not found:
+            known = ", ".join(dict.fromkeys(short_measurement(one) for one in there))
+            raise UsageError(f"{table.name} has no measurement {name!r}; it has {known}")
+        wanted |= found
+    return frozenset(wanted)
+
+
+def without_gaps(entry: StatsEntry) -> tuple[StatsEntry, tuple[Number, ...]]:
+    """The entry without what is no number (NaN, infinite), and these."""
+    gaps = tuple(number for _, numbers in entry.parts for number in numbers if not math.isfinite(number.value))
+    if not gaps:
+        return entry, ()
+    parts = tuple((file, tuple(n for n in numbers if math.isfinite(n.value))) for file, numbers in entry.parts)
+    return replace(entry, parts=parts), gaps
+
+
+def incomplete(name: str, entries: Iterable[StatsEntry]) -> Iterator[Remark]:
+    """Entries that lack measures: those that others of the same major version have, or that every version has.
+
+    ``wmparc.stats`` leaves out structures without voxels, so that something is missing there need be no fault.
+    """
+    held = [(entry, {_key(number) for number in entry.numbers()}) for entry in entries]
+    of_version: dict[tuple[str, str], dict[tuple[str, str, str], Number]] = defaultdict(dict)
+    for entry, _ in held:
+        for number in entry.numbers():
+            of_version[_kin(entry)].setdefault(_key(number), number)
+    for entry, keys in held:
+        sides = {number.side for number in entry.numbers() if number.side}
+        lacking = [
+            number
+            for key, number in of_version[_kin(entry)].items()
+            if key not in keys and (not number.side or number.side in sides)
+        ]
+        names = [wide_name(name, number) or f"{number.region}_{number.measurement}" for number in lacking]
+        regions = {number.region for number in entry.numbers()} | {number.region for number in lacking}
+        names += [measure for measure in TABLES[name].expected if measure not in regions]
+        if names:
+            shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+            whose = "that others of its version have" if lacking else "that every version writes"
+            word = "a measure" if len(names) == 1 else f"{len(names)} measures"
+            yield Remark(RemarkKind.MEASURE, str(entry.place), f"lacks {word} {whose}: {shown}", tuple(names))
+
+
+def _key(number: Number) -> tuple[str, str, str]:
+    return number.side, number.region, number.measurement
+
+
+def _kin(entry: StatsEntry) -> tuple[str, str]:
+    return major_of(entry.place.fs_version), entry.place.resource.partition("_")[0]

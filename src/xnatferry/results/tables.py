@@ -1,0 +1,187 @@
+"""Writes tables: CSV, TSV and XLSX with what is always installed, Parquet and data frames with polars or pandas."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from secrets import token_hex
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from xnatferry.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+__all__ = ["Cell", "Grid", "check_writable", "pandas_frame", "polars_frame", "write_csv", "write_grid"]
+
+#: A text, a number, or nothing.
+Cell = str | float | None
+
+#: What XLSX can hold, the line of names included.
+_XLSX_ROWS: Final = 1_048_576
+_XLSX_COLUMNS: Final = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table of text and number columns.
+
+    Attributes:
+        columns: Names.
+        numeric: Names of those that hold numbers; the others hold text.
+        rows: Gives the rows anew at each call.
+        height: How many rows.
+    """
+
+    columns: tuple[str, ...]
+    numeric: frozenset[str]
+    rows: Callable[[], Iterable[Sequence[Cell]]]
+    height: int
+
+
+def check_writable(path: Path) -> None:
+    """Whether a table can be written to *path*: asked before anything is collected.
+
+    Raises:
+        UsageError: Its ending, its folder or a missing package stands in the way.
+    """
+    if path.suffix.lower() not in _WRITERS:
+        raise UsageError(f"{path}: a table is written as {', '.join(_WRITERS)}; give it one of these endings")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        what = "it is a folder" if path.is_dir() else f"there is no folder {path.absolute().parent}"
+        raise UsageError(f"{path}: cannot be written, {what}")
+    if path.suffix.lower() == ".parquet":
+        _needed("polars", "writing Parquet")
+
+
+def write_grid(path: Path, grid: Grid, *, name: str, second: tuple[str, Grid] | None = None) -> None:
+    """Write *grid* to *path*, in the format that its ending says; *path* is as before or complete, whatever happens.
+
+    Args:
+        path: The file.
+        grid: The table.
+        name: Name of the sheet, where there are sheets.
+        second: Name and content of a second sheet; other formats leave it out.
+
+    Raises:
+        UsageError: See `check_writable`.
+        DataError: It is more than the format can hold, or the disk refuses it.
+    """
+    check_writable(path)
+    part = path.with_name(f".{path.stem[:100]}.{token_hex(4)}.part{path.suffix.lower()}")
+    try:
+        _WRITERS[path.suffix.lower()](part, grid, name, second)
+        part.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_csv(stream: IO[str], grid: Grid, *, delimiter: str = ",") -> None:
+    """Write *grid* as CSV with a line of names; numbers as short as they are exact, nothing for nothing."""
+    writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
+    writer.writerow(grid.columns)
+    writer.writerows([_text(cell) for cell in row] for row in grid.rows())
+
+
+def _text(cell: Cell) -> str:
+    if isinstance(cell, str):
+        return cell
+    return "" if cell is None else repr(float(cell)).removesuffix(".0")
+
+
+def polars_frame(grid: Grid) -> Any:
+    """A ``polars.DataFrame``: numbers as Float64, text as String.
+
+    Raises:
+        UsageError: polars is not installed.
+    """
+    polars = _needed("polars", "a polars data frame")
+    schema = {name: polars.Float64 if name in grid.numeric else polars.String for name in grid.columns}
+    return polars.DataFrame(_by_column(grid), schema=schema)
+
+
+def pandas_frame(grid: Grid) -> Any:
+    """A ``pandas.DataFrame``: numbers as float64 with NaN for nothing.
+
+    Raises:
+        UsageError: pandas is not installed.
+    """
+    pandas = _needed("pandas", "a pandas data frame")
+    frame = pandas.DataFrame(_by_column(grid), columns=list(grid.columns))
+    return frame.astype({name: "float64" for name in grid.columns if name in grid.numeric})
+
+
+def _by_column(grid: Grid) -> dict[str, list[Cell]]:
+    values: list[list[Cell]] = [[] for _ in grid.columns]
+    for row in grid.rows():
+        for column, cell in zip(values, row, strict=True):
+            column.append(cell)
+    return dict(zip(grid.columns, values, strict=True))
+
+
+def _needed(package: str, what: str) -> Any:
+    if importlib.util.find_spec(package) is None:
+        raise UsageError(
+            f"{what} needs {package}, which is not installed: pip install 'xnatferry[tables]'. "
+            "CSV, TSV and XLSX work without"
+        )
+    return import_module(package)
+
+
+def _write_csv(path: Path, grid: Grid, _name: str, _second: tuple[str, Grid] | None) -> None:
+    _write_text(path, grid, ",")
+
+
+def _write_tsv(path: Path, grid: Grid, _name: str, _second: tuple[str, Grid] | None) -> None:
+    _write_text(path, grid, "\t")
+
+
+def _write_text(path: Path, grid: Grid, delimiter: str) -> None:
+    with path.open("x", encoding="utf-8", newline="") as stream:
+        write_csv(stream, grid, delimiter=delimiter)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _write_xlsx(path: Path, grid: Grid, name: str, second: tuple[str, Grid] | None) -> None:
+    import xlsxwriter  # noqa: PLC0415  # takes a tenth of a second, and only this format needs it
+
+    if grid.height >= _XLSX_ROWS or len(grid.columns) > _XLSX_COLUMNS:
+        raise DataError(
+            f"{grid.height:,} rows of {len(grid.columns):,} columns are more than XLSX holds; "
+            "write .csv or .parquet, use the wide form, or choose measurements"
+        )
+    # Rows go to the disk as they come; a text that begins with "=" stays a text.
+    with xlsxwriter.Workbook(path, {"constant_memory": True}) as book:
+        bold = book.add_format({"bold": True})
+        for title, content in ((name, grid), *((second,) if second is not None else ())):
+            sheet = book.add_worksheet(title[:31])
+            sheet.freeze_panes(1, 0)
+            sheet.set_column(0, len(content.columns) - 1, 16)
+            for at, column in enumerate(content.columns):
+                sheet.write_string(0, at, column, bold)
+            for line, row in enumerate(content.rows(), start=1):
+                for at, cell in enumerate(row):
+                    if isinstance(cell, str):
+                        sheet.write_string(line, at, cell)
+                    elif cell is not None:
+                        sheet.write_number(line, at, cell)
+            sheet.autofilter(0, 0, content.height, len(content.columns) - 1)
+
+
+def _write_parquet(path: Path, grid: Grid, _name: str, _second: tuple[str, Grid] | None) -> None:
+    polars_frame(grid).write_parquet(path)
+
+
+_WRITERS: Final[dict[str, Callable[[Path, Grid, str, tuple[str, Grid] | None], None]]] = {
+    ".csv": _write_csv,
+    ".tsv": _write_tsv,
+    ".xlsx": _write_xlsx,
+    ".parquet": _write_parquet,
+}

@@ -1,0 +1,168 @@
+"""The tables of a dataset against its folders: fields of subjects and sessions, times of scans, and what is odd."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from xnatferry.checks.bids import listed
+from xnatferry.checks.catalogue import found
+from xnatferry.sources.bids.inheritance import read_object
+from xnatferry.sources.bids.people import BIRTH, person_of, session_times, visit_of
+from xnatferry.sources.bids.tables import Table, read_tsv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from xnatferry.sources.base import Finding
+    from xnatferry.sources.bids.placing import Part
+    from xnatferry.sources.folder import Entry
+
+__all__ = ["Cohort", "read_cohort"]
+
+
+@dataclass(slots=True)
+class Cohort:
+    """What tables say.
+
+    Attributes:
+        subjects: Fields by subject, by full path.
+        sessions: Fields by subject and session.
+        times: Date and time by path of the data file.
+        findings: What is odd in the tables.
+    """
+
+    subjects: dict[str, dict[str, str]] = field(default_factory=dict)
+    sessions: dict[tuple[str, str | None], dict[str, str]] = field(default_factory=dict)
+    times: dict[str, tuple[str, str]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def read_cohort(
+    root: Path,
+    entries: Iterable[Entry],
+    parts: Iterable[Part],
+    sessions: Mapping[str, set[str | None]],
+    *,
+    custom: bool,
+) -> Cohort:
+    """Read participants, sessions and scans tables.
+
+    Args:
+        root: The dataset.
+        entries: Every file of the dataset.
+        parts: Those of subjects that are carried.
+        sessions: Sessions of each subject that has a folder, carried or not.
+        custom: Whether columns without a field become custom fields.
+    """
+    parts = list(parts)
+    files = {entry.relative: entry for entry in entries}
+    cohort = Cohort()
+    wanted = {part.subject for part in parts}
+    if (table := files.get("participants.tsv")) is not None and table.problem is None:
+        about = read_object(files["participants.json"])[0] if "participants.json" in files else {}
+        _participants(cohort, table, about, sessions, wanted, custom=custom)
+    elif "participants.tsv" not in files and sessions:
+        cohort.findings.append(found("BIDS10", "there is no participants.tsv, so nothing is known of subjects", root))
+    unmapped: Counter[str] = Counter()
+    for part in parts:
+        if part.session is None and (own := files.get(f"sub-{part.subject}/sub-{part.subject}_sessions.tsv")):
+            _sessions(cohort, own, part.subject, unmapped, custom=custom)
+        name = part.folder.replace("/", "_") + "_scans.tsv"
+        if (own := files.get(f"{part.folder}/{name}")) is not None:
+            _scans(cohort, own, part, files)
+    if unmapped and not custom:
+        names = sorted(unmapped)
+        why = f"columns of sessions tables without an XNAT field: {listed(names)}; --custom-fields carries them"
+        cohort.findings.append(found("BIDS11", why, root))
+    return cohort
+
+
+def _participants(
+    cohort: Cohort,
+    entry: Entry,
+    about: Mapping[str, Any],
+    sessions: Mapping[str, set[str | None]],
+    wanted: set[str],
+    *,
+    custom: bool,
+) -> None:
+    table = read_tsv(entry.path, "participant_id")
+    cohort.findings += table.findings
+    unmapped: Counter[str] = Counter()
+    capped = 0
+    rows = {label.removeprefix("sub-"): row for label, row in table.by("participant_id")}
+    for subject, row in rows.items():
+        if subject not in wanted:
+            continue
+        person = person_of(row, about, custom=custom)
+        cohort.subjects[subject] = person.subject
+        unmapped.update(person.unmapped)
+        capped += person.capped
+        known = sessions.get(subject, set())
+        for session in known:
+            said = dict(person.session)
+            if person.age_years is not None and len(known) == 1:
+                said["age"] = f"{person.age_years:g}"
+            cohort.sessions.setdefault((subject, session), {}).update(said)
+    cohort.findings += _against_folders(entry.path, table, set(rows), set(sessions))
+    if unmapped and not custom:
+        why = f"columns or values without an XNAT field: {listed(sorted(unmapped))}; --custom-fields carries them"
+        cohort.findings.append(found("BIDS11", why, entry.path))
+    birth = [column for column in table.columns if column.lower() in BIRTH]
+    if birth:
+        why = f"{', '.join(birth)} tells dates of birth; no field gets them, but the table travels as it is"
+        cohort.findings.append(found("BIDS16", why, entry.path))
+    if capped:
+        why = f"{capped} ages above 89 identify people; the fields say 89, but the table travels as it is"
+        cohort.findings.append(found("BIDS16", why, entry.path))
+
+
+def _against_folders(path: Path, table: Table, rows: set[str], folders: set[str]) -> list[Finding]:
+    if not table.columns:
+        return []
+    findings = []
+    if without := sorted(rows - folders):
+        names = listed([f"sub-{name}" for name in without])
+        findings.append(found("BIDS10", f"rows without a folder: {names}; no subject is made for them", path))
+    if lost := sorted(folders - rows):
+        names = listed([f"sub-{name}" for name in lost])
+        findings.append(found("BIDS10", f"folders without a row: {names}; nothing is known of them", path))
+    return findings
+
+
+def _sessions(cohort: Cohort, entry: Entry, subject: str, unmapped: Counter[str], *, custom: bool) -> None:
+    if entry.problem is not None:
+        return
+    table = read_tsv(entry.path, "session_id")
+    cohort.findings += table.findings
+    for label, row in table.by("session_id"):
+        fields, left = visit_of(row, custom=custom)
+        unmapped.update(left)
+        cohort.sessions.setdefault((subject, label.removeprefix("ses-")), {}).update(fields)
+
+
+def _scans(cohort: Cohort, entry: Entry, part: Part, files: Mapping[str, Entry]) -> None:
+    if entry.problem is not None:
+        return
+    table = read_tsv(entry.path, "filename")
+    cohort.findings += table.findings
+    lost: list[str] = []
+    first: tuple[str, str] | None = None
+    for name, row in table.by("filename"):
+        place = f"{part.folder}/{name}"
+        if place not in files and not any(file.startswith(f"{place}/") for file in files):
+            lost.append(name)
+        if (times := session_times(row.get("acq_time"))) is not None:
+            cohort.times[place] = times
+            first = min(first or times, times)
+    if lost:
+        cohort.findings.append(found("BIDS15", f"it names files that are not there: {listed(lost)}", entry.path))
+    if first is not None:
+        said = cohort.sessions.setdefault((part.subject, part.session), {})
+        if "date" not in said:
+            said["date"] = first[0]
+            if first[1]:
+                said["time"] = first[1]

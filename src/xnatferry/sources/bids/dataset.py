@@ -1,0 +1,230 @@
+"""A BIDS dataset as sources: one for each resource that a scan, a session, a subject or the project gets."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xnatferry.checks.bids import (
+    case_twins,
+    check_description,
+    fitting_fields,
+    intended_for_nowhere,
+    listed,
+    twin_labels,
+)
+from xnatferry.checks.catalogue import found
+from xnatferry.sources.base import Discovery, Finding, Kind, Severity
+from xnatferry.sources.bids.cohort import Cohort, read_cohort
+from xnatferry.sources.bids.inheritance import Inheritance, read_object
+from xnatferry.sources.bids.names import BidsSchema, bids_schema
+from xnatferry.sources.bids.placing import EXTRA, Part, Unit, companions_of, parts_of, units_of
+from xnatferry.sources.bids.resources import DESCRIPTION, Resources, Visit
+from xnatferry.sources.bids.scans import read_scan, scan_type_of, session_facts_of, session_type_of
+from xnatferry.sources.bids.tree import Ignored, Tree, read_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from xnatferry.sources.folder import Entry
+
+__all__ = ["BidsChoices", "discover_bids"]
+
+
+@dataclass(frozen=True, slots=True)
+class BidsChoices:
+    """What the user chooses of a dataset.
+
+    Attributes:
+        takes: Whether a session is read, by the bare labels of subject and session (None without sessions). What the
+            whole dataset shares is read in any case.
+        sourcedata: Whether ``sourcedata/`` is carried, which may tell who people are.
+        custom_fields: Whether columns without an XNAT field become custom fields.
+        allow_incomplete: Whether images that are empty or cut off are carried with a warning.
+    """
+
+    takes: Callable[[str, str | None], bool] = lambda _subject, _session: True
+    sourcedata: bool = False
+    custom_fields: bool = False
+    allow_incomplete: bool = False
+
+
+def discover_bids(root: Path, choices: BidsChoices, *, workers: int | None = None) -> Discovery:
+    """Read and check a BIDS dataset.
+
+    Args:
+        root: Its folder.
+        choices: What of it, and how.
+        workers: Threads that read images; as many as there are processors when None.
+    """
+    return _Dataset(root, choices).discovered(workers or os.cpu_count() or 1)
+
+
+class _Dataset:
+    def __init__(self, root: Path, choices: BidsChoices) -> None:
+        self._root = root
+        self._choices = choices
+        self._schema: BidsSchema = bids_schema()
+        self._tree: Tree = read_tree(root)
+        self._files = {entry.relative: entry for entry in self._tree.entries}
+        self._findings: list[Finding] = []
+        self._ignored = Ignored(self._lines(".bidsignore"))
+
+    def discovered(self, workers: int) -> Discovery:
+        raw, made, kept_back = self._split()
+        parts, project = parts_of(raw)
+        self._findings += self._description()
+        self._findings += self._names(raw)
+        self._findings += self._left(kept_back)
+        self._findings += twin_labels({part.subject for part in parts}, self._root)
+        sessions = _sessions(parts)
+        all_parts = len(parts)
+        parts = [part for part in parts if self._chosen(part, sessions)]
+        if all_parts and not parts:
+            self._findings.append(found("BIDS19", "no subject or session is left by --only and --exclude", self._root))
+        cohort = read_cohort(self._root, self._tree.entries, parts, sessions, custom=self._choices.custom_fields)
+        self._findings += cohort.findings
+        visits, of_subjects = self._visits(parts, sessions, Inheritance(raw), cohort, workers)
+        make = Resources(self._root, self._files, self._schema, self._ignored, self._choices.takes)
+        sources = [
+            *make.of_project(project, kept_back if self._choices.sourcedata else []),
+            *(source for part, entries in of_subjects for source in make.of_subject(part, entries, cohort)),
+            *(source for visit in visits for source in make.of_visit(visit, cohort)),
+            *make.of_derivatives(made, sessions, visits),
+        ]
+        return Discovery(self._root, Kind.BIDS, tuple(sources), tuple(self._findings))
+
+    def _split(self) -> tuple[list[Entry], list[Entry], list[Entry]]:
+        """Files of the dataset itself, of derivatives, of sourcedata."""
+        rooms: dict[str, list[Entry]] = defaultdict(list)
+        for entry in self._tree.entries:
+            first, slash, rest = entry.relative.partition("/")
+            inside = first in {"derivatives", "sourcedata"} and slash and (first == "sourcedata" or "/" in rest)
+            rooms[first if inside else ""].append(entry)
+        return rooms[""], rooms["derivatives"], rooms["sourcedata"]
+
+    def _chosen(self, part: Part, sessions: Mapping[str, set[str | None]]) -> bool:
+        """Whether it is asked for; what a subject's sessions share goes with any of them."""
+        takes, visits = self._choices.takes, sessions[part.subject]
+        if part.session in visits:
+            return takes(part.subject, part.session)
+        return any(takes(part.subject, visit) for visit in visits or {None})
+
+    # Checks of the whole
+
+    def _lines(self, relative: str) -> list[str]:
+        entry = self._files.get(relative)
+        if entry is None or entry.problem is not None:
+            return []
+        return entry.path.read_text(encoding="utf-8", errors="replace").splitlines()
+
+    def _description(self) -> Iterator[Finding]:
+        entry = self._files.get(DESCRIPTION)
+        if entry is None:
+            why = f"a BIDS dataset has a {DESCRIPTION} with Name and BIDSVersion; write it, or use --as nifti"
+            yield found("BIDS01", why, self._root)
+            return
+        description, findings = read_object(entry)
+        if entry.problem is not None:
+            yield found(*entry.problem, entry.path)
+        elif bad := [finding for finding in findings if finding.severity is Severity.ERROR]:
+            yield found("BIDS02", bad[0].message, entry.path)
+        else:
+            yield from check_description(entry.path, description)
+
+    def _names(self, raw: Sequence[Entry]) -> Iterator[Finding]:
+        odd = [
+            entry.relative
+            for entry in raw
+            if not self._ignored.matches(entry.relative) and not self._schema.allows(entry.relative)
+        ]
+        if odd:
+            why = f"{len(odd)} names are not those of BIDS {self._schema.version}: {listed(odd)}; carried as they are"
+            yield found("BIDS04", why, self._root)
+        if apart := [entry.relative for entry in raw if self._ignored.matches(entry.relative)]:
+            why = f"{len(apart)} files go to {EXTRA} resources, as .bidsignore says: {listed(apart)}"
+            yield found("BIDS13", why, self._root)
+        yield from case_twins(self._files, self._root)
+
+    def _left(self, kept_back: Sequence[Entry]) -> Iterator[Finding]:
+        if kept_back and not self._choices.sourcedata:
+            why = f"sourcedata ({len(kept_back)} files) may tell who people are; --sourcedata carries it"
+            yield found("BIDS14", why, self._root / "sourcedata")
+        if self._tree.left:
+            yield found("BIDS14", f"what git and desktops keep: {listed(self._tree.left)}", self._root)
+        if self._tree.empty:
+            yield found("BIDS14", f"empty folders, which XNAT cannot hold: {listed(self._tree.empty)}", self._root)
+        for folder, why in self._tree.unreadable:
+            yield found("BIDS17", f"the folder cannot be listed ({why}); check its permissions", folder)
+
+    # Sessions
+
+    def _visits(
+        self,
+        parts: Sequence[Part],
+        sessions: Mapping[str, set[str | None]],
+        inheritance: Inheritance,
+        cohort: Cohort,
+        workers: int,
+    ) -> tuple[list[Visit], list[tuple[Part, list[Entry]]]]:
+        """Sessions with their scans read, and the files that sessions of a subject share."""
+        visits: list[Visit] = []
+        of_subjects: list[tuple[Part, list[Entry]]] = []
+        for part in parts:
+            if part.session not in sessions[part.subject]:
+                of_subjects.append((part, part.entries))
+                continue
+            units, others = units_of(part, self._schema, self._ignored)
+            left = companions_of(units, others, part, self._ignored)
+            above = [entry for entry in left if "/" not in part.inside(entry)]
+            if part.session is None and len(sessions[part.subject]) > 1 and above:
+                of_subjects.append((part, above))
+                left = [entry for entry in left if entry not in above]
+            visits.append(Visit(part, _in_time(units, cohort), shared=left))
+        with ThreadPoolExecutor(workers) as pool:
+            for visit in visits:
+                visit.reports = list(
+                    pool.map(
+                        lambda unit: read_scan(unit, inheritance, allow_incomplete=self._choices.allow_incomplete),
+                        visit.units,
+                    )
+                )
+        for visit in visits:
+            self._complete(visit, cohort)
+        return visits, of_subjects
+
+    def _complete(self, visit: Visit, cohort: Cohort) -> None:
+        visit.type = session_type_of({unit.datatype for unit in visit.units})
+        facts = session_facts_of(visit.reports, mr=visit.type in {"MR", "PETMR"})
+        facts |= cohort.sessions.get((visit.part.subject, visit.part.session), {})
+        xsi_type = f"xnat:{'otherDicom' if visit.type == 'OTHER' else visit.type.lower()}SessionData"
+        visit.facts = fitting_fields(xsi_type, facts)
+        files = frozenset(self._files)
+        for unit, report in zip(visit.units, visit.reports, strict=True):
+            if (times := cohort.times.get(unit.data[0].relative)) is not None:
+                said = {"start_date": times[0], "startTime": times[1]}
+                report.facts |= fitting_fields(scan_type_of(unit), said)
+            subject = f"sub-{visit.part.subject}"
+            report.findings += intended_for_nowhere(report.sidecar, subject, files, unit.data[0].path)
+
+
+def _sessions(parts: Iterable[Part]) -> dict[str, set[str | None]]:
+    """Sessions of each subject; files beside its session folders make none."""
+    found_sessions: dict[str, set[str | None]] = {}
+    for part in parts:
+        own = found_sessions.setdefault(part.subject, set())
+        if part.session is not None or any("/" in part.inside(entry) for entry in part.entries):
+            own.add(part.session)
+    return found_sessions
+
+
+def _in_time(units: list[Unit], cohort: Cohort) -> list[Unit]:
+    """Scans in the order of their times, when all have one."""
+    times = {unit.key: cohort.times.get(unit.data[0].relative) for unit in units}
+    if not all(times.values()):
+        return units
+    return sorted(units, key=lambda unit: times[unit.key] or ("", ""))

@@ -1,0 +1,119 @@
+"""What pipelines made of a dataset: ``derivatives/PIPELINE/...``, resources of the sessions it is about."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.sources.bids.inheritance import read_object
+from xnatferry.xnat.labels import clean_label
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from xnatferry.sources.folder import Entry
+
+__all__ = ["Pipeline", "grouped", "pipelines_of", "place_of"]
+
+#: Labels that mean something else here.
+_TAKEN: Final = frozenset({"BIDS", "BIDS_EXTRA", "BIDS_MANIFEST", "NIFTI", "SOURCEDATA", "SNAPSHOTS", "DICOM"})
+_SUBJECT: Final = re.compile(r"sub-([^_/.]+)(?:_ses-([^_/.]+))?")
+_SESSION: Final = re.compile(r"ses-([^_/.]+)$")
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """The results of one pipeline.
+
+    Attributes:
+        folder: ``derivatives/fmriprep``.
+        label: Its resource, ``FMRIPREP``.
+        version: What its description says.
+        entries: All its files.
+    """
+
+    folder: str
+    label: str = ""
+    version: str = ""
+    entries: list[Entry] = field(default_factory=list)
+
+
+def pipelines_of(entries: Iterable[Entry]) -> list[Pipeline]:
+    """Files below ``derivatives/`` by pipeline, each with a resource label of its own.
+
+    The label is the name that ``GeneratedBy`` gives, where no other pipeline has the same; else that of the folder.
+    """
+    found: dict[str, Pipeline] = {}
+    for entry in entries:
+        folder = "/".join(entry.relative.split("/")[:2])
+        found.setdefault(folder, Pipeline(folder)).entries.append(entry)
+    names = {folder: _named(pipeline) for folder, pipeline in found.items()}
+    often = Counter(names.values())
+    taken: set[str] = set()
+    for folder, pipeline in found.items():
+        own = _label(folder.rpartition("/")[2])
+        label = names[folder] if names[folder] and often[names[folder]] == 1 else own
+        pipeline.label = label if label not in _TAKEN | taken else f"DERIVATIVES_{own}"
+        number = 2
+        while pipeline.label in taken:
+            pipeline.label = f"DERIVATIVES_{own}_{number}"
+            number += 1
+        taken.add(pipeline.label)
+    return list(found.values())
+
+
+def _named(pipeline: Pipeline) -> str:
+    """The label by ``GeneratedBy``; sets the version as it goes."""
+    path = f"{pipeline.folder}/dataset_description.json"
+    description = next((entry for entry in pipeline.entries if entry.relative == path), None)
+    if description is None:
+        return ""
+    said = read_object(description)[0].get("GeneratedBy")
+    first = said[0] if isinstance(said, list) and said else {}
+    if not isinstance(first, dict):
+        return ""
+    pipeline.version = str(first.get("Version", ""))
+    return _label(str(first.get("Name", "")))
+
+
+def _label(name: str) -> str:
+    return clean_label(name).upper()[:48]
+
+
+def place_of(inside: str, sessions: Mapping[str, set[str | None]]) -> tuple[str | None, str | None, bool]:
+    """Whose a derivative is, by its path inside the pipeline's folder.
+
+    Args:
+        inside: ``sub-01/ses-02/func/...``, ``sub-01.html``, ``sub-01_ses-02/stats/...``.
+        sessions: Sessions of each subject of the dataset; a subject without sessions has the one session None.
+
+    Returns:
+        Subject, session, and whether there is a session: all of a subject's results belong to its only session. A
+        subject that the dataset does not have is None: pipelines make no subjects.
+    """
+    first, _, rest = inside.partition("/")
+    found = _SUBJECT.match(first)
+    if found is None or found[1] not in sessions:
+        return None, None, False
+    subject, session = found[1], found[2]
+    second = _SESSION.match(rest.partition("/")[0])
+    if session is None and second is not None and "/" in rest:
+        session = second[1]
+    known = sessions[subject]
+    if session in known:
+        return subject, session, True
+    if session is None and len(known) == 1:
+        return subject, next(iter(known)), True
+    return subject, None, False
+
+
+def grouped(
+    pipeline: Pipeline, sessions: Mapping[str, set[str | None]]
+) -> dict[tuple[str | None, str | None, bool], list[Entry]]:
+    """The files of a pipeline by `place_of`."""
+    groups: dict[tuple[str | None, str | None, bool], list[Entry]] = defaultdict(list)
+    for entry in pipeline.entries:
+        groups[place_of(entry.relative.removeprefix(f"{pipeline.folder}/"), sessions)].append(entry)
+    return groups

@@ -1,0 +1,88 @@
+"""Metadata that stands above the data it describes (BIDS, the inheritance principle).
+
+A file applies to all data below its folder that has its suffix and at least its entities; what stands nearer, or says
+more, counts before what stands higher. Nothing is moved: the result is for XNAT's fields.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from xnatferry.checks.catalogue import found
+from xnatferry.checks.sidecars import sidecar_privacy
+from xnatferry.sources.bids.names import BidsName, parse_name, split_extension
+from xnatferry.sources.sidecar import SidecarError, read_sidecar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from xnatferry.sources.base import Finding
+    from xnatferry.sources.bids.placing import Unit
+    from xnatferry.sources.folder import Entry
+
+__all__ = ["Inheritance", "merged_text", "read_object"]
+
+_LIMIT_BYTES = 64 << 20
+_ENDINGS = (".json", ".bval", ".bvec")
+
+
+class Inheritance:
+    """All metadata files of a dataset, read once each."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._by_place: dict[tuple[str, str, str], list[tuple[frozenset[tuple[str, str]], Entry]]] = defaultdict(list)
+        self._read: dict[str, dict[str, Any]] = {}
+        for entry in entries:
+            stem, extension = split_extension(entry.name)
+            if extension not in _ENDINGS:
+                continue
+            name = parse_name(entry.name) or BidsName((), stem, extension)
+            self._by_place[entry.folder, name.suffix, extension].append((name.without(), entry))
+
+    def applicable(self, unit: Unit, extension: str) -> list[Entry]:
+        """The files that say something about *unit*, what counts most last."""
+        entities = unit.name.without()
+        files: list[Entry] = []
+        steps = unit.folder.split("/")
+        for depth in range(len(steps) + 1):
+            here = self._by_place.get(("/".join(steps[:depth]), unit.name.suffix, extension), ())
+            fitting = [(len(said), entry.relative, entry) for said, entry in here if said <= entities]
+            files += [entry for _, _, entry in sorted(fitting, key=lambda item: item[:2])]
+        return files
+
+    def nearest(self, unit: Unit, extension: str) -> Path | None:
+        """The one gradient table that counts."""
+        files = self.applicable(unit, extension)
+        return files[-1].path if files and files[-1].problem is None else None
+
+    def sidecar_of(self, unit: Unit) -> dict[str, Any]:
+        """Everything that sidecars say of *unit*; those that cannot be read say nothing."""
+        merged: dict[str, Any] = {}
+        for entry in self.applicable(unit, ".json"):
+            if entry.relative not in self._read:
+                self._read[entry.relative] = read_object(entry)[0]
+            merged.update(self._read[entry.relative])
+        return merged
+
+
+def read_object(entry: Entry) -> tuple[dict[str, Any], list[Finding]]:
+    """The JSON object in a file, empty where there is none; what is wrong with it, and what it tells of people."""
+    if entry.problem is not None:
+        return {}, []
+    if entry.size_bytes > _LIMIT_BYTES:
+        return {}, [found("SID01", "it is larger than 64 MiB, which no sidecar is; move it away", entry.path)]
+    try:
+        parsed = read_sidecar(entry.path.read_bytes())
+    except OSError as error:
+        return {}, [found("SID01", f"it cannot be read ({error.strerror}); check its permissions", entry.path)]
+    except SidecarError as error:
+        return {}, [found("SID01", f"{error}; repair it or move it away", entry.path)]
+    return parsed, sidecar_privacy(entry.path, parsed)
+
+
+def merged_text(sidecar: Mapping[str, Any]) -> bytes:
+    """A sidecar as a file of its own, for tools that look beside the image only."""
+    return (json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,268 @@
+"""The resources that the parts of a dataset become, as sources."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.checks.bids import listed
+from xnatferry.checks.catalogue import found
+from xnatferry.sources.base import Claims, Finding, Kind, LocalFile, Severity, Source
+from xnatferry.sources.bids.derivatives import grouped, pipelines_of
+from xnatferry.sources.bids.inheritance import merged_text, read_object
+from xnatferry.sources.bids.placing import BIDS, EXTRA, Part, Unit
+from xnatferry.sources.bids.scans import ScanReport, scan_type_of
+from xnatferry.xnat.model import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from xnatferry.sources.bids.cohort import Cohort
+    from xnatferry.sources.bids.names import BidsSchema
+    from xnatferry.sources.bids.tree import Ignored
+    from xnatferry.sources.folder import Entry
+
+__all__ = ["DESCRIPTION", "Resources", "Visit"]
+
+DESCRIPTION: Final = "dataset_description.json"
+_ROOT_FOLDERS: Final = frozenset({"phenotype", "stimuli", "code", "docs", "logs"})
+
+
+@dataclass(slots=True)
+class Visit:
+    """One session to be, with its scans read.
+
+    Attributes:
+        part: Its files.
+        units: Its scans, in order.
+        reports: What is known of each.
+        shared: Files that belong to no scan.
+        type: Short name of its type.
+        facts: Its fields.
+    """
+
+    part: Part
+    units: list[Unit] = field(default_factory=list)
+    reports: list[ScanReport] = field(default_factory=list)
+    shared: list[Entry] = field(default_factory=list)
+    type: str = "OTHER"
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+class Resources:
+    """Makes sources.
+
+    Args:
+        root: The dataset.
+        files: Every file by path.
+        schema: The names of BIDS.
+        ignored: What ``.bidsignore`` says.
+        takes: Whether a session is carried.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        files: Mapping[str, Entry],
+        schema: BidsSchema,
+        ignored: Ignored,
+        takes: Callable[[str, str | None], bool],
+    ) -> None:
+        self._root = root
+        self._files = files
+        self._schema = schema
+        self._ignored = ignored
+        self._takes = takes
+
+    def of_visit(self, visit: Visit, cohort: Cohort) -> Iterator[Source]:
+        """Those of a session and its scans."""
+        subject, session = visit.part.subject, visit.part.session
+        facts = cohort.subjects.get(subject, {})
+        for unit, report in zip(visit.units, visit.reports, strict=True):
+            refused = any(finding.severity is Severity.ERROR for finding in report.findings)
+            files: dict[str, list[LocalFile]] = defaultdict(list)
+            for kept in unit.kept:
+                files[unit.resource if refused else kept.resource].append(
+                    _local(kept.entry, kept.name, report.digests.get(kept.entry.path))
+                )
+            if report.sidecar and not any(file.name.endswith(".json") for file in files[BIDS]) and not refused:
+                data = merged_text(report.sidecar)
+                files[BIDS].insert(0, LocalFile.written(unit.data[0].path, f"{unit.name.stem}.json", data))
+            for resource, inside in files.items():
+                if not inside:
+                    continue
+                yield Source(
+                    kind=Kind.BIDS,
+                    path=unit.data[0].path,
+                    relative=unit.data[0].relative,
+                    files=tuple(inside),
+                    claims=Claims(
+                        subject=subject,
+                        session=session,
+                        type=unit.name.suffix,
+                        series_description=report.series_description or unit.name.short_stem(),
+                        note=f"BIDS: {visit.part.inside(unit.data[0])}",
+                        session_type=visit.type,
+                        resource=resource,
+                        scan_type=scan_type_of(unit),
+                        group=unit.key,
+                    ),
+                    level=Level.SCAN,
+                    facts=report.facts,
+                    session_facts=visit.facts,
+                    subject_facts=facts,
+                    findings=tuple(report.findings) if resource == unit.resource else (),
+                )
+        own = [_local(entry, visit.part.inside(entry)) for entry in visit.shared]
+        yield from self._plain(
+            own,
+            Claims(subject=subject, session=session, session_type=visit.type),
+            Level.SESSION,
+            relative=visit.part.folder,
+            extra=[_local_description(self._files)] if visit.units else [],
+            session_facts=visit.facts,
+            subject_facts=facts,
+        )
+
+    def of_subject(self, part: Part, entries: Sequence[Entry], cohort: Cohort) -> Iterator[Source]:
+        """Those of what the sessions of a subject share."""
+        files = [_local(entry, entry.relative.partition("/")[2]) for entry in entries]
+        claims = Claims(subject=part.subject)
+        facts = cohort.subjects.get(part.subject, {})
+        yield from self._plain(files, claims, Level.SUBJECT, relative=f"sub-{part.subject}", subject_facts=facts)
+
+    def of_project(self, entries: Sequence[Entry], sourcedata: Sequence[Entry]) -> Iterator[Source]:
+        """Those of what the whole dataset shares."""
+        files = [_local(entry, entry.relative) for entry in entries]
+        yield from self._plain(files, Claims(), Level.PROJECT, relative=self._root.name)
+        if sourcedata:
+            moved = [_local(entry, entry.relative.partition("/")[2]) for entry in sourcedata]
+            yield self._source(moved, Claims(resource="SOURCEDATA"), Level.PROJECT, relative="sourcedata")
+
+    def of_derivatives(
+        self, made: Sequence[Entry], sessions: Mapping[str, set[str | None]], visits: Sequence[Visit]
+    ) -> Iterator[Source]:
+        """Those of pipelines, at the session, subject or project they are about."""
+        carried = {(visit.part.subject, visit.part.session): visit for visit in visits}
+        for pipeline in pipelines_of(made):
+            for (subject, session, has_session), entries in grouped(pipeline, sessions).items():
+                if subject is not None and not self._carries(subject, session, sessions, has_session=has_session):
+                    continue
+                files = [_local(entry, entry.relative.removeprefix(f"{pipeline.folder}/")) for entry in entries]
+                strangers = sorted({file.name.partition("/")[0] for file in files if file.name.startswith("sub-")})
+                visit = carried.get((subject, session)) if subject is not None and has_session else None
+                level = Level.SESSION if visit else Level.SUBJECT if subject is not None else Level.PROJECT
+                claims = Claims(
+                    subject=subject,
+                    session=session,
+                    session_type=visit.type if visit else None,
+                    resource=pipeline.label,
+                    tags=pipeline.version or None,
+                )
+                where = pipeline.folder + (f"/sub-{subject}" if subject is not None else "")
+                facts = visit.facts if visit else {}
+                yield self._source(
+                    files,
+                    claims,
+                    level,
+                    relative=where,
+                    session_facts=facts,
+                    version=pipeline.version,
+                    findings=self._strangers(pipeline.folder, strangers) if subject is None else (),
+                )
+
+    def _strangers(self, folder: str, names: Sequence[str]) -> list[Finding]:
+        if not names:
+            return []
+        why = f"results of subjects that the dataset does not have go to the project: {listed(names)}"
+        return [found("BIDS18", why, self._root / folder)]
+
+    def _carries(
+        self, subject: str, session: str | None, sessions: Mapping[str, set[str | None]], *, has_session: bool
+    ) -> bool:
+        visits = {session} if has_session else sessions[subject] or {None}
+        return any(self._takes(subject, visit) for visit in visits)
+
+    def _plain(
+        self,
+        files: Sequence[LocalFile],
+        claims: Claims,
+        level: Level,
+        *,
+        relative: str,
+        extra: Iterable[LocalFile | None] = (),
+        session_facts: Mapping[str, str] | None = None,
+        subject_facts: Mapping[str, str] | None = None,
+    ) -> Iterator[Source]:
+        """Files that belong to no scan: to ``BIDS``, and those that BIDS does not know to ``BIDS_EXTRA``."""
+        rooms: dict[str, list[LocalFile]] = {BIDS: [file for file in extra if file is not None], EXTRA: []}
+        for file in files:
+            known = self._schema.allows(file.tree_path) and not self._ignored.matches(file.tree_path)
+            rooms[BIDS if known or file.tree_path.partition("/")[0] in _ROOT_FOLDERS else EXTRA].append(file)
+        for resource, inside in rooms.items():
+            if inside:
+                yield self._source(
+                    inside,
+                    replace(claims, resource=resource),
+                    level,
+                    relative=relative,
+                    session_facts=session_facts,
+                    subject_facts=subject_facts,
+                )
+
+    def _source(
+        self,
+        files: Sequence[LocalFile],
+        claims: Claims,
+        level: Level,
+        *,
+        relative: str,
+        session_facts: Mapping[str, str] | None = None,
+        subject_facts: Mapping[str, str] | None = None,
+        version: str | None = None,
+        findings: Sequence[Finding] = (),
+    ) -> Source:
+        findings = [*findings]
+        for file in files:
+            entry = self._files.get(file.tree_path)
+            if entry is not None and entry.problem is not None:
+                findings.append(found(*entry.problem, entry.path))
+            elif entry is not None and _is_sidecar(entry, claims.resource):
+                findings += read_object(entry)[1]
+        return Source(
+            kind=Kind.BIDS,
+            path=self._root / relative,
+            relative=relative,
+            files=tuple(files),
+            claims=claims,
+            session_facts=session_facts or {},
+            subject_facts=subject_facts or {},
+            level=level,
+            version=version or None,
+            findings=tuple(findings),
+        )
+
+
+def _local(entry: Entry, name: str, digest: str | None = None) -> LocalFile:
+    return LocalFile(entry.path, name, entry.size_bytes, entry.mtime_ns, digest=digest, tree_path=entry.relative)
+
+
+def _is_sidecar(entry: Entry, resource: str | None) -> bool:
+    """Whether it is metadata in JSON, not a JSON file of some other kind."""
+    first = entry.relative.partition("/")[0]
+    return (
+        resource == BIDS
+        and entry.name.endswith(".json")
+        and entry.relative != DESCRIPTION
+        and first not in _ROOT_FOLDERS - {"phenotype"}
+    )
+
+
+def _local_description(files: Mapping[str, Entry]) -> LocalFile | None:
+    """A copy of the dataset's description, which exporters of others look for in every session."""
+    entry = files.get(DESCRIPTION)
+    if entry is None or entry.problem is not None:
+        return None
+    return LocalFile(entry.path, DESCRIPTION, entry.size_bytes, entry.mtime_ns)

@@ -1,0 +1,215 @@
+"""One scan of a dataset: its files checked, its header and its sidecars read as XNAT fields."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from xnatferry.checks.bids import fitting_fields
+from xnatferry.checks.catalogue import found
+from xnatferry.checks.images import ImageReport, inspect_image
+from xnatferry.checks.sidecars import check_gradients
+from xnatferry.sources.base import Severity
+from xnatferry.sources.bids.inheritance import read_object
+from xnatferry.sources.bids.placing import twins_in
+from xnatferry.sources.header import number
+from xnatferry.sources.sidecar import repetition_time_ms, series_description, sidecar_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from xnatferry.sources.base import Finding
+    from xnatferry.sources.bids.inheritance import Inheritance
+    from xnatferry.sources.bids.placing import Unit
+    from xnatferry.sources.header import NiftiHeader
+
+__all__ = ["MR_ONLY", "ScanReport", "read_scan", "scan_type_of", "session_facts_of", "session_type_of"]
+
+_MR: Final = frozenset({"anat", "func", "dwi", "fmap", "perf"})
+_SCAN_TYPES: Final = {
+    "mrs": "xnat:mrsScanData", "pet": "xnat:petScanData", "meg": "xnat:megScanData", "eeg": "xnat:eegScanData",
+}  # fmt: skip
+#: What an image that holds less than it should is allowed to be, when the user says so.
+_NOT_WHOLE: Final = frozenset({"NII01", "NII07", "NII09", "NII10", "NII12"})
+_SAME_TIME_MS: Final = 1.0
+_LISTED_PARAMETERS: Final = (
+    "TaskName", "PhaseEncodingDirection", "TotalReadoutTime", "MultibandAccelerationFactor", "SliceTiming",
+    "ParallelReductionFactorInPlane", "DwellTime", "SeriesNumber", "EchoNumber", "ArterialSpinLabelingType",
+    "PostLabelingDelay", "ReconMethodName", "SpecificRadioactivityUnits",
+)  # fmt: skip
+#: Half-lives in seconds.
+_ISOTOPES: Final = {
+    "C11": "1221.8", "N13": "597.9", "O15": "122.2", "F18": "6586.2", "Ga68": "4063.0", "Cu64": "45721.0",
+    "Zr89": "282280.0",
+}  # fmt: skip
+#: Fields that only MR scans have; ``parameters/`` of other types have other names and units.
+MR_ONLY: Final = frozenset({"coil", "fieldStrength"})
+
+
+@dataclass(slots=True)
+class ScanReport:
+    """What is known of one scan.
+
+    Attributes:
+        facts: Fields of the scan.
+        session: Fields of its session that it gives.
+        series_description: What the sidecar calls it.
+        sidecar: All that its sidecars say.
+        digests: MD5 of files that were read to the end.
+        findings: What the checks say.
+    """
+
+    facts: dict[str, str] = field(default_factory=dict)
+    session: dict[str, str] = field(default_factory=dict)
+    series_description: str | None = None
+    sidecar: Mapping[str, Any] = field(default_factory=dict)
+    digests: Mapping[Path, str] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def scan_type_of(unit: Unit) -> str:
+    """XNAT data type of a scan."""
+    return "xnat:mrScanData" if unit.datatype in _MR else _SCAN_TYPES.get(unit.datatype, "xnat:otherDicomScanData")
+
+
+def session_type_of(datatypes: set[str]) -> str:
+    """Short name of the type of a session with scans of these datatypes; MR counts before MEG and EEG."""
+    images = bool(datatypes & (_MR | {"mrs"}))
+    if "pet" in datatypes:
+        return "PETMR" if images else "PET"
+    if images:
+        return "MR"
+    return next((name.upper() for name in ("meg", "eeg") if name in datatypes), "OTHER")
+
+
+def read_scan(unit: Unit, inheritance: Inheritance, *, allow_incomplete: bool) -> ScanReport:
+    """Check the files of a scan and read what they say.
+
+    Args:
+        unit: The scan.
+        inheritance: The metadata of the dataset.
+        allow_incomplete: Whether images that are empty or cut off are carried with a warning.
+    """
+    report = ScanReport()
+    for kept in unit.kept:
+        if kept.entry.problem is not None:
+            report.findings.append(found(*kept.entry.problem, kept.entry.path))
+        elif kept.name.endswith(".json"):
+            report.findings += read_object(kept.entry)[1]
+    if twins := twins_in(unit):
+        why = f"{' and '.join(twins)} have one name and share their sidecar; keep one of them"
+        report.findings.append(found("BIDS06", why, unit.data[0].path))
+    image = _image(unit, allow_incomplete=allow_incomplete, report=report)
+    report.sidecar = inheritance.sidecar_of(unit)
+    header = image.header
+    facts: dict[str, str] = {}
+    if scan_type_of(unit) == "xnat:mrScanData":
+        facts = _mr_facts(unit, header, report, inheritance)
+    else:
+        kept_facts = sidecar_facts(report.sidecar)
+        facts = {p: v for p, v in kept_facts.items() if p not in MR_ONLY and not p.startswith("parameters/")}
+        if unit.datatype == "pet":
+            facts |= _pet_facts(header)
+            report.session |= _tracer(report.sidecar)
+    facts |= _parameters(report.sidecar, header)
+    report.facts = fitting_fields(scan_type_of(unit), facts)
+    report.series_description = series_description(report.sidecar)
+    return report
+
+
+def _image(unit: Unit, *, allow_incomplete: bool, report: ScanReport) -> ImageReport:
+    only = unit.data[0]
+    if not unit.is_image or only.problem is not None or len(unit.data) > 1:
+        return ImageReport(())
+    image = inspect_image(only.path)
+    for finding in image.findings:
+        carried = allow_incomplete and finding.id in _NOT_WHOLE
+        why = f"{finding.message.partition(';')[0]}; carried as --allow-incomplete says"
+        report.findings.append(replace(finding, severity=Severity.WARNING, message=why) if carried else finding)
+    report.digests = image.digests or {}
+    return image
+
+
+def _mr_facts(unit: Unit, header: NiftiHeader | None, report: ScanReport, inheritance: Inheritance) -> dict[str, str]:
+    facts = dict(header.facts()) if header is not None else {}
+    said = sidecar_facts(report.sidecar)
+    facts.update(said)
+    said_ms = repetition_time_ms(report.sidecar)
+    held_ms = header.repetition_time_ms if header is not None else None
+    if said_ms is not None and held_ms is not None and abs(said_ms - held_ms) > _SAME_TIME_MS:
+        why = f"repetition time is {held_ms:g} ms in the header and {said_ms:g} ms in the sidecars, which are used"
+        report.findings.append(found("SID02", why, unit.data[0].path))
+    bval, bvec = inheritance.nearest(unit, ".bval"), inheritance.nearest(unit, ".bvec")
+    if bval is not None or bvec is not None:
+        gradients, more = check_gradients(bval, bvec, header)
+        report.findings += more
+        if gradients is not None and not any(finding.severity is Severity.ERROR for finding in more):
+            facts.update(gradients.facts())
+    return facts
+
+
+def _pet_facts(header: NiftiHeader | None) -> dict[str, str]:
+    """Geometry of ``xnat:petScanData``, which is in centimetres."""
+    if header is None:
+        return {}
+    sizes = header.voxel_size_mm
+    facts = {f"parameters/dimensions/{axis}": str(length) for axis, length in zip("xyz", header.shape, strict=False)}
+    if len(sizes) == 3 and all(math.isfinite(size) and size > 0 for size in sizes):
+        facts |= {f"parameters/pixelSize/{axis}": number(size / 10) for axis, size in zip("xyz", sizes, strict=True)}
+        facts["parameters/planeSeparation"] = number(sizes[2] / 10)
+    if len(header.shape) > 2:
+        facts["parameters/numPlanes"] = str(header.shape[2])
+    facts["parameters/frames/numFrames"] = str(header.frames)
+    return facts
+
+
+def _tracer(sidecar: Mapping[str, Any]) -> dict[str, str]:
+    """Fields of a PET session; units stay as they were given."""
+    facts: dict[str, str] = {}
+    if isinstance(name := sidecar.get("TracerName"), str):
+        facts["tracer/name"] = name
+    if isinstance(isotope := sidecar.get("TracerRadionuclide"), str):
+        facts["tracer/isotope"] = isotope
+        if isotope in _ISOTOPES:
+            facts["tracer/isotope/half-life"] = _ISOTOPES[isotope]
+    for key, path in (("InjectedRadioactivity", "dose"), ("InjectedMass", "totalMass")):
+        if _is_number(value := sidecar.get(key)):
+            facts[f"tracer/{path}"] = str(value)
+            if isinstance(unit := sidecar.get(f"{key}Units"), str):
+                facts[f"tracer/{path}/units"] = unit
+    if _is_number(value := sidecar.get("SpecificRadioactivity")):
+        facts["tracer/specificActivity"] = str(value)
+    return facts
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _parameters(sidecar: Mapping[str, Any], header: NiftiHeader | None) -> dict[str, str]:
+    """What has no field of its own, as named parameters."""
+    found_facts: dict[str, str] = {}
+    for key in _LISTED_PARAMETERS:
+        value = sidecar.get(key)
+        if isinstance(value, list):
+            value = ",".join(str(part) for part in value)
+        if isinstance(value, str | int | float) and not isinstance(value, bool) and str(value).strip():
+            found_facts[f"parameters/addParam[name={key}]/addField"] = str(value)[:255]
+    if header is not None and not header.is_cifti:
+        found_facts["parameters/addParam[name=nifti_shape]/addField"] = "x".join(map(str, header.shape))
+    return found_facts
+
+
+def session_facts_of(reports: list[ScanReport], *, mr: bool) -> dict[str, str]:
+    """Fields of a session on which all its scans that say something agree, and those only one kind of scan gives."""
+    paths = ["scanner/manufacturer", "scanner/model", *(sorted(MR_ONLY) if mr else ())]
+    facts: dict[str, str] = {}
+    for path in paths:
+        values = {report.facts[path] for report in reports if path in report.facts}
+        if len(values) == 1:
+            facts[path] = values.pop()
+    for report in reports:
+        facts |= report.session
+    return facts

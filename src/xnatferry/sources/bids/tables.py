@@ -1,0 +1,101 @@
+"""The tab-separated tables of a dataset: participants, sessions, scans."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.checks.catalogue import found
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from xnatferry.sources.base import Finding
+
+__all__ = ["Table", "read_tsv"]
+
+_LIMIT_BYTES: Final = 64 << 20
+_NAMED: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table.
+
+    Attributes:
+        columns: Names of its columns; empty when the table cannot be used.
+        rows: Cells by column; ``n/a`` and empty cells are left out.
+        findings: What is odd or wrong with it.
+    """
+
+    columns: tuple[str, ...] = ()
+    rows: tuple[Mapping[str, str], ...] = ()
+    findings: tuple[Finding, ...] = field(default=())
+
+    def by(self, column: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Rows with what they say in *column*."""
+        for row in self.rows:
+            if column in row:
+                yield row[column], row
+
+
+def read_tsv(path: Path, key: str) -> Table:
+    """Read a table whose rows are about what *key* names; a byte order mark and Windows line ends do no harm.
+
+    Args:
+        path: The table.
+        key: The column that every row is known by: ``participant_id``.
+    """
+    try:
+        content = path.read_bytes() if path.stat().st_size <= _LIMIT_BYTES else b""
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        return Table(findings=(found("BIDS08", f"it cannot be read ({error.strerror}); check its permissions", path),))
+    except UnicodeDecodeError as error:
+        why = f"it is not UTF-8 text (byte {error.start}); save it as UTF-8, its values are not used"
+        return Table(findings=(found("BIDS08", why, path),))
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    columns = tuple(cell.strip() for cell in lines[0].split("\t"))
+    if not text.strip():
+        return Table(findings=(found("BIDS08", "it is empty; its values are not used", path),))
+    if key not in columns:
+        why = f"its header has no column {key}" + (
+            ": the header line is missing" if any(cell.startswith(("sub-", "ses-")) for cell in columns) else ""
+        )
+        return Table(findings=(found("BIDS08", f"{why}; its values are not used", path, line=1),))
+    if len(set(columns)) < len(columns):
+        twice = next(name for name in columns if columns.count(name) > 1)
+        return Table(findings=(found("BIDS08", f"column {twice!r} stands twice; its values are not used", path),))
+    return _rows(path, key, columns, lines[1:])
+
+
+def _rows(path: Path, key: str, columns: tuple[str, ...], lines: list[str]) -> Table:
+    rows: list[dict[str, str]] = []
+    findings: list[Finding] = []
+    ragged: list[int] = []
+    empty = 0
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines, start=2):
+        if not line.strip():
+            continue
+        cells = [cell.strip() for cell in line.split("\t")]
+        if len(cells) != len(columns):
+            ragged.append(number)
+            continue
+        empty += sum(not cell for cell in cells)
+        row = {name: cell for name, cell in zip(columns, cells, strict=True) if cell and cell.lower() != "n/a"}
+        if (name := row.get(key)) is not None and name in seen:
+            why = f"{name} stands in line {seen[name]} already; the first counts"
+            findings.append(found("BIDS09", why, path, line=number))
+            continue
+        seen[row.get(key, "")] = number
+        rows.append(row)
+    if ragged:
+        shown = ", ".join(map(str, ragged[:_NAMED])) + (" ..." if len(ragged) > _NAMED else "")
+        why = f"lines with another number of cells than the header's {len(columns)}: {shown}; they are not used"
+        findings.append(found("BIDS09", why, path, line=ragged[0]))
+    if empty:
+        why = f"{empty} cells are empty where BIDS writes n/a; they are taken as missing"
+        findings.append(found("BIDS09", why, path))
+    return Table(columns, tuple(rows), tuple(findings))

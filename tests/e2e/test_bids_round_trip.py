@@ -1,0 +1,249 @@
+"""A BIDS dataset goes in and comes out identical: every sample, and whatever hypothesis makes up."""
+
+import filecmp
+import json
+import shutil
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import xnatferry
+from xnatferry import api
+from xnatferry.planning.mapping import MappingRules
+from xnatferry.planning.plan import Decision, OnConflict
+from xnatferry.results.bids_export import plan_bids_pull
+from xnatferry.results.fetching import fetch_all
+from xnatferry.server.archive import running_archive
+from xnatferry.sources.bids.dataset import BidsChoices
+from xnatferry.xnat.model import Address, Level
+
+DATA = Path(__file__).parents[1] / "data" / "bids"
+SAMPLES = sorted(path.name for path in DATA.iterdir() if path.is_dir())
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory):
+    with (
+        running_archive(tmp_path_factory.mktemp("archive"), admin_password="admin-pw") as archive,
+        xnatferry.connect(server=archive.url, user="admin", password="admin-pw") as client,
+    ):
+        yield client.remote
+
+
+def planned(root, project, remote, *, policy=OnConflict.FAIL, choices=None, **rules):
+    discovery = api.discover(root, allow_incomplete=True, bids=choices)
+    plan = api.plan(discovery, remote, MappingRules(project, **rules), on_conflict=policy)
+    assert not plan.refusals, plan.refusals
+    assert not plan.blocked, plan.blocked
+    return plan
+
+
+def push(root, project, remote, **options):
+    result = api.push(planned(root, project, remote, **options), remote)
+    assert result.exit_code == 0, [str(r.message) for r in result.failures]
+    return result
+
+
+def pull(address, folder, remote):
+    plan = plan_bids_pull(remote, Address.parse(address), folder)
+    assert not plan.refusals, plan.refusals
+    assert fetch_all(plan, remote).exit_code == 0
+    return plan
+
+
+def files_below(root):
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def copy_of(name, tmp_path):
+    return shutil.copytree(DATA / name, tmp_path / name)
+
+
+def changes(plan):
+    return sorted(str(step.address) for step in plan.steps if step.decision is not Decision.SAME)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_sample_comes_back_byte_for_byte_and_a_second_push_sends_nothing(name, remote, tmp_path):
+    project = f"RT_{name}"
+    push(DATA / name, project, remote)
+    pull(project, tmp_path / "back", remote)
+    assert files_below(tmp_path / "back") == files_below(DATA / name)
+    again = planned(DATA / name, project, remote)
+    assert again.nothing_to_do, changes(again)
+
+
+def test_one_session_comes_back_with_what_it_shares(remote, tmp_path):
+    push(DATA / "synthetic", "SHARED", remote)
+    pull("SHARED/01/01_02", tmp_path / "back", remote)
+    back, there = files_below(tmp_path / "back"), files_below(DATA / "synthetic")
+    assert back.items() <= there.items()
+    assert "dataset_description.json" in back
+    assert "sub-01/sub-01_sessions.tsv" in back
+    assert "sub-01/ses-02/anat/sub-01_ses-02_T1w.nii" in back
+    assert not any(path.startswith(("sub-02", "sub-01/ses-01")) for path in back)
+
+
+def test_the_plan_of_an_edited_dataset_shows_just_the_edits(remote, tmp_path):
+    root = copy_of("synthetic", tmp_path)
+    push(root, "LIFE", remote)
+    before = {row["ID"]: row["note"] for row in remote.list_scans(Address("LIFE", "01", "01_01"))}
+    func = root / "sub-01" / "ses-01" / "func"
+    # One that sorts before all others of its folder: nobody's number may shift.
+    shutil.copy(func / "sub-01_ses-01_task-rest_bold.nii", func / "sub-01_ses-01_task-aaa_bold.nii")
+    anat = root / "sub-02" / "ses-02" / "anat"
+    (anat / "sub-02_ses-02_T1w.nii").rename(anat / "sub-02_ses-02_acq-x_T1w.nii")
+    (root / "README").write_text("another text\n")
+    plan = planned(root, "LIFE", remote, policy=OnConflict.OVERWRITE)
+    assert changes(plan) == sorted(
+        [
+            "LIFE/01/01_01/resources/BIDS_MANIFEST/files/manifest.json",
+            "LIFE/01/01_01/scans/5",
+            "LIFE/01/01_01/scans/5/resources/NIFTI",
+            "LIFE/01/01_01/scans/5/resources/NIFTI/files/sub-01_ses-01_task-aaa_bold.nii",
+            "LIFE/02/02_02/resources/BIDS_MANIFEST/files/manifest.json",
+            "LIFE/02/02_02/scans/5",
+            "LIFE/02/02_02/scans/5/resources/NIFTI",
+            "LIFE/02/02_02/scans/5/resources/NIFTI/files/sub-02_ses-02_acq-x_T1w.nii",
+            "LIFE/resources/BIDS/files/README",
+            "LIFE/resources/BIDS_MANIFEST/files/manifest.json",
+        ]
+    )
+    assert api.push(plan, remote).exit_code == 0
+    after = {row["ID"]: row["note"] for row in remote.list_scans(Address("LIFE", "01", "01_01"))}
+    assert before.items() <= after.items()
+    pull("LIFE", tmp_path / "back", remote)
+    assert files_below(tmp_path / "back") == files_below(root)
+
+
+def test_new_subjects_and_sessions_are_all_that_is_sent(remote, tmp_path):
+    root = copy_of("synthetic", tmp_path)
+    only = BidsChoices(takes=lambda subject, session: (subject, session) == ("01", "01"))
+    push(root, "GROWS", remote, choices=only)
+    more = planned(root, "GROWS", remote, choices=BidsChoices(takes=lambda subject, _session: subject == "01"))
+    assert {str(step.address.session) for step in more.steps if step.sends} == {"01_02"}
+    push(root, "GROWS", remote)
+    pull("GROWS", tmp_path / "back", remote)
+    assert files_below(tmp_path / "back") == files_below(root)
+
+
+def test_what_others_filled_comes_as_far_as_its_names_go(remote, tmp_path):
+    push(DATA / "asl003", "FOREIGN", remote)
+    for address in ("FOREIGN/resources/BIDS_MANIFEST", "FOREIGN/Sub1/Sub1_MR1/resources/BIDS_MANIFEST"):
+        remote.remove(Address.parse(address), remove_files=True)
+    plan = plan_bids_pull(remote, Address("FOREIGN"), tmp_path / "back")
+    fetch_all(plan, remote)
+    back, there = files_below(tmp_path / "back"), files_below(DATA / "asl003")
+    assert back.items() <= there.items()
+    assert set(there) - set(back) == {"README"}
+    assert any("README" in warning for warning in plan.warnings)
+
+
+def test_a_file_that_is_gone_from_the_server_is_named(remote, tmp_path):
+    push(DATA / "pheno004", "HOLES", remote)
+    remote.remove(Address.parse("HOLES/01/01_MR1/scans/1/resources/NIFTI"), remove_files=True)
+    plan = plan_bids_pull(remote, Address("HOLES"), tmp_path / "back")
+    assert [refusal.relative for refusal in plan.refusals] == ["sub-01/anat/sub-01_T1w.nii.gz"]
+
+
+# Generated datasets
+
+labels = st.text(st.sampled_from("abcXYZ0189+"), min_size=1, max_size=5)
+contents = st.binary(max_size=40)
+sidecars = st.dictionaries(st.sampled_from(["EchoTime", "TaskName", "Note"]), st.integers(0, 9)).map(
+    lambda found: json.dumps(found).encode()
+)
+
+
+@st.composite
+def datasets(draw):
+    """A tree by path: several subjects, with and without sessions, inherited files at all levels, odd files."""
+    tree = {"dataset_description.json": b'{"Name": "x", "BIDSVersion": "1.8.0"}'}
+    tree |= {
+        name: draw(contents)
+        for name in draw(st.sets(st.sampled_from(["README", "CHANGES", "odd name.txt", ".hidden"])))
+    }
+    for path in draw(
+        st.sets(st.sampled_from(["stimuli/a+b/pic 1.jpg", "phenotype/t.tsv", "code/run.py", "extra/x#y%20.txt"]))
+    ):
+        tree[path] = draw(contents)
+    subjects = draw(st.lists(labels, min_size=1, max_size=3, unique_by=str.casefold))
+    for subject in subjects:
+        sessions = draw(st.one_of(st.just([None]), st.lists(labels, min_size=1, max_size=2, unique_by=str.casefold)))
+        for session in sessions:
+            folder, stem = f"sub-{subject}", f"sub-{subject}"
+            if session is not None:
+                folder, stem = f"{folder}/ses-{session}", f"{stem}_ses-{session}"
+            tree |= draw(visits(folder, stem))
+        if sessions != [None] and draw(st.booleans()):
+            tree[f"sub-{subject}/sub-{subject}_sessions.tsv"] = b"session_id\n"
+        if draw(st.booleans()):
+            tree[f"sub-{subject}/sub-{subject}_T1w.json"] = draw(sidecars)
+        if draw(st.booleans()):
+            tree[f"derivatives/pipe+1/sub-{subject}/report {subject}.html"] = draw(contents)
+    if draw(st.booleans()):
+        tree["T1w.json"] = draw(sidecars)
+        tree["task-rest_bold.json"] = draw(sidecars)
+    return tree
+
+
+@st.composite
+def visits(draw, folder, stem):
+    tree = {}
+    for run in range(draw(st.integers(0, 2))):
+        image = f"{folder}/anat/{stem}_run-{run}_T1w"
+        tree[image + draw(st.sampled_from([".nii", ".nii.gz"]))] = draw(contents)
+        if draw(st.booleans()):
+            tree[f"{image}.json"] = draw(sidecars)
+    for task in draw(st.sets(labels, max_size=2)):
+        run = f"{folder}/func/{stem}_task-{task}"
+        for echo in draw(st.sampled_from([[""], ["_echo-1", "_echo-2"]])):
+            tree[f"{run}{echo}_bold.nii.gz"] = draw(contents)
+        for ending in draw(
+            st.sets(st.sampled_from(["events.tsv", "events.json", "recording-x_physio.tsv.gz", "bold.json"]))
+        ):
+            tree[f"{run}_{ending}"] = draw(sidecars) if ending.endswith("json") else draw(contents)
+    for name in draw(
+        st.sets(st.sampled_from(["eeg/{}_task-x_eeg.vhdr", "eeg/{}_task-x_eeg.eeg", "eeg/{}_electrodes.tsv"]))
+    ):
+        tree[f"{folder}/{name.format(stem)}"] = draw(contents)
+    for name in draw(st.sets(st.sampled_from(["meg/{}_task-x_meg.ds/a.res4", "meg/{}_task-x_meg.ds/hz/b.ds"]))):
+        tree[f"{folder}/{name.format(stem)}"] = draw(contents)
+    for name in draw(
+        st.sets(st.sampled_from(["beh/{}_task-x_beh.tsv", "{}_scans.tsv", "odd/no bids.dat", "anat/plain.nii"]))
+    ):
+        tree[f"{folder}/{name.format(stem)}"] = draw(contents)
+    return tree
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(tree=datasets())
+def test_any_dataset_comes_back_byte_for_byte(tree, remote, tmp_path_factory):
+    root = tmp_path_factory.mktemp("made")
+    for path, content in tree.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+    project = f"GEN{next(_numbers)}"
+    push(root, project, remote)
+    back = tmp_path_factory.mktemp("back")
+    pull(project, back, remote)
+    assert files_below(back) == tree
+    assert planned(root, project, remote).nothing_to_do
+    compared = filecmp.dircmp(root, back)
+    assert not compared.left_only
+    assert not compared.right_only
+
+
+def test_labels_that_xnat_refuses_are_encoded(remote, tmp_path):
+    root = tmp_path / "plus"
+    image = root / "sub-01+x" / "ses-a+b" / "anat" / "sub-01+x_ses-a+b_T1w.nii.gz"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"")
+    (root / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.8.0"}')
+    plan = planned(root, "PLUS", remote)
+    (session,) = [step.address for step in plan.steps if step.address.level is Level.SESSION]
+    assert (session.subject, session.session) == ("01-x2B-x", "01-x2B-x_a-x2B-b")

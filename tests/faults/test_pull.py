@@ -1,0 +1,190 @@
+"""A pull from a server that means harm, or breaks off: nothing leaves the folder, nothing stands half under its name."""
+
+import hashlib
+
+import pytest
+from peer import Resource, Thing, cut_answer, expired, page
+
+from xnatferry.errors import ConflictError
+from xnatferry.planning.plan import Decision, OnConflict
+from xnatferry.results.fetching import fetch_all
+from xnatferry.results.held import read_held
+from xnatferry.results.pull import plan_pull
+from xnatferry.transfer.events import Proof
+from xnatferry.xnat.model import Address
+
+SESSION = Address("P", "s", "s_MR1")
+BELOW = "s/s_MR1/resources/R/files"
+
+
+@pytest.fixture
+def resource(peer):
+    """An empty session resource; tests put files on its disk as no client could."""
+    project = peer.projects["P"] = Thing("P", "P", "xnat:projectData")
+    subject = project.children["s"] = Thing("XNAT_S1", "s", "xnat:subjectData")
+    session = subject.children["s_MR1"] = Thing("XNAT_E1", "s_MR1", "xnat:mrSessionData", subject="XNAT_S1")
+    session.resources["R"] = Resource("17", "R")
+    return session.resources["R"]
+
+
+def put(peer, resource, **files):
+    for name, data in files.items():
+        store(peer, resource, name, data)
+
+
+def store(peer, resource, name, data):
+    resource.disk[name] = data
+    peer.catalogue(resource, name)
+
+
+def pull(remote, folder, *, address=SESSION, **how):
+    plan = plan_pull(read_held(remote, address), folder, server=remote.connection.url, address=address, **how)
+    return plan, fetch_all(plan, remote, workers=2)
+
+
+def everything(root):
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir())
+
+
+HOSTILE = [
+    "../../../../../evil",
+    "a/../../../../../../evil",
+    "/etc/evil",
+    "..",
+    "a//b",
+    "a/./b",
+    "line\nbreak",
+    "bell\x07",
+    "\x1b[31mred",
+    "del\x7f",
+    "c1\x9b31m",
+    "x" * 256,
+    "",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=[repr(name)[:30] for name in HOSTILE])
+def test_a_hostile_name_is_refused_and_the_others_come(peer, remote, resource, tmp_path, name):
+    store(peer, resource, name, b"evil")
+    store(peer, resource, "good.txt", b"good")
+    home = tmp_path / "a" / "b" / "c"
+    plan, result = pull(remote, home / "out")
+    assert [refusal.relative for refusal in plan.refusals] == [f"P/s/s_MR1/resources/R/files/{name}"]
+    assert result.exit_code == 7
+    assert everything(tmp_path) == [f"a/b/c/out/{BELOW}/good.txt"]
+
+
+@pytest.mark.parametrize("label", ["..", ".", "a/../../..", "x\ny", "x" * 300])
+def test_a_hostile_label_is_refused(peer, remote, resource, tmp_path, label):
+    store(peer, resource, "evil.txt", b"evil")
+    session = peer.projects["P"].children["s"].children["s_MR1"]
+    session.resources = {label: Resource("18", label, disk=resource.disk, catalog=resource.catalog)}
+    plan, result = pull(remote, tmp_path / "out")
+    assert len(plan.refusals) == 1
+    assert result.exit_code == 7
+    assert everything(tmp_path) == []
+
+
+def test_names_of_other_disks_are_warned_of(peer, remote, resource, tmp_path):
+    for name in ("CON", "aux.nii.gz", "a:b", "what?", "dot.", "back\\slash"):
+        store(peer, resource, name, b"x")
+    plan, result = pull(remote, tmp_path)
+    assert result.exit_code == 0
+    assert "6 names could not stand on a Windows disk" in plan.warnings[0]
+
+
+def test_case_twins_are_refused_where_they_would_be_one_file(peer, remote, resource, tmp_path):
+    for name in ("Scan.nii", "scan.nii", "e\u0301.nii", "\u00e9.nii", "other.nii"):
+        store(peer, resource, name, name.encode())
+    plan, result = pull(remote, tmp_path / "folding", folds=True)
+    assert len(plan.refusals) == 4
+    assert all("one place" in refusal.reasons[0] for refusal in plan.refusals)
+    assert everything(tmp_path / "folding") == [f"{BELOW}/other.nii"]
+    plan, result = pull(remote, tmp_path / "exact", folds=False)
+    assert result.exit_code == 0
+    assert len(everything(tmp_path / "exact")) == 5
+    assert "differ in case alone" in plan.warnings[0]
+
+
+def test_a_file_in_the_place_of_a_folder_is_refused_with_what_is_in_it(peer, remote, resource, tmp_path):
+    put(peer, resource, a=b"file", **{"a/b": b"in it", "c": b"fine"})
+    plan, _ = pull(remote, tmp_path)
+    assert sorted(refusal.relative.rpartition("files/")[2] for refusal in plan.refusals) == ["a", "a/b"]
+    assert everything(tmp_path) == [f"{BELOW}/c"]
+
+
+def test_a_file_that_comes_changed_gets_no_name(peer, remote, resource, tmp_path):
+    store(peer, resource, "t1.nii", b"right bytes")
+    resource.disk["t1.nii"] = b"wrong bytes"
+    _, result = pull(remote, tmp_path)
+    assert result.exit_code == 8
+    assert everything(tmp_path) == []
+    assert result.verdicts[0].proof is Proof.DIFFERS
+
+
+def test_an_answer_cut_off_is_asked_for_again(peer, remote, resource, tmp_path):
+    store(peer, resource, "t1.nii", b"0123456789" * 50_000)
+    peer.fail("GET", "/files/t1.nii", cut_answer, times=2)
+    _, result = pull(remote, tmp_path)
+    assert result.exit_code == 0
+    assert (tmp_path / BELOW / "t1.nii").read_bytes() == b"0123456789" * 50_000
+
+
+def test_an_answer_always_cut_off_leaves_nothing_and_says_what_is_missing(peer, remote, resource, tmp_path):
+    put(peer, resource, bad=b"0123456789" * 50_000, good=b"good")
+    peer.fail("GET", "/files/bad", cut_answer, times=99)
+    _, result = pull(remote, tmp_path)
+    assert result.exit_code == 5
+    assert [file.held.name for file in result.missing] == ["bad"]
+    assert everything(tmp_path) == [f"{BELOW}/good"]
+
+
+def test_an_expired_login_is_renewed(peer, remote, resource, tmp_path):
+    store(peer, resource, "t1.nii", b"bytes")
+    peer.fail("GET", "/files/t1.nii", expired)
+    _, result = pull(remote, tmp_path)
+    assert result.exit_code == 0
+
+
+def test_a_page_with_an_error_is_no_file(peer, remote, resource, tmp_path):
+    put(peer, resource, a=b"a", b=b"b")
+    peer.fail("GET", "/files/a", page(500, "java.lang.NullPointerException"), times=99)
+    _, result = pull(remote, tmp_path)
+    assert result.exit_code == 1
+    assert "NullPointerException" in result.failures[0].message
+    assert everything(tmp_path) == [f"{BELOW}/b"]
+
+
+def test_old_and_new_servers_give_the_proof_they_can(era, peer, remote, resource, tmp_path):
+    store(peer, resource, "t1 \u00e9+#.nii", b"bytes")
+    _, result = pull(remote, tmp_path)
+    assert result.verdicts[0].proof is (Proof.SIZE if era == "1.6.4" else Proof.DIGEST)
+    plan, _ = pull(remote, tmp_path)
+    assert not plan.fetched
+    assert (tmp_path / BELOW / "t1 \u00e9+#.nii").read_bytes() == b"bytes"
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(peer, remote, resource, tmp_path):
+    store(peer, resource, "t1.nii", b"theirs")
+    mine = tmp_path / BELOW / "t1.nii"
+    plan = plan_pull(read_held(remote, SESSION), tmp_path, server="", address=SESSION)
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    result = fetch_all(plan, remote)
+    assert result.exit_code == ConflictError.exit_code
+    assert everything(tmp_path) == [f"{BELOW}/t1.nii"]
+    assert mine.read_bytes() == b"mine"
+
+
+def test_overwrite_replaces_and_only_when_it_came_whole(peer, remote, resource, tmp_path):
+    store(peer, resource, "t1.nii", b"theirs")
+    mine = tmp_path / BELOW / "t1.nii"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    peer.fail("GET", "/files/t1.nii", page(403, "no permission"))
+    plan, result = pull(remote, tmp_path, on_conflict=OnConflict.OVERWRITE)
+    assert plan.files[0].decision is Decision.UPDATE
+    assert result.exit_code == 3
+    assert mine.read_bytes() == b"mine"
+    pull(remote, tmp_path, on_conflict=OnConflict.OVERWRITE)
+    assert hashlib.md5(mine.read_bytes()).digest() == hashlib.md5(b"theirs").digest()

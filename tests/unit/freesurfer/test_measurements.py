@@ -1,0 +1,154 @@
+"""Numbers, their names and units, and where a table's files are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from xnatferry.freesurfer.locating import locate
+from xnatferry.freesurfer.measurements import TABLES, spoiled_volumes, wide_name
+from xnatferry.freesurfer.stats_file import StatisticsError, read_stats
+from xnatferry.freesurfer.versions import family_of, newness, version_of
+
+DATA = Path(__file__).parents[2] / "data"
+SIX, SEVEN = DATA / "freesurfer6/subject1/stats", DATA / "freesurfer7/sub-001/stats"
+
+
+def values(table: str, path: Path, side: str = "") -> dict[str, float]:
+    found = TABLES[table].read(path.read_bytes(), side).numbers
+    return {name: number.value for number in found if (name := wide_name(table, number)) is not None}
+
+
+def test_names_as_asegstats2table_gives_them() -> None:
+    found = values("aseg", SEVEN / "aseg.stats")
+    assert found["Left-Lateral-Ventricle"] == 5023.3
+    assert found["Left-Lateral-Ventricle_mean"] == 38.9751
+    assert found["EstimatedTotalIntraCranialVol"] == 1626503.552457
+    assert found["lhSurfaceHoles"] == 5
+    assert "Left-Lateral-Ventricle_SegId" not in found
+
+
+def test_names_as_aparcstats2table_gives_them() -> None:
+    found = values("aparc", SEVEN / "lh.aparc.stats", "left")
+    assert found["lh_bankssts_thickness"] == 2.813
+    assert found["lh_bankssts_area"] == 1052
+    assert found["lh_bankssts_volume"] == 2625
+    assert found["lh_MeanThickness_thickness"] == 2.50118
+    assert found["lh_WhiteSurfArea_area"] == 92881.1
+    assert found["eTIV"] == 1626503.552457
+
+
+@pytest.mark.parametrize("table", ["aparc", "aparc.a2009s", "aparc.DKTatlas"])
+@pytest.mark.parametrize("folder", [SIX, SEVEN])
+def test_no_two_numbers_have_one_name(table: str, folder: Path) -> None:
+    numbers = TABLES[table].read((folder / f"lh.{table}.stats").read_bytes(), "left").numbers
+    names = [wide_name(table, number) for number in numbers]
+    assert len(set(names)) == len(names)
+    assert all(number.unit for number in numbers)
+
+
+def test_swapped_hemispheres_are_refused() -> None:
+    with pytest.raises(StatisticsError, match="swapped"):
+        TABLES["aparc"].read((SEVEN / "lh.aparc.stats").read_bytes(), "right")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"# Title Segmentation Statistics\n", b"\x1f\x8b\x08\x00\n"])
+def test_files_without_a_table_are_refused(content: bytes) -> None:
+    with pytest.raises(StatisticsError):
+        TABLES["aseg"].read(content, "")
+
+
+def test_a_structure_twice_is_refused() -> None:
+    content = (SEVEN / "lh.aparc.stats").read_bytes()
+    last = content.splitlines(keepends=True)[-1]
+    with pytest.raises(StatisticsError, match="twice"):
+        TABLES["aparc"].read(content + last, "left")
+
+
+def test_sides_of_the_thalamus() -> None:
+    numbers = TABLES["thalamus"].read(b"Left-AV 120.5\nRight-AV 118.0\nLeft-Whole_thalamus 7000\n", "").numbers
+    assert [(n.side, n.region, n.value) for n in numbers][:2] == [("left", "AV", 120.5), ("right", "AV", 118.0)]
+    assert wide_name("thalamus", numbers[2]) == "lh_Whole_thalamus"
+
+
+@pytest.mark.parametrize(
+    ("table", "names", "expected"),
+    [
+        ("aseg", ["s/stats/aseg.stats", "s/stats/wmparc.stats"], {"": "s/stats/aseg.stats"}),
+        ("aseg", ["aseg.stats"], {"": "aseg.stats"}),
+        ("aseg", ["s/trash/aseg.stats", "s/stats/my.aseg.stats"], None),
+        ("aseg", ["t1.long.b/stats/aseg.stats", "t1/stats/aseg.stats"], {"": "t1/stats/aseg.stats"}),
+        ("aseg", ["t1.long.b/stats/aseg.stats"], {"": "t1.long.b/stats/aseg.stats"}),
+        (
+            "aparc",
+            ["s/stats/lh.aparc.stats", "s/stats/rh.aparc.stats", "s/stats/lh.aparc.pial.stats"],
+            {"left": "s/stats/lh.aparc.stats", "right": "s/stats/rh.aparc.stats"},
+        ),
+        (
+            "aparc.DKTatlas",
+            ["s/stats/lh.aparc.DKTatlas.mapped.stats", "s/stats/rh.aparc.DKTatlas.mapped.stats"],
+            {"left": "s/stats/lh.aparc.DKTatlas.mapped.stats", "right": "s/stats/rh.aparc.DKTatlas.mapped.stats"},
+        ),
+        (
+            "hippo",
+            [f"s/mri/{side}h.hippoSfVolumes-T1.v{v}.txt" for side in "lr" for v in (10, 21)]
+            + ["s/mri/lh.hippoSfVolumes-T1-T2.v22.txt"],
+            {"left": "s/mri/lh.hippoSfVolumes-T1.v21.txt", "right": "s/mri/rh.hippoSfVolumes-T1.v21.txt"},
+        ),
+        (  # the older segmentation has both sides
+            "hippo",
+            [f"s/mri/{side}h.hippoSfVolumes-T1.v10.txt" for side in "lr"] + ["s/mri/lh.hippoSfVolumes-T1.v21.txt"],
+            {"left": "s/mri/lh.hippoSfVolumes-T1.v10.txt", "right": "s/mri/rh.hippoSfVolumes-T1.v10.txt"},
+        ),
+    ],
+)
+def test_the_files_of_a_table(table: str, names: list[str], expected: dict[str, str] | None) -> None:
+    found = locate(TABLES[table], names)
+    assert (found and found.by_side) == expected
+
+
+def test_a_missing_hemisphere_is_said() -> None:
+    found = locate(TABLES["aparc"], ["s/stats/rh.aparc.stats"])
+    assert found is not None
+    assert found.missing == ("left",)
+
+
+def test_two_subjects_in_one_place_are_refused() -> None:
+    with pytest.raises(StatisticsError, match="2 subjects"):
+        locate(TABLES["aseg"], ["a/stats/aseg.stats", "b/stats/aseg.stats"])
+
+
+def test_versions() -> None:
+    assert version_of(read_stats((SIX / "aseg.stats").read_bytes())) == "6"
+    assert version_of(read_stats((SIX / "lh.aparc.stats").read_bytes())) == "6"
+    assert version_of(read_stats((SEVEN / "aseg.stats").read_bytes())) == "7.4.1"
+    old = b"# cvs_version $Id: mri_segstats.c,v 1.75.2.9 2013/02/16 00:09:33 greve Exp $\n"
+    assert version_of(read_stats(old)) == "5"
+    assert version_of(read_stats(b"")) == ""
+    assert family_of("FREESURFER741") == ("FREESURFER", (7, 4, 1), "")
+
+
+def test_the_newest_resource() -> None:
+    labels = ["FREESURFER7_LONG", "QC", "FASTSURFER", "FREESURFER5", "FREESURFER53", "FREESURFER6_HIRES"]
+    labels += ["FREESURFER6", "FREESURFER7_EXTRAS", "FREESURFER7", "FREESURFER741"]
+    labels_by_length = sorted(labels, key=len)
+    labels_by_length.sort(key=newness)
+    assert labels_by_length == labels
+    assert newness("FREESURFER7_NEW", "7.4.1") > newness("FREESURFER7", "7.1.1")
+
+
+def test_volumes_in_voxels() -> None:
+    content = (SIX / "aseg.stats").read_bytes()
+    hires = content.replace(b"VoxelVolume_mm3 1", b"VoxelVolume_mm3 0.343")
+    assert spoiled_volumes(read_stats(content), high_resolution=True) == frozenset()
+    spoiled = spoiled_volumes(read_stats(hires), high_resolution=False)
+    assert {"BrainSegVol", "MaskVol-to-eTIV", "lhCortexVol"} <= spoiled
+    assert not {"eTIV", "lhSurfaceHoles"} & spoiled
+    fixed = hires.replace(b"# subjectname", b"# BrainVolStatsFixed see the wiki\n# subjectname")
+    assert spoiled_volumes(read_stats(fixed), high_resolution=True) == frozenset()
+    seven = (SEVEN / "aseg.stats").read_bytes().replace(b"VoxelVolume_mm3 1", b"VoxelVolume_mm3 0.343")
+    assert spoiled_volumes(read_stats(seven), high_resolution=True) == frozenset()
+    cortex = read_stats((SIX / "lh.aparc.stats").read_bytes())
+    assert spoiled_volumes(cortex, high_resolution=False) == frozenset()
+    assert "BrainSegVol" in spoiled_volumes(cortex, high_resolution=True)

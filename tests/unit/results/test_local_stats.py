@@ -1,0 +1,191 @@
+"""Tables of a SUBJECTS_DIR, with every fault that one may have."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from xnatferry.errors import NotFoundError, UsageError
+from xnatferry.results.stats import stats
+from xnatferry.results.stats_table import RemarkKind, StatsTable
+
+DATA = Path(__file__).parents[2] / "data"
+
+
+@pytest.fixture
+def subjects_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "subjects"
+    shutil.copytree(DATA / "freesurfer6" / "subject1", folder / "subject1")
+    for name in ("sub-001", "sub-002"):
+        shutil.copytree(DATA / "freesurfer7" / name, folder / name)
+    return folder
+
+
+def told(table: StatsTable) -> list[tuple[str, str]]:
+    return [(remark.kind.value, remark.where) for remark in table.remarks]
+
+
+def held(table: StatsTable) -> list[str]:
+    return [entry.place.subject for entry in table.entries]
+
+
+@pytest.mark.parametrize("name", ["aseg", "wmparc", "aparc", "aparc.a2009s", "aparc.DKTatlas"])
+def test_whole_subjects(subjects_dir: Path, name: str) -> None:
+    table = stats(name, subjects_dir)
+    assert held(table) == ["sub-001", "sub-002", "subject1"]
+    assert [entry.place.fs_version for entry in table.entries] == ["7.4.1", "7.4.1", "6"]
+    assert not table.lacking
+    assert not [remark for remark in table.remarks if remark.kind is not RemarkKind.MEASURE]
+    long, wide = table.grid(), table.grid(wide=True)
+    assert long.height == len(list(long.rows()))
+    assert wide.height == 3
+    # Every number of the long form that is a measurement stands in the wide form, and no other.
+    numbers = [row for row in long.rows() if row[long.columns.index("measurement")] not in {"Index", "SegId"}]
+    cells = [cell for row in wide.rows() for cell in row[9:] if cell is not None]
+    assert sorted(row[long.columns.index("value")] for row in numbers) == sorted(cells)
+
+
+def test_one_subject_and_a_zip_of_one(subjects_dir: Path, tmp_path: Path) -> None:
+    alone = stats("aparc", subjects_dir / "sub-001")
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
+        for file in sorted((subjects_dir / "sub-001").rglob("*")):
+            packed.write(file, file.relative_to(subjects_dir))
+    assert stats("aparc", tmp_path / "packed.zip").entries == alone.entries
+    assert held(alone) == ["sub-001"]
+
+
+def change(file: str, how: Callable[[bytes], bytes | None]) -> Callable[[Path], None]:
+    def act(subjects_dir: Path) -> None:
+        path = subjects_dir / "sub-001" / "stats" / file
+        content = how(path.read_bytes())
+        path.unlink() if content is None else path.write_bytes(content)
+
+    return act
+
+
+BROKEN = {
+    "gone": ("aseg", change("aseg.stats", lambda _: None), "subject", 2, "is not there"),
+    "empty": ("aseg", change("aseg.stats", lambda _: b""), "broken", 2, "it is empty"),
+    "cut in the header": ("aseg", change("aseg.stats", lambda c: c[:3000]), "broken", 2, "no number|no end|no table"),
+    "cut in a row": ("aseg", change("aseg.stats", lambda c: c[:-40]), "broken", 2, "cells"),
+    "cut between rows": ("aseg", change("aseg.stats", lambda c: b"".join(c.splitlines(True)[:-2])), "broken", 2, "45"),
+    "cut in the last number": ("aparc", change("lh.aparc.stats", lambda c: c.rstrip()[:-1]), "broken", 3, "no end"),
+    "no text at all": ("aseg", change("aseg.stats", lambda _: bytes(range(256))), "broken", 2, "no table|no end"),
+    "a hemisphere gone": ("aparc", change("lh.aparc.stats", lambda _: None), "file", 3, "^lh.aparc.stats is not"),
+    "hemispheres swapped": (
+        "aparc",
+        change("lh.aparc.stats", lambda c: c.replace(b"hemi lh", b"hemi rh")),
+        "broken",
+        3,
+        "swapped",
+    ),
+    "another subject's hemisphere": (
+        "aparc",
+        change("lh.aparc.stats", lambda c: c.replace(b"subjectname sub-001", b"subjectname bert")),
+        "broken",
+        3,
+        "another subject, bert",
+    ),
+    "a renamed subject": (
+        "aseg",
+        change("aseg.stats", lambda c: c.replace(b"subjectname sub-001", b"subjectname bert")),
+        "name",
+        3,
+        "of bert",
+    ),
+    "no number": (
+        "aparc",
+        change("lh.aparc.stats", lambda c: c.replace(b" 2.813 ", b" nan ")),
+        "measure",
+        3,
+        "lh_bankssts_thickness",
+    ),
+    "a region gone": (
+        "aparc",
+        change("lh.aparc.stats", lambda c: re.sub(rb"^insula .*\n", b"", c, flags=re.MULTILINE)),
+        "measure",
+        3,
+        "lacks 9 measures that others",
+    ),
+    "a measure gone": (
+        "aseg",
+        change("aseg.stats", lambda c: re.sub(rb"# Measure Estimated.*\n", b"", c)),
+        "measure",
+        3,
+        "EstimatedTotalIntraCranialVol",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN, ids=lambda fault: fault.replace(" ", "-"))
+def test_a_fault_is_told_and_the_others_go_on(subjects_dir: Path, fault: str) -> None:
+    name, act, kind, rest, why = BROKEN[fault]
+    act(subjects_dir)
+    table = stats(name, subjects_dir)
+    assert told(table) == [(kind, "sub-001")]
+    assert re.search(why, table.remarks[0].message) or why in table.remarks[0].measures, table.remarks
+    assert len(table.entries) == rest
+    assert bool(table.lacking) is (kind not in {"name", "measure"})
+    values = [row[table.grid().columns.index("value")] for row in table.grid().rows()]
+    assert all(value == value for value in values), "NaN in the table"
+
+
+def test_what_every_version_writes_is_missed_in_one_subject(subjects_dir: Path) -> None:
+    path = subjects_dir / "sub-001" / "stats" / "aseg.stats"
+    path.write_bytes(re.sub(rb"# Measure Estimated.*\n", b"", path.read_bytes()))
+    (remark,) = stats("aseg", subjects_dir / "sub-001").remarks
+    assert remark.measures == ("eTIV",)
+
+
+def test_a_high_resolution_run_of_version_6(subjects_dir: Path) -> None:
+    path = subjects_dir / "subject1" / "stats" / "aseg.stats"
+    path.write_bytes(path.read_bytes().replace(b"VoxelVolume_mm3 1", b"VoxelVolume_mm3 0.343"))
+    table = stats("aseg", subjects_dir)
+    regions = {number.region for number in table.entries[2].numbers()}
+    assert "BrainSegVol" not in regions
+    assert {"eTIV", "Left-Hippocampus"} <= regions
+    (remark,) = table.remarks
+    assert remark.kind is RemarkKind.MEASURE
+    assert "BrainSegVol" in remark.measures
+
+
+def test_atlases_and_longitudinal_runs(subjects_dir: Path) -> None:
+    for name in ("fsaverage", "sub-001.long.base"):
+        shutil.copytree(subjects_dir / "sub-001", subjects_dir / name)
+    table = stats("aseg", subjects_dir)
+    assert sorted(held(table)) == ["sub-001", "sub-001.long.base", "sub-002", "subject1"]
+    assert ("choice", "fsaverage") in told(table)
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(NotFoundError):
+            stats("aseg", folder)
+    with pytest.raises(UsageError, match=r"aparc\.DKTatlas"):
+        stats("asge", tmp_path)
+
+
+def test_some_measurements_only(subjects_dir: Path) -> None:
+    table = stats("aparc", subjects_dir).only(["thickness"])
+    assert {number.measurement for entry in table.entries for number in entry.numbers()} == {"ThickAvg", "Thickness_mm"}
+    with pytest.raises(UsageError, match=r"it has .*, thickness"):
+        table = stats("aparc", subjects_dir).only(["thick"])
+
+
+def test_subfields(subjects_dir: Path) -> None:
+    mri = subjects_dir / "sub-001" / "mri"
+    (mri / "lh.hippoSfVolumes-T1.v21.txt").write_text("Hippocampal_tail 551.25\nWhole_hippocampus 3400.75\n")
+    (mri / "rh.hippoSfVolumes-T1.v21.txt").write_text("Hippocampal_tail 570.5\nWhole_hippocampus 3500\n")
+    (mri / "brainstemSsVolumes.v12.txt").write_text("Medulla 4600.5\nPons 15000\n")
+    table = stats("hippo", subjects_dir)
+    assert held(table) == ["sub-001"]
+    assert table.entries[0].place.fs_version == "7.4.1"  # of the build stamp: these texts have no header
+    assert [remark.kind for remark in table.lacking] == [RemarkKind.SUBJECT] * 2
+    wide = table.grid(wide=True)
+    assert dict(zip(wide.columns, next(iter(wide.rows())), strict=True))["lh_Hippocampal_tail"] == 551.25
+    assert [number.unit for number in stats("brainstem", subjects_dir).entries[0].numbers()] == ["mm^3", "mm^3"]
