@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "transfer": {"xnat", "sources", "checks", "planning"},
     "client": {"xnat"},
     "server": {"xnat"},
+    "testing": {"server"},
     "results": {"xnat", "freesurfer", "sources", "checks", "planning", "transfer", "client"},
     "api": {"xnat", "sources", "checks", "planning", "transfer", "client", "results"},
     "console": {"xnat", "sources", "checks", "planning", "transfer", "api", "results"},

@@ -69,7 +69,8 @@ def plan(
         remote: The server.
         rules: Where things go; the project at least.
         on_conflict: What to do with files that the server holds with other bytes.
-        update_fields: Whether fields of scans that differ are changed; otherwise they are shown and left.
+        update_fields: Whether fields of subjects, sessions and scans that differ are changed; otherwise those that
+            listings show are shown and left.
         selection: Which subjects and sessions are carried; None carries all.
         workers: How many sessions are asked about at the same time.
 
@@ -78,9 +79,8 @@ def plan(
         RemoteError: The server cannot be asked.
     """
     mapped = (selection or Selection()).of(map_sources(discovery.sources, rules))
-    state = survey(
-        remote, server=remote.connection.url, project=rules.project, asked=asked_of(mapped.wanted, all_fields=update_fields), workers=workers
-    )
+    asked = asked_of(mapped.wanted, all_fields=update_fields)
+    state = survey(remote, server=remote.connection.url, project=rules.project, asked=asked, workers=workers)
     decided = reconcile(
         mapped,
         state,

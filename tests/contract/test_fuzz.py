@@ -80,17 +80,19 @@ def site(tmp_path_factory):
 
 
 def prepare(running):
-    """Something to aim at; the fuzzing may have deleted it."""
+    """Something to aim at, for the fuzzing may have deleted it; returns accession IDs."""
     with httpx2.Client(base_url=running.url, auth=("admin", "admin-secret"), timeout=60) as http:
         http.put("/data/projects/P")
         http.put("/data/projects/P/users/member/member")
-        http.put(LONG, params={"xsiType": "xnat:mrSessionData"})
+        session = http.put(LONG, params={"xsiType": "xnat:mrSessionData"}).text
+        subject = http.put("/data/projects/P/subjects/S").text
         http.put(f"{LONG}/scans/1", params={"xsiType": "xnat:mrScanData", "type": "T1w"})
         http.put(f"{LONG}/assessors/A", params={"xsiType": "xnat:qcManualAssessorData"})
         http.put(f"{LONG}/reconstructions/RC")
         for place in (LONG, f"{LONG}/scans/1"):
             http.put(f"{place}/resources/R/files/f.txt", params={"inbody": "true"}, content=b"data")
             http.put(f"{place}/resources/R/files/z.zip", params={"inbody": "true"}, content=zip_of({"a": b"1"}))
+    return {"experiment": session, "subject": subject}
 
 
 def zip_of(members):
@@ -117,7 +119,7 @@ PIECES = [
     "%252e%252e%252fcanary", "%00", "a%00b", "%", "%z", "%u2215", "\xff\xfe", "%ff%fe", "%ed%a0%80", "%e2%80%ae",
     "%ef%bc%8f%ef%bc%8f", "\u0130".encode().decode("latin-1"), "a" * 300, "a/" * 500, "%F0%9F%92%A9", ";x=1", "*", "**", "a*b*c*",
     "ALL", ",", "1,2,,", "[SLASH]", "-1", "0", "9" * 40, "9" * 5_000, "1e9", "NaN", "NULL", "'", "\"", "<script>", "&amp;",
-    "P", "S", "E", "1", "A", "RC", "R", "f.txt", "z.zip", "z.zip!/a", "z.zip!../../canary", "x_catalog.xml", "in", "out",
+    "P", "S", "E", "1", "A", "RC", "R", "f.txt", "z.zip", "x.tar", "x.tar.gz", "x.gz", "z.zip!/a", "z.zip!../../canary", "x_catalog.xml", "in", "out",
     "files", "resources", "data", "CON", "aux.", "a ", " ", "%20", "%09", "%0d%0aX-Injected:%201", "~", "$HOME", "`id`", "{x}",
     "%d9%a3", "\xb2", "xnat:mrSessionData", "XNAT_E00001", "XNAT_S00001", "xdat", "../canary",
 ]  # fmt: skip
@@ -132,7 +134,7 @@ KEYS = [
 ]  # fmt: skip
 VALUES = [
     *PIECES, "true", "false", "json", "xml", "csv", "html", "zip", "tar.gz", "xnat:subjectData", "xnat:mrScanData",
-    "xnat:qcManualAssessorData", "xnat:nothing", "ID,label,URI", ",,,", "a" * 3_000, "2024-13-45", "0001-01-01", "99/99/9999",
+    "xnat:qcManualAssessorData", "xnat:nothing", "ID,label,URI", ",,,", "a" * 3_000, "2024-13-45", "x.zip", "0001-01-01", "99/99/9999",
     "-9" * 30, "1" * 400, "1e400", "-inf", "%25*%25*%25*%25*%25*%25*%25*%25", "/archive/projects/P", "/archive/../../..",
     "append,delete,checksum", "xnat:mrSessionData/scans/scan/ID,xnat:subjectData/label", "improved", "absolutePath",
 ]  # fmt: skip
@@ -168,12 +170,25 @@ ARCHIVES = [
 ]
 
 
+GOOD = {"project": "P", "subject": "S", "experiment": "E", "scan": "1", "resource": "R", "assessor": "A",
+        "reconstruction": "RC", "file*": "f.txt", "type": "xnat:subjectData"}  # fmt: skip
+USUAL = (
+    ("/files", "inbody=true"),
+    ("/files", "overwrite=true"),
+    ("/files", "extract=true"),
+    ("/scans/", "xsiType=xnat:mrScanData"),
+    ("/assessors/", "xsiType=xnat:qcManualAssessorData"),
+    ("/refresh", "resource=/archive/projects/P"),
+)
+
+
 class Maker:
     """Makes bad requests, each the wire bytes of one, from a random number generator."""
 
     def __init__(self, seed, host):
         self._random = random.Random(seed)
         self._host = host
+        self.ids = {}
 
     def request(self):
         """The bytes to send, and whether an answer must come (else the server may also hang up or wait for more)."""
@@ -191,8 +206,7 @@ class Maker:
 
     def _target(self):
         path = self._random.choice(TEMPLATES)
-        good = {"project": "P", "subject": "S", "experiment": "E", "scan": "1", "resource": "R", "assessor": "A",
-                "reconstruction": "RC", "file*": "f.txt", "type": "xnat:subjectData"}  # fmt: skip
+        good = GOOD if path.startswith("/data/projects") else GOOD | self.ids
         while "{" in path:
             name = path[path.index("{") + 1 : path.index("}")]
             nasty = self._random.random() < 0.12 or name not in good
@@ -203,7 +217,8 @@ class Maker:
             )
         if self._random.random() < 0.05:
             path = path.replace("/data", self._pick("/REST", "/data/archive", "/archive", "/DATA"), 1)
-        pairs = []
+        # What most requests of the kind bring; without it they would be refused before anything is looked at.
+        pairs = [pair for word, pair in USUAL if word in path and self._random.random() < 0.6]
         for _ in range(self._random.choice([0, 0, 1, 2, 3, 6])):
             key, value = self._random.choice(KEYS), self._random.choice(VALUES)
             pairs.append(f"{key}={value}" if self._random.random() < 0.05 else f"{quote(key)}={quote(value)}")
@@ -212,7 +227,7 @@ class Maker:
 
     def _piece(self):
         """A nasty segment; as it is only now and then, for the server's own parser refuses most of them at once."""
-        piece = self._random.choice(PIECES).replace("{", "")
+        piece = self._random.choice(PIECES).strip("{}")
         return piece if self._random.random() < 0.3 else quote(piece, safe="%*,;:!@~$&'=/")
 
     def _body(self):
@@ -317,7 +332,7 @@ def test_bad_requests_on_the_wire(site):
 
     with ThreadPoolExecutor(8) as pool:
         for _ in range(0, number, 200):
-            prepare(running)
+            maker.ids = prepare(running)
             list(pool.map(one, [maker.request() for _ in range(200)]))
             assert not crashes.found, f"seed {SEED}: {crashes.found[0]}"
     assert not wrong, f"seed {SEED}, {len(wrong)}:\n" + "\n".join(wrong[:20])
@@ -350,7 +365,7 @@ def test_bad_names_everywhere(site):
                 if "{" not in path:
                     break
                 start, end = path.index("{"), path.index("}")
-                path = path[:start] + quote(value, safe="*,!:;@").replace("{", "") + path[end + 1 :]
+                path = path[:start] + quote(value, safe="*,!:;@") + path[end + 1 :]
             try:
                 answer = http.request(method, path, params=query, content=body)
             except (httpx2.InvalidURL, ValueError):

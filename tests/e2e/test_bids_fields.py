@@ -64,7 +64,9 @@ def dataset(root, participants="participant_id\tsex\tage\thandedness\tgroup\tsit
     (root / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.8.0"}')
     (root / "participants.tsv").write_text(participants)
     bold = {"RepetitionTime": 2.2, "EchoTime": 0.03, "FlipAngle": 77, "TaskName": "rest", "MagneticFieldStrength": 3}
-    (root / "task-rest_bold.json").write_text(json.dumps({**bold, "Manufacturer": "Siemens", "EffectiveEchoSpacing": 0.0005}))
+    (root / "task-rest_bold.json").write_text(
+        json.dumps({**bold, "Manufacturer": "Siemens", "EffectiveEchoSpacing": 0.0005})
+    )
     (root / "sub-01" / "func" / "sub-01_task-rest_bold.json").write_text('{"FlipAngle": 80}')
     return root
 
@@ -84,7 +86,7 @@ def test_repetition_time_voxel_size_sex_and_age_are_columns(remote, listed, tmp_
     (subject,) = listed("COLS/subjects", "label", "gender", "age", "handedness", "group")
     assert list(subject.values()) == ["01", "female", "34", "right", "ctl"]
     session = "xnat:mrSessionData"
-    (row,) = listed("COLS/experiments", "label", f"{session}/age", f"{session}/fieldStrength", f"{session}/acquisition_site")
+    (row,) = listed("COLS/experiments", "label", f"{session}/age", "fieldStrength", f"{session}/acquisition_site")
     assert list(row.values()) == ["01_MR1", "34.5", "3", "BCN"]
 
 
@@ -172,7 +174,9 @@ def test_a_push_can_be_taken_back_whole(remote, tmp_path):
 
     discovery = api.discover(DATA / "synthetic", allow_incomplete=True)
     plan = api.plan(discovery, remote, MappingRules("BACK"))
-    with Journal.begin(tmp_path, "push", {"server": "x", "local": False, "project": "BACK", "source": "x"}, plan=plan) as journal:
+    with Journal.begin(
+        tmp_path, "push", {"server": "x", "local": False, "project": "BACK", "source": "x"}, plan=plan
+    ) as journal:
         result = api.push(plan, remote, journal=journal)
         journal.end(result.exit_code)
     steps = plan_of(find_run(tmp_path, journal.name).deeds(), remote, "BACK")

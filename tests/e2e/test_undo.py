@@ -157,3 +157,42 @@ def test_interrupt_says_how_to_go_on_and_the_same_push_does(ferry, tmp_path):
     assert "40 digest matched" in again.out
     sessions = [r for r in ferry("list", "P", "--json").records if r["record"] == "session"]
     assert len(sessions) == 40
+
+
+def test_what_people_edited_since_stays(ferry, images, archive):
+    from xnatferry.client.remote import Remote
+    from xnatferry.client.settings import Connection, Secret
+    from xnatferry.xnat.model import Address
+
+    login = ("-s", archive.url, "-u", archive.user, "--password", archive.password)
+    run = ferry("push", images, "-p", "P", "-y", "--json", *login).record("result")["run"]
+    with Remote(Connection(archive.url, archive.user, Secret(archive.password))) as remote:
+        remote.set_fields(Address.parse("P/ann"), {"gender": "female"})
+        remote.set_fields(Address.parse("P/bob/bob_MR1/scans/1"), {"note": "keep me"})
+    done = ferry("undo", run, "-y", *login[2:])
+    assert done.code == 0, done.text
+    assert "P/ann  was edited since (gender)" in done.out
+    assert "P/bob/bob_MR1/scans/1  was edited since (note)" in done.out
+    left = ferry("list", "P", "--json", *login).records
+    assert {r["address"] for r in left} == {"P", "P/ann", "P/bob", "P/bob/bob_MR1"}
+
+
+def test_what_came_while_the_question_was_open_stays(ferry, images, archive, tmp_path):
+    """The executor looks again: the plan was made before somebody else stored a file."""
+    from xnatferry.client.remote import Remote
+    from xnatferry.client.settings import Connection, Secret
+    from xnatferry.transfer.runs import find_run
+    from xnatferry.transfer.undoing import plan_of, undo
+    from xnatferry.xnat.model import Address
+
+    login = ("-s", archive.url, "-u", archive.user, "--password", archive.password)
+    run = ferry("push", images, "-p", "P", "-y", "--json", *login).record("result")["run"]
+    with Remote(Connection(archive.url, archive.user, Secret(archive.password))) as remote:
+        plan = plan_of(find_run(ferry.home / "state" / "runs", run).deeds(), remote, "P")
+        theirs = Address.parse("P/ann/ann_MR1/scans/1/resources/NIFTI/files/colleague.txt")
+        remote.send_file(theirs, lambda: [b"mine"], 4)
+        failed = [str(receipt.address) for receipt in undo(plan, remote) if receipt.exit_code]
+        assert "P/ann/ann_MR1/scans/1/resources/NIFTI" in failed
+        assert {"P", "P/ann", "P/ann/ann_MR1"} <= set(failed)
+        assert remote.exists(theirs)
+        assert not remote.exists(Address.parse("P/bob"))

@@ -45,7 +45,7 @@ from xnatferry.transfer import sending
 from xnatferry.transfer.engine import PushResult, carry_out
 from xnatferry.transfer.events import Outcome
 from xnatferry.transfer.undoing import plan_of, undo
-from xnatferry.transfer.verify import BY_SIZE, COMPUTED, FETCHED, IN_CATALOG
+from xnatferry.transfer.verify import BY_SIZE, COMPUTED, FETCHED, IN_CATALOG, LISTED
 from xnatferry.xnat.model import Address, Level
 
 numbers = count(1)
@@ -328,6 +328,10 @@ def rung(*wanted: str) -> Callable[[Bench, PushResult], None]:
     return check
 
 
+def fetched_one(bench, result):
+    assert sum(v.message.startswith(FETCHED) for v in result.verdicts) == 1
+
+
 def asked_once_each(bench, result):
     asked = [s.target for s in bench.proxy.requests if "/refresh/catalog" in s.target]
     assert len(asked) == len(set(asked)) == 3, "once for each resource"
@@ -411,12 +415,24 @@ def only_image_fails(bench, result):
     assert named == {bench.nifti.child(Level.FILE, "t1.nii.gz")}
 
 
+def again(arrange):
+    """The same, with a first try that ends in a 503: the second must not take that for a leave to overwrite."""
+
+    def both(bench):
+        arrange(bench)
+        bench.proxy.fail("PUT", FILES, busy(503), times=3)
+
+    return both
+
+
 BOTH = (OLD, NEW)
 VARIANTS = [
     Variant("nothing goes wrong", lambda bench: None, eras=BOTH, check=one_writer),
     # C1-C12
     Variant("C1 another file of this name came first", other_file, heals=False, code=8, eras=BOTH, check=never_overwritten),
     Variant("C1 the same file came first", same_file),
+    Variant("C1 another file came first, and the upload is tried again", again(other_file), heals=False, code=8, eras=BOTH, check=never_overwritten),
+    Variant("C2 other members came first, and the upload is tried again", again(other_members), heals=False, code=8, check=others_untouched),
     Variant("C2 other members of an archive came first", other_members, heals=False, code=8, check=others_untouched),
     Variant("C2 another member of the user's own zip", other_in_ready, heals=False, code=8),
     Variant("C3 images are never sent to be unpacked", lambda bench: None, check=no_extract_of_images),
@@ -435,7 +451,9 @@ VARIANTS = [
     Variant("500 after the archives landed", fails("PUT", ARCHIVE, landed_500, 2), check=tidy),
     Variant("500 on every upload", fails("PUT", FILES, page(500, "NullPointerException"), 999), heals=False, code=1),
     Variant("a byte changed on the way", fails("PUT", SINGLE, spoilt), heals=False, code=8),
-    Variant("stale digest after an overwrite", stale, check=rung("digest in the listing", FETCHED)),
+    Variant("an overwrite of the same size is cut off, no digests",
+            lambda bench: (replaces(bench), no_digests(bench), bench.proxy.fail("PUT", SINGLE, reset_in_body))),
+    Variant("stale digest after an overwrite", stale, check=lambda bench, result: (rung(LISTED, FETCHED)(bench, result), fetched_one(bench, result))),
     Variant("reply lost after an overwrite of the same size, no digests",
             lambda bench: (replaces(bench), no_digests(bench), bench.proxy.fail("PUT", SINGLE, lost_reply))),
     Variant("a web page in place of the answer", fails("PUT", SINGLE, Reply(200, b"<html><h1>Maintenance</h1></html>")), heals=False),
@@ -517,9 +535,10 @@ def test_a_push_ends_proven_or_names_every_file(variant, era, bench_for):
 
 
 def deeds_of(bench, result):
-    created = {r.address for r in result.receipts if r.outcome is Outcome.CREATED}
+    fields = {step.address: step.fields for step in bench.steps}
+    created = {r.address: fields[r.address] for r in result.receipts if r.outcome is Outcome.CREATED}
     stored = {r.address: Fingerprint(r.size_bytes, r.digest) for r in result.receipts if r.outcome is Outcome.STORED}
-    return Deeds(frozenset(created), stored)
+    return Deeds(created, stored)
 
 
 def prefix_delete(handler, seen):

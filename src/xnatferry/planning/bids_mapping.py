@@ -8,7 +8,6 @@ unambiguous; without sessions it is ``01_MR1``, ``01_PET1`` ... by what it holds
 from __future__ import annotations
 
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,13 +15,11 @@ from xnatferry.errors import UsageError
 from xnatferry.planning.wanted import MappingRules, Wanted, label_of, session_type_of
 from xnatferry.sources.base import Claims, Kind, LocalFile, Source
 from xnatferry.xnat.bids_manifest import MANIFEST_NAME, MANIFEST_RESOURCE, BidsFile, write_manifest
-from xnatferry.xnat.digest import PIECE_BYTES, Hasher
 from xnatferry.xnat.labels import encode_label, label_problem, remote_name_problem, resource_label_problem
 from xnatferry.xnat.model import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 __all__ = ["check_bids_rules", "manifests_of", "place_bids"]
 
@@ -112,11 +109,11 @@ def _scan_fields(source: Source, rules: MappingRules) -> dict[str, str]:
 def _session(claims: Claims, subject: str, rules: MappingRules, reasons: list[str]) -> str:
     if rules.session:
         return _label("session", rules.session, rules, reasons)
-    if claims.session is None:
-        return f"{subject}_{claims.session_type or 'MR'}1"
     template = rules.session_template or "{sub}_{ses}"
-    # Encoded parts make an encoded whole, so that a template cannot bring forbidden characters back together.
-    text = _session_text(template, subject, _label("session", claims.session, rules, reasons))
+    if claims.session is None and ("{ses}" in template or "{session}" in template):
+        template = f"{{sub}}_{claims.session_type or 'MR'}1"
+    session = "" if claims.session is None else _label("session", claims.session, rules, reasons)
+    text = _session_text(template, subject, session)
     if problem := label_problem(text):
         reasons.append(f"session label {text!r}: {problem}; say --session-template")
     return text
@@ -149,13 +146,12 @@ def manifests_of(wanted: Sequence[Wanted], rules: MappingRules) -> list[Wanted]:
     for item in wanted:
         if item.source.kind is Kind.BIDS:
             holders[item.holder].append(item)
-    digests = _digests(file for items in holders.values() for item in items for file in item.source.files)
-    return [_manifest(items, digests, rules) for items in holders.values()]
+    return [_manifest(items, rules) for items in holders.values()]
 
 
-def _manifest(items: Sequence[Wanted], digests: Mapping[int, str], rules: MappingRules) -> Wanted:
+def _manifest(items: Sequence[Wanted], rules: MappingRules) -> Wanted:
     first = items[0]
-    data = write_manifest(_entries(items, digests))
+    data = write_manifest(_entries(items))
     where = first.session or first.subject or rules.project
     about = first.source.path
     local = LocalFile.written(about, MANIFEST_NAME, data)
@@ -175,28 +171,8 @@ def _manifest(items: Sequence[Wanted], digests: Mapping[int, str], rules: Mappin
     )
 
 
-def _entries(items: Iterable[Wanted], digests: Mapping[int, str]) -> Iterator[BidsFile]:
+def _entries(items: Iterable[Wanted]) -> Iterator[BidsFile]:
     for item in items:
         level = item.source.level or Level.PROJECT
         for file in item.source.files:
-            digest = file.digest or digests[id(file)]
-            yield BidsFile(file.tree_path, file.size_bytes, digest, level.value, item.resource, file.name)
-
-
-def _digests(files: Iterable[LocalFile]) -> dict[int, str]:
-    """MD5 of files whose bytes nobody has read yet, by the identity of the file."""
-    open_files = [file for file in files if file.digest is None]
-    with ThreadPoolExecutor() as pool:
-        return dict(zip(map(id, open_files), pool.map(lambda file: _digest(file.path), open_files), strict=True))
-
-
-def _digest(path: Path) -> str:
-    """MD5 of a file; empty when it cannot be read, which its transfer will tell."""
-    hasher = Hasher()
-    try:
-        with path.open("rb") as stream:
-            while piece := stream.read(PIECE_BYTES):
-                hasher.update(piece)
-    except OSError:
-        return ""
-    return hasher.digest
+            yield BidsFile(file.tree_path, file.size_bytes, file.digest or "", level.value, item.resource, file.name)

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["same_place", "without_label_collisions"]
 
 
-def without_label_collisions(wanted: list[Wanted]) -> tuple[list[Wanted], list[Refusal]]:
+def without_label_collisions(wanted: list[Wanted], rules: MappingRules) -> tuple[list[Wanted], list[Refusal]]:
     """Refuse sources whose labels become one although what was found differs (by cleaning, or by case alone).
 
-    XNAT compares labels exactly but its disks and people may not; a merge of two subjects must never be silent.
+    XNAT compares labels exactly but its disks and people may not; a merge of two subjects must never be silent. A label
+    that the user gave to everything (``--subject``) is a merge by order.
     """
     refused: dict[int, str] = {}
+    ordered = {"subject": rules.subject is not None, "session": rules.session is not None}
     for level, found_of, label_of in _LEVELS:
+        if ordered[level]:
+            continue
         by_folded: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for index, item in enumerate(wanted):
             found = found_of(item.source.claims) or label_of(item)

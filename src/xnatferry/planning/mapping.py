@@ -60,7 +60,7 @@ def map_sources(sources: Sequence[Source], rules: MappingRules) -> Mapped:
             refusals.append(Refusal(source.relative, reasons, source.path))
         else:
             wanted.append(placed)
-    wanted, collided = without_label_collisions(wanted)
+    wanted, collided = without_label_collisions(wanted, rules)
     numbered = [*_number(wanted), *manifests_of(wanted, rules)]
     return Mapped(tuple(numbered), (*refusals, *collided), same_place(numbered, rules))
 

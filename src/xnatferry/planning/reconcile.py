@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport, in_tree_order
-from xnatferry.planning.wanted import Mapped, Wanted, entry_fields, is_gzipped_on_the_way, next_free, scan_type_for
+from xnatferry.planning.scan_numbers import settle_scan_numbers
+from xnatferry.planning.wanted import Mapped, Wanted, entry_fields, is_gzipped_on_the_way, scan_type_for
 from xnatferry.sources.base import Finding, Kind, LocalFile
+from xnatferry.xnat.bids_manifest import MANIFEST_RESOURCE
 from xnatferry.xnat.datatypes import resolve
 from xnatferry.xnat.model import Address
 from xnatferry.xnat.values import ValueProblem, normal_value
@@ -103,9 +104,9 @@ def reconcile(
 ) -> Plan:
     """Decide every step of a push.
 
-    *update_fields* changes fields of objects that are there and differ; otherwise those known are shown and left. *fingerprint*
-    is asked only for files of which the server holds one with the same name and, unless the file is compressed on the
-    way, the same size.
+    *update_fields* changes fields of objects that are there and differ; otherwise those known are shown and left.
+    *fingerprint* is asked only for files of which the server holds one with the same name and, unless the file is
+    compressed on the way, the same size.
 
     Raises:
         UsageError: Both versions of a file of a BIDS dataset were to be kept, which its names do not allow.
@@ -115,9 +116,8 @@ def reconcile(
             "--on-conflict keep-both gives files new names, which BIDS does not allow; say skip or overwrite"
         )
     wanted, moved = _without_moves(mapped.wanted, remote)
-    wanted = _settle_scan_numbers(wanted, remote, gzip=gzip)
     decide = _Decider(remote, project, fingerprint, on_conflict, gzip=gzip, update_fields=update_fields)
-    for item in wanted:
+    for item in settle_scan_numbers(wanted, remote, decide.is_held, gzip=gzip):
         decide.add(item)
     return Plan(
         server=remote.server,
@@ -126,7 +126,7 @@ def reconcile(
         refusals=(*mapped.refusals, *moved),
         findings=tuple(findings),
         on_conflict=on_conflict,
-        blocked=mapped.misplaced,
+        blocked=(*mapped.misplaced, *decide.blocked),
     )
 
 
@@ -147,56 +147,6 @@ def _without_moves(wanted: Iterable[Wanted], remote: RemoteState) -> tuple[list[
     return kept, refused
 
 
-def _settle_scan_numbers(wanted: Sequence[Wanted], remote: RemoteState, *, gzip: bool) -> list[Wanted]:
-    """Numbers for scans that nobody claimed.
-
-    First the scan that holds a file of it already; then one that an interrupted push made for it and left empty; then
-    the next free number.
-    """
-    by_session: dict[str, list[Wanted]] = defaultdict(list)
-    for item in wanted:
-        by_session[item.session].append(item)
-    settled: dict[int, Wanted] = {}
-    for session, items in by_session.items():
-        there = remote.sessions.get(session)
-        if there is None:
-            continue
-        holders = {(resource, name): scan for scan, resource, name in there.files if scan is not None}
-        full = {scan for scan, _, _ in there.files}
-        empty = {scan: fields for scan, fields in there.scans.items() if scan not in full}
-        groups = _scans_of(items)
-        taken = set(there.scans) | {item.scan or "" for item in items if item.numbered}
-        found = [_held_scan(group, holders, gzip=gzip) for group in groups]
-        for group, held in zip(groups, found, strict=True):
-            scan = held or _made_for(group[0], empty) or next_free(taken)
-            empty.pop(scan, None)
-            taken.add(scan)
-            settled.update((id(item), replace(item, scan=scan)) for item in group)
-    return [settled.get(id(item), item) for item in wanted]
-
-
-def _scans_of(items: Iterable[Wanted]) -> list[list[Wanted]]:
-    """What goes to one scan, for scans that nobody claimed."""
-    groups: dict[object, list[Wanted]] = defaultdict(list)
-    for item in items:
-        if item.on_scan and not item.numbered:
-            groups[item.group or id(item)].append(item)
-    return list(groups.values())
-
-
-def _held_scan(group: Iterable[Wanted], holders: Mapping[tuple[str, str], str], *, gzip: bool) -> str | None:
-    """The scan that holds the image, else any other file of the group."""
-    places = ((item.resource, item.name_of(file, gzip=gzip)) for item in group for file in item.source.files)
-    return next((holders[place] for place in places if place in holders), None)
-
-
-def _made_for(item: Wanted, empty: Mapping[str, Mapping[str, str]]) -> str | None:
-    """The first empty scan that bears this image's type and series description."""
-    words = ("type", "series_description")
-    said = {word: item.scan_fields[word] for word in words if word in item.scan_fields}
-    return next((scan for scan, fields in empty.items() if all(fields.get(w, v) == v for w, v in said.items())), None)
-
-
 class _Decider:
     """Collects the steps of one plan, each address once."""
 
@@ -211,6 +161,7 @@ class _Decider:
         update_fields: bool,
     ) -> None:
         self.steps: dict[Address, Step] = {}
+        self.blocked: list[Refusal] = []
         self._remote = remote
         self._project = Address(project)
         self._fingerprint = fingerprint
@@ -267,7 +218,18 @@ class _Decider:
         held = self._remote.held_in(address)
         self._ensure(Step(address, _exists(held is not None), fields=item.resource_fields, transport=_transport(item)))
         for file in item.source.files:
-            self._ensure(self._file_step(address, item, file, held or {}))
+            self._add_file(self._file_step(address, item, file, held or {}), item)
+
+    def _add_file(self, step: Step, item: Wanted) -> None:
+        """Every file has a step of its own: a second one for the same place must never vanish."""
+        if self.steps.setdefault(step.address, step) is not step:
+            why = f"another source is stored as {step.address} already; one of them would be lost"
+            self.blocked.append(Refusal(item.source.relative, (why,), item.source.path))
+
+    def is_held(self, file: LocalFile, held: HeldFile) -> bool:
+        """Whether *held* has the bytes of *file*, as they would arrive."""
+        gzip = self._gzip and is_gzipped_on_the_way(file)
+        return self._compare(file, held, gzip=gzip)[0] is Decision.SAME
 
     def _file_step(self, resource: Address, item: Wanted, file: LocalFile, held: Mapping[str, HeldFile]) -> Step:
         gzip = self._gzip and is_gzipped_on_the_way(file)
@@ -278,18 +240,43 @@ class _Decider:
                 decision = Decision.UPDATE
             elif self._on_conflict is OnConflict.SKIP:
                 reason += "; left as it is"
-            elif self._on_conflict is OnConflict.KEEP_BOTH and not item.source.archived:
-                name, decision, reason = self._beside(file, name, held, gzip=gzip)
+            elif self._on_conflict is OnConflict.KEEP_BOTH and item.source.archived:
+                why = (
+                    f"{name} differs on the server, and a file inside a ready-made archive cannot be renamed; unpack it"
+                )
+                self.blocked.append(Refusal(item.source.relative, (why,), item.source.path))
+            elif self._on_conflict is OnConflict.KEEP_BOTH:
+                own = {item.name_of(other, gzip=self._gzip) for other in item.source.files}
+                name, decision, reason = self._beside(file, name, held, own, gzip=gzip)
+        if item.resource == MANIFEST_RESOURCE and decision is Decision.UPDATE:
+            reason = self._left_over(item) or reason
         entry = held.get(name)
         payload = Payload(file, gzip=gzip, held_digest=entry.digest if entry is not None else None)
         return Step(replace(resource, file=name), decision, reason, fields=_entry(item, name), payload=payload)
 
+    def _left_over(self, item: Wanted) -> str:
+        """What a session holds of an earlier state of its dataset: a push removes nothing. Manifests come last."""
+        session = self._remote.sessions.get(item.session)
+        base = Address(self._project.project, item.subject or None, item.session or None)
+        ours = {step.resource for step in self.steps if base in step.ancestors()}
+        old = [
+            name
+            for scan, resource, name in (session.files if session is not None else ())
+            if resource in ours and replace(base, scan=scan, resource=resource, file=name) not in self.steps
+        ]
+        if not old:
+            return ""
+        more = f" and {len(old) - 1} more" if len(old) > 1 else ""
+        return f"stays there and is not in the dataset any more: {min(old)}{more}"
+
     def _beside(
-        self, file: LocalFile, name: str, held: Mapping[str, HeldFile], *, gzip: bool
+        self, file: LocalFile, name: str, held: Mapping[str, HeldFile], own: set[str], *, gzip: bool
     ) -> tuple[str, Decision, str]:
-        """The first of ``name_2``, ``name_3`` ... that is free or holds these bytes already."""
+        """The first of ``name_2``, ``name_3`` ... that is free here and there, or holds these bytes already."""
         for number in count(2):
             other = _numbered(name, number)
+            if other in own:
+                continue
             decision, _ = self._compare(file, held.get(other), gzip=gzip)
             if decision is not Decision.DIFFERS:
                 return other, decision, f"beside {name}, which differs on the server"

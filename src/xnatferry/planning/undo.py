@@ -36,7 +36,7 @@ class Deeds:
     """What a run did, from its journal.
 
     Attributes:
-        created: Objects it made.
+        created: Objects it made, with the fields it gave them.
         stored: New files with size and MD5 as they were sent.
         replaced: Files that held other bytes before, with size and MD5 as they were sent.
         changed: Objects whose fields it changed: XNAT path to (before, after).
@@ -44,7 +44,7 @@ class Deeds:
         uncertain: Files that were on their way when the run was killed, and whose local bytes have changed since.
     """
 
-    created: frozenset[Address] = frozenset()
+    created: Mapping[Address, Mapping[str, str]] = field(default_factory=dict)
     stored: Mapping[Address, Fingerprint] = field(default_factory=dict)
     replaced: Mapping[Address, Fingerprint] = field(default_factory=dict)
     changed: Mapping[Address, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
@@ -60,22 +60,35 @@ class Inventory:
         objects: Every subject, session, scan, assessor and resource at or below the objects the run made.
         files: Every file in the resources it touched or that lie below an object it made.
         fields: Fields of objects whose fields it changed.
+        edited: Objects it made and somebody edited since, with the names of what they edited.
     """
 
     objects: frozenset[Address] = frozenset()
     files: Mapping[Address, HeldFile] = field(default_factory=dict)
     fields: Mapping[Address, Mapping[str, str]] = field(default_factory=dict)
+    edited: Mapping[Address, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class UndoStep:
-    """What happens to one address, and why when it stays."""
+    """What happens to one address, and why when it stays.
+
+    Attributes:
+        address: What it is about.
+        fate: What happens to it.
+        reason: Why it stays.
+        fields: What is put back, by XNAT path.
+        backup: Where the old bytes of a file are.
+        holds: What may be inside when it is removed: names of a resource's files with what they were when the plan was
+            made, or the scans that go with a session. Anything else keeps it from being removed.
+    """
 
     address: Address
     fate: Fate
     reason: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
     backup: Path | None = None
+    holds: Mapping[str, HeldFile | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +126,13 @@ def plan_undo(deeds: Deeds, now: Inventory) -> UndoPlan:
             objects.append(UndoStep(address, Fate.GONE, "is not there any more"))
             continue
         others = children[address] - removable
-        if others:
+        if address in now.edited:
+            objects.append(UndoStep(address, Fate.STAY, f"was edited since ({now.edited[address]})"))
+        elif others:
             objects.append(UndoStep(address, Fate.STAY, f"holds {_named(others)}, which this undo does not remove"))
         else:
-            objects.append(UndoStep(address, Fate.REMOVE))
+            inside = {getattr(child, child.level.value): now.files.get(child) for child in children[address]}
+            objects.append(UndoStep(address, Fate.REMOVE, holds=inside))
             removable.add(address)
     # A file goes with its resource, a scan with its session: the largest wholly removable piece below a subject is one
     # request, and the executor looks again before it sends it.

@@ -97,7 +97,7 @@ class Run:
             if record.get("record") == "began"
             for text in record["addresses"]
         }
-        created: set[Address] = set()
+        created: dict[Address, Mapping[str, str]] = {}
         stored: dict[Address, Fingerprint] = {}
         replaced: dict[Address, Fingerprint] = {}
         changed: dict[Address, Mapping[str, tuple[str, str]]] = {}
@@ -110,7 +110,7 @@ class Run:
                 continue
             if step is None:  # the receipt of the run itself, which is in no plan
                 if receipt is not None and receipt.outcome is Outcome.CREATED:
-                    created.add(address)
+                    created[address] = {}
                 elif receipt is not None and receipt.digest is not None:
                     stored[address] = Fingerprint(receipt.size_bytes, receipt.digest)
                 continue
@@ -118,7 +118,7 @@ class Run:
                 continue
             if step.payload is None:
                 if step.decision is Decision.CREATE:
-                    created.add(address)
+                    created[address] = step.fields
                 else:
                     changed[address] = step.changes
                 continue
@@ -134,7 +134,7 @@ class Run:
             for record in self.records
             if record.get("record") == "backup"
         }
-        return Deeds(frozenset(created), stored, replaced, changed, backups, frozenset(uncertain))
+        return Deeds(created, stored, replaced, changed, backups, frozenset(uncertain))
 
 
 _DID_NOTHING = {Outcome.FOUND, Outcome.KEPT}

@@ -13,9 +13,10 @@ from xnatferry.transfer.events import Began, Listener, Outcome, Receipt
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from xnatferry.transfer.destination import Destination
+    from xnatferry.xnat.records import Facts
 
 __all__ = ["plan_of", "take_inventory", "undo"]
 
@@ -44,7 +45,68 @@ def take_inventory(destination: Destination, project: str, deeds: Deeds) -> Inve
         objects |= more
         files |= held
     fields = {address: _fields(destination, address) for address in deeds.changed if address.container in objects}
-    return Inventory(frozenset(objects), files, fields)
+    return Inventory(frozenset(objects), files, fields, _edited(destination, deeds, objects))
+
+
+#: What people edit by hand in XNAT's pages; a server fills in other fields of new objects by itself.
+_BY_HAND = frozenset(
+    [
+        "note",
+        "date",
+        "gender",
+        "yob",
+        "dob",
+        "age",
+        "handedness",
+        "education",
+        "race",
+        "ethnicity",
+        "group",
+        "quality",
+        "type",
+        "series_description",
+        "description",
+        "keywords",
+        "operator",
+        "field",
+    ]
+)
+
+
+def _edited(destination: Destination, deeds: Deeds, objects: set[Address]) -> dict[Address, str]:
+    """Objects that the run made and whose fields are no longer as it made them: one request for each but the scans."""
+    edited: dict[Address, str] = {}
+    for address in deeds.created:
+        if address not in objects or address.level in {Level.SCAN, Level.RESOURCE}:
+            continue
+        facts = destination.facts(address)
+        if facts is None:
+            continue
+        made = {address: facts}
+        made |= {address.child(Level.SCAN, scan): found for scan, found in facts.scans.items()}
+        for one, found in made.items():
+            if one in deeds.created and (names := _edits(deeds.created[one], found)):
+                edited[one] = ", ".join(names)
+    return edited
+
+
+def _edits(given: Mapping[str, str], facts: Facts) -> list[str]:
+    """Names of fields that differ from what the run gave, or that people fill in and the run did not."""
+    said = {path.removeprefix(f"{facts.xsi_type}/").rpartition("/")[2]: value for path, value in given.items()}
+    names = []
+    for path, value in facts.fields.items():
+        name = path.rpartition("/")[2]
+        if name in _BY_HAND and value and not _same_text(said.get(name, ""), value):
+            names.append(name)
+    return sorted(names)
+
+
+def _same_text(one: str, other: str) -> bool:
+    """Whether two values are the same to XNAT, which writes ``2000.0`` for ``2000``."""
+    try:
+        return one == other or float(one) == float(other)
+    except ValueError:
+        return False
 
 
 def _containers(touched: Iterable[Address], objects: set[Address]) -> list[Address]:
@@ -103,7 +165,8 @@ def undo(
 ) -> list[Receipt]:
     """Carry out an undo plan; a step that fails leaves the others alone.
 
-    Before a subject or session goes, the server is asked once more: what came since the plan was made stays.
+    Before an object or resource goes, the server is asked once more: what came or changed since the plan was made keeps
+    it from being removed.
     """
     receipts: list[Receipt] = []
     for step in plan.acts:
@@ -126,8 +189,10 @@ def _act(step: UndoStep, destination: Destination) -> Outcome:
         body = partial(file_pieces, step.backup)
         destination.send_file(step.address, body, step.backup.stat().st_size, overwrite=True)
         return Outcome.RESTORED
-    if step.address.level in {Level.PROJECT, Level.SUBJECT, Level.SESSION, Level.SCAN}:
-        _check_empty(step.address, destination)
+    if step.address.level is Level.RESOURCE:
+        _check_files(step, destination)
+    elif step.address.level is not Level.FILE:
+        _check_empty(step, destination)
     try:
         destination.remove(step.address, remove_files=True)
     except NotFoundError:
@@ -135,12 +200,24 @@ def _act(step: UndoStep, destination: Destination) -> Outcome:
     return Outcome.REMOVED
 
 
-def _check_empty(address: Address, destination: Destination) -> None:
+def _check_files(step: UndoStep, destination: Destination) -> None:
+    """Look once more into a resource that is about to go.
+
+    Raises:
+        ConflictError: A file came or changed since the plan was made.
+    """
+    for file in destination.list_files(step.address):
+        if step.holds.get(file.name) != HeldFile(file.size_bytes, file.digest):
+            raise ConflictError(f"{step.address}: {file.name} came or changed meanwhile, so it stays")
+
+
+def _check_empty(step: UndoStep, destination: Destination) -> None:
     """Look once more into an object that is about to go.
 
     Raises:
         ConflictError: Something came into it since the plan was made.
     """
+    address = step.address
     inside: list[str] = []
     if address.level is Level.PROJECT:
         inside = [row["label"] for row in destination.list_subjects(address.project)]
@@ -148,7 +225,8 @@ def _check_empty(address: Address, destination: Destination) -> None:
         sessions = destination.list_sessions(address.project)
         inside = [row["label"] for row in sessions if row["subject_label"] == address.subject]
     elif address.level is Level.SESSION:
-        inside = [file.name for file in destination.list_files(address, all_scans=True)]
+        inside = [row["ID"] for row in destination.list_scans(address) if row["ID"] not in step.holds]
+        inside += [file.name for file in destination.list_files(address, all_scans=True)]
         inside += [row["label"] for row in destination.list_assessors(address)]
     inside += [row["label"] for row in destination.list_resources(address)]
     if inside:

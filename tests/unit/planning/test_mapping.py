@@ -142,3 +142,9 @@ def test_the_name_changes_with_the_bytes():
 def test_rules_that_cannot_be_used_are_refused(rules, word):
     with pytest.raises(UsageError, match=word):
         map_sources([], MappingRules(**rules))
+
+
+def test_a_subject_that_the_user_names_is_a_merge_by_order():
+    result = mapped(image("a/t.nii", subject="visitA"), image("b/t.nii", subject="visitB"), subject="X")
+    assert not result.refusals
+    assert {wanted.subject for wanted in result.wanted} == {"X"}

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 from xnatferry.planning.mapping import MappingRules, map_sources
@@ -134,3 +135,49 @@ def test_below_gives_a_subtree():
     below = plan.below(Address("P", "u"))
     assert len(below) == 5
     assert all(step.address.subject == "u" for step in below)
+
+
+def twins(digests=("a" * 32, "b" * 32)):
+    """Two images of one name from two folders, as discovery gives them."""
+    found = []
+    for folder, digest in zip(("runA", "runB"), digests, strict=True):
+        one = source("image.nii.gz", session="v")
+        file = LocalFile(Path(folder) / "image.nii.gz", "image.nii.gz", 10, 1, digest)
+        found.append(replace(one, relative=f"{folder}/image.nii.gz", files=(file,)))
+    return found
+
+
+def test_two_images_of_one_name_find_their_own_scans_again():
+    files = {
+        ("1", "NIFTI", "image.nii.gz"): HeldFile(10, "b" * 32),
+        ("2", "NIFTI", "image.nii.gz"): HeldFile(10, "a" * 32),
+    }
+    session = RemoteSession("s", "xnat:mrSessionData", {"1": {}, "2": {}}, files)
+    remote = RemoteState("http://x", project_exists=True, subjects=frozenset("s"), sessions={"v": session})
+    plan = reconcile(
+        map_sources(twins(), MappingRules("P")),
+        remote,
+        project="P",
+        fingerprint=lambda local, gzip: Fingerprint(10, local.digest),
+    )
+    assert plan.nothing_to_do
+    assert {step.payload.local.path.parent.name: step.address.scan for step in plan.files} == {"runA": "2", "runB": "1"}
+    changed = reconcile(
+        map_sources(twins(("a" * 32, "c" * 32)), MappingRules("P")),
+        remote,
+        project="P",
+        fingerprint=lambda local, gzip: Fingerprint(10, local.digest),
+        on_conflict=OnConflict.OVERWRITE,
+    )
+    assert {step.address.scan: step.decision for step in changed.files} == {"1": Decision.UPDATE, "2": Decision.SAME}
+
+
+def test_keep_both_never_takes_the_name_of_another_file_of_the_source():
+    folder = source("n.txt", kind=Kind.FREESURFER, resource="FS")
+    folder = replace(folder, files=(*folder.files, LocalFile(Path("n_2.txt"), "n_2.txt", 10, 1)))
+    session = RemoteSession("s", "xnat:mrSessionData", {}, {(None, "FS", "n.txt"): HeldFile(11, "e" * 32)})
+    remote = RemoteState("http://x", project_exists=True, subjects=frozenset("s"), sessions={"s_MR1": session})
+    plan = decide(folder, remote=remote, on_conflict=OnConflict.KEEP_BOTH)
+    assert {step.address.file for step in plan.files} == {"n_3.txt", "n_2.txt"}
+    packed = decide(replace(folder, archived=True), remote=remote, on_conflict=OnConflict.KEEP_BOTH)
+    assert "cannot be renamed" in packed.blocked[0].reasons[0]

@@ -22,7 +22,7 @@ from xnatferry.sources.bids.cohort import Cohort, read_cohort
 from xnatferry.sources.bids.inheritance import Inheritance, read_object
 from xnatferry.sources.bids.names import BidsSchema, bids_schema
 from xnatferry.sources.bids.placing import EXTRA, Part, Unit, companions_of, parts_of, units_of
-from xnatferry.sources.bids.resources import DESCRIPTION, Resources, Visit
+from xnatferry.sources.bids.resources import DESCRIPTION, Resources, Visit, with_digests
 from xnatferry.sources.bids.scans import read_scan, scan_type_of, session_facts_of, session_type_of
 from xnatferry.sources.bids.tree import Ignored, Tree, read_tree
 
@@ -96,7 +96,7 @@ class _Dataset:
             *(source for visit in visits for source in make.of_visit(visit, cohort)),
             *make.of_derivatives(made, sessions, visits),
         ]
-        return Discovery(self._root, Kind.BIDS, tuple(sources), tuple(self._findings))
+        return Discovery(self._root, Kind.BIDS, with_digests(sources, workers), tuple(self._findings))
 
     def _split(self) -> tuple[list[Entry], list[Entry], list[Entry]]:
         """Files of the dataset itself, of derivatives, of sourcedata."""
@@ -183,7 +183,7 @@ class _Dataset:
             above = [entry for entry in left if "/" not in part.inside(entry)]
             if part.session is None and len(sessions[part.subject]) > 1 and above:
                 of_subjects.append((part, above))
-                left = [entry for entry in left if entry not in above]
+                left = [entry for entry in left if "/" in part.inside(entry)]
             visits.append(Visit(part, _in_time(units, cohort), shared=left))
         with ThreadPoolExecutor(workers) as pool:
             for visit in visits:

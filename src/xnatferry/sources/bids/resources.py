@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ from xnatferry.sources.bids.derivatives import grouped, pipelines_of
 from xnatferry.sources.bids.inheritance import merged_text, read_object
 from xnatferry.sources.bids.placing import BIDS, EXTRA, Part, Unit
 from xnatferry.sources.bids.scans import ScanReport, scan_type_of
+from xnatferry.xnat.digest import PIECE_BYTES, digest_of
 from xnatferry.xnat.model import Level
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from xnatferry.sources.bids.tree import Ignored
     from xnatferry.sources.folder import Entry
 
-__all__ = ["DESCRIPTION", "Resources", "Visit"]
+__all__ = ["DESCRIPTION", "Resources", "Visit", "with_digests"]
 
 DESCRIPTION: Final = "dataset_description.json"
 _ROOT_FOLDERS: Final = frozenset({"phenotype", "stimuli", "code", "docs", "logs"})
@@ -243,6 +245,32 @@ class Resources:
             version=version or None,
             findings=tuple(findings),
         )
+
+
+def with_digests(sources: Iterable[Source], workers: int) -> tuple[Source, ...]:
+    """The same sources with the MD5 of every file: a manifest names it, and a second push asks for it."""
+    with ThreadPoolExecutor(workers) as pool:
+        return tuple(pool.map(_with_digests, sources))
+
+
+def _with_digests(source: Source) -> Source:
+    if source.refused:
+        return source
+    files: list[LocalFile] = []
+    for file in source.files:
+        try:
+            digest = file.digest or digest_of(_pieces(file.path))
+        except OSError as error:
+            why = f"it cannot be read ({error.strerror}); check its permissions and its disk"
+            return replace(source, findings=(*source.findings, found("BIDS17", why, file.path)))
+        files.append(replace(file, digest=digest))
+    return replace(source, files=tuple(files))
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while piece := stream.read(PIECE_BYTES):
+            yield piece
 
 
 def _local(entry: Entry, name: str, digest: str | None = None) -> LocalFile:

@@ -1,0 +1,113 @@
+"""Which scan an image goes to when nobody claimed a number, against what the server holds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from xnatferry.planning.wanted import Wanted, next_free
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from xnatferry.planning.reconcile import HeldFile, RemoteSession, RemoteState
+    from xnatferry.sources.base import LocalFile
+
+__all__ = ["settle_scan_numbers"]
+
+
+def settle_scan_numbers(
+    wanted: Sequence[Wanted], remote: RemoteState, same: Callable[[LocalFile, HeldFile], bool], *, gzip: bool
+) -> list[Wanted]:
+    """Give every scan that nobody claimed its number; a scan on the server goes to one of them only.
+
+    First the scan that holds its very bytes; then one that holds a file of its name (it changed since); then one that
+    an interrupted push made for it and left empty; then the next free number. So two images of one name in a session,
+    from two folders say, find their own scans again.
+    """
+    by_session: dict[str, list[Wanted]] = defaultdict(list)
+    for item in wanted:
+        by_session[item.session].append(item)
+    settled: dict[int, Wanted] = {}
+    for session, items in by_session.items():
+        there = remote.sessions.get(session)
+        if there is None:
+            continue
+        groups = _scans_of(items)
+        numbers = _numbers(groups, there, {item.scan or "" for item in items if item.numbered}, same, gzip=gzip)
+        for group, scan in zip(groups, numbers, strict=True):
+            settled.update((id(item), replace(item, scan=scan)) for item in group)
+    return [settled.get(id(item), item) for item in wanted]
+
+
+def _scans_of(items: Iterable[Wanted]) -> list[list[Wanted]]:
+    """What goes to one scan, for scans that nobody claimed."""
+    groups: dict[object, list[Wanted]] = defaultdict(list)
+    for item in items:
+        if item.on_scan and not item.numbered:
+            groups[item.group or id(item)].append(item)
+    return list(groups.values())
+
+
+def _numbers(
+    groups: Sequence[Sequence[Wanted]],
+    there: RemoteSession,
+    claimed: set[str],
+    same: Callable[[LocalFile, HeldFile], bool],
+    *,
+    gzip: bool,
+) -> list[str]:
+    holders: dict[tuple[str, str], dict[str, HeldFile]] = defaultdict(dict)
+    for (scan, resource, name), held in there.files.items():
+        if scan is not None:
+            holders[resource, name][scan] = held
+    full = {scan for scan, _, _ in there.files}
+    empty = {scan: fields for scan, fields in there.scans.items() if scan not in full}
+    found: dict[int, str] = {}
+    given = set(claimed)
+    for exactly in (True, False):
+        for index, group in enumerate(groups):
+            if index not in found:
+                scan = _held_scan(group, holders, given, same if exactly else None, gzip=gzip)
+                if scan is not None:
+                    found[index] = scan
+                    given.add(scan)
+    taken = set(there.scans) | given
+    for index, group in enumerate(groups):
+        if index not in found:
+            scan = _made_for(group[0], empty) or next_free(taken)
+            empty.pop(scan, None)
+            taken.add(scan)
+            found[index] = scan
+    return [found[index] for index in range(len(groups))]
+
+
+def _held_scan(
+    group: Sequence[Wanted],
+    holders: Mapping[tuple[str, str], Mapping[str, HeldFile]],
+    given: set[str],
+    same: Callable[[LocalFile, HeldFile], bool] | None,
+    *,
+    gzip: bool,
+) -> str | None:
+    """A scan, not given yet, that holds a file of *group* by name, and by bytes when *same* is there to say so."""
+    for item in group:
+        for file in item.source.files:
+            place = (item.resource, item.name_of(file, gzip=gzip))
+            free = {scan: held for scan, held in holders.get(place, {}).items() if scan not in given}
+            for scan in sorted(free, key=_natural):
+                if same is None or same(file, free[scan]):
+                    return scan
+    return None
+
+
+def _made_for(item: Wanted, empty: Mapping[str, Mapping[str, str]]) -> str | None:
+    """The first empty scan that bears this image's type and series description."""
+    words = ("type", "series_description")
+    said = {word: item.scan_fields[word] for word in words if word in item.scan_fields}
+    return next((scan for scan, fields in empty.items() if all(fields.get(w, v) == v for w, v in said.items())), None)
+
+
+def _natural(scan: str) -> tuple[int, int, str]:
+    return (0, int(scan), scan) if scan.isdecimal() and scan.isascii() else (1, 0, scan)

@@ -1,0 +1,132 @@
+"""An XNAT for the tests of your own software: ``local_archive`` starts one on a free port, well under a second.
+
+As a context manager::
+
+    from xnatferry.testing import local_archive
+
+    with local_archive() as archive:
+        client = pyxnat.Interface(server=archive.url, user=archive.user, password=archive.password)
+
+As a pytest fixture, with ``pytest_plugins = ["xnatferry.testing"]`` in the top ``conftest.py``::
+
+    def test_upload(local_xnat):
+        with xnat.connect(local_xnat.url, user=local_xnat.user, password=local_xnat.password) as session:
+            ...
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xnatferry.server.archive import ADMIN, running_archive
+from xnatferry.server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from xnatferry.server.archive import Archive
+
+__all__ = ["LocalArchive", "Login", "local_archive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who to log in as.
+
+    Attributes:
+        user: Login name.
+        password: Password.
+    """
+
+    user: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocalArchive:
+    """A running archive.
+
+    Attributes:
+        url: Its address, ``http://127.0.0.1:PORT``.
+        user: Login name of its administrator.
+        password: The administrator's password, another one for every archive.
+        root: The folder that holds everything; files lie in ``root/archive`` as on a real XNAT's disk.
+    """
+
+    url: str
+    user: str
+    password: str
+    root: Path
+    _archive: Archive
+
+    def new_account(self, user: str, *, admin: bool = False) -> Login:
+        """Make an account that has no role in any project, unless it is an administrator.
+
+        Raises:
+            UsageError: The name is taken, or none.
+        """
+        password = secrets.token_urlsafe(12)
+        self._archive.accounts.create(user, password, admin=admin)
+        return Login(user, password)
+
+    def give_role(self, login: Login, project: str, role: str) -> None:
+        """Make *login* ``owner``, ``member`` or ``collaborator`` of *project*, which must be there.
+
+        Raises:
+            LookupError: There is no such project.
+        """
+        with self._archive.database.write() as connection:
+            row = connection.execute("SELECT key FROM items WHERE level = 'project' AND id = ?", (project,)).fetchone()
+            if row is None:
+                raise LookupError(f"there is no project {project}")
+            connection.execute("INSERT OR IGNORE INTO roles VALUES (?, ?, ?)", (row["key"], login.user, role))
+
+    def files(self) -> dict[str, bytes]:
+        """All stored files: path below ``root/archive``, such as ``P/arc001/E/SCANS/1/NIFTI/a.nii.gz``, to bytes."""
+        top = self.root / "archive"
+        return {path.relative_to(top).as_posix(): path.read_bytes() for path in top.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def local_archive(*, root: Path | None = None, guests: bool = False) -> Iterator[LocalArchive]:
+    """Run an archive in a thread of this process, for the block.
+
+    Args:
+        root: Folder of the archive, kept afterwards; None takes a new one and removes it at the end.
+        guests: Whether public projects can be seen without a login.
+
+    Raises:
+        ArchiveError: Another process uses *root*.
+    """
+    with tempfile.TemporaryDirectory(prefix="xnatferry-", ignore_cleanup_errors=True) as made:
+        folder = root if root is not None else Path(made) / "root"
+        settings = ServerSettings(root=folder, require_login=not guests)
+        password = secrets.token_urlsafe(12)
+        with running_archive(folder, admin_password=password, settings=settings) as running:
+            if running.admin_password is None:  # a folder that was used before
+                running.archive.accounts.set_password(ADMIN, password)
+            yield LocalArchive(running.url, ADMIN, password, folder, running.archive)
+
+
+try:
+    import pytest
+except ImportError:  # used without pytest
+    pass
+else:
+
+    @pytest.fixture
+    def local_xnat() -> Iterator[LocalArchive]:
+        """An empty archive for one test."""
+        with local_archive() as archive:
+            yield archive
+
+    @pytest.fixture(scope="session")
+    def shared_xnat() -> Iterator[LocalArchive]:
+        """One archive for all tests of the run; each takes a project of its own."""
+        with local_archive() as archive:
+            yield archive
