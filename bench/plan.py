@@ -2,8 +2,8 @@
 
     python bench/plan.py [--sessions N] [--delay MS] [--workers N]
 
-An archive is filled through its own Python API, a proxy on loopback makes every request wait, and the source is as large as
-the archive. Prints requests, requests a session, and seconds. Run by hand; timings are no tests.
+An archive is filled through its own Python API, a proxy on loopback makes every request wait, the source is as large
+as the archive. Prints requests, requests a session, and seconds. Run by hand; timings are no tests.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SCANS, FILES = 5, 2  # an image and its sidecar in each scan
@@ -48,7 +48,10 @@ def main() -> None:
                 with Remote(direct) as remote:
                     fill(source, remote)
                 print(f"archive   filled in {time.monotonic() - started:.1f} s")
-            with distant(running.url, options.delay / 1000) as (url, requests), Remote(Connection(url, "admin", Secret("bench"))) as remote:
+            with (
+                distant(running.url, options.delay / 1000) as (url, requests),
+                Remote(Connection(url, "admin", Secret("bench"))) as remote,
+            ):
                 profile = cProfile.Profile()
                 if options.profile:
                     profile.enable()
@@ -60,9 +63,9 @@ def main() -> None:
 
 def make_source(root: Path, sessions: int) -> None:
     import nibabel
-    import numpy
+    import numpy as np
 
-    image = nibabel.Nifti1Image(numpy.zeros((2, 2, 2), "int16"), numpy.eye(4))
+    image = nibabel.Nifti1Image(np.zeros((2, 2, 2), "int16"), np.eye(4))
     sample = root / "sample.nii"
     root.mkdir(parents=True)
     nibabel.save(image, sample)
@@ -147,10 +150,8 @@ def receive(one: socket.socket) -> bytes:
 
 
 def close(one: socket.socket) -> None:
-    try:
+    with suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
 
 
 if __name__ == "__main__":

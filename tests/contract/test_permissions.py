@@ -338,7 +338,9 @@ def test_the_matrix(site, name):
             for role in ROLES:
                 for request in requests_for(site, method, template, site.ids[access]):
                     # A listing has rules of its own where it shares its route with the files.
-                    rule = rule_of(method, template.removesuffix("/{file*}") if request[0].endswith("/files") else template)
+                    rule = rule_of(
+                        method, template.removesuffix("/{file*}") if request[0].endswith("/files") else template
+                    )
                     wanted = expected(rule, role, access)
                     answer = ask(site.clients[role], method, prefix, request)
                     before, version = version, watching.execute("PRAGMA data_version").fetchone()

@@ -220,7 +220,8 @@ def visits(draw, folder, stem):
     return tree
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(400)
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(tree=datasets())
 def test_any_dataset_comes_back_byte_for_byte(tree, remote, tmp_path_factory):
     root = tmp_path_factory.mktemp("made")

@@ -471,7 +471,7 @@ VARIANTS = [
     *(Variant(f"{status} on uploads", fails("PUT", FILES, busy(status), 4), eras=BOTH) for status in (502, 503, 504)),
     Variant("504 while the server goes on", fails("PUT", FILES, late_504, 3), check=every_file_once),
     Variant("503 from here on", fails("*", ".*", busy(503), 9999), heals=False, code=5),
-    Variant("503 on every upload", fails("PUT", FILES, busy(503), 9999), heals=False, code=5),
+    Variant("503 on every upload", fails("PUT", FILES, busy(503), 9999), heals=False, code=5, check=bounded),
     Variant("503 on the session", fails("PUT", r"/experiments/[^/]*$", busy(503), 999), heals=False, code=5),
     Variant("403 on the session", fails("PUT", r"/experiments/[^/]*$", page(403, "no"), 999), heals=False, code=3),
     Variant("403 on one resource", fails("PUT", r"/resources/RESULTS($|\?)", page(403, "no"), 999), heals=False, code=3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import traceback
@@ -35,6 +36,9 @@ _MODULES = {
 }
 
 
+_STOPPED = "stopped; the same command goes on where this one ended"
+
+
 class _Commands(click.Group):
     """Finds a command in its module when it is asked for."""
 
@@ -64,21 +68,27 @@ def cli() -> None:
 def main() -> int:
     """Run the command line; returns the exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name must not end a push
     json = "--json" in sys.argv
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
-        return _end("stopped", StoppedError.exit_code, "StoppedError", json=json)
+        return _end(_STOPPED, StoppedError.exit_code, "StoppedError", json=json)
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except KeyboardInterrupt:
-        return _end("stopped; the same command goes on where this one ended", 130, "StoppedError", json=json)
+        return _end(_STOPPED, StoppedError.exit_code, "StoppedError", json=json)
     except XnatferryError as error:
         return _end(str(error), error.exit_code, type(error).__name__, json=json)
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()
         return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _end(f"{where}{error.strerror or error}", 1, "OSError", json=json)
     except Exception as error:  # noqa: BLE001  # the last net: people get a sentence, -v the whole story
         if "-v" in sys.argv or "--verbose" in sys.argv:
             traceback.print_exc()

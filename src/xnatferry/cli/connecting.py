@@ -108,9 +108,14 @@ def _logged_in(
         yield remote, False
 
 
-def _netrc() -> Path:
+def _netrc() -> Path | None:
     named = os.environ.get("NETRC")
-    return Path(named) if named else Path.home() / ".netrc"
+    if named:
+        return Path(named)
+    try:
+        return Path.home() / ".netrc"
+    except RuntimeError:  # a container's user without a home
+        return None
 
 
 def archive_root() -> Path:

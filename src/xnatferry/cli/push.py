@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from xnatferry.cli.connecting import connected
 from xnatferry.cli.options import (
@@ -46,7 +47,9 @@ _ON_CONFLICT = click.option(
     show_default=True,
     help="What to do with files that the server holds with other bytes.",
 )
-_UPDATE_FIELDS = click.option("--update-fields", is_flag=True, help="Change fields of subjects, sessions and scans that differ.")
+_UPDATE_FIELDS = click.option(
+    "--update-fields", is_flag=True, help="Change fields of subjects, sessions and scans that differ."
+)
 
 
 @click.command("plan")
@@ -72,13 +75,16 @@ def plan_command(source: Path, output: Path | None, **options: object) -> int:
     from xnatferry.planning.stored import write_plan
 
     screen = screen_from(options)
-    if output is not None and not output.parent.is_dir():
-        raise UsageError(f"{output.parent}: there is no such folder")
+    if output is not None and (output.is_dir() or not output.parent.is_dir()):
+        raise UsageError(f"{output}: a plan is stored in a file of a folder that exists")
     with connected(options, screen) as remote:
         plan = _limited(make_plan(source, options, screen, remote), options)
         show_plan(plan, screen)
     if output is not None:
-        write_plan(api.with_digests(plan), output, made=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        try:
+            write_plan(api.with_digests(plan), output, made=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        except OSError as error:
+            raise UsageError(f"{output}: cannot be written ({error.strerror})") from None
         screen.note(f"stored in {output}; 'xnatferry push {output}' carries out exactly this")
     return _exit_of_plan(plan)
 
@@ -111,7 +117,9 @@ def push_command(source: Path, *, backup: bool, record: bool, **options: object)
     with connected(options, screen) as remote:
         read = _stored_plan if is_plan_file(source) else make_plan
         plan = _limited(read(source, options, screen, remote), options)
-        if not screen.quiet:
+        if screen.quiet and not screen.json:
+            show_refusals(plan, screen)
+        else:
             show_plan(plan, screen)
         return push_plan(plan, remote, screen, how)
 
@@ -152,12 +160,28 @@ def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote:
     from xnatferry.planning.stored import read_plan
 
     plan = read_plan(path)
-    if options.get("only") or options.get("exclude"):
-        raise UsageError(f"{path} is carried out as it is; make another plan with --only or --exclude")
+    if deaf := _said_in_vain():
+        raise UsageError(f"{path} is carried out as it is; {', '.join(deaf)} belong to 'xnatferry plan'")
     if plan.server != remote.connection.url and not (plan.local and options["local"]):
         raise UsageError(f"{path} is a plan for {plan.server}, and the server is {remote.connection.url}")
     with screen.waiting("looking whether the plan still holds"):
         return api.recheck(plan, remote)
+
+
+def _said_in_vain() -> list[str]:
+    """Options on the command line that shape a plan: a stored one has its shape."""
+    context = click.get_current_context()
+    shaping = (source_options, mapping_options, selection_options, _ON_CONFLICT, _UPDATE_FIELDS)
+    names: set[str] = set()
+    for add in shaping:
+        probe = add(lambda: None)
+        names |= {option.name or "" for option in getattr(probe, "__click_params__", ())}
+    given = {p.name: p.opts[-1] for p in context.command.params if p.name in names}
+    return sorted(
+        option
+        for name, option in given.items()
+        if context.get_parameter_source(name or "") is ParameterSource.COMMANDLINE
+    )
 
 
 def show_plan(plan: Plan, screen: Screen) -> None:
@@ -211,13 +235,19 @@ def push_plan(plan: Plan, remote: Remote, screen: Screen, how: How) -> int:
     """
     from xnatferry.console.result_view import push_lines, push_record
     from xnatferry.console.wording import counted, human_bytes
+    from xnatferry.planning.plan import Decision
     from xnatferry.transfer.engine import check_sendable
 
     check_sendable(plan)
     if plan.nothing_to_do:
         return _nothing_to_do(plan, remote, screen)
     sent = sum(step.sends for step in plan.files)
-    screen.confirm(f"Push {counted(sent, 'file')}, {human_bytes(plan.sends_bytes)}, to {remote.connection.url}?")
+    replaced = sum(step.decision is Decision.UPDATE for step in plan.files)
+    if replaced and not how.backup:
+        screen.note(
+            f"{counted(replaced, 'file')} will be replaced; without --backup, undo cannot put the old bytes back"
+        )
+    screen.confirm(f"Push {counted(sent, 'file')}, {human_bytes(plan.sends_bytes)}, to {_where(plan)}?")
     started = time.monotonic()
     run, result = _carry_out(plan, remote, screen, how)
     seconds = time.monotonic() - started
@@ -225,7 +255,8 @@ def push_plan(plan: Plan, remote: Remote, screen: Screen, how: How) -> int:
     screen.lines(push_lines(result, seconds))
     _say_refused(plan, screen)
     if run:
-        screen.note(f"run {run}; 'xnatferry undo {run}' takes it back")
+        but = f", but for {counted(replaced, 'replaced file')}" if replaced and not how.backup else ""
+        screen.note(f"run {run}; 'xnatferry undo {run}' takes it back{but}")
     screen.records([push_record(result, seconds, code, run)])
     return code
 
@@ -259,19 +290,21 @@ def _carry_out(plan: Plan, remote: Remote, screen: Screen, how: How) -> tuple[st
 
 def _nothing_to_do(plan: Plan, remote: Remote, screen: Screen) -> int:
     from xnatferry import api
-    from xnatferry.console.result_view import verdict_counts, verdict_lines
+    from xnatferry.console.result_view import nothing_record, verdict_counts, verdict_lines
     from xnatferry.console.wording import counted
 
     verdicts = api.verify_source(plan, remote)
     left = {step.address for step in plan.conflicts}
     bad = [verdict for verdict in verdicts if not verdict.proof.good and verdict.address not in left]
     screen.lines(verdict_lines(bad))
-    screen.lines(
-        [f"nothing to do: {_where(plan)} holds all {counted(len(verdicts), 'file')}", verdict_counts(verdicts)]
-    )
+    same = len(plan.files) - len(left)
+    screen.lines([f"nothing to do: {_where(plan)} holds {'all ' if not left else ''}{counted(same, 'file')}"])
+    if left:
+        screen.lines([f"{counted(len(left), 'file')} left as they are on the server, where they differ"])
+    screen.lines([verdict_counts(verdicts)])
     _say_refused(plan, screen)
     code = VerifyError.exit_code if bad else _exit_of_plan(plan)
-    screen.records([{"record": "result", "exit_code": code, "sent_files": 0, "sent_bytes": 0, "files": len(verdicts)}])
+    screen.records([nothing_record(verdicts, left, code)])
     return code
 
 

@@ -25,12 +25,14 @@ def remove_command(address: str, *, remove_files: bool | None, **options: object
     from xnatferry.console.tree_view import tree_lines, tree_records
     from xnatferry.console.wording import counted, human_bytes
     from xnatferry.results.removal import leftovers, what_goes
-    from xnatferry.xnat.model import Address
+    from xnatferry.xnat.model import Address, Level
 
     screen = screen_from(options)
     target = Address.parse(address)
     if remove_files is None:
         raise UsageError("say what happens to the files on the server's disk: --remove-files or --keep-files")
+    if target.level is Level.RESOURCE and not remove_files:
+        raise UsageError("the files of a resource always go with it, into the server's own backup; say --remove-files")
     with connected(options, screen) as remote:
         going = what_goes(remote, target)
         if not screen.quiet:

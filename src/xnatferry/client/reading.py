@@ -111,7 +111,9 @@ class RemoteReader:
         """
         try:
             answer = self._talk.ask(Request("GET", address.container.path, (("format", "json"),)))
-        except NotFoundError:
+        except NotFoundError as error:
+            if error.status is None:  # no server answered at all
+                raise
             return None
         return decode_item(answer)
 
@@ -122,7 +124,9 @@ class RemoteReader:
         """
         try:
             return decode_facts(self._talk.ask(Request("GET", address.container.path, (("format", "json"),))))
-        except NotFoundError:
+        except NotFoundError as error:
+            if error.status is None:  # no server answered at all
+                raise
             return None
 
     def list_projects(self) -> list[Row]:

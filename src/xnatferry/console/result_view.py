@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from xnatferry.transfer.engine import PushResult
+    from xnatferry.xnat.model import Address
 
-__all__ = ["push_lines", "push_record", "verdict_counts", "verdict_lines"]
+__all__ = ["nothing_record", "push_lines", "push_record", "verdict_counts", "verdict_lines"]
 
 _STYLES = {Proof.DIGEST: "green", Proof.SIZE: "yellow"}
 
@@ -63,6 +64,19 @@ def verdict_counts(verdicts: Sequence[Verdict]) -> Text:
     if not parts:
         line.append("nothing")
     return line
+
+
+def nothing_record(verdicts: Sequence[Verdict], left: set[Address], exit_code: int) -> dict[str, object]:
+    """The summary of a push that had nothing to do, as a JSON record."""
+    return {
+        "record": "result",
+        "exit_code": exit_code,
+        "sent_files": 0,
+        "sent_bytes": 0,
+        "files": len(verdicts),
+        "verdicts": {proof.value: n for proof, n in Counter(v.proof for v in verdicts).items()},
+        "left": len(left),
+    }
 
 
 def push_record(result: PushResult, seconds: float, exit_code: int, run: str) -> dict[str, object]:

@@ -52,7 +52,7 @@ class Screen:
         """Print JSON records, if wanted."""
         if self.json:
             for record in records:
-                sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+                sys.stdout.write(json.dumps(record) + "\n")
             sys.stdout.flush()
 
     def note(self, text: Text | str, *, style: str = "dim") -> None:

@@ -7,9 +7,10 @@ FreeSurfer subjects in the session resource ``FREESURFER<major version>``. BIDS 
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import replace
+from datetime import date
+from string import Formatter
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
@@ -70,16 +71,28 @@ def _check_rules(rules: MappingRules) -> None:
         raise UsageError(f"project {rules.project!r} cannot be used: {problem}")
     if rules.resource is not None and (problem := resource_label_problem(rules.resource)):
         raise UsageError(f"resource label {rules.resource!r} cannot be used: {problem}")
-    if rules.date is not None and not re.fullmatch(r"\d{4}-\d\d-\d\d", rules.date):
+    if rules.date is not None and not _is_date(rules.date):
         raise UsageError(f"date {rules.date!r} cannot be used: write it as yyyy-mm-dd")
+    if rules.quality is not None and rules.quality not in {"usable", "questionable", "unusable"}:
+        raise UsageError(f"quality {rules.quality!r} cannot be used: XNAT has usable, questionable and unusable")
     session_type_of(rules.session_type)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _from_template(template: str, subject: str) -> str:
     try:
-        return template.format(subject=subject)
-    except (KeyError, IndexError, ValueError) as error:
-        raise UsageError(f"session template {template!r} cannot be used: only {{subject}} may stand in it") from error
+        fields = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    except ValueError:
+        fields = {template}
+    if fields - {"subject"}:
+        raise UsageError(f"session template {template!r} cannot be used: only {{subject}} may stand in it")
+    return template.replace("{subject}", subject)
 
 
 def _place(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[str, ...]]:
@@ -102,7 +115,7 @@ def _place(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[st
     reasons.extend(f"file name {name!r}: {problem}" for name, problem in named if problem)
     if reasons:
         return None, tuple(reasons)
-    date = rules.date or claims.date
+    day = rules.date or claims.date
     return Wanted(
         source=source,
         subject=label["subject"] or "",
@@ -112,7 +125,7 @@ def _place(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[st
         scan=label["scan"],
         numbered=label["scan"] is not None,
         on_scan=on_scan,
-        session_fields={"date": date} if date else {},
+        session_fields={"date": day} if day else {},
         scan_fields=_scan_fields(source, rules, session_type) if on_scan else {},
         resource_fields=_resource_fields(source, rules),
     ), ()

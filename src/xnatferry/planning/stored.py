@@ -29,7 +29,7 @@ _MARK = "xnatferry_plan"
 
 def is_plan_file(path: Path) -> bool:
     """Whether *path* is a stored plan, by its first bytes."""
-    if path.suffix.lower() != ".json" or not path.is_file():
+    if not path.is_file():
         return False
     with path.open("rb") as stream:
         return _MARK.encode() in stream.read(200)
@@ -42,6 +42,9 @@ def write_plan(plan: Plan, path: Path, *, made: str) -> None:
         plan: The plan.
         path: Where; an existing file is replaced.
         made: Date and time of the plan, ISO 8601.
+
+    Raises:
+        OSError: It cannot be written.
     """
     text = json.dumps({_MARK: PLAN_VERSION, "made": made, **plan_to_dict(plan)}, indent=1, ensure_ascii=False)
     part = path.with_name(f"{path.name}.part")

@@ -127,7 +127,9 @@ class ArchiveApp:
         return response
 
     async def _routed(self, request: Request, path: str) -> Response:
-        caller = await self._in_thread(partial(auth.identify, self._archive, request))
+        caller = auth.identify(self._archive, request, hashing=False)
+        if caller is None:
+            caller = await self._in_thread(partial(_identified, self._archive, request))
         if caller.refusal is not None:
             return caller.refusal
         if request.method not in _READING and not auth.same_origin(request):
@@ -171,6 +173,12 @@ class ArchiveApp:
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(self._archive.settings.threads)
         return await anyio.to_thread.run_sync(work, limiter=self._threads)
+
+
+def _identified(archive: Archive, request: Request) -> auth.Caller:
+    caller = auth.identify(archive, request)
+    assert caller is not None  # noqa: S101  hashing, it always knows
+    return caller
 
 
 def matching(path: str) -> list[tuple[Route, dict[str, str]]]:

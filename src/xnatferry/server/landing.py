@@ -147,12 +147,6 @@ class Landing:
             pass
 
     @contextmanager
-    def steady(self) -> Iterator[None]:
-        """Keep folders of items where they are for the block, which must be short; files may arrive and go."""
-        with self._gate.together():
-            yield
-
-    @contextmanager
     def still(self) -> Iterator[None]:
         """Keep files from arriving and going for the block: every committed change is on disk in whole.
 
@@ -167,7 +161,14 @@ class Landing:
     @contextmanager
     def holding(self, resource: Resource) -> Iterator[None]:
         """Keep others from changing *resource*: rows and bytes seen inside belong together."""
-        with self._locks.hold((resource.item_key, resource.direction, resource.label or str(resource.id))):
+        with self._locks.hold(_key_of(resource)):
+            yield
+
+    @contextmanager
+    def reading(self, resource: Resource, name: str) -> Iterator[None]:
+        """Keep the file *name* of *resource*, and the folders of items, as they are for the block, which must be short."""
+        key = _key_of(resource)
+        with self._locks.share(key), self._locks.hold((*key, name)), self._gate.together():
             yield
 
     def store(
@@ -191,7 +192,7 @@ class Landing:
             VaultFullError: The disk is full.
         """
         try:
-            with self._locks.hold(self._lock_key(target)), self._gate.together():
+            with self._alone_or_by_name(target, arrivals), self._gate.together():
                 with self._writing() as connection:
                     change = self._resource_for(connection, target, described, user)
                     self._sort_out(connection, change, arrivals, overwrite=overwrite)
@@ -249,6 +250,20 @@ class Landing:
                 connection.execute("DELETE FROM resources WHERE id = ?", (resource.id,))
                 intents = [_intend(connection, folder)]
             self._trash([folder], intents)
+
+    @contextmanager
+    def _alone_or_by_name(self, target: Target, arrivals: Sequence[Arrival]) -> Iterator[None]:
+        """What a store holds: of a resource that is there one name only, so that many wait for one flush together."""
+        key = self._lock_key(target)
+        if len(arrivals) == 1:
+            with self._database.read() as connection:
+                is_there = _existing(connection, target) is not None
+            if is_there:
+                with self._locks.share(key), self._locks.hold((*key, arrivals[0].name)):
+                    yield
+                return
+        with self._locks.hold(key):
+            yield
 
     def _lock_key(self, target: Target) -> tuple[int, str, str]:
         """What to hold while writing to *target*: by label where there is one, as `holding` does."""
@@ -349,14 +364,13 @@ class Landing:
     def _take_back(self, change: _Change) -> None:
         with self._database.write() as connection:
             connection.executemany("DELETE FROM landings WHERE key = ?", [(key,) for key in change.intents])
-            if change.created:
-                connection.execute("DELETE FROM resources WHERE id = ?", (change.resource.id,))
-                return
             for name, before in zip(change.names, change.before, strict=True):
                 connection.execute("DELETE FROM files WHERE resource_id = ? AND name = ?", (change.resource.id, name))
                 if before is not None:
                     resources.insert(connection, before)
             resources.count(connection, change.resource)
+            if change.created:
+                connection.execute("DELETE FROM resources WHERE id = ? AND held_files = 0", (change.resource.id,))
 
     def _take_placed(self, *, at_least: int) -> tuple[list[int], set[Path]]:
         """The intents whose renames are to be made durable now, with the folders that hold the names."""
@@ -411,6 +425,10 @@ def _intend(
         (target, staged, resource_id, name),
     )
     return row.lastrowid or 0
+
+
+def _key_of(resource: Resource) -> tuple[int, str, str]:
+    return resource.item_key, resource.direction, resource.label or str(resource.id)
 
 
 def _item(connection: sqlite3.Connection, item: Item) -> Item:

@@ -1,4 +1,4 @@
-"""Locks by name, and a gate that many may pass at once or one alone."""
+"""A gate that many may pass at once or one alone, and such gates by name."""
 
 from __future__ import annotations
 
@@ -10,31 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["Gate", "Locks"]
-
-
-class Locks:
-    """Locks by name, kept only while somebody holds or wants them."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._held: dict[object, tuple[threading.Lock, int]] = {}
-
-    @contextmanager
-    def hold(self, name: object) -> Iterator[None]:
-        """Wait until nobody else holds *name*, and hold it for the block."""
-        with self._guard:
-            lock, wanted = self._held.get(name, (threading.Lock(), 0))
-            self._held[name] = (lock, wanted + 1)
-        try:
-            with lock:
-                yield
-        finally:
-            with self._guard:
-                lock, wanted = self._held[name]
-                if wanted == 1:
-                    del self._held[name]
-                else:
-                    self._held[name] = (lock, wanted - 1)
 
 
 class Gate:
@@ -76,3 +51,38 @@ class Gate:
             with self._changed:
                 self._alone = False
                 self._changed.notify_all()
+
+
+class Locks:
+    """Gates by name, kept only while somebody is inside or waits."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._held: dict[object, tuple[Gate, int]] = {}
+
+    @contextmanager
+    def hold(self, name: object) -> Iterator[None]:
+        """Wait until nobody else holds or shares *name*, and hold it for the block."""
+        with self._gate(name) as gate, gate.alone():
+            yield
+
+    @contextmanager
+    def share(self, name: object) -> Iterator[None]:
+        """Wait until nobody holds *name*, and share it with others for the block."""
+        with self._gate(name) as gate, gate.together():
+            yield
+
+    @contextmanager
+    def _gate(self, name: object) -> Iterator[Gate]:
+        with self._guard:
+            gate, wanted = self._held.get(name) or (Gate(), 0)
+            self._held[name] = (gate, wanted + 1)
+        try:
+            yield gate
+        finally:
+            with self._guard:
+                gate, wanted = self._held[name]
+                if wanted == 1:
+                    del self._held[name]
+                else:
+                    self._held[name] = (gate, wanted - 1)

@@ -71,6 +71,8 @@ def remote_name_problem(name: str) -> str | None:
 
     Names go to the server percent-encoded; the ones refused here would be lost, hidden or escape on a real XNAT.
     """
+    if any(0xD800 <= ord(c) <= 0xDFFF for c in name):
+        return "it is not UTF-8; rename the file"
     if not name or name.startswith("/") or name.endswith("/"):
         return "a file needs a relative name"
     if "\\" in name or any(unicodedata.category(c) == "Cc" for c in name):

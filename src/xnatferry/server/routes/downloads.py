@@ -152,8 +152,7 @@ def _single(scope: Scope, raw: str) -> Response:
 
 def _opened(scope: Scope, one: Holding, name: str) -> tuple[int, Path] | None:
     """A listed file of a resource, open for reading; a packed twin ``NAME.gz`` stands in for one that has gone."""
-    landing, database = scope.archive.landing, scope.archive.database
-    with landing.holding(one.resource), landing.steady(), database.read() as connection:
+    with scope.archive.landing.reading(one.resource, name), scope.archive.database.read() as connection:
         file = resources.file_named(connection, one.resource, name)
         if file is None:
             return None
