@@ -201,3 +201,19 @@ def test_two_gzip_members_and_odd_names_come_back_as_they_were(ferry, tmp_path):
     done = ferry("push", tmp_path / "in", "-p", "P", "-y")
     assert done.code == 0, done.text
     assert "1 digest matched" in done.out
+
+
+def test_companions_do_not_rename_what_the_resource_is(ferry, tmp_path, archive):
+    from xnatferry.client.remote import Remote
+    from xnatferry.client.settings import Connection, Secret
+    from xnatferry.xnat.model import Address
+
+    image = write_image(tmp_path / "in" / "ann" / "T1w.nii.gz")
+    sidecar = image.with_name("T1w.json")
+    login = ("-s", archive.url, "-u", archive.user, "--password", archive.password)
+    for text in ('{"Manufacturer": "A"}', '{"Manufacturer": "B"}'):
+        sidecar.write_text(text)
+        assert ferry("push", tmp_path / "in", "-p", "P", "-y", "--on-conflict", "overwrite", *login).code == 0
+        with Remote(Connection(archive.url, archive.user, Secret(archive.password))) as remote:
+            (row,) = remote.list_resources(Address.parse("P/ann/ann_MR1/scans/1"))
+        assert (row["format"], row["content"]) == ("NIFTI", "NIFTI_RAW")

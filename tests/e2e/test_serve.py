@@ -89,3 +89,61 @@ def test_a_new_archive_shows_a_random_password_once(ferry, tmp_path):
             process.send_signal(signal.SIGINT)
             process.wait(timeout=20)
             process.stdout.close()
+
+
+def test_two_commands_share_the_archive_of_the_first(ferry, tmp_path):
+    from tests.e2e.conftest import write_image
+
+    for name in ("a", "b"):
+        for number in range(12):
+            write_image(tmp_path / name / f"{name}{number:02}" / "T1w.nii.gz", seed=number, shape=(32, 32, 10))
+    first = subprocess.Popen(
+        ferry.command("push", tmp_path / "a", "-p", "P", "-y", "-q"),
+        env=ferry.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(0.7)
+    second = ferry("push", tmp_path / "b", "-p", "P", "-y")
+    assert second.code == 0, second.text
+    _, err = first.communicate(timeout=60)
+    assert first.returncode == 0, err
+    sessions = [r for r in ferry("list", "P", "--json").records if r["record"] == "session"]
+    assert len(sessions) == 24
+
+
+def test_check_compares_metadata_with_files(ferry, images):
+    assert ferry("push", images, "-p", "P", "-y").code == 0
+    root = ferry.home / "archive"
+    well = ferry("serve", "--root", root, "--check", "--deep")
+    assert (well.code, "metadata and files agree: 4 files" in well.out) == (0, True), well.text
+    stored = next(path for path in (root / "archive").rglob("*.gz"))
+    stored.unlink()
+    ill = ferry("serve", "--root", root, "--check", "--json")
+    assert ill.code == 8
+    records = [json.loads(line) for line in ill.out.splitlines()]
+    assert [record["kind"] for record in records if record["record"] == "finding"] == ["missing"]
+
+
+def test_check_of_nothing_is_an_error(ferry, tmp_path):
+    assert ferry("serve", "--root", tmp_path / "none", "--check").code == 1
+    assert ferry("serve", "--deep").code == 2
+
+
+def test_plain_http_for_others_is_warned_about_and_repairs_are_told(ferry, tmp_path):
+    root = tmp_path / "root"
+    (root / "incoming").mkdir(parents=True)
+    (root / "incoming" / "0123").write_bytes(b"left by a killed process")
+    process = subprocess.Popen(
+        ferry.command("serve", "--root", root, "--port", "0", "--host", "0.0.0.0"),
+        env=ferry.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert "WARNING" in err
+    assert "plain HTTP" in err
+    assert "removed 1 files of uploads that were never acknowledged" in err

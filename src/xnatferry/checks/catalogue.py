@@ -72,6 +72,8 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = {
     "BIDS17": (_ERROR, "folder or file cannot be read"),
     "BIDS18": (_WARNING, "derivatives of unknown subjects"),
     "BIDS19": (_ERROR, "nothing of it is asked for"),
+    "BIDS20": (_ERROR, "error of the official validator"),
+    "BIDS21": (_WARNING, "warning of the official validator"),
     "TAB01": (_ERROR, "table cannot be read"),
     "TAB02": (_ERROR, "column is missing or stands twice"),
     "TAB03": (_WARNING, "column is not known"),

@@ -6,14 +6,16 @@ The only module that reads the environment.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xnatferry.cli.options import take
+from xnatferry.errors import ArchiveError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from xnatferry.client.remote import Remote
     from xnatferry.client.settings import Connection
@@ -133,24 +135,75 @@ def admin_password() -> str | None:
     return os.environ.get("XNATFERRY_ADMIN_PASSWORD") or None
 
 
+#: A guest that asked for nothing for so many seconds is no longer waited for.
+_SILENT_S = 30.0
+#: How often, and after how many seconds, an archive that is being started or stopped is looked for again.
+_TRIES, _PAUSE_S = 60, 0.25
+
+
 @contextmanager
 def _local_archive(screen: Screen) -> Iterator[Connection]:
     """The archive of this computer: the one that runs already, else one of our own for this command.
 
     The command line has an account of its own there; its password is in a file that only the owner can read.
     """
+    root = archive_root()
+    for _ in range(_TRIES):
+        with ExitStack() as stack:
+            found = _joined(root, stack, screen) or _own(root, stack, screen)
+            if found is not None:
+                connection, retire = found
+                yield connection
+                if retire is not None:
+                    _wait_for_guests(retire, screen)
+                return
+        time.sleep(_PAUSE_S)  # it is just being started or stopped by another command
+    raise ArchiveError(f"{root}: the local archive is held by another process and does not answer; try again")
+
+
+def _joined(root: Path, stack: ExitStack, screen: Screen) -> tuple[Connection, None] | None:
+    """The archive that another process runs. We log in at once: it does not stop while somebody is logged in."""
+    from xnatferry.client.remote import Remote
     from xnatferry.client.settings import Connection, Secret
-    from xnatferry.server.archive import read_credential, running_archive
+    from xnatferry.server.archive import read_credential
     from xnatferry.server.holder import read_holder
 
-    root = archive_root()
-    source = f"of the local archive {root}"
     holder = read_holder(root)
-    if holder is not None:
-        screen.note(f"local archive {root}, running at {holder.url} (process {holder.pid})")
-        user, password = read_credential(root)
-        yield Connection(holder.url, user, Secret(password), source=source)
-        return
+    if holder is None or not holder.url:
+        return None
+    user, password = read_credential(root)
+    connection = Connection(holder.url, user, Secret(password), source=f"of the local archive {root}")
+    guest = stack.enter_context(Remote(connection))
+    try:
+        guest.check()
+    except UnavailableError:
+        return None
+    screen.note(f"local archive {root}, running at {holder.url} (process {holder.pid})")
+    return connection, None
+
+
+def _own(root: Path, stack: ExitStack, screen: Screen) -> tuple[Connection, Callable[[float], bool]] | None:
+    """An archive that we run ourselves; None when another command was faster."""
+    from xnatferry.client.settings import Connection, Secret
+    from xnatferry.server.archive import running_archive
+    from xnatferry.server.holder import read_holder
+
+    try:
+        running = stack.enter_context(running_archive(root, admin_password=admin_password()))
+    except ArchiveError:
+        if read_holder(root) is None:
+            raise
+        return None
     screen.note(f"local archive {root}")
-    with running_archive(root, admin_password=admin_password()) as running:
-        yield Connection(running.url, running.user, Secret(running.password), source=source)
+    connection = Connection(running.url, running.user, Secret(running.password), source=f"of the local archive {root}")
+    return connection, running.archive.accounts.retire
+
+
+def _wait_for_guests(retire: Callable[[float], bool], screen: Screen) -> None:
+    """Other commands may have joined the archive of this one; it stays until they have logged out, or fallen silent."""
+    told = False
+    while not retire(_SILENT_S):
+        if not told:
+            screen.note("waiting for other commands that use the local archive")
+            told = True
+        time.sleep(0.1)

@@ -97,6 +97,11 @@ _SOURCE = (
         is_flag=True,
         help="Carry incomplete FreeSurfer subjects, and BIDS images that are empty or cut off.",
     ),
+    click.option(
+        "--force",
+        is_flag=True,
+        help="Carry a BIDS dataset in which the official validator finds errors, with its report.",
+    ),
     click.option("--sourcedata", is_flag=True, help="Carry the sourcedata folder of a BIDS dataset."),
     click.option(
         "--custom-fields", is_flag=True, help="BIDS table columns without an XNAT field become custom fields."
@@ -233,13 +238,15 @@ def read_source(source: Path, options: dict[str, object], screen: Screen) -> Dis
 def _bids_choices(options: dict[str, object]) -> BidsChoices:
     from xnatferry.sources.bids.dataset import BidsChoices
 
-    flags = take(options, "sourcedata", "custom_fields")
+    flags = take(options, "sourcedata", "custom_fields", "force")
     only, exclude = options.get("only"), options.get("exclude")
     selection = selection_from({"only": only or (), "exclude": exclude or ()})
     return BidsChoices(
         takes=selection.takes_part,
         sourcedata=bool(flags.get("sourcedata")),
         custom_fields=bool(flags.get("custom_fields")),
+        validate=True,
+        force=bool(flags.get("force")),
     )
 
 

@@ -29,6 +29,7 @@ _RESOURCES: Mapping[str, tuple[str, str]] = {
     "BIDS": ("BIDS", "BIDS"),
     "BIDS_EXTRA": ("BIDS", "BIDS"),
     MANIFEST_RESOURCE: ("JSON", "BIDS"),
+    "BIDS_VALIDATION": ("JSON", "BIDS"),
 }
 
 

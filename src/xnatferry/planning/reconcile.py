@@ -262,7 +262,8 @@ class _Decider:
         old = [
             name
             for scan, resource, name in (session.files if session is not None else ())
-            if resource in ours and replace(base, scan=scan, resource=resource, file=name) not in self.steps
+            if resource in ours - {MANIFEST_RESOURCE}
+            and replace(base, scan=scan, resource=resource, file=name) not in self.steps
         ]
         if not old:
             return ""

@@ -109,6 +109,9 @@ class Accounts:
     Args:
         login_minutes: A login ends after so many minutes without a request.
         clock: Seconds since 1970.
+
+    Attributes:
+        retired: Whether nobody is let in any more, because the archive is about to stop.
     """
 
     def __init__(
@@ -121,6 +124,7 @@ class Accounts:
         # Hashing takes memory on purpose; not for every thread of the server at once.
         self._hashing = threading.BoundedSemaphore(2)
         self._logins: OrderedDict[str, _Login] = OrderedDict()
+        self.retired = False
         self._verified: OrderedDict[bytes, None] = OrderedDict()
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
         # Passwords that were right are remembered by a keyed digest; the key dies with the process.
@@ -247,6 +251,13 @@ class Accounts:
             login.expires = now + self._login_s
             self._logins.move_to_end(cookie)  # sorted by expiry
         return self._enabled("key = ?", login.account_key)
+
+    def retire(self, silent_s: float) -> bool:
+        """Let nobody in any more, unless a login was used in the last *silent_s* seconds; whether that is so now."""
+        used_since = self._clock() + self._login_s - silent_s
+        with self._lock:
+            self.retired = self.retired or all(login.expires < used_since for login in self._logins.values())
+        return self.retired
 
     def close_login(self, cookie: str) -> None:
         """End a login; one that is not open is nothing to do."""

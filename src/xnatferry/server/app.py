@@ -127,6 +127,8 @@ class ArchiveApp:
         return response
 
     async def _routed(self, request: Request, path: str) -> Response:
+        if self._archive.accounts.retired:
+            raise Refusal(503, "This archive is about to stop.")
         caller = auth.identify(self._archive, request, hashing=False)
         if caller is None:
             caller = await self._in_thread(partial(_identified, self._archive, request))

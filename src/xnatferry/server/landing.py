@@ -166,7 +166,7 @@ class Landing:
 
     @contextmanager
     def reading(self, resource: Resource, name: str) -> Iterator[None]:
-        """Keep the file *name* of *resource*, and the folders of items, as they are for the block, which must be short."""
+        """Keep the file *name* of *resource* and all folders of items as they are for the block; it must be short."""
         key = _key_of(resource)
         with self._locks.share(key), self._locks.hold((*key, name)), self._gate.together():
             yield

@@ -316,7 +316,8 @@ def checked_name(relative: str) -> str:
 def _name_problem(relative: str) -> str | None:
     if "\\" in relative or relative[1:3] == ":/":
         return "it holds a backslash or a drive letter"
-    for character in relative:
+    # Most names are plain; only others are looked at letter by letter.
+    for character in "" if relative.isascii() and relative.isprintable() else relative:
         category = unicodedata.category(character)
         if category in {"Cc", "Cs"} or (ord(character) & 0xFFFE) == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF:
             return f"it holds the character U+{ord(character):04X}"

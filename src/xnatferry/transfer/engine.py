@@ -263,9 +263,10 @@ class _Run:
         if receipt.exit_code:
             return {step.address: receipt}
         if step.address.parent in self._made_by_document:
-            self._receive(Receipt(step.address.parent, Outcome.CREATED))
+            self._receive(Receipt(step.address.parent, receipt.outcome))
+        # Where another push was faster, its session was found: nothing in it is ours to take back.
         for scan in session.scans:
-            self._receive(Receipt(scan.address, Outcome.CREATED))
+            self._receive(Receipt(scan.address, receipt.outcome))
         return self._make_parts(session.assessors)
 
     def _make_parts(self, steps: Iterable[Step]) -> dict[Address, Receipt]:

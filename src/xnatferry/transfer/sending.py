@@ -101,13 +101,20 @@ class ResourceSender:
             if not steps:
                 continue
             if self._resource.transport is Transport.SINGLE:
-                yield from (_Parcel([step], overwrite) for step in steps)
+                yield from (_Parcel([step], overwrite) for step in self._image_last(steps))
             elif self._bodies.can_go_as_it_is(steps) and self._complete and len(steps) == len(self._files):
                 yield _Parcel(steps, overwrite, whole=True)
             else:
                 steps = self._bodies.in_reading_order(steps)
                 limit = self._conditions.ceiling.limit
                 yield from (_Parcel(group, overwrite) for group in parcels(steps, limit))
+
+    def _image_last(self, steps: Sequence[Step]) -> list[Step]:
+        """XNAT gives a resource the format and content of the file stored last (``CatalogUtils.configureResource``)."""
+        return sorted(steps, key=self._speaks_for_resource)
+
+    def _speaks_for_resource(self, step: Step) -> bool:
+        return step.fields.get("format") == self._resource.fields.get("format")
 
     def _delivered(self, parcel: _Parcel) -> Iterator[Receipt]:
         try:
@@ -209,13 +216,16 @@ class ResourceSender:
         if self._resource.transport is Transport.SINGLE:
             step = parcel.steps[0]
             body, size = self._bodies.single(step)
+            # Where no image travels, its companions must not rename what the resource is.
+            alone = not any(self._speaks_for_resource(other) for other in self._files)
+            said = fields if alone and fields.get("format") else step.fields
             return self._destination.send_file(
                 step.address,
                 body,
                 size,
                 overwrite=parcel.overwrite,
-                format=step.fields.get("format", ""),
-                content=step.fields.get("content", ""),
+                format=said.get("format", ""),
+                content=said.get("content", ""),
             )
         body, size = self._bodies.as_it_is(parcel.steps) if parcel.whole else self._bodies.packed(parcel.steps)
         return self._destination.send_archive(

@@ -16,6 +16,7 @@ from xnatferry.checks.bids import (
     listed,
     twin_labels,
 )
+from xnatferry.checks.bids_validator import find_validator, run_validator
 from xnatferry.checks.catalogue import found
 from xnatferry.sources.base import Discovery, Finding, Kind, Severity
 from xnatferry.sources.bids.cohort import Cohort, read_cohort
@@ -45,12 +46,16 @@ class BidsChoices:
         sourcedata: Whether ``sourcedata/`` is carried, which may tell who people are.
         custom_fields: Whether columns without an XNAT field become custom fields.
         allow_incomplete: Whether images that are empty or cut off are carried with a warning.
+        validate: Whether the official validator is run, where it is installed.
+        force: Whether errors of the official validator are only warned of; its report then goes along.
     """
 
     takes: Callable[[str, str | None], bool] = lambda _subject, _session: True
     sourcedata: bool = False
     custom_fields: bool = False
     allow_incomplete: bool = False
+    validate: bool = False
+    force: bool = False
 
 
 def discover_bids(root: Path, choices: BidsChoices, *, workers: int | None = None) -> Discovery:
@@ -89,9 +94,11 @@ class _Dataset:
         cohort = read_cohort(self._root, self._tree.entries, parts, sessions, custom=self._choices.custom_fields)
         self._findings += cohort.findings
         visits, of_subjects = self._visits(parts, sessions, Inheritance(raw), cohort, workers)
+        report = self._validated()
         make = Resources(self._root, self._files, self._schema, self._ignored, self._choices.takes)
         sources = [
             *make.of_project(project, kept_back if self._choices.sourcedata else []),
+            *(make.of_report(report) if self._choices.force and report else ()),
             *(source for part, entries in of_subjects for source in make.of_subject(part, entries, cohort)),
             *(source for visit in visits for source in make.of_visit(visit, cohort)),
             *make.of_derivatives(made, sessions, visits),
@@ -115,6 +122,17 @@ class _Dataset:
         return any(takes(part.subject, visit) for visit in visits or {None})
 
     # Checks of the whole
+
+    def _validated(self) -> bytes:
+        """The official validator's report; empty when it is not run."""
+        program = find_validator() if self._choices.validate else None
+        if program is None:
+            return b""
+        report = run_validator(
+            program, self._root, force=self._choices.force, allow_incomplete=self._choices.allow_incomplete
+        )
+        self._findings += report.findings
+        return report.content
 
     def _lines(self, relative: str) -> list[str]:
         entry = self._files.get(relative)

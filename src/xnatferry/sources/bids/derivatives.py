@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Pipeline", "grouped", "pipelines_of", "place_of"]
 
 #: Labels that mean something else here.
-_TAKEN: Final = frozenset({"BIDS", "BIDS_EXTRA", "BIDS_MANIFEST", "NIFTI", "SOURCEDATA", "SNAPSHOTS", "DICOM"})
+_TAKEN: Final = frozenset(
+    {"BIDS", "BIDS_EXTRA", "BIDS_MANIFEST", "BIDS_VALIDATION", "NIFTI", "SOURCEDATA", "SNAPSHOTS", "DICOM"}
+)
 _SUBJECT: Final = re.compile(r"sub-([^_/.]+)(?:_ses-([^_/.]+))?")
 _SESSION: Final = re.compile(r"ses-([^_/.]+)$")
 

@@ -143,6 +143,11 @@ class Resources:
             moved = [_local(entry, entry.relative.partition("/")[2]) for entry in sourcedata]
             yield self._source(moved, Claims(resource="SOURCEDATA"), Level.PROJECT, relative="sourcedata")
 
+    def of_report(self, report: bytes) -> Iterator[Source]:
+        """That of the official validator's report."""
+        files = [LocalFile.written(self._root, "bids-validator.json", report)]
+        yield self._source(files, Claims(resource="BIDS_VALIDATION"), Level.PROJECT, relative=self._root.name)
+
     def of_derivatives(
         self, made: Sequence[Entry], sessions: Mapping[str, set[str | None]], visits: Sequence[Visit]
     ) -> Iterator[Source]:

@@ -1,0 +1,93 @@
+"""The official BIDS validator, where it is installed (``pip install xnatferry[bids-validator]``)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from xnatferry.checks.bids import listed
+from xnatferry.checks.catalogue import found
+from xnatferry.sources.base import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from xnatferry.sources.base import Finding
+
+__all__ = ["ValidatorReport", "find_validator", "run_validator"]
+
+PROGRAM: Final = "bids-validator-deno"
+#: What the validator says of images without voxels, which ``--allow-incomplete`` lets through.
+_OF_EMPTY_IMAGES: Final = frozenset({"EMPTY_FILE", "NIFTI_HEADER_UNREADABLE", "NIFTI_TOO_SMALL"})
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorReport:
+    """What the validator says.
+
+    Attributes:
+        findings: One for each of its codes.
+        content: Its report in JSON; empty when it gave none.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    content: bytes = b""
+
+
+def find_validator() -> Path | None:
+    """The validator's program: beside this Python, else on the search path; None when it is not installed."""
+    beside = Path(sys.executable).with_name(PROGRAM)
+    if beside.is_file():
+        return beside
+    elsewhere = shutil.which(PROGRAM)
+    return Path(elsewhere) if elsewhere is not None else None
+
+
+def run_validator(program: Path, root: Path, *, force: bool, allow_incomplete: bool) -> ValidatorReport:
+    """Validate a dataset.
+
+    Args:
+        program: The validator.
+        root: The dataset.
+        force: Whether its errors are only warned of.
+        allow_incomplete: Whether its errors about images without content are only warned of.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603  # our own argument list, no shell
+            [str(program), str(root.absolute()), "--format", "json"], capture_output=True, check=False
+        )
+        said = json.loads(done.stdout)["issues"]
+        codes = _by_code(said["issues"], said.get("codeMessages") or {})
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        why = (
+            f"the BIDS validator gave no report ({type(error).__name__}: {error}); the checks of xnatferry stand alone"
+        )
+        return ValidatorReport((found("BIDS21", why, root),))
+    findings = []
+    for (severity, code), (places, message) in sorted(codes.items()):
+        where = f": {listed(places)}" if places else ""
+        finding = found("BIDS20" if severity == "error" else "BIDS21", f"{code}, {message}{where}", root)
+        if force or (allow_incomplete and code in _OF_EMPTY_IMAGES):
+            finding = replace(finding, severity=Severity.WARNING)
+        findings.append(finding)
+    return ValidatorReport(tuple(findings), done.stdout)
+
+
+def _by_code(issues: list[dict[str, Any]], words: Mapping[str, str]) -> dict[tuple[str, str], tuple[list[str], str]]:
+    """Places and message by severity and code; *words* are the validator's own by code."""
+    places: dict[tuple[str, str], list[str]] = defaultdict(list)
+    messages: dict[tuple[str, str], str] = {}
+    for issue in issues:
+        severity = str(issue.get("severity", "error"))
+        key = ("error" if severity == "error" else "warning", str(issue["code"]))
+        if place := str(issue.get("location") or "").lstrip("/"):
+            places[key].append(place)
+        said = str(words.get(key[1]) or issue.get("issueMessage") or "as the BIDS validator says")
+        messages.setdefault(key, said.strip().split("\n")[0].rstrip("."))
+    return {key: (sorted(set(places[key])), message) for key, message in messages.items()}
