@@ -235,7 +235,17 @@ def fill(root, sessions, files):
                     Level.SUBJECT, "P", f"X_S{number}", name, "xnat:subjectData", project.key, f"P/subjects/{name}"
                 )
             label = f"E{number}"
-            session = make(Level.EXPERIMENT, "P", f"X_E{number}", label, "xnat:mrSessionData", subject.key, f"P/arc001/{label}", date="2020-01-31")  # fmt: skip
+            folder = f"P/arc001/{label}"
+            session = make(
+                Level.EXPERIMENT,
+                "P",
+                f"X_E{number}",
+                label,
+                "xnat:mrSessionData",
+                subject.key,
+                folder,
+                date="2020-01-31",
+            )
     arrivals = []
     for number in range(files):
         with archive.vault.receive(flush=False) as receiver:
@@ -243,7 +253,8 @@ def fill(root, sessions, files):
             arrivals.append(Arrival(f"sub/{number:05}.txt", receiver.finish()))
     archive.landing.store(Target(session, "", "R"), arrivals, Described(), "admin")
     with archive.database.read() as connection:
-        assert objects.find_project(connection, "P") and resources.resources_of(connection, [session.key])
+        assert objects.find_project(connection, "P")
+        assert resources.resources_of(connection, [session.key])
     archive.close()
     return f"/data/experiments/{session.id}"
 

@@ -144,8 +144,10 @@ XML = [
     b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><x/>',
     b'<!DOCTYPE x [<!ENTITY % p SYSTEM "http://127.0.0.1:1/x"> %p;]><x/>',
     b'<xnat:Subject xmlns:xnat="http://nrg.wustl.edu/xnat" ID="../x" label="a/b"><xnat:demographics/></xnat:Subject>',
-    b'<xnat:MRSession xmlns:xnat="http://nrg.wustl.edu/xnat"><xnat:scans><xnat:scan ID="../../canary" '
-    b'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="xnat:mrScanData"/></xnat:scans></xnat:MRSession>',
+    (
+        b'<xnat:MRSession xmlns:xnat="http://nrg.wustl.edu/xnat"><xnat:scans><xnat:scan ID="../../canary" '
+        b'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="xnat:mrScanData"/></xnat:scans></xnat:MRSession>'
+    ),
     b'<xnat:MRSession xmlns:xnat="http://nrg.wustl.edu/xnat"><xnat:date>never</xnat:date></xnat:MRSession>',
     b'<xdat:bundle xmlns:xdat="http://nrg.wustl.edu/security"><xdat:root_element_name>xnat:subjectData'
     b"</xdat:root_element_name><xdat:search_where method='OR'>" + b"<xdat:child_set>" * 60 + b"</xdat:child_set>" * 60

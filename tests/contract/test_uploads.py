@@ -262,7 +262,7 @@ class TestUnpacking:
     @pytest.mark.parametrize("how", ["body", "form"])
     @pytest.mark.parametrize("name", ["fs.zip", "fs.zar", "fs.tar", "fs.tgz", "fs.tar.gz"])
     def test_keeps_folders_and_drops_the_archive(self, http, files, names, rows, zipped, tarred, name, how, left_over):
-        members = [("S01/mri/orig.mgz", b"orig"), ("S01/scripts/done", b""), ("/S01/lead", b"x"), ("./S01/dot", b"y")]
+        members = [("S01/mri/orig.mgz", b"orig"), ("S01/scripts/done", b""), ("S01//lead", b"x"), ("./S01/dot", b"y")]
         mode = {"fs.tar": "w"}.get(name, "w:gz")
         data = zipped(*members, ("S01/label/", b"")) if name[3] == "z" else tarred(*members, mode=mode)
         if how == "body":

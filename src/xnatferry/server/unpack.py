@@ -144,8 +144,8 @@ class _Intake:
         if self._number > self._limits.max_members:
             msg = f"the archive has more than {self._limits.max_members} members"
             raise UnsafeArchiveError(msg)
-        if re.match("[A-Za-z]:", raw):
-            msg = f"the member {_shown(raw)} has a drive letter"
+        if raw.startswith("/") or re.match("[A-Za-z]:", raw):
+            msg = f"the member {_shown(raw)} has an absolute name"
             raise UnsafeArchiveError(msg)
         name = "/".join(part for part in raw.split("/") if part not in {"", "."})
         if is_folder and not name:
