@@ -318,8 +318,8 @@ class Remote(RemoteReader):
     def _made(self, address: Address, request: Request) -> Ensured:
         """Send the PUT of an object that was not there; 201 says that this request made it.
 
-        Of several at once some get 409 or 500 although the object is made (1.6.4). A repeat after a lost reply gets 200:
-        the object was not there a moment before, so the first try made it.
+        Of several at once some get 409 or 500 although the object is made (1.6.4). A repeat after a lost reply gets
+        200: the object was not there a moment before, so the first try made it.
         """
         label = getattr(address, address.level.value)
         try:
