@@ -199,3 +199,37 @@ def test_a_full_disk_is_told_and_leaves_nothing(ferry, images, small_disk):
     assert "big.nii" in done.text
     left = [path for path in (small_disk / "archive" / "incoming").rglob("*") if path.is_file()]
     assert left == []
+
+
+def test_a_name_that_is_not_utf8_is_refused_and_the_others_go(ferry, images):
+    os.rename(os.fsencode(images / "ann" / "T1w.nii.gz"), os.fsencode(images / "ann") + b"/T1_\xe9.nii.gz")  # noqa: PTH104  # bytes, not text
+    assert ferry("check", images).code == 7
+    done = ferry("push", images, "-p", "P", "-y", env={"PYTHONIOENCODING": "ascii"})
+    assert done.code == 7, done.text
+    assert "not UTF-8" in done.out
+    assert "3 digest matched" in done.out
+    assert ferry("runs", "latest", "--json").code == 0
+
+
+def test_an_unknown_host_stops_a_plan_as_well(ferry, images):
+    assert ferry("plan", images, "-p", "P", "-s", "http://no-such-host.invalid", "-u", "x", "--password", "y").code == 4
+
+
+def test_options_that_shape_a_plan_are_not_swallowed_by_a_stored_one(ferry, images, tmp_path):
+    assert ferry("plan", images, "-p", "P", "-o", tmp_path / "stored").code == 0
+    done = ferry("push", tmp_path / "stored", "-y", "--gzip", "-p", "Q")
+    assert done.code == 2
+    assert "--gzip" in done.err
+    assert ferry("plan", images, "-p", "P", "-o", tmp_path).code == 2
+    assert ferry("push", tmp_path / "stored", "-y").code == 0
+
+
+def test_the_reasons_are_told_even_when_quiet(ferry, images):
+    spoil(images / "ann" / "T1w.nii.gz", "truncated")
+    assert "ends too early" in ferry("push", images, "-p", "P", "-y", "-q").out
+
+
+def test_values_that_xnat_would_refuse_are_refused_first(ferry, images):
+    for option in (("--date", "2026-13-45"), ("--quality", "nice"), ("--session-template", "{subject.x}")):
+        assert ferry("push", images, "-p", "P", "-y", *option).code == 2, option
+    assert ferry("list").out.strip() == ""

@@ -217,3 +217,16 @@ def test_companions_do_not_rename_what_the_resource_is(ferry, tmp_path, archive)
         with Remote(Connection(archive.url, archive.user, Secret(archive.password))) as remote:
             (row,) = remote.list_resources(Address.parse("P/ann/ann_MR1/scans/1"))
         assert (row["format"], row["content"]) == ("NIFTI", "NIFTI_RAW")
+
+
+def test_two_images_of_one_name_keep_their_own_scans(ferry, tmp_path):
+    for run in ("runA", "runB"):
+        write_image(tmp_path / "in" / "s1" / "v1" / run / "image.nii.gz", seed=ord(run[-1]))
+    assert ferry("push", tmp_path / "in", "-p", "P", "-y").code == 0
+    assert "holds all 2 files" in ferry("push", tmp_path / "in", "-p", "P", "-y").out
+    write_image(tmp_path / "in" / "s1" / "v1" / "runB" / "image.nii.gz", seed=3)
+    assert ferry("push", tmp_path / "in", "-p", "P", "-y", "--on-conflict", "overwrite").code == 0
+    verified = ferry("verify", tmp_path / "in", "-p", "P")
+    assert "2 digest matched" in verified.out
+    nodes = [r for r in ferry("list", "P/s1/s1_v1", "--json").records if r["record"] == "resource"]
+    assert [node["files"] for node in nodes] == [1, 1]

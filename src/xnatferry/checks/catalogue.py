@@ -44,6 +44,7 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = {
     "NII22": (_ERROR, "nothing to carry"),
     "NII23": (_WARNING, "same bytes twice"),
     "NII24": (_WARNING, "bytes after the end of the gzip stream"),
+    "NII25": (_ERROR, "a name that is not UTF-8"),
     "SID01": (_ERROR, "sidecar cannot be read"),
     "SID02": (_WARNING, "sidecar and header disagree"),
     "DWI01": (_ERROR, "gradient table does not fit the image"),

@@ -48,7 +48,7 @@ def write_plan(plan: Plan, path: Path, *, made: str) -> None:
     """
     text = json.dumps({_MARK: PLAN_VERSION, "made": made, **plan_to_dict(plan)}, indent=1, ensure_ascii=False)
     part = path.with_name(f"{path.name}.part")
-    part.write_text(text + "\n", encoding="utf-8")
+    part.write_text(text + "\n", encoding="utf-8", errors="surrogatepass")  # names of refused files, as they are
     part.replace(path)
 
 
@@ -59,7 +59,7 @@ def read_plan(path: Path) -> Plan:
         UsageError: It cannot be read, is no plan, or was written by a newer version.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:

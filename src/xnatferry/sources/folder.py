@@ -103,6 +103,8 @@ def entry_at(path: Path, relative: str) -> Entry:
         found = path.stat()
     except OSError as error:
         return Entry(path, relative, problem=_why_not(path, error))
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in relative):
+        return Entry(path, relative, problem=("NII25", "its name is not UTF-8, so no server can hold it; rename it"))
     if not stat.S_ISREG(found.st_mode):
         return Entry(path, relative, problem=("NII02", "it is no regular file (a folder, pipe or device)"))
     return Entry(path, relative, found.st_size, found.st_mtime_ns)

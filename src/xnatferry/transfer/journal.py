@@ -40,7 +40,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        self._stream = (folder / "journal.jsonl").open("a", encoding="utf-8")
+        self._stream = (folder / "journal.jsonl").open("a", encoding="utf-8", errors="surrogatepass")
         self._log = RunLog(folder)
 
     @classmethod
