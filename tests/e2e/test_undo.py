@@ -196,3 +196,22 @@ def test_what_came_while_the_question_was_open_stays(ferry, images, archive, tmp
         assert {"P", "P/ann", "P/ann/ann_MR1"} <= set(failed)
         assert remote.exists(theirs)
         assert not remote.exists(Address.parse("P/bob"))
+
+
+def test_a_stored_plan_changes_fields_once_and_never_over_somebody_else(ferry, images, tmp_path, archive):
+    from xnatferry.client.remote import Remote
+    from xnatferry.client.settings import Connection, Secret
+    from xnatferry.xnat.model import Address
+
+    login = ("-s", archive.url, "-u", archive.user, "--password", archive.password)
+    assert ferry("push", images, "-p", "P", "-y", *login).code == 0
+    plan = tmp_path / "plan.json"
+    change = ("--quality", "unusable", "--update-fields")
+    assert ferry("plan", images, "-p", "P", "-o", plan, *change, *login).code == 0
+    assert ferry("push", plan, "-y", *login).code == 0
+    assert "nothing to do" in ferry("push", plan, "-y", *login).out
+    with Remote(Connection(archive.url, archive.user, Secret(archive.password))) as remote:
+        remote.set_fields(Address.parse("P/ann/ann_MR1/scans/1"), {"quality": "questionable"})
+    moved = ferry("push", plan, "-y", *login)
+    assert moved.code == 6
+    assert "'questionable' by now" in moved.err

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from xnatferry.errors import ConflictError
 from xnatferry.planning.plan import Decision, Payload, Plan, Step
+from xnatferry.planning.reconcile import same_value
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from xnatferry.planning.reconcile import Fingerprint, HeldFile, RemoteState
     from xnatferry.sources.base import LocalFile
@@ -63,7 +64,23 @@ def _compare(step: Step, now: RemoteState, fingerprint: Callable[[LocalFile, boo
         return replace(step, decision=Decision.SAME), _wrong_subject(step.address, now)
     if step.decision is not Decision.CREATE and not there:
         return step, "was there when the plan was made and is gone"
+    if step.decision is Decision.UPDATE:
+        return _compare_fields(step, now.fields_of(step.address))
     return step, _wrong_subject(step.address, now)
+
+
+def _compare_fields(step: Step, held: Mapping[str, str]) -> tuple[Step, str]:
+    """An update of fields: an earlier push of the plan may have made some; others may have made none."""
+    open_changes = {}
+    for path, (before, after) in step.changes.items():
+        current = held.get(path.removeprefix("xnat:subjectData/"), "")
+        if same_value(step.xsi_type, path, current, after):
+            continue
+        if not same_value(step.xsi_type, path, current, before):
+            return step, f"{path} is {current!r} by now"
+        open_changes[path] = (before, after)
+    decision = Decision.UPDATE if open_changes else Decision.SAME
+    return replace(step, decision=decision, changes=open_changes), ""
 
 
 def _wrong_subject(address: Address, now: RemoteState) -> str:

@@ -19,7 +19,7 @@ from xnatferry.xnat.values import ValueProblem, normal_value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["Fingerprint", "HeldFile", "RemoteSession", "RemoteState", "reconcile"]
+__all__ = ["Fingerprint", "HeldFile", "RemoteSession", "RemoteState", "reconcile", "same_value"]
 
 #: A resource with more files than this travels as one archive; below it, one request a file costs no more.
 PACK_ABOVE_FILES = 8
@@ -71,6 +71,15 @@ class RemoteState:
     own_files: Mapping[tuple[str | None, str, str], HeldFile] = field(default_factory=dict)
     subject_fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     all_fields: bool = False
+
+    def fields_of(self, address: Address) -> Mapping[str, str]:
+        """The fields of a subject, session or scan by path, as far as they were asked for."""
+        if address.session is None:
+            return self.subject_fields.get(address.subject or "", {})
+        session = self.sessions.get(address.session)
+        if session is None:
+            return {}
+        return session.fields if address.scan is None else session.scans.get(address.scan, {})
 
     def held_in(self, resource: Address) -> Mapping[str, HeldFile] | None:
         """The files of a resource by name; None when it is not known to be there."""
@@ -208,7 +217,7 @@ class _Decider:
         changes: dict[str, tuple[str, str]] = {}
         for path, value in fields.items():
             known = held.get(path.removeprefix("xnat:subjectData/"), unknown)
-            if known is not None and not _same_value(kind, path, known, value):
+            if known is not None and not same_value(kind, path, known, value):
                 changes[path] = (known, value)
         decision = Decision.UPDATE if changes and self._update_fields else Decision.SAME
         self._ensure(Step(address, decision, "", said, fields, changes))
@@ -296,7 +305,7 @@ class _Decider:
         return Decision.DIFFERS, "the bytes differ"
 
 
-def _same_value(kind: str, path: str, held: str, wanted: str) -> bool:
+def same_value(kind: str, path: str, held: str, wanted: str) -> bool:
     """Whether two texts are one value to XNAT: ``2000.0`` and ``2000`` in a number."""
     if held == wanted:
         return True

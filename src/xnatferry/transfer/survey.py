@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from xnatferry.planning.plan import Decision
 from xnatferry.planning.reconcile import HeldFile, RemoteSession, RemoteState
 from xnatferry.xnat.model import Address, Level
 
@@ -74,9 +75,13 @@ def asked_of(wanted: Iterable[Wanted], *, all_fields: bool = False) -> Questions
 
 def asked_of_plan(plan: Plan) -> Questions:
     """What to ask to see whether a stored plan still holds."""
-    asked = Questions()
+    changing = {step.address for step in plan.steps if step.changes and step.decision is Decision.UPDATE}
+    asked = Questions(all_fields=bool(changing))
+    asked.subjects |= {address.subject or "" for address in changing if address.level is Level.SUBJECT}
     for step in plan.steps:
         address = step.address
+        if address in changing and address.session is not None:
+            asked.sessions[address.session].scans |= address.scan is not None
         if address.level is Level.RESOURCE:
             asked.add(address.subject, address.session, address.resource or "", on_scan=address.scan is not None)
     return asked
