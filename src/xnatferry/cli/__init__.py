@@ -30,6 +30,7 @@ _MODULES = {
     "runs": "runs",
     "serve": "serve",
     "stats": "stats",
+    "table": "table",
     "undo": "runs",
     "verify": "verify",
     "whoami": "look",

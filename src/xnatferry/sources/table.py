@@ -18,12 +18,13 @@ from xnatferry.sources.base import Claims, Discovery, Finding, Kind, LocalFile, 
 from xnatferry.sources.folder import entry_at
 from xnatferry.sources.freesurfer import freesurfer_source, is_result_path
 from xnatferry.sources.nifti import image_at, image_source, is_image_name
+from xnatferry.sources.spreadsheet import xlsx_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["COLUMNS", "QUALITIES", "discover_table"]
+__all__ = ["COLUMNS", "FACT_COLUMNS", "QUALITIES", "column_name", "discover_table", "read_lines"]
 
 #: Columns by the names that people give them; the first is ours.
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -42,6 +43,8 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "content": ("content",),
     "tags": ("tags",),
 }
+#: Columns of a draft that are there for the eye; reading ignores them.
+FACT_COLUMNS: Final = ("voxel_size", "matrix", "frames", "tr_ms", "check")
 #: What XNAT takes as scan quality unless a site says otherwise (``/data/services/scan-quality-labels``).
 QUALITIES: Final = ("usable", "questionable", "unusable")
 
@@ -67,7 +70,7 @@ class _Row:
 
 
 def discover_table(table: Path, *, workers: int | None = None) -> Discovery:
-    """Read a CSV or TSV whose rows name files and say where they belong.
+    """Read a CSV, TSV or XLSX whose rows name files and say where they belong.
 
     Paths are relative to the folder of the table. Encoding (UTF-8 with or without byte order mark, UTF-16 with one,
     else Windows-1252) and delimiter (comma, semicolon, tab, bar) are found out. ``n/a`` and ``NA`` count as empty.
@@ -87,38 +90,51 @@ def discover_table(table: Path, *, workers: int | None = None) -> Discovery:
 
 def _read(table: Path) -> tuple[list[_Row], list[Finding]]:
     """The rows of a table, or the reason why it cannot be used."""
-    if table.suffix.lower() in {".xlsx", ".xls", ".ods"}:
-        why = "spreadsheets are not read directly; save the sheet as CSV (File, Save as, CSV UTF-8) and push that"
-        return [], [found("TAB01", why, table)]
+    lines, problem = read_lines(table)
+    if problem is not None:
+        return [], [problem]
+    header_line, header = lines[0]
+    columns, findings = _columns(table, header, header_line)
+    if any(finding.severity == "error" for finding in findings):
+        return [], findings
+    return [_row(table, columns, cells, line) for line, cells in lines[1:]], findings
+
+
+def read_lines(table: Path) -> tuple[list[tuple[int, list[str]]], Finding | None]:
+    """Every line that is not blank as number and cells, the header first; or why there is none."""
+    suffix = table.suffix.lower()
+    if suffix in {".xls", ".ods"}:
+        why = "spreadsheets of this kind are not read; save it as XLSX or CSV (File, Save as) and push that"
+        return [], found("TAB01", why, table)
     try:
         if table.stat().st_size > _LIMIT_BYTES:
-            return [], [found("TAB01", "it is larger than 256 MiB, which no table of files is", table)]
+            return [], found("TAB01", "it is larger than 256 MiB, which no table of files is", table)
+        if suffix == ".xlsx":
+            try:
+                lines = xlsx_lines(table)
+            except ValueError:
+                return [], found("TAB01", "it is no XLSX that can be read; save it anew, or as CSV", table)
+            return (lines, None) if lines else ([], found("TAB01", "its first sheet is empty", table))
         text = _decoded(table.read_bytes())
     except OSError as error:
-        return [], [found("TAB01", f"it cannot be read ({error.strerror})", table)]
+        return [], found("TAB01", f"it cannot be read ({error.strerror})", table)
     if text is None:
-        return [], [found("TAB01", "it is not text; save it as CSV in UTF-8", table)]
+        return [], found("TAB01", "it is not text; save it as CSV in UTF-8", table)
+    return _csv_lines(table, text)
+
+
+def _csv_lines(table: Path, text: str) -> tuple[list[tuple[int, list[str]]], Finding | None]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-    rows: list[_Row] = []
-    columns: list[str | None] | None = None
-    findings: list[Finding] = []
+    lines: list[tuple[int, list[str]]] = []
     line = 1
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                if columns is None:
-                    columns, findings = _columns(table, cells, line)
-                    if any(finding.severity == "error" for finding in findings):
-                        return [], findings
-                else:
-                    rows.append(_row(table, columns, cells, line))
+                lines.append((line, cells))
             line = reader.line_num + 1
     except csv.Error as error:
-        findings.append(found("TAB01", f"it is no regular CSV: {error}; see the quotes", table, line=line))
-        return [], findings
-    if columns is None:
-        return [], [found("TAB01", "it is empty", table)]
-    return rows, findings
+        return [], found("TAB01", f"it is no regular CSV: {error}; see the quotes", table, line=line)
+    return (lines, None) if lines else ([], found("TAB01", "it is empty", table))
 
 
 def _decoded(content: bytes) -> str | None:
@@ -145,7 +161,7 @@ def _delimiter(text: str) -> str:
 def _columns(table: Path, header: Sequence[str], line: int) -> tuple[list[str | None], list[Finding]]:
     """Our name of each column, None for those that we do not know."""
     ours = {alias: name for name, aliases in COLUMNS.items() for alias in aliases}
-    names = [re.sub(r"[\s-]+", "_", cell.strip().lower()) for cell in header]
+    names = [_plain(cell) for cell in header]
     columns = [ours.get(name) for name in names]
     findings: list[Finding] = []
     known = ", ".join(COLUMNS)
@@ -161,7 +177,7 @@ def _columns(table: Path, header: Sequence[str], line: int) -> tuple[list[str | 
             why = f"column {name!r} is missing; the header has {have}"
             findings.append(found("TAB02", why, table, line=line))
     for name, column, cell in zip(names, columns, header, strict=True):
-        if column is None and name:
+        if column is None and name and name not in FACT_COLUMNS:
             close = difflib.get_close_matches(name, [alias for alias in ours if ours[alias] not in columns], 1, 0.8)
             if close:
                 why = (
@@ -172,6 +188,16 @@ def _columns(table: Path, header: Sequence[str], line: int) -> tuple[list[str | 
                 why = f"column {cell.strip()!r} is not known and not used; known are {known}"
                 findings.append(found("TAB03", why, table, line=line))
     return columns, findings
+
+
+def column_name(cell: str) -> str:
+    """Our name of the column that a header cell names; its own, in plain letters, when we have none."""
+    plain = _plain(cell)
+    return next((name for name, aliases in COLUMNS.items() if plain in aliases), plain)
+
+
+def _plain(cell: str) -> str:
+    return re.sub(r"[\s-]+", "_", cell.strip().lower())
 
 
 def _row(table: Path, columns: Sequence[str | None], cells: Sequence[str], line: int) -> _Row:

@@ -118,10 +118,8 @@ def check_sendable(plan: Plan) -> None:
     """
     if plan.blocked:
         blocked = plan.blocked[0]
-        raise DataError(
-            f"sources without a clear place: {len(plan.blocked)}, the first is {blocked.relative}: "
-            f"{blocked.reasons[0]}; nothing was sent"
-        )
+        more = f" (and {len(plan.blocked) - 1} more)" if len(plan.blocked) > 1 else ""
+        raise DataError(f"nothing was sent: {blocked.relative}: {blocked.reasons[0]}{more}")
     if plan.conflicts and plan.on_conflict is OnConflict.FAIL:
         first = plan.conflicts[0]
         raise ConflictError(

@@ -1,0 +1,128 @@
+"""Draft tables: what discovery makes of a folder of images, for a person to edit and push."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.errors import DataError
+from xnatferry.results.tables import Grid
+from xnatferry.sources.base import Severity
+from xnatferry.sources.table import FACT_COLUMNS, column_name, read_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from xnatferry.sources.base import Discovery, Finding, Source
+
+__all__ = ["Draft", "draft_of"]
+
+_CLAIMED: Final = ("subject", "session", "scan", "type", "series_description", "quality", "date", "resource")
+#: What a person fills in; ours beside it are written anew each time.
+_EDITED: Final = ("file", *_CLAIMED)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A draft table.
+
+    Attributes:
+        columns: Those of every draft, then those that the person added.
+        rows: Cells by column; empty ones are empty texts.
+        kept: Files whose cells a person had changed, and which stay so.
+        gone: Files of the earlier draft that are not found any more; their rows stay, marked.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[Mapping[str, str], ...]
+    kept: int = 0
+    gone: int = 0
+
+    @property
+    def doubtful(self) -> int:
+        """Rows with something in the column ``check``."""
+        return sum(bool(row.get("check")) for row in self.rows)
+
+    @property
+    def grid(self) -> Grid:
+        """The draft as a table of texts."""
+        lines = [[row.get(column, "") for column in self.columns] for row in self.rows]
+        return Grid(self.columns, frozenset(), lambda: lines, len(lines))
+
+
+def draft_of(discovery: Discovery, table: Path) -> Draft:
+    """The draft of *discovery* for the file *table*, with the edits that *table* holds already.
+
+    Raises:
+        DataError: There is a file *table* that cannot be read as a table.
+    """
+    home = table.absolute().parent
+    rows = [_row(source, home) for source in discovery.sources]
+    named = {row["file"] for row in rows}
+    for finding in discovery.findings:
+        if finding.severity is Severity.ERROR and finding.path is not None and finding.path.is_file():
+            file = _relative(finding.path, home)
+            if file not in named:
+                named.add(file)
+                rows.append({"file": file, "check": finding.message})
+    fresh = Draft((*_EDITED, *FACT_COLUMNS), tuple(rows))
+    return _with_edits(fresh, table) if table.exists() else fresh
+
+
+def _relative(path: Path, home: Path) -> str:
+    return os.path.relpath(path.absolute(), home).replace(os.sep, "/")
+
+
+def _row(source: Source, home: Path) -> dict[str, str]:
+    facts = source.facts
+    voxel = (facts.get(f"parameters/voxelRes/{axis}", "") for axis in "xyz")
+    matrix = (facts.get(f"parameters/{name}", "") for name in ("matrix/x", "matrix/y", "partitions"))
+    return {
+        "file": _relative(source.path, home),
+        **{name: getattr(source.claims, name) or "" for name in _CLAIMED},
+        "voxel_size": " x ".join(filter(None, voxel)),
+        "matrix": " x ".join(filter(None, matrix)),
+        "frames": facts.get("frames", ""),
+        "tr_ms": facts.get("parameters/tr", ""),
+        "check": _doubts(source),
+    }
+
+
+def _doubts(source: Source) -> str:
+    """Why a row wants a look: errors first, then what its path does not say, then warnings."""
+    words = [_said(finding) for finding in source.findings if finding.severity is Severity.ERROR]
+    if source.claims.subject is None:
+        words.append("whose? the path names no subject")
+    words += [_said(finding) for finding in source.findings if finding.severity is Severity.WARNING]
+    return "; ".join(words)
+
+
+def _said(finding: Finding) -> str:
+    return f"{finding.severity.value} {finding.id}: {finding.message}"
+
+
+def _with_edits(fresh: Draft, table: Path) -> Draft:
+    lines, problem = read_lines(table)
+    if problem is not None:
+        raise DataError(f"{problem.where}: {problem.message}; nothing was written")
+    names = [column_name(cell) for cell in lines[0][1]]
+    if "file" not in names:
+        raise DataError(f"{table}: has no column 'file', so it is no draft; nothing was written")
+    own = [name for name in dict.fromkeys(names) if name and name not in fresh.columns]
+    before = [dict(zip(names, map(str.strip, cells), strict=False)) for _, cells in lines[1:]]
+    edited = {row["file"]: row for row in before if row.get("file")}
+    rows: list[Mapping[str, str]] = []
+    kept = 0
+    for row in fresh.rows:
+        said = edited.pop(row["file"], None)
+        if said is None:
+            rows.append(row)
+            continue
+        # A column that the person took out is no edit of its cells.
+        theirs = {name: said.get(name, "") for name in (*_CLAIMED, *own) if name in names}
+        kept += any(value != row.get(name, "") for name, value in theirs.items())
+        rows.append({**row, **theirs})
+    gone = [{**row, "check": "the file was not found in this reading"} for row in edited.values()]
+    return Draft((*fresh.columns, *own), (*rows, *gone), kept, len(gone))
