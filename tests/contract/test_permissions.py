@@ -38,6 +38,8 @@ RULES = (
         "anyone",
     ),
     ("POST", r"/search", "anyone"),
+    ("GET", r"/search/saved/\{search\}(/results)?", "anyone"),  # an open one; others' are tried below
+    ("PUT DELETE", r"/search/saved/\{search\}", "account"),
     ("GET", r"/|/xapi/siteConfig.*|/xapi/schemas.*|/schemas/.*|/xapi/users/username|/xapi/access/projects", "anyone"),
     ("GET", r"/xapi/users/\{name\}", "other account"),
     ("POST PUT", r"/services/refresh/catalog", "edit"),
@@ -157,6 +159,7 @@ class Site:
 def build(admin, accounts):
     """The projects, each with everything that a route can name."""
     ids = {}
+    _done(admin.put("/data/search/saved/open", content=SEARCH.replace("<xdat:bundle", '<xdat:bundle secure="0"', 1)))
     admin.put("/data/projects/Q", params={"accessibility": "private"})
     for login in accounts:
         admin.put(f"/data/projects/Q/users/owner/{login}")
@@ -245,6 +248,7 @@ def requests_for(site, method, template, ids, role="member"):
         "name": "admin" if "users" in template else "xnat",
         "folder": "xnat",
         "property": "version",
+        "search": "open" if method == "GET" else f"new{next(_fresh)}",
     }
     params, body = {}, b""
     fresh = f"N{next(_fresh)}"
@@ -271,7 +275,7 @@ def requests_for(site, method, template, ids, role="member"):
         params = {"resource": f"/archive/projects/{ids['project']}"}
     elif template == "/services/auth":
         body = b"username=extra&password=extra-secret"
-    elif template == "/search":
+    elif template == "/search" or (template == "/search/saved/{search}" and writes):
         body = SEARCH.encode()
     if template == "/projects/{project}/{rest*}":
         values["rest*"] = "nonsense"

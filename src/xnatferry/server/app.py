@@ -28,6 +28,7 @@ from xnatferry.server.routes import (
     refresh,
     resources,
     scans,
+    searches,
     services,
     subjects,
 )
@@ -57,6 +58,7 @@ _LOG = logging.getLogger(__name__)
 ROUTES: Final[tuple[Route, ...]] = (
     *auth.ROUTES,
     *services.ROUTES,
+    *searches.ROUTES,
     *refresh.ROUTES,
     *downloads.ROUTES,
     *files.ROUTES,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from xnatferry.errors import ArchiveError
 from xnatferry.server import accounts as accounts_module
-from xnatferry.server import landing, objects, resources
+from xnatferry.server import landing, objects, resources, saved_searches
 from xnatferry.server.accounts import Accounts
 from xnatferry.server.database import Database
 from xnatferry.server.holder import Holder
@@ -107,6 +107,7 @@ class Archive:
             *objects.migrations(),
             *resources.migrations(),
             *landing.migrations(),
+            *saved_searches.migrations(),
             *accounts_module.migrations(),
         ]
         self.vault = Vault(root)

@@ -149,8 +149,8 @@ def own_fields(xsi_type: str, fields: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def rename(archive: Archive, item: Item, label: str) -> None:
-    """Give *item* another label, and its folder another name.
+def rename(archive: Archive, item: Item, label: str, user: str) -> None:
+    """Give *item* another label, and its folder another name; its history says that *user* did.
 
     Raises:
         Refusal: 409, the label is in use or files of something else are in the way; 500, it is no label.
@@ -170,6 +170,9 @@ def rename(archive: Archive, item: Item, label: str) -> None:
                 connection.execute(
                     "UPDATE items SET folder = ? || substr(folder, ?) WHERE substr(folder, 1, ?) = ? || '/'",
                     (folder, len(item.folder) + 1, len(item.folder) + 1, item.folder),
+                )
+                connection.execute(
+                    "INSERT INTO renames (item_key, login, renamed) VALUES (?, ?, ?)", (item.key, user, now())
                 )
                 archive.vault.move(item.folder, folder)
         except sqlite3.IntegrityError as error:

@@ -101,6 +101,16 @@ CREATE TABLE intents (
 ) STRICT;
 """
 
+_RENAMES: Final = """
+CREATE TABLE renames (
+    number      INTEGER PRIMARY KEY AUTOINCREMENT,
+    item_key    INTEGER NOT NULL REFERENCES items (key) ON DELETE CASCADE,
+    login       TEXT NOT NULL,
+    renamed     TEXT NOT NULL
+) STRICT;
+CREATE INDEX renames_of ON renames (item_key);
+"""
+
 
 class Level(StrEnum):
     """What an item is, by XNAT's path words."""
@@ -148,7 +158,7 @@ class Item:
 
 def migrations() -> list[Migration]:
     """The schema of this module; its numbers are 10 to 19."""
-    return [Migration(10, "items, shares, roles, intents", _SCHEMA)]
+    return [Migration(10, "items, shares, roles, intents", _SCHEMA), Migration(11, "renames", _RENAMES)]
 
 
 def item_of(row: sqlite3.Row) -> Item:

@@ -1,7 +1,8 @@
 """XNAT's search over all items of a type, as far as clients use it: pyxnat's ``select(TYPE).where(...)`` and ``repr``.
 
 A search names a root type, columns and nested criteria. A field is either a *display field* (``SUBJECT_LABEL``, upper
-case, listed by ``/data/search/elements/TYPE``) or a path of the schema (``xnat:mrSessionData/scanner``).
+case, listed by ``/data/search/elements/TYPE``) or a path of the schema (``xnat:mrSessionData/scanner``). A path that no
+display field shows has one of XNAT's own making: ``XNAT_COL_MRSESSIONDATASCANNER`` (recorded by xnatpy's live tests).
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
 
     from xnatferry.server.accounts import Account
 
-__all__ = ["display_fields", "elements", "fields_table", "run_search"]
+__all__ = ["display_fields", "elements", "fields_table", "root_type", "run_search"]
 
 _SUBJECT: Final = {
     "SUBJECT_ID": "ID",
+    "SUBJECTID": "ID",
     "SUBJECT_LABEL": "label",
     "PROJECT": "project",
     "INSERT_DATE": "meta/insert_date",
@@ -84,6 +86,7 @@ _COMPUTED: Final = (
 )
 _COMPARED: Final = {"=", "!=", "<", ">", "<=", ">=", "LIKE", "NOT LIKE", "IN", "IS NULL", "IS NOT NULL"}
 _DEEPEST: Final = 20
+_MONTH_FIRST: Final = re.compile(r"(\d\d)/(\d\d)/(\d{4})")
 
 
 def display_fields(type_name: str) -> dict[str, str]:
@@ -150,15 +153,42 @@ def fields_table(type_name: str) -> Table:
     return Table(columns, rows, title="Search Fields")
 
 
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column: the type it belongs to, its display field, what to call it, and the path it was asked by or ""."""
+
+    owner: str
+    name: str
+    header: str
+    path: str = ""
+
+
 @dataclass(slots=True)
 class _Search:
     root: str
-    columns: list[tuple[str, str]] = field(default_factory=list)
+    columns: list[_Column] = field(default_factory=list)
     where: Element | None = None
 
 
-def run_search(connection: sqlite3.Connection, account: Account | None, document: bytes) -> Table:
-    """Answer a search document (``xdat:bundle`` or ``xdat:search``).
+def root_type(document: bytes) -> str:
+    """The type that a search document looks for.
+
+    Raises:
+        Refusal: 422, it is no search document.
+    """
+    return _read(document).root
+
+
+def run_search(
+    connection: sqlite3.Connection, account: Account | None, document: bytes, *, stored: bool = False
+) -> Table:
+    """Answer a search document (``xdat:bundle``, ``xdat:stored_search`` or ``xdat:search``).
+
+    Args:
+        connection: Of the metadata.
+        account: Who asks; only what that account may read is found.
+        document: The search.
+        stored: Whether it is run by its name: then XNAT leaves ``rootElementName`` out.
 
     Raises:
         Refusal: 422, it is no search document.
@@ -167,17 +197,34 @@ def run_search(connection: sqlite3.Connection, account: Account | None, document
     rows = list(_rows(connection, account, search.root))
     extra = _Projects(connection) if extends(search.root, "xnat:projectData") else None
     kept = [row for row in rows if search.where is None or _holds(row, search.where, "AND", extra, 0)]
-    headers = [_header(search.root, owner, name) for owner, name in search.columns]
-    values = [
-        dict(zip(headers, (_value(row, owner, name, extra) for owner, name in search.columns), strict=True))
-        for row in kept
-    ]
+    keys = [_key(search.root, column) for column in search.columns]
+    values = []
+    for row in kept:
+        found = (
+            value_of(row, f"{column.owner}/{column.path}")
+            if column.path
+            else _value(row, column.owner, column.name, extra)
+            for column in search.columns
+        )
+        values.append({"quarantine_status": "active", **dict(zip(keys, found, strict=True))})
     columns = [
-        {"key": header, "element_name": owner, "id": name, "type": "string", "header": name}
-        for header, (owner, name) in zip(headers, search.columns, strict=True)
+        {
+            "key": key,
+            "type": "string",
+            "xPATH": f"{column.owner}.{column.name}",
+            "element_name": column.owner,
+            "header": column.header,
+            "id": column.name,
+        }
+        for key, column in zip(keys, search.columns, strict=True)
     ]
-    meta = {"Columns": columns, "rootElementName": search.root}
-    return Table(list(dict.fromkeys([*headers, "quarantine_status"])), values, meta=meta)
+    return Table(
+        list(dict.fromkeys([*keys, "quarantine_status"])),
+        values,
+        meta={"Columns": [*columns, {"key": "quarantine_status"}]},
+        closing={} if stored else {"rootElementName": search.root},
+        hashed=True,
+    )
 
 
 def _read(document: bytes) -> _Search:
@@ -186,6 +233,8 @@ def _read(document: bytes) -> _Search:
     except (ParseError, DefusedXmlException, ValueError) as error:
         raise Refusal(422, f"The search document cannot be read: {error}") from error
     found = _Search("")
+    named = data_type(root.get("root_element_name", ""))
+    found.root = named.name if named else ""
     for part in root:
         local = _local(part)
         if local == "root_element_name":
@@ -193,24 +242,37 @@ def _read(document: bytes) -> _Search:
             found.root = of_type.name if of_type else ""
         elif local == "search_field":
             texts = {_local(one): (one.text or "").strip() for one in part}
-            found.columns.append((texts.get("element_name", ""), texts.get("field_ID", "")))
+            name = texts.get("field_ID", "")
+            found.columns.append(_column(texts.get("element_name", ""), name, texts.get("header", "") or name))
         elif local == "search_where":
             found.where = part
     if not display_fields(found.root):
         raise Refusal(422, "The search document names no type that can be searched.")
     if not found.columns:
-        found.columns = [(found.root, name) for name in display_fields(found.root)]
+        found.columns = [_Column(found.root, name, name) for name in display_fields(found.root)]
     return found
+
+
+def _column(owner: str, name: str, header: str) -> _Column:
+    """A column asked for by a display field or, as xnatpy does, by a path with its type in front."""
+    first, _, path = name.partition("/")
+    of_type = data_type(first)
+    if not path or of_type is None:
+        return _Column(owner, name, header)
+    # Paths of labels have no display field: what LABEL shows depends on the project that looks.
+    shown = {} if path == "label" else display_fields(of_type.name)
+    made = f"{of_type.name.replace(':', '_COL_')}{path.replace('/', '_')}".upper()
+    return _Column(of_type.name, next((one for one, of in shown.items() if of == path), made), header, path)
 
 
 def _local(element: Element) -> str:
     return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
 
 
-def _header(root: str, owner: str, name: str) -> str:
-    if owner.lower() == root.lower():
-        return name.lower()
-    return f"{owner.replace(':', '_')}_{name}".lower()
+def _key(root: str, column: _Column) -> str:
+    if column.owner.lower() == root.lower():
+        return column.name.lower()
+    return f"{column.owner.replace(':', '_')}_{column.name}".lower()
 
 
 def _rows(connection: sqlite3.Connection, account: Account | None, root: str) -> Iterator[Row]:
@@ -270,6 +332,9 @@ def _value(row: Row, owner: str, name: str, extra: _Projects | None) -> str:
         return value_of(row, path[3:])
     if path == "ID" and of_type.name == "xnat:projectData" and row.item.level is not Level.PROJECT:
         return row.item.project
+    made = of_type.name.replace(":", "_COL_").upper()
+    if name.upper().startswith(made):
+        name = name[len(made) :]  # fields are found in any case
     return value_of(row, f"{of_type.name}/{path or name}")
 
 
@@ -305,6 +370,8 @@ def _compare(value: str, operator: str, wanted: str) -> bool:
         return (value == "") is (operator == "IS NULL")
     if operator == "IN":
         return value in {one.strip().strip("'\"()") for one in wanted.split(",")}
+    if date := _MONTH_FIRST.fullmatch(wanted):
+        wanted = f"{date[3]}-{date[1]}-{date[2]}"
     left, right = _comparable(value), _comparable(wanted)
     if type(left) is not type(right):
         left, right = value, wanted

@@ -45,6 +45,8 @@ class Table:
         counted: Whether JSON and XML carry ``totalRecords`` (file listings do not).
         meta: Further members put before the rows (file listings carry ``Columns``).
         total: Number of records when it is not the number of rows.
+        closing: Further members put after the rows.
+        hashed: Whether the members of a JSON row come in the order of Java's ``HashMap``, as recorded of searches.
     """
 
     columns: Sequence[str]
@@ -53,6 +55,8 @@ class Table:
     counted: bool = True
     meta: Mapping[str, Any] = field(default_factory=dict)
     total: int | None = None
+    closing: Mapping[str, str] = field(default_factory=dict)
+    hashed: bool = False
 
     @property
     def total_records(self) -> str:
@@ -65,15 +69,27 @@ def encode_json(table: Table) -> str:
     head = "".join(
         f"{json.dumps(key)}:{json.dumps(value, separators=(',', ':'))}," for key, value in table.meta.items()
     )
+    columns = sorted(table.columns, key=_java_bucket) if table.hashed else table.columns
     rows = json.dumps(
-        [{column: row.get(column, "") for column in table.columns} for row in table.rows],
+        [{column: row.get(column, "") for column in columns} for row in table.rows],
         ensure_ascii=False,
         separators=(",", ":"),
     ).replace("</", "<\\/")
-    tail = f', "totalRecords": "{table.total_records}"' if table.counted else ""
+    after = dict(table.closing)
+    if table.counted:
+        after["totalRecords"] = table.total_records
     if table.title is not None:
-        tail += f'{"," if tail else ", "}"title": {json.dumps(table.title, ensure_ascii=False)}'
-    return f'{{"ResultSet":{{{head}"Result":{rows}{tail}}}}}'
+        after["title"] = table.title
+    tail = ",".join(f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in after.items())
+    return f'{{"ResultSet":{{{head}"Result":{rows}{", " if tail else ""}{tail}}}}}'
+
+
+def _java_bucket(text: str) -> int:
+    """Where Java's ``HashMap`` of 16 buckets keeps a key."""
+    value = 0
+    for character in text:
+        value = (31 * value + ord(character)) & 0xFFFFFFFF
+    return (value ^ value >> 16) & 15
 
 
 def encode_csv(table: Table) -> str:

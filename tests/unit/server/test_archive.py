@@ -176,7 +176,7 @@ class TestWhatAKilledProcessLeft:
             archive.vault.path(f"P/subjects/{label}").mkdir(parents=True)
             archive.vault.path(f"P/subjects/{label}/of-{label}").touch()
         with pytest.raises(Refusal) as caught:
-            editing.rename(archive, item, "S2")
+            editing.rename(archive, item, "S2", "admin")
         assert caught.value.status == 409
         with archive.database.read() as connection:
             assert objects.by_key(connection, item.key) == item

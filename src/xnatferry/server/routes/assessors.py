@@ -92,7 +92,7 @@ def put_assessor(scope: Scope) -> Response:
         project = objects.find_project(connection, stored.project)
         if objects.find_experiment(connection, label, project) is not None:
             raise Refusal(409, "Specified label is already in use.")
-    editing.rename(scope.archive, stored, label)
+    editing.rename(scope.archive, stored, label, scope.user_name)
     return answers.empty()
 
 

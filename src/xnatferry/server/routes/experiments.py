@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import access, answers, editing, objects
@@ -258,7 +260,7 @@ def _rename(scope: Scope, item: Item, label: str) -> Response:
     if label != item.label:
         if taken is not None and taken.key != item.key:
             raise Refusal(409, "Specified label is already in use.")
-        editing.rename(scope.archive, item, label)
+        editing.rename(scope.archive, item, label, scope.user_name)
     return answers.empty()
 
 
@@ -283,12 +285,34 @@ def status(scope: Scope) -> Response:
     return answers.text("active")
 
 
+def history(scope: Scope) -> Response:
+    """GET .../history: the times it was renamed, in the form of XNAT's ``WorkflowBasedHistoryBuilder``."""
+    with scope.archive.database.read() as connection:
+        item = _found(connection, scope)
+        rows = connection.execute("SELECT * FROM renames WHERE item_key = ? ORDER BY number", (item.key,)).fetchall()
+    events = [
+        {
+            "event_id": row["number"],
+            "event_action": "Renamed",
+            "event_date": int(datetime.fromisoformat(row["renamed"]).replace(tzinfo=UTC).timestamp() * 1000),
+            "event_user": row["login"],
+            "event_type": "WEB_SERVICE",
+            "event_category": "DATA",
+            "event_status": "Complete",
+            "changesets": [],
+        }
+        for row in rows
+    ]
+    return answers.document(json.dumps({"events": events}), "json")
+
+
 def _routes(template: str) -> tuple[Route, ...]:
     return (
         Route(("GET",), template, read_experiment),
         Route(("PUT",), template, put_experiment),
         Route(("DELETE",), template, delete_experiment),
         Route(("GET",), f"{template}/status", status),
+        Route(("GET",), f"{template}/history", history),
         *sharing.routes(template),
     )
 

@@ -1,4 +1,4 @@
-"""What clients ask beside the data: version, settings, schemas, search, who they are, and the page at the root."""
+"""What clients ask beside the data: version, settings, schemas, who they are, and the page at the root."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from xnatferry.server import access, answers, search
+from xnatferry.server import access, answers
 from xnatferry.server.scope import Refusal, Route, Scope
 from xnatferry.xnat.datatypes import schema_bytes, type_names
 from xnatferry.xnat.tables import Table
@@ -132,29 +132,6 @@ def project_access(scope: Scope) -> Answer:
     return _json(found)
 
 
-def search_elements(scope: Scope) -> Answer:
-    """GET /data/search/elements."""
-    with scope.archive.database.read() as connection:
-        return answers.listing(scope, search.elements(connection, scope.account))
-
-
-def search_fields(scope: Scope) -> Answer:
-    """GET /data/search/elements/{type}."""
-    return answers.listing(scope, search.fields_table(scope.params["type"]))
-
-
-def run_search(scope: Scope) -> Answer:
-    """POST /data/search with a search document."""
-    with scope.archive.database.read() as connection:
-        return answers.listing(scope, search.run_search(connection, scope.account, scope.body))
-
-
-def saved_searches(scope: Scope) -> Answer:
-    """GET /data/search/saved: none are kept."""
-    columns = ("root_element_name", "brief_description", "description", "id", "secure")
-    return answers.listing(scope, Table(columns, (), title="Stored Searches"))
-
-
 def prearchive(scope: Scope) -> Answer:
     """GET /data/prearchive/projects[/{project}]: nothing ever waits there."""
     return answers.listing(scope, Table((), (), counted=False))
@@ -186,10 +163,6 @@ def front_page(scope: Scope) -> Answer:
 
 ROUTES: Final = (
     Route(("GET",), "/user", user_name, archived=False),
-    Route(("GET",), "/search/elements", search_elements, archived=False),
-    Route(("GET",), "/search/elements/{type}", search_fields, archived=False),
-    Route(("GET",), "/search/saved", saved_searches, archived=False),
-    Route(("POST",), "/search", run_search, archived=False),
     Route(("GET",), "/prearchive/projects", prearchive, archived=False),
     Route(("GET",), "/prearchive/projects/{project}", prearchive, archived=False),
     Route(("GET",), "/workflows", workflows, archived=False),

@@ -75,7 +75,7 @@ def put_subject(scope: Scope) -> Response:
         with scope.archive.database.read() as connection:
             if objects.find_subject(connection, label, project) is not None:
                 raise Refusal(409, "Specified label is already in use.")
-        editing.rename(scope.archive, item, label)
+        editing.rename(scope.archive, item, label, scope.user_name)
     return answers.empty()
 
 
