@@ -6,12 +6,11 @@ import json
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import SubElement, register_namespace, tostring
 
-from defusedxml.ElementTree import fromstring
-
 from xnatferry.server import search
 from xnatferry.server.database import Migration
 from xnatferry.server.scope import Refusal
 from xnatferry.xnat.tables import Table
+from xnatferry.xnat.xml import read_xml
 
 if TYPE_CHECKING:
     import sqlite3
@@ -70,7 +69,7 @@ def saved_table(connection: sqlite3.Connection, account: Account | None, *, tag:
     """
     rows = []
     for row in connection.execute("SELECT * FROM saved_searches ORDER BY id"):
-        root, logins = fromstring(row["document"], forbid_dtd=True), json.loads(row["logins"])
+        root, logins = read_xml(row["document"]), json.loads(row["logins"])
         whole = everybody and account is not None and account.admin
         fits_tag = bool(root.get("tag")) if tag == "true" else root.get("tag", "") == tag
         if whole or (fits_tag and _may_use(row, account)):
@@ -101,7 +100,7 @@ def keep(connection: sqlite3.Connection, account: Account, name: str, document: 
         Refusal: 422, it is no search document; 403, the name belongs to a search of somebody else.
     """
     search.root_type(document)
-    root = fromstring(document, forbid_dtd=True)
+    root = read_xml(document)
     if root.tag not in _DOCUMENTS:
         raise Refusal(422)
     row = connection.execute("SELECT * FROM saved_searches WHERE id = ?", (name,)).fetchone()
@@ -138,7 +137,7 @@ def remove(connection: sqlite3.Connection, account: Account, name: str) -> None:
     if account.login not in logins or not rest:
         connection.execute("DELETE FROM saved_searches WHERE id = ?", (name,))
         return
-    root = fromstring(row["document"], forbid_dtd=True)
+    root = read_xml(row["document"])
     for one in root.findall(_ALLOWED):
         if one.findtext(_LOGIN, "").strip() == account.login:
             root.remove(one)

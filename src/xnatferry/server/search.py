@@ -11,9 +11,6 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import ParseError, fromstring
-
 from xnatferry.server import access, objects
 from xnatferry.server.listings import Row, value_of
 from xnatferry.server.objects import Level
@@ -21,6 +18,7 @@ from xnatferry.server.scope import Refusal
 from xnatferry.server.wildcards import fits
 from xnatferry.xnat.datatypes import data_type, extends, type_names
 from xnatferry.xnat.tables import Table
+from xnatferry.xnat.xml import XmlError, read_xml
 
 if TYPE_CHECKING:
     import sqlite3
@@ -229,8 +227,8 @@ def run_search(
 
 def _read(document: bytes) -> _Search:
     try:
-        root = fromstring(document, forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError) as error:
+        root = read_xml(document)
+    except XmlError as error:
         raise Refusal(422, f"The search document cannot be read: {error}") from error
     found = _Search("")
     named = data_type(root.get("root_element_name", ""))

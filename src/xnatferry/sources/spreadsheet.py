@@ -32,7 +32,7 @@ def xlsx_lines(path: Path) -> list[tuple[int, list[str]]]:
                 rows = [[_text(value) for value in row] for row in book.worksheets[0].iter_rows(values_only=True)]
             finally:
                 book.close()
-    except (BadZipFile, KeyError, IndexError, ParseError, InvalidFileException) as error:
+    except (BadZipFile, LookupError, ParseError, InvalidFileException) as error:
         raise ValueError(str(error)) from error
     return [(line, _cut(row)) for line, row in enumerate(rows, start=1) if any(row)]
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from xml.etree.ElementTree import Element, ParseError
 
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from xnatferry.xnat.xml import XmlError, read_xml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from xml.etree.ElementTree import Element
 
 __all__ = ["Catalog", "CatalogEntry", "CatalogError", "decode_catalog", "encode_catalog"]
 
@@ -159,8 +158,8 @@ def decode_catalog(text: str | bytes) -> Catalog:
         CatalogError: The text is no XML, declares entities, or is no catalog.
     """
     try:
-        root = fromstring(text, forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError) as error:
+        root = read_xml(text)
+    except XmlError as error:
         raise CatalogError(f"not a catalog: {error}") from error
     if root.tag not in {f"{{{_NAMESPACE}}}Catalog", f"{{{_NAMESPACE}}}DCMCatalog"}:
         raise CatalogError(f"not a catalog: its root is {root.tag!r}")

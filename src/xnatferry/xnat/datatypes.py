@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
-from defusedxml.ElementTree import fromstring
+from xnatferry.xnat.xml import read_xml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -143,7 +143,7 @@ def schema_bytes(name: str) -> bytes:
 @cache
 def data_types() -> dict[str, DataType]:
     """Every data type of the schema, by name."""
-    schema = fromstring(schema_bytes("xnat"), forbid_dtd=True)
+    schema = read_xml(schema_bytes("xnat"))
     elements = {
         element.get("type", ""): element.get("name", "")
         for element in reversed(schema.findall(f"{_XS}element"))

@@ -12,13 +12,11 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
-from xml.etree.ElementTree import Comment, Element, ParseError, SubElement, tostring
-
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from xml.etree.ElementTree import Comment, Element, SubElement, tostring
 
 from xnatferry.xnat.datatypes import DataType, Node, data_type, extends, kind_of, of_element, text_name
 from xnatferry.xnat.values import ValueProblem, normal_value
+from xnatferry.xnat.xml import DoctypeError, XmlError, read_xml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,10 +121,10 @@ def decode_item_xml(data: bytes) -> ItemTree:
             a value that its field may not have.
     """
     try:
-        root = fromstring(data, forbid_dtd=True)
-    except DefusedXmlException as error:
-        raise DocumentError("A document with a DOCTYPE or entities is refused.") from error
-    except (ParseError, ValueError) as error:
+        root = read_xml(data)
+    except DoctypeError as error:
+        raise DocumentError(str(error)) from error
+    except XmlError as error:
         raise DocumentError(f"An error occurred parsing the XML: {error}") from error
     namespace, _, local = root.tag.rpartition("}")
     of_type = of_element(local) if namespace in {f"{{{XNAT_NS}", ""} else None
