@@ -210,6 +210,11 @@ class TestScans:
         assert answer.text.endswith("/scans/2")
         assert http.post(f"{session.url}/scans", params={"ID": "2"}).status_code == 409
 
+    def test_post_names_the_new_one_in_letters_that_a_header_takes(self, http, session):
+        answer = http.post(f"{session.url}/scans", params={"ID": "\u0663", "type": "posted"})
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["location"].endswith("/scans/%D9%A3")
+
     @pytest.mark.parametrize("remove", [True, False])
     def test_are_deleted_with_or_without_files(self, http, session, archive, remove):
         http.put(f"{session.scan}/resources/R/files/a.txt", params={"inbody": "true"}, content=b"hello")

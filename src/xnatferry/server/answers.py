@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from starlette.responses import Response
 
@@ -72,7 +73,9 @@ def document(body: str | bytes, format: str) -> Response:  # noqa: A002  XNAT's 
 
 def posted(scope: Scope, name: str) -> Response:
     """What a POST to a collection answers: the absolute address of the new thing, as text and as ``Location``."""
-    url = str(scope.request.url.replace(query="", fragment="")).rstrip("?").rstrip("/") + f"/{name}"
+    asked = scope.request.url
+    path = quote(f"{asked.path.rstrip('/')}/{name}", safe="/:@!$&'()*+,;=")  # a header takes no other letters
+    url = f"{asked.scheme}://{asked.netloc}{path}"
     return Response(url, media_type="text/plain", headers={"Location": url})
 
 
