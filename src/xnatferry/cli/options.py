@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from xnatferry.console.screen import Screen
     from xnatferry.planning.mapping import MappingRules
     from xnatferry.planning.selection import Selection
+    from xnatferry.planning.shares import Share
     from xnatferry.sources.base import Discovery
     from xnatferry.sources.bids.dataset import BidsChoices
     from xnatferry.transfer.pace import Pace
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BWLIMIT",
     "MAX_SESSIONS",
+    "SHARD",
     "SOURCE",
     "WORKERS",
     "mapping_options",
@@ -36,6 +38,7 @@ __all__ = [
     "selection_from",
     "selection_options",
     "server_options",
+    "share_from",
     "source_options",
     "take",
     "workers_from",
@@ -50,6 +53,11 @@ WORKERS = click.option("--workers", type=click.IntRange(1, 32), default=4, show_
 
 MAX_SESSIONS = click.option(
     "--max-sessions", type=click.IntRange(1), metavar="N", help="Only the first N sessions that need something."
+)
+SHARD = click.option(
+    "--shard",
+    metavar="I/N",
+    help="Only the I-th of N shares, for the I-th job of an array; shares are whole subjects and do not overlap.",
 )
 BWLIMIT = click.option("--bwlimit", metavar="RATE", help="Bytes a second for all transfers together: 500k, 2.5M.")
 
@@ -169,6 +177,23 @@ def workers_from(options: dict[str, object]) -> int:
     """``--workers``."""
     workers = options.get("workers")
     return workers if isinstance(workers, int) else 4
+
+
+def share_from(options: dict[str, object]) -> Share | None:
+    """``--shard``; None is everything.
+
+    Raises:
+        UsageError: It is no share.
+    """
+    from xnatferry.planning.shares import Share
+
+    text = options.get("shard")
+    if not isinstance(text, str):
+        return None
+    try:
+        return Share.parse(text)
+    except ValueError as error:
+        raise UsageError(f"--shard: {error}") from None
 
 
 def selection_from(options: dict[str, object]) -> Selection:

@@ -15,6 +15,7 @@ from xnatferry.cli.connecting import connected
 from xnatferry.cli.options import (
     BWLIMIT,
     MAX_SESSIONS,
+    SHARD,
     SOURCE,
     WORKERS,
     mapping_options,
@@ -26,6 +27,7 @@ from xnatferry.cli.options import (
     selection_from,
     selection_options,
     server_options,
+    share_from,
     source_options,
     workers_from,
 )
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
     from xnatferry.console.screen import Screen
     from xnatferry.planning.plan import Plan
+    from xnatferry.planning.shares import Share
     from xnatferry.transfer.engine import PushResult
     from xnatferry.transfer.pace import Pace
 
@@ -61,6 +64,7 @@ _UPDATE_FIELDS = click.option(
 @mapping_options
 @selection_options
 @MAX_SESSIONS
+@SHARD
 @server_options
 @_ON_CONFLICT
 @_UPDATE_FIELDS
@@ -77,8 +81,9 @@ def plan_command(source: Path, output: Path | None, **options: object) -> int:
     screen = screen_from(options)
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
         raise UsageError(f"{output}: a plan is stored in a file of a folder that exists")
+    share = share_from(options)
     with connected(options, screen) as remote:
-        plan = _limited(make_plan(source, options, screen, remote), options)
+        plan = _limited(make_plan(source, options, screen, remote), options, share)
         show_plan(plan, screen)
     if output is not None:
         try:
@@ -95,6 +100,7 @@ def plan_command(source: Path, output: Path | None, **options: object) -> int:
 @mapping_options
 @selection_options
 @MAX_SESSIONS
+@SHARD
 @server_options
 @_ON_CONFLICT
 @_UPDATE_FIELDS
@@ -110,13 +116,22 @@ def push_command(source: Path, *, backup: bool, record: bool, **options: object)
     SOURCE is a NIfTI file or folder, a SUBJECTS_DIR, one FreeSurfer subject folder or archive, a table, or a plan that
     'xnatferry plan -o' has stored.
     """
+    from xnatferry.console.result_view import nothing_record
     from xnatferry.planning.stored import is_plan_file
+    from xnatferry.xnat.model import Level
 
     screen = screen_from(options)
-    how = How(workers_from(options), source, backup=backup, record=record, pace=pace_from(options))
+    share = share_from(options)
+    how = How(workers_from(options), source, backup=backup, record=record, pace=pace_from(options), share=share)
     with connected(options, screen) as remote:
-        read = _stored_plan if is_plan_file(source) else make_plan
-        plan = _limited(read(source, options, screen, remote), options)
+        if is_plan_file(source):
+            plan = _limited(_stored_plan(source, options, screen, remote, share), options)
+        else:
+            plan = _limited(make_plan(source, options, screen, remote), options, share)
+        if share is not None and all(step.address.level is Level.PROJECT for step in plan.steps):
+            screen.lines([f"nothing to do: no subject is in share {share}"])
+            screen.records([nothing_record((), set(), _exit_of_plan(plan))])
+            return _exit_of_plan(plan)
         if screen.quiet and not screen.json:
             show_refusals(plan, screen)
         else:
@@ -147,15 +162,17 @@ def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: 
     return replace(plan, local=bool(options["local"]))
 
 
-def _limited(plan: Plan, options: dict[str, object]) -> Plan:
-    """``--max-sessions``."""
+def _limited(plan: Plan, options: dict[str, object], share: Share | None = None) -> Plan:
+    """``--max-sessions`` of *share*."""
     from xnatferry.planning.selection import first_sessions
 
+    if share is not None:
+        plan = share.of_plan(plan)
     most = options.get("max_sessions")
     return first_sessions(plan, most) if isinstance(most, int) else plan
 
 
-def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote: Remote) -> Plan:
+def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote: Remote, share: Share | None) -> Plan:
     from xnatferry import api
     from xnatferry.planning.stored import read_plan
 
@@ -164,6 +181,8 @@ def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote:
         raise UsageError(f"{path} is carried out as it is; {', '.join(deaf)} belong to 'xnatferry plan'")
     if plan.server != remote.connection.url and not (plan.local and options["local"]):
         raise UsageError(f"{path} is a plan for {plan.server}, and the server is {remote.connection.url}")
+    if share is not None:
+        plan = share.of_plan(plan)  # what the others do meanwhile is no change that this one must know of
     with screen.waiting("looking whether the plan still holds"):
         return api.recheck(plan, remote)
 
@@ -217,6 +236,7 @@ class How:
         backup: Whether the old bytes of replaced files are kept.
         record: Whether the receipt is stored in the project.
         pace: The limit on bytes a second.
+        share: The share of an array that this run is.
     """
 
     workers: int = 4
@@ -224,6 +244,7 @@ class How:
     backup: bool = False
     record: bool = False
     pace: Pace | None = None
+    share: Share | None = None
 
 
 def push_plan(plan: Plan, remote: Remote, screen: Screen, how: How) -> int:
@@ -268,12 +289,16 @@ def _carry_out(plan: Plan, remote: Remote, screen: Screen, how: How) -> tuple[st
     from xnatferry.transfer.backup import back_up
     from xnatferry.transfer.journal import Journal
     from xnatferry.transfer.recording import record_on_server
+    from xnatferry.transfer.shared_runs import share_facts
 
     with JsonProgress() if screen.json else PushProgress(screen.err, plan, quiet=screen.quiet) as show:
         if how.source is None:
             return "", api.push(plan, remote, workers=how.workers, pace=how.pace, listener=show)
         about = {"server": remote.connection.url, "local": plan.local, "project": plan.project}
         facts = {**about, "user": remote.connection.user, "source": str(how.source.absolute())}
+        if how.share is not None:
+            where = "local" if plan.local else remote.connection.url
+            facts |= share_facts(how.share, server=where, project=plan.project, source=how.source)
         with Journal.begin(runs_folder(), "push", facts, plan=plan) as journal:
             try:
                 back_up(plan, remote, journal, everything=how.backup)

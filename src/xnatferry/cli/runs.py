@@ -29,16 +29,19 @@ def runs_command(run: str | None, **options: object) -> int:
     RUN is a name from the list, or 'latest' for the newest push.
     """
     from xnatferry.console.runs_view import run_lines, run_record, runs_lines
-    from xnatferry.transfer.runs import find_run, list_runs
+    from xnatferry.transfer.runs import list_runs
+    from xnatferry.transfer.shared_runs import SharedRun, find_run, together
 
     screen = screen_from(options)
     if run is None:
-        found = list_runs(runs_folder())
+        found = together(list_runs(runs_folder()))
         screen.lines(runs_lines(found) if found else ["no runs yet"])
         screen.records(run_record(one) for one in found)
         return 0
     one = find_run(runs_folder(), run)
     screen.lines(run_lines(one, everything=screen.verbose))
+    if isinstance(one, SharedRun):
+        screen.lines(runs_lines(one.parts))
     screen.records([run_record(one)])
     screen.records(one.records)
     return 0
@@ -57,7 +60,7 @@ def undo_command(run: str, *, dry_run: bool, **options: object) -> int:
     used by others stays. RUN is a name from 'xnatferry runs', or 'latest'.
     """
     from xnatferry.console.runs_view import undo_lines, undo_records
-    from xnatferry.transfer.runs import find_run
+    from xnatferry.transfer.shared_runs import find_run
     from xnatferry.transfer.undoing import plan_of
 
     screen = screen_from(options)

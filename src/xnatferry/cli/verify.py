@@ -62,7 +62,7 @@ def verify_command(source: str, *, deep: bool, **options: object) -> int:
 
 def _verify_run(name: str, options: dict[str, object], screen: Screen, *, deep: bool) -> int:
     from xnatferry import api
-    from xnatferry.transfer.runs import find_run
+    from xnatferry.transfer.shared_runs import find_run
 
     run = find_run(runs_folder(), name)
     if run.plan is None:

@@ -38,6 +38,8 @@ def runs_lines(runs: Sequence[Run]) -> Iterator[Text]:
     for run in runs:
         line = Text(run.name)
         line.append(f"  {_where(run)}", style="dim")
+        if "share" in run.facts:
+            line.append(f"  share {run.facts['share']}")
         line.append(f"  {_counts(run)}")
         line.append(f"  {run.verdict}", style=_VERDICTS.get(run.verdict, "bold red"))
         yield line

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xnatferry.errors import JournalError, TransferError, UsageError
+from xnatferry.errors import JournalError, TransferError
 from xnatferry.planning.plan import Decision, Plan, Step
 from xnatferry.planning.reconcile import Fingerprint
 from xnatferry.planning.stored import read_plan
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Run", "find_run", "list_runs"]
+__all__ = ["Run", "list_runs", "read_run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,26 +158,16 @@ def list_runs(runs: Path) -> list[Run]:
     """All runs below *runs*, newest first; folders that are none are left out."""
     if not runs.is_dir():
         return []
-    found = [_read(folder) for folder in runs.iterdir() if (folder / "run.json").is_file()]
+    found = [read_run(folder) for folder in runs.iterdir() if (folder / "run.json").is_file()]
     return sorted(found, key=lambda run: (str(run.facts.get("started")), run.name), reverse=True)
 
 
-def find_run(runs: Path, name: str) -> Run:
-    """The run called *name*; ``latest`` is the newest push or copy.
+def read_run(folder: Path) -> Run:
+    """The run that is kept in *folder*.
 
     Raises:
-        UsageError: There is none of this name.
+        JournalError: It cannot be read.
     """
-    if name == "latest":
-        pushes = [run for run in list_runs(runs) if run.undoable]
-        if pushes:
-            return pushes[0]
-    elif (runs / name / "run.json").is_file() and "/" not in name:
-        return _read(runs / name)
-    raise UsageError(f"there is no run {name!r}; 'xnatferry runs' lists them")
-
-
-def _read(folder: Path) -> Run:
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         journal = folder / "journal.jsonl"
