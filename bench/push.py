@@ -91,7 +91,7 @@ def with_pyxnat(url: str, folder: Path) -> None:
 
 
 def on_the_wire(url: str, folder: Path) -> None:
-    """The limit: one document a session, one resource and one body a file, eight threads, nothing checked."""
+    """The limit: one document a session, one request a file, eight threads, nothing checked."""
     import httpx2
 
     with httpx2.Client(base_url=url, auth=ADMIN, timeout=60) as http:
@@ -113,10 +113,8 @@ def on_the_wire(url: str, folder: Path) -> None:
             )
             http.put(session, content=document.encode(), headers={"Content-Type": "text/xml"}).raise_for_status()
             for i, name in enumerate(names, start=1):
-                resource = f"{session}/scans/{i}/resources/NIFTI"
-                http.put(f"{resource}?format=NIFTI").raise_for_status()
-                body = (subject / name).read_bytes()
-                http.put(f"{resource}/files/{name}?inbody=true", content=body).raise_for_status()
+                file = f"{session}/scans/{i}/resources/NIFTI/files/{name}?inbody=true&format=NIFTI&content=NIFTI_RAW"
+                http.put(file, content=(subject / name).read_bytes()).raise_for_status()
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(send, sorted(folder.iterdir())))

@@ -169,7 +169,7 @@ def test_inherited_metadata_stands_beside_the_image_for_them(remote, tmp_path):
 
 def test_a_push_can_be_taken_back_whole(remote, tmp_path):
     from xnatferry.transfer.journal import Journal
-    from xnatferry.transfer.runs import find_run
+    from xnatferry.transfer.shared_runs import find_run
     from xnatferry.transfer.undoing import plan_of, undo
 
     discovery = api.discover(DATA / "synthetic", allow_incomplete=True)

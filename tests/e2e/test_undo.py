@@ -181,7 +181,7 @@ def test_what_came_while_the_question_was_open_stays(ferry, images, archive, tmp
     """The executor looks again: the plan was made before somebody else stored a file."""
     from xnatferry.client.remote import Remote
     from xnatferry.client.settings import Connection, Secret
-    from xnatferry.transfer.runs import find_run
+    from xnatferry.transfer.shared_runs import find_run
     from xnatferry.transfer.undoing import plan_of, undo
     from xnatferry.xnat.model import Address
 

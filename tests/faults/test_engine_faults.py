@@ -86,26 +86,32 @@ class Bench:
     def container(self, address: Address, **more: object) -> None:
         self.steps.append(Step(address, Decision.CREATE, **more))
 
-    def file(self, address: Address, data: bytes, *, path=None, member=None, decision=Decision.CREATE) -> Step:
+    def file(
+        self, address: Address, data: bytes, *, path=None, member=None, decision=Decision.CREATE, fields=None
+    ) -> Step:
         if path is None:
             path = self.folder / f"{len(self.contents)}.bin"
             path.write_bytes(data)
         local = LocalFile(path, address.file, len(data), path.stat().st_mtime_ns, member=member)
-        step = Step(address, decision, payload=Payload(local))
+        step = Step(address, decision, fields=fields or {}, payload=Payload(local))
         self.steps.append(step)
         self.contents[address] = data
         return step
 
     def fill(self) -> None:
-        """A scan with three files sent one by one, twelve files that travel packed, a zip that is sent as it is."""
+        """A scan with three files sent one by one, twelve files that travel packed, a zip that is sent as it is.
+
+        The first two resources come with their files; the last, without format and content, is made before.
+        """
         self.container(Address(self.project))
         self.container(Address(self.project, "s1"))
         self.container(self.session, xsi_type="xnat:mrSessionData")
         self.container(self.nifti.container, xsi_type="xnat:mrScanData", fields={"type": "T1w"})
-        self.container(self.nifti, fields={"format": "NIFTI"})
-        self.container(self.results, transport=Transport.PACKED)
+        image = {"format": "NIFTI", "content": "NIFTI_RAW"}
+        self.container(self.nifti, fields=image)
+        self.container(self.results, transport=Transport.PACKED, fields={"format": "TXT", "content": "STATS"})
         self.container(self.ready, transport=Transport.READY)
-        self.file(self.nifti.child(Level.FILE, "t1.nii.gz"), b"\x1f\x8b" + os.urandom(30_000))
+        self.file(self.nifti.child(Level.FILE, "t1.nii.gz"), b"\x1f\x8b" + os.urandom(30_000), fields=image)
         self.file(self.nifti.child(Level.FILE, "t1 é+#&%41.json"), b'{"odd": "name"}')
         self.file(self.nifti.child(Level.FILE, "empty.bval"), b"")
         for number in range(12):
@@ -377,7 +383,7 @@ def changing(bench):
         with step.payload.local.path.open("ab") as stream:
             stream.write(b"more")
 
-    bench.proxy.fail("PUT", r"/resources/NIFTI(\?|$)", act)
+    bench.proxy.fail("PUT", r"/experiments/s1_MR1(\?|$)", act)
 
 
 def not_stored(bench, result):
@@ -474,7 +480,7 @@ VARIANTS = [
     Variant("503 on every upload", fails("PUT", FILES, busy(503), 9999), heals=False, code=5, check=bounded),
     Variant("503 on the session", fails("PUT", r"/experiments/[^/]*$", busy(503), 999), heals=False, code=5),
     Variant("403 on the session", fails("PUT", r"/experiments/[^/]*$", page(403, "no"), 999), heals=False, code=3),
-    Variant("403 on one resource", fails("PUT", r"/resources/RESULTS($|\?)", page(403, "no"), 999), heals=False, code=3),
+    Variant("403 on one resource", fails("PUT", r"/resources/FREESURFER7($|\?)", page(403, "no"), 999), heals=False, code=3),
     # Connections
     Variant("answers in drops", fails("GET", r"/files", dripping, 99)),
     Variant("bodies are taken in drops", fails("PUT", FILES, slow_reader, 99)),
@@ -482,7 +488,7 @@ VARIANTS = [
     Variant("closed without an answer", fails("PUT", FILES, closed, 3)),
     Variant("reset in every upload", fails("PUT", FILES, reset_in_body, 9999), heals=False, code=5),
     Variant("every reply to an upload lost", fails("PUT", FILES, lost_reply, 999), eras=BOTH, check=every_file_once),
-    Variant("replies lost after objects were made", fails("PUT", r"/(projects/P\d+|subjects/s1|s1_MR1|NIFTI)(\?[^/]*)?$", lost_reply, 4)),
+    Variant("replies lost after objects were made", fails("PUT", r"/(projects/P\d+|subjects/s1|s1_MR1|FREESURFER7)(\?[^/]*)?$", lost_reply, 4)),
     Variant("listings cut off", fails("GET", r"/files\?", cut_answer, 3)),
     Variant("the last listing never comes", fails("GET", r"/files\?", busy(503), 999), heals=False, code=5),
     # Logins
@@ -529,6 +535,42 @@ def test_a_push_ends_proven_or_names_every_file(variant, era, bench_for):
         assert named or result.stopped
     assert not bench.proxy.crowded, "two writers to one resource"
     variant.check(bench, result)
+
+
+def made_alone(bench):
+    puts = [seen.path for seen in bench.proxy.requests if seen.method == "PUT"]
+    return {path.rpartition("/")[2] for path in puts if path.rpartition("/")[0].endswith("/resources")}
+
+
+@pytest.mark.parametrize("era", BOTH)
+def test_resources_of_a_new_session_come_with_their_files(era, bench_for):
+    bench = bench_for(era)
+    result = bench.push()
+    assert result.exit_code == 0
+    assert made_alone(bench) == {"FREESURFER7"}, "only what its upload does not describe is made before"
+    made = {r.address for r in result.receipts if r.outcome is Outcome.CREATED}
+    assert {bench.nifti, bench.results, bench.ready} <= made
+    (row,) = bench.behind.list_resources(bench.nifti.container)
+    assert (row["format"], row["content"]) == ("NIFTI", "NIFTI_RAW")
+    (row,) = [row for row in bench.behind.list_resources(bench.session) if row["label"] == "RESULTS"]
+    assert (row["format"], row["content"]) == ("TXT", "STATS")
+
+
+def test_resources_of_a_session_that_was_there_are_made_first(bench_for):
+    """Somebody else may be making them just now."""
+    bench = bench_for()
+    bench.already_there(replace(bench.session, resource="OTHER", file="a.txt"), b"a")
+    result = bench.push()
+    assert result.exit_code == 0
+    assert made_alone(bench) == {"NIFTI", "RESULTS", "FREESURFER7"}
+
+
+def test_a_resource_whose_first_file_fails_is_not_said_to_be_made(bench_for):
+    bench = bench_for()
+    bench.proxy.fail("PUT", "/NIFTI/files/", page(403, "no"), times=999)
+    result = bench.push()
+    assert bench.nifti not in {r.address for r in result.receipts if r.outcome is Outcome.CREATED}
+    assert {r.address.resource for r in result.failures} == {"NIFTI"}
 
 
 # The way back

@@ -16,7 +16,7 @@ from xnatferry.transfer.backup import back_up
 from xnatferry.transfer.engine import carry_out
 from xnatferry.transfer.journal import Journal
 from xnatferry.transfer.recording import record_on_server
-from xnatferry.transfer.runs import find_run
+from xnatferry.transfer.shared_runs import find_run
 from xnatferry.transfer.undoing import plan_of, undo
 from xnatferry.xnat.model import Address, Level
 

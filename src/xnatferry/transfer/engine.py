@@ -1,8 +1,9 @@
 """Carries out a plan: containers before files, one writer a resource, many resources at once.
 
 Rules it follows (reasons in docs/design.md): one document creates a session with its scans; a resource is made before
-its files; small results travel as one archive; a reply that says *kept* is no success; an upload whose reply was lost
-is looked up before it is sent again; every session is listed again at the end and every file gets a verdict.
+its files, or by the first of them where nobody else can be making it; small results travel as one archive; a reply that
+says *kept* is no success; an upload whose reply was lost is looked up before it is sent again; every session is listed
+again at the end and every file gets a verdict.
 """
 
 from __future__ import annotations
@@ -167,6 +168,7 @@ class _Run:
         self._verdicts: list[Verdict] = []
         self._sent: dict[Address, Receipt] = {}
         self._made_by_document: set[Address] = set()
+        self._ours: set[Address] = set()
 
     def carry_out(self) -> PushResult:
         sessions = self._sessions()
@@ -262,6 +264,8 @@ class _Run:
             return {step.address: receipt}
         if step.address.parent in self._made_by_document:
             self._receive(Receipt(step.address.parent, receipt.outcome))
+        if receipt.outcome is Outcome.CREATED:
+            self._ours |= {step.address, *(scan.address for scan in session.scans)}
         # Where another push was faster, its session was found: nothing in it is ours to take back.
         for scan in session.scans:
             self._receive(Receipt(scan.address, receipt.outcome))
@@ -306,13 +310,21 @@ class _Run:
         return _outcome(self._destination.ensure_resource(step.address, **said).created)
 
     def _resource(self, step: Step, files: Sequence[Step], left: Countdown, complete: bool) -> list[Work]:  # noqa: FBT001  # one caller
-        if step.decision is Decision.CREATE:
+        sender = ResourceSender(self._destination, step, files, self._tell, self._conditions, complete=complete)
+        comes_with_files = (
+            step.decision is Decision.CREATE and step.address.container in self._ours and sender.describes
+        )
+        if comes_with_files:
+            self._tell(Began((step.address,)))
+        elif step.decision is Decision.CREATE:
             receipt = self._guard(step, partial(self._ensure_resource, step))
             if receipt.exit_code:
                 self._follow(receipt, files, f"{step.address} could not be created")
                 return left.one_less()
-        sender = ResourceSender(self._destination, step, files, self._tell, self._conditions, complete=complete)
         for receipt in sender.send():
+            if comes_with_files and receipt.outcome is Outcome.STORED:
+                comes_with_files = False
+                self._receive(Receipt(step.address, Outcome.CREATED))
             self._receive(receipt)
         return left.one_less()
 

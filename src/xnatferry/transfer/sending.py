@@ -14,7 +14,7 @@ from xnatferry.transfer.events import Began, Event, Outcome, Receipt
 from xnatferry.transfer.parcels import halves, parcels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from xnatferry.planning.reconcile import Fingerprint
     from xnatferry.transfer.conditions import Conditions
@@ -87,6 +87,22 @@ class ResourceSender:
         self._complete = complete
         self._bodies = Bodies(resource, tell, conditions)
         self._random = SystemRandom()
+
+    @property
+    def describes(self) -> bool:
+        """Whether the uploads by themselves leave a resource that is not there yet as the plan wants it.
+
+        XNAT makes a missing resource for an upload and gives it the upload's format and content (recorded: 1.6.4;
+        1.8: ``CatalogUtils.configureResource``). Two at once would lose entries, so this is for who is alone there.
+        """
+        fields = self._resource.fields
+        if not self._files or not fields.get("format") or not fields.get("content"):
+            return False
+        if self._resource.transport is not Transport.SINGLE:
+            return True
+        last = self._image_last(self._files)[-1]
+        said = self._said_with(last)
+        return not fields.get("tags") and all(said.get(word) == fields[word] for word in ("format", "content"))
 
     def send(self) -> Iterator[Receipt]:
         """Send everything; yields a receipt for every file, whatever happens."""
@@ -216,9 +232,7 @@ class ResourceSender:
         if self._resource.transport is Transport.SINGLE:
             step = parcel.steps[0]
             body, size = self._bodies.single(step)
-            # Where no image travels, its companions must not rename what the resource is.
-            alone = not any(self._speaks_for_resource(other) for other in self._files)
-            said = fields if alone and fields.get("format") else step.fields
+            said = self._said_with(step)
             return self._destination.send_file(
                 step.address,
                 body,
@@ -238,6 +252,12 @@ class ResourceSender:
             content=fields.get("content", ""),
             tags=fields.get("tags", ""),
         )
+
+    def _said_with(self, step: Step) -> Mapping[str, str]:
+        """Format and content that travel with a file; without an image its companions must not rename the resource."""
+        fields = self._resource.fields
+        alone = not any(self._speaks_for_resource(other) for other in self._files)
+        return fields if alone and fields.get("format") else step.fields
 
     def _print_of(self, step: Step) -> Fingerprint:
         """Size and MD5 as they travelled; of a file that has not gone out in full, as it would."""

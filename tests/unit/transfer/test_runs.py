@@ -9,7 +9,7 @@ from xnatferry.planning.undo import Fate, Inventory, plan_undo
 from xnatferry.sources.base import LocalFile
 from xnatferry.transfer.events import Began, Outcome, Receipt
 from xnatferry.transfer.journal import Journal
-from xnatferry.transfer.runs import find_run
+from xnatferry.transfer.shared_runs import find_run
 from xnatferry.xnat.digest import digest_of
 from xnatferry.xnat.model import Address, Level
 
