@@ -109,6 +109,10 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = {
     "FS20": (_ERROR, "longitudinal base belongs to no session"),
     "FS21": (_WARNING, "high-resolution run"),
     "FS22": (_INFO, "archive is packed anew"),
+    "FIL01": (_WARNING, "files that stay behind"),
+    "FIL02": (_ERROR, "a file of a result cannot be read"),
+    "FIL03": (_ERROR, "two files for one place"),
+    "FIL04": (_ERROR, "a result without files"),
 }
 
 

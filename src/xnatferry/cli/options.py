@@ -101,6 +101,12 @@ _SOURCE = (
         help="Where labels stand in a path: '{subject}/{session}/{type}.nii.gz'. May be repeated.",
     ),
     click.option(
+        "--rules",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="TOML file with more rules that recognise results of programs.",
+    ),
+    click.option(
         "--allow-incomplete",
         is_flag=True,
         help="Carry incomplete FreeSurfer subjects, and BIDS images that are empty or cut off.",
@@ -122,6 +128,13 @@ _MAPPING = (
     click.option("--session-template", metavar="TEXT", help="Session label from the subject  [{subject}_MR1]"),
     click.option("--session-type", metavar="TYPE", help="MR, PET, CT, ... or an XNAT data type  [MR]"),
     click.option("--resource", metavar="LABEL", help="Resource label  [NIFTI; FREESURFER and its major version]"),
+    click.option(
+        "--level",
+        type=click.Choice(["project", "subject", "session", "scan", "assessor"]),
+        help="What results of other programs hang on  [session]",
+    ),
+    click.option("--assessor", metavar="TEXT", help="Assessor label from the session  [{session}_RESOURCE]"),
+    click.option("--assessor-type", metavar="TYPE", help="XNAT data type of the assessor  [xnat:qcAssessmentData]"),
     click.option("--format", metavar="TEXT", help="Format of the resource  [NIFTI]"),
     click.option("--content", metavar="TEXT", help="Content of the resource  [NIFTI_RAW]"),
     click.option("--tags", metavar="TEXT", help="Tags of the resource."),
@@ -247,12 +260,15 @@ def read_source(source: Path, options: dict[str, object], screen: Screen) -> Dis
 
     kind = options.pop("kind", None)
     templates = options.pop("templates", ())
+    rules = options.pop("rules", None)
     discovery = discover(
         source,
         kind=Kind(str(kind)) if kind else None,
         template=templates if isinstance(templates, tuple) else (),
         allow_incomplete=bool(options.pop("allow_incomplete", False)),
         bids=_bids_choices(options),
+        rules=rules if isinstance(rules, Path) else None,
+        together=options.get("level") == "project" or options.get("subject") is not None,
     )
     screen.note(discovery_line(discovery))
     if not discovery.sources and not discovery.findings:
@@ -275,6 +291,9 @@ def _bids_choices(options: dict[str, object]) -> BidsChoices:
     )
 
 
+_LEVEL_NAMES = ("level", "assessor", "assessor_type")
+
+
 def rules_from(options: dict[str, object]) -> MappingRules:
     """The mapping rules that the options of a command describe.
 
@@ -284,7 +303,7 @@ def rules_from(options: dict[str, object]) -> MappingRules:
     from xnatferry.planning.mapping import MappingRules
 
     names = ("project", "subject", "session", "session_template", "session_type", "resource", "format", "content")
-    texts = take(options, *names, "tags", "type", "series_description", "quality", "date")
+    texts = take(options, *names, "tags", "type", "series_description", "quality", "date", *_LEVEL_NAMES)
     said = {name: str(value) for name, value in texts.items() if value is not None}
     if "project" not in said:
         raise UsageError("which project? say it with -p/--project")

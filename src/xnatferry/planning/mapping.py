@@ -10,21 +10,22 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 from datetime import date
-from string import Formatter
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
 from xnatferry.planning.bids_mapping import check_bids_rules, manifests_of, place_bids
 from xnatferry.planning.collisions import same_place, without_label_collisions
 from xnatferry.planning.plan import Refusal
+from xnatferry.planning.results_mapping import place_result
 from xnatferry.planning.wanted import (
-    SESSION_TYPES,
     Mapped,
     MappingRules,
     Wanted,
     label_of,
     next_free,
     scan_type_for,
+    session_from,
+    session_text,
     session_type_of,
 )
 from xnatferry.sources.base import Kind, Source
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Mapped", "MappingRules", "Wanted", "map_sources", "scan_type_for", "session_type_of"]
 
+#: Kinds with a module of their own for their places.
+_PLACES = {Kind.BIDS: place_bids, Kind.FILES: place_result}
 #: Fields of ``xnat:mrScanData`` that other scan types have not; its ``parameters`` are its own as well.
 _MR_FIELDS = frozenset({"coil", "fieldStrength", "marker", "stabilization"})
 
@@ -47,7 +50,7 @@ def map_sources(sources: Sequence[Source], rules: MappingRules) -> Mapped:
     """
     _check_rules(rules)
     if rules.session_template is not None and not any(source.kind is Kind.BIDS for source in sources):
-        _from_template(rules.session_template, "x")
+        session_from(rules.session_template, "x")
     check_bids_rules(sources, rules)
     wanted: list[Wanted] = []
     refusals: list[Refusal] = []
@@ -56,7 +59,7 @@ def map_sources(sources: Sequence[Source], rules: MappingRules) -> Mapped:
             reasons = tuple(f.message for f in source.findings if f.severity == "error")
             refusals.append(Refusal(source.relative, reasons, source.path))
             continue
-        placed, reasons = (place_bids if source.kind is Kind.BIDS else _place)(source, rules)
+        placed, reasons = _PLACES.get(source.kind, _place)(source, rules)
         if placed is None or reasons:
             refusals.append(Refusal(source.relative, reasons, source.path))
         else:
@@ -85,28 +88,17 @@ def _is_date(text: str) -> bool:
         return False
 
 
-def _from_template(template: str, subject: str) -> str:
-    try:
-        fields = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
-    except ValueError:
-        fields = {template}
-    if fields - {"subject"}:
-        raise UsageError(f"session template {template!r} cannot be used: only {{subject}} may stand in it")
-    return template.replace("{subject}", subject)
-
-
 def _place(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[str, ...]]:
     claims = source.claims
     subject = rules.subject or claims.subject
     if not subject:
         return None, ("nothing says which subject it belongs to; use --template, --subject or a table",)
     session_type = session_type_of(rules.session_type or claims.session_type)
-    on_scan = source.kind is Kind.NIFTI or (source.kind is Kind.FILES and claims.scan is not None)
-    resource = rules.resource or claims.resource or ("NIFTI" if source.kind is Kind.NIFTI else "FILES")
+    on_scan = source.kind is Kind.NIFTI
+    resource = rules.resource or claims.resource or ("NIFTI" if source.kind is Kind.NIFTI else "FREESURFER")
     reasons: list[str] = []
     label = {"subject": label_of("subject", subject, rules, reasons)}
-    template = rules.session_template or _default_session(session_type)
-    session = rules.session or claims.session or _from_template(template, label["subject"] or "x")
+    session = session_text(rules, claims, session_type, label["subject"] or "x")
     label["session"] = label_of("session", session, rules, reasons)
     label["scan"] = label_of("scan", claims.scan, rules, reasons) if on_scan and claims.scan else None
     if problem := resource_label_problem(resource):
@@ -129,11 +121,6 @@ def _place(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[st
         scan_fields=_scan_fields(source, rules, session_type) if on_scan else {},
         resource_fields=_resource_fields(source, rules),
     ), ()
-
-
-def _default_session(session_type: str) -> str:
-    short = next((name for name, full in SESSION_TYPES.items() if full == session_type), "OTHER")
-    return f"{{subject}}_{short}1"
 
 
 def _scan_fields(source: Source, rules: MappingRules, session_type: str) -> dict[str, str]:

@@ -44,6 +44,7 @@ class RemoteSession:
         scans: Fields of each scan by scan ID.
         fields: Its own fields, when they were asked for.
         files: By (scan ID or None, resource label, name in the resource).
+        assessors: Files of each image assessor that is there, by its label, then by (resource label, name).
     """
 
     subject: str
@@ -51,6 +52,7 @@ class RemoteSession:
     scans: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     files: Mapping[tuple[str | None, str, str], HeldFile] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
+    assessors: Mapping[str, Mapping[tuple[str, str], HeldFile]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,10 @@ class RemoteState:
         """The files of a resource by name; None when it is not known to be there."""
         if resource.session is None:
             found = {name: file for (who, label, name), file in self.own_files.items() if _here(who, label, resource)}
+        elif resource.assessor is not None:
+            there = self.sessions.get(resource.session)
+            of_it = there.assessors.get(resource.assessor, {}) if there is not None else {}
+            found = {name: file for (label, name), file in of_it.items() if label == resource.resource}
         else:
             there = self.sessions.get(resource.session)
             held = there.files.items() if there is not None else ()
@@ -198,6 +204,10 @@ class _Decider:
                 scan = session.scans.get(item.scan or "") if session is not None else None
                 kind = item.scan_type or scan_type_for(session_type)
                 self._add_object(container, kind, item.scan_fields, scan or {}, there=scan is not None)
+            elif item.assessor:
+                container = replace(container, assessor=item.assessor)
+                there = session is not None and item.assessor in session.assessors
+                self._add_object(container, item.assessor_type, {}, {}, there=there)
         self._add_resource(container, item)
 
     def _ensure(self, step: Step) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from string import Formatter
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from xnatferry.planning.plan import Refusal
-    from xnatferry.sources.base import LocalFile, Source
+    from xnatferry.sources.base import Claims, LocalFile, Source
 
 __all__ = [
     "SESSION_TYPES",
@@ -25,6 +26,8 @@ __all__ = [
     "label_of",
     "next_free",
     "scan_type_for",
+    "session_from",
+    "session_text",
     "session_type_of",
 ]
 
@@ -74,6 +77,9 @@ class MappingRules:
         subject: One subject label for all sources.
         session_template: Session label from the subject, e.g. ``{subject}_MR1``.
         session_type: ``MR``, ``PET`` ... or an XNAT data type.
+        level: What resources of other results hang on: ``project``, ``subject``, ``session``, ``scan`` or ``assessor``.
+        assessor: Label of the assessor from the session, e.g. ``{session}_CAT12``.
+        assessor_type: Its XNAT data type.
         clean_labels: Whether to use the proposed label where XNAT refuses the one found.
         gzip: Whether ``.nii`` travels as ``.nii.gz``.
     """
@@ -91,6 +97,9 @@ class MappingRules:
     series_description: str | None = None
     quality: str | None = None
     date: str | None = None
+    level: str | None = None
+    assessor: str | None = None
+    assessor_type: str | None = None
     clean_labels: bool = False
     gzip: bool = False
 
@@ -105,6 +114,8 @@ class Wanted:
         scan: Scan ID, None for a resource of anything else.
         numbered: Whether *scan* was claimed; otherwise reconciling with the server may find the scan that already holds
             these files.
+        assessor: Label of the image assessor; empty for a resource of anything else.
+        assessor_type: Its data type.
         scan_type: Data type of the scan; the one that goes with the session's type when empty.
         group: Sources of one session with the same group share one scan; empty for one that shares with none.
         subject_fields: XNAT paths of the subject, in full.
@@ -122,6 +133,8 @@ class Wanted:
     numbered: bool = False
     on_scan: bool = False
     scan_type: str = ""
+    assessor: str = ""
+    assessor_type: str = ""
     group: str = ""
     subject_fields: Mapping[str, str] = field(default_factory=dict)
     session_fields: Mapping[str, str] = field(default_factory=dict)
@@ -199,6 +212,33 @@ def label_of(what: str, text: str, rules: MappingRules, reasons: list[str]) -> s
         return proposed
     reasons.append(f"{what} label {text!r}: {problem}; proposed: {proposed} (--clean-labels uses it)")
     return None
+
+
+def session_text(rules: MappingRules, claims: Claims, session_type: str, subject: str) -> str:
+    """The text of a session's label: what the user says, what the source says, or ``SUBJECT_MR1``.
+
+    Raises:
+        UsageError: The template of the rules cannot be used.
+    """
+    if rules.session or claims.session:
+        return rules.session or claims.session or ""
+    short = next((name for name, full in SESSION_TYPES.items() if full == session_type), "OTHER")
+    return session_from(rules.session_template or f"{{subject}}_{short}1", subject)
+
+
+def session_from(template: str, subject: str) -> str:
+    """A session label from ``{subject}_MR1``.
+
+    Raises:
+        UsageError: Something else than the subject stands in it.
+    """
+    try:
+        fields = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    except ValueError:
+        fields = {template}
+    if fields - {"subject"}:
+        raise UsageError(f"session template {template!r} cannot be used: only {{subject}} may stand in it")
+    return template.replace("{subject}", subject)
 
 
 def next_free(taken: set[str]) -> str:

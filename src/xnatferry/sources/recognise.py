@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from xnatferry.errors import UsageError
 from xnatferry.sources.base import Discovery, Kind
+from xnatferry.sources.files import discover_files, holds_results
 from xnatferry.sources.freesurfer import discover_freesurfer, find_subjects
 from xnatferry.sources.nifti import discover_nifti, is_image_name
 from xnatferry.sources.packed import is_archive_name
+from xnatferry.sources.results import read_rules
 from xnatferry.sources.table import discover_table
 from xnatferry.sources.template import PathTemplate
 
@@ -32,6 +34,8 @@ def discover(
     template: Sequence[str] = (),
     allow_incomplete: bool = False,
     bids: BidsChoices | None = None,
+    rules: Path | None = None,
+    together: bool = False,
     workers: int | None = None,
 ) -> Discovery:
     """Find and check everything at *path*. Nothing is written, no network is used.
@@ -45,6 +49,8 @@ def discover(
         allow_incomplete: Whether incomplete FreeSurfer subjects, and images of BIDS datasets that are empty or cut off,
             are carried with a warning.
         bids: What of a BIDS dataset is carried, and how.
+        rules: File with more rules that recognise results of other programs.
+        together: Whether everything read as files is one resource.
         workers: Threads that read; as many as there are processors when None.
 
     Raises:
@@ -58,7 +64,7 @@ def discover(
         there = False
     if not there:
         raise UsageError(f"{where}: there is nothing at this path")
-    kind = kind or recognise(where)
+    kind = kind or (Kind.FILES if rules is not None else recognise(where))
     if kind is Kind.TABLE:
         if where.is_dir():
             raise UsageError(f"{where}: is a folder, a table is one file")
@@ -74,14 +80,15 @@ def discover(
 
         choices = replace(bids or BidsChoices(), allow_incomplete=allow_incomplete)
         return discover_bids(where, choices, workers=workers)
-    raise UsageError(f"{where}: reading it as {kind.value} is not possible yet; name files and places in a table")
+    return discover_files(where, templates, rules=None if rules is None else read_rules(rules), together=together)
 
 
 def recognise(path: Path) -> Kind:
     """Say how *path* is read when nobody says it: by its name, and for a folder by what is in it.
 
     A folder with a ``dataset_description.json`` is BIDS, unless it holds derivatives of FreeSurfer only. A folder is
-    FreeSurfer when it is a subject or holds subjects or archives and no images; everything else is NIfTI.
+    FreeSurfer when it is a subject or holds subjects or archives and no images. A folder in which results of another
+    program are recognised is files; everything else is NIfTI.
     """
     if not path.is_dir():
         if path.name.lower().endswith(_TABLE_ENDINGS):
@@ -93,7 +100,9 @@ def recognise(path: Path) -> Kind:
     folders = [subject for subject in subjects if subject.path.is_dir()]
     if folders and not _has_images(path, skip={subject.path for subject in folders}):
         return Kind.FREESURFER
-    return Kind.FREESURFER if subjects and not _has_images(path, skip=set()) else Kind.NIFTI
+    if subjects and not _has_images(path, skip=set()):
+        return Kind.FREESURFER
+    return Kind.FILES if holds_results(path) else Kind.NIFTI
 
 
 def _has_images(root: Path, skip: set[Path]) -> bool:

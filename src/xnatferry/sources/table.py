@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.catalogue import found
 from xnatferry.sources.base import Claims, Discovery, Finding, Kind, LocalFile, Source
+from xnatferry.sources.files import result_source
 from xnatferry.sources.folder import entry_at
 from xnatferry.sources.freesurfer import freesurfer_source, is_result_path
 from xnatferry.sources.nifti import image_at, image_source, is_image_name
@@ -285,12 +286,16 @@ def _source(table: Path, row: _Row) -> Source:
             **{name: getattr(claims, name) or getattr(source.claims, name) for name in COLUMNS if name != "file"}
         )
         return replace(source, claims=merged, findings=(*row.findings, *source.findings), line=row.line)
+    if path.is_dir():
+        source = result_source(path, shown, claims)
+        if source.claims.resource is not None:
+            return replace(source, findings=(*row.findings, *source.findings), line=row.line)
     entry = entry_at(path, shown)
     findings = list(row.findings)
-    if entry.problem is not None:
+    if entry.problem is not None and not path.is_dir():
         findings.append(found(*entry.problem, path, line=row.line))
     elif claims.resource is None:
-        why = f"{shown!r} is neither an image nor a FreeSurfer subject; say in column 'resource' where it belongs"
+        why = f"{shown!r} is neither an image nor a result that is known; say in column 'resource' where it belongs"
         findings.append(found("TAB11", why, table, line=row.line))
     file = LocalFile(path, path.name, entry.size_bytes, entry.mtime_ns)
     return replace(bare, files=(file,), findings=tuple(findings))

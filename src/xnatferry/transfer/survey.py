@@ -15,7 +15,7 @@ from xnatferry.planning.reconcile import HeldFile, RemoteSession, RemoteState
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from xnatferry.planning.plan import Plan
     from xnatferry.planning.wanted import Wanted
@@ -31,10 +31,11 @@ _TOGETHER_FROM = 3
 
 @dataclass(slots=True)
 class Asked:
-    """What a plan needs to know of one session: its scans, and some of its own resources."""
+    """What a plan needs to know of one session: its scans, some of its own resources, and of its assessors."""
 
     scans: bool = False
     resources: set[str] = field(default_factory=set)
+    assessors: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
 
 @dataclass(slots=True)
@@ -53,10 +54,14 @@ class Questions:
     subjects: set[str] = field(default_factory=set)
     all_fields: bool = False
 
-    def add(self, subject: str | None, session: str | None, resource: str, *, on_scan: bool) -> None:
+    def add(
+        self, subject: str | None, session: str | None, resource: str, *, on_scan: bool, assessor: str | None = None
+    ) -> None:
         """Ask for one resource."""
         if not session:
             self.own[subject or None].add(resource)
+        elif assessor:
+            self.sessions[session].assessors[assessor].add(resource)
         elif on_scan:
             self.sessions[session].scans = True
         else:
@@ -69,7 +74,7 @@ def asked_of(wanted: Iterable[Wanted], *, all_fields: bool = False) -> Questions
     for item in wanted:
         if item.subject_fields:
             asked.subjects.add(item.subject)
-        asked.add(item.subject, item.session, item.resource, on_scan=item.on_scan)
+        asked.add(item.subject, item.session, item.resource, on_scan=item.on_scan, assessor=item.assessor)
     return asked
 
 
@@ -83,7 +88,10 @@ def asked_of_plan(plan: Plan) -> Questions:
         if address in changing and address.session is not None:
             asked.sessions[address.session].scans |= address.scan is not None
         if address.level is Level.RESOURCE:
-            asked.add(address.subject, address.session, address.resource or "", on_scan=address.scan is not None)
+            on_scan = address.scan is not None
+            asked.add(
+                address.subject, address.session, address.resource or "", on_scan=on_scan, assessor=address.assessor
+            )
     return asked
 
 
@@ -165,9 +173,23 @@ def _session(destination: Destination, project: str, row: Row, asked: Asked, *, 
             files[file.scan, file.resource, file.name] = HeldFile(file.size_bytes, file.digest)
     for (resource, name), held in _own(destination, address, asked.resources).items():
         files[None, resource, name] = held
+    assessors = _assessors(destination, address, asked.assessors) if asked.assessors else {}
     facts = destination.facts(address) if all_fields else None
     if facts is not None:
         for scan_id, scan in facts.scans.items():
             if scan_id in scans:
                 scans[scan_id] |= scan.fields
-    return RemoteSession(subject, row.get("xsiType", ""), scans, files, facts.fields if facts is not None else {})
+    fields = facts.fields if facts is not None else {}
+    return RemoteSession(subject, row.get("xsiType", ""), scans, files, fields, assessors)
+
+
+def _assessors(
+    destination: Destination, session: Address, asked: Mapping[str, set[str]]
+) -> dict[str, dict[tuple[str, str], HeldFile]]:
+    """Files of the assessors asked for that are there, by label."""
+    there = {row["label"] for row in destination.list_assessors(session)}
+    return {
+        label: _own(destination, session.child(Level.ASSESSOR, label), resources)
+        for label, resources in asked.items()
+        if label in there
+    }
