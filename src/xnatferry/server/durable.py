@@ -28,18 +28,21 @@ def flush_files(paths: Sequence[Path], folder: Path) -> None:
 
 
 def flush_folders(folders: Iterable[Path]) -> None:
-    """Make the entries of *folders* durable; one that has gone meanwhile needs nothing."""
+    """Make the entries of *folders*, all in one file system, durable.
+
+    One that has gone meanwhile needs nothing: who took it away has flushed, or will flush, what is above it. It may
+    also be a file by now, or lie below one.
+    """
     folders = list(folders)
     if len(folders) >= _MANY:
-        there = next((folder for folder in folders if folder.is_dir()), None)
-        with suppress(FileNotFoundError):
-            if there is None or _flush_file_system(there):
-                return
+        for folder in folders:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                if _flush_file_system(folder):
+                    return
+                break
     for folder in folders:
-        try:
+        with suppress(FileNotFoundError, NotADirectoryError):
             _flush(folder)
-        except FileNotFoundError:
-            continue
 
 
 def _flush(path: Path) -> None:
