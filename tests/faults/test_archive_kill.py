@@ -14,6 +14,8 @@ import zipfile
 import httpx2
 import pytest
 
+from xnatferry.server.audit import audit
+
 SERVER = """
 import sys, threading
 from pathlib import Path
@@ -234,3 +236,22 @@ def test_a_kill_before_the_commit_leaves_no_trace(root, size):
         assert len(list((root / "incoming").iterdir())) == 1
     with Server(root) as server:
         assert server.held() == {"old.txt": b"old"}
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("change", ["label=F", "primary"])
+def test_a_kill_while_a_session_moves_leaves_it_where_it_was(root, change, done):
+    session = RESOURCE.removesuffix("/resources/R")
+    url = f"{session}?label=F" if change == "label=F" else f"{session}/projects/Q?primary=true"
+    there = "/data/projects/P/experiments/F" if change == "label=F" else "/data/projects/Q/experiments/E"
+    with Server(root, FAULT.format(step="move", after=0, done=done)) as server:
+        assert server.http.put("/data/projects/Q").status_code == 200
+        with pytest.raises(httpx2.TransportError):
+            server.http.put(url)
+    with Server(root) as server:
+        assert server.held() == {"old.txt": b"old"}
+        assert server.http.get(there).status_code == 404
+        assert server.http.put(url).status_code == 200
+        assert server.http.get(f"{there}/resources/R/files/old.txt").content == b"old"
+        assert server.on_disk() == []
+    assert audit(root, deep=True).findings == []

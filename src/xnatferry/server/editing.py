@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "accession",
+    "change_project",
     "delete_items",
     "insert_item",
     "is_label",
@@ -158,34 +159,89 @@ def rename(archive: Archive, item: Item, label: str, user: str) -> None:
     refuse_label(label)
     with archive.landing.still():
         item = _present(archive, [item])[0]
-        folder = f"{item.folder.rpartition('/')[0]}/{label}"
-        if folder == item.folder:
-            return
-        try:
-            with _intended(archive, "move", [(item.key, item.folder, folder)]) as connection:
-                connection.execute(
-                    "UPDATE items SET label = ?, folder = ?, modified = ? WHERE key = ?",
-                    (label, folder, now(), item.key),
-                )
-                connection.execute(
-                    "UPDATE items SET folder = ? || substr(folder, ?) WHERE substr(folder, 1, ?) = ? || '/'",
-                    (folder, len(item.folder) + 1, len(item.folder) + 1, item.folder),
-                )
-                connection.execute(
-                    "INSERT INTO renames (item_key, login, renamed) VALUES (?, ?, ?)", (item.key, user, now())
-                )
-                archive.vault.move(item.folder, folder)
-        except sqlite3.IntegrityError as error:
-            raise Refusal(409, "Specified label is already in use.") from error
-        except FileExistsError as error:
-            raise Refusal(409, f"Files of an earlier {label} are in the way.") from error
+        _relocate(archive, replace(item, label=label, folder=f"{item.folder.rpartition('/')[0]}/{label}"), item, user)
+
+
+def change_project(archive: Archive, item: Item, project: Item, label: str, user: str) -> Item:
+    """Make *project* the owner of a subject or session, under *label*; its files move there, its share there ends.
+
+    A session takes its scans, assessors and reconstructions along and stays with its subject; the sessions of a subject
+    stay in their project (``BaseXnatSubjectdata.moveToProject``).
+
+    Raises:
+        Refusal: As for `rename`; 404, one of them has gone meanwhile.
+    """
+    refuse_label(label)
+    with archive.landing.still():
+        item, project = _present(archive, [item, project])
+        of_subject = item.level is Level.SUBJECT
+        moved = replace(
+            item,
+            project=project.id,
+            label=label,
+            folder=f"{project.folder}/{'subjects' if of_subject else 'arc001'}/{label}",
+            parent_key=project.key if of_subject else item.parent_key,
+        )
+        _relocate(archive, moved, item, user, action="Modified project")
+        return moved
+
+
+def _relocate(archive: Archive, moved: Item, item: Item, user: str, *, action: str = "Renamed") -> None:
+    """Make *item*, and what is below its folder, what *moved* says: project, label, parent and folder."""
+    if moved.folder == item.folder:
+        return
+    taken = Refusal(409, f"Files of an earlier {moved.label} are in the way.")
+    if archive.vault.occupied(moved.folder):
+        raise taken
+    # Without files nothing is to be moved, or to be taken back by the next start.
+    steps = [(item.key, item.folder, moved.folder)] if archive.vault.exists(item.folder) else []
+    try:
+        with _intended(archive, "move", steps) as connection:
+            _refuse_taken_labels(connection, moved, item)
+            below = (item.folder, len(item.folder) + 1)
+            connection.execute(
+                "UPDATE items SET project = ?, label = ?, folder = ?, parent_key = ?, modified = ? WHERE key = ?",
+                (moved.project, moved.label, moved.folder, moved.parent_key, now(), item.key),
+            )
+            connection.execute(
+                "UPDATE items SET project = ?3, folder = ?4 || substr(folder, ?2)"
+                " WHERE substr(folder, 1, ?2) = ?1 || '/'",
+                (*below, moved.project, moved.folder),
+            )
+            connection.execute(
+                "INSERT INTO renames (item_key, login, renamed, action) VALUES (?, ?, ?, ?)",
+                (item.key, user, now(), action),
+            )
+            archive.vault.move(item.folder, moved.folder)
+    except sqlite3.IntegrityError as error:
+        raise Refusal(409, "Specified label is already in use.") from error
+    except FileExistsError as error:
+        raise taken from error
+
+
+def _refuse_taken_labels(connection: sqlite3.Connection, moved: Item, item: Item) -> None:
+    """Refuse to bring labels into a project that shares have there; end the shares of what comes to own them."""
+    keys = [item.key]
+    if moved.project != item.project and item.level is not Level.SUBJECT:
+        keys += [one.key for one in objects.children(connection, item, Level.ASSESSOR)]
+    for key in keys:
+        connection.execute("DELETE FROM shares WHERE item_key = ? AND project = ?", (key, moved.project))
+        label = moved.label if key == item.key else objects.by_key(connection, key).label
+        kinds = (Level.SUBJECT,) if item.level is Level.SUBJECT else (Level.EXPERIMENT, Level.ASSESSOR)
+        clash = connection.execute(
+            "SELECT 1 FROM shares JOIN items ON items.key = shares.item_key"
+            " WHERE shares.project = ? AND shares.label = ? AND items.level IN (?, ?)",
+            (moved.project, label, kinds[0], kinds[-1]),
+        ).fetchone()
+        if clash:
+            raise Refusal(409, "Specified label is already in use.")
 
 
 def delete_items(archive: Archive, items: Sequence[Item], *, remove_files: bool) -> None:
     """Delete *items* and what is below them; without *remove_files* their files stay on disk, as on a real XNAT.
 
     Raises:
-        Refusal: 404, one of them has gone meanwhile; 409, a session was added to a subject meanwhile.
+        Refusal: 404, one of them has gone meanwhile; 409, a session that would go as well was added meanwhile.
     """
     with archive.landing.still():
         items = _present(archive, items)
@@ -193,8 +249,11 @@ def delete_items(archive: Archive, items: Sequence[Item], *, remove_files: bool)
         with _intended(archive, "delete", steps) as connection:
             known = {item.key for item in items}
             for item in items:
-                if item.level is Level.SUBJECT:
-                    sessions = objects.children(connection, item, Level.EXPERIMENT)
+                if item.level in {Level.PROJECT, Level.SUBJECT}:
+                    if item.level is Level.SUBJECT:
+                        sessions = objects.children(connection, item, Level.EXPERIMENT)
+                    else:
+                        sessions = objects.sessions_apart(connection, item)
                     if not known.issuperset(session.key for session in sessions):
                         raise Refusal(409, "A session was added meanwhile; nothing was deleted.")
             connection.executemany("DELETE FROM items WHERE key = ?", [(key,) for key in known])

@@ -111,6 +111,8 @@ CREATE TABLE renames (
 CREATE INDEX renames_of ON renames (item_key);
 """
 
+_RENAME_ACTIONS: Final = "ALTER TABLE renames ADD COLUMN action TEXT NOT NULL DEFAULT 'Renamed';"
+
 
 class Level(StrEnum):
     """What an item is, by XNAT's path words."""
@@ -158,7 +160,11 @@ class Item:
 
 def migrations() -> list[Migration]:
     """The schema of this module; its numbers are 10 to 19."""
-    return [Migration(10, "items, shares, roles, intents", _SCHEMA), Migration(11, "renames", _RENAMES)]
+    return [
+        Migration(10, "items, shares, roles, intents", _SCHEMA),
+        Migration(11, "renames", _RENAMES),
+        Migration(12, "what a rename was", _RENAME_ACTIONS),
+    ]
 
 
 def item_of(row: sqlite3.Row) -> Item:
@@ -196,6 +202,20 @@ def children(connection: sqlite3.Connection, parent: Item, level: Level) -> list
     """The items of *level* directly below *parent*, in the order they were made."""
     rows = connection.execute(
         "SELECT * FROM items WHERE parent_key = ? AND level = ? ORDER BY key", (parent.key, level)
+    )
+    return [item_of(row) for row in rows]
+
+
+def sessions_apart(connection: sqlite3.Connection, project: Item) -> list[Item]:
+    """Sessions of *project* whose subject another project owns, and sessions of others whose subject it owns.
+
+    Such come from ownership that was moved; they must go with the project, but do not hang below it.
+    """
+    rows = connection.execute(
+        "SELECT items.* FROM items JOIN items AS subject ON subject.key = items.parent_key"
+        " WHERE items.level = 'experiment' AND items.project <> subject.project AND ? IN (items.project,"
+        " subject.project) ORDER BY items.key",
+        (project.id,),
     )
     return [item_of(row) for row in rows]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from xnatferry.server import answers, objects, resources
+from xnatferry.server import access, answers, objects, resources
 from xnatferry.server.objects import Item, Level
 from xnatferry.xnat.items import ItemTree, encode_item_json, encode_item_xml
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
+    from xnatferry.server.accounts import Account
     from xnatferry.server.archive import Archive
     from xnatferry.server.scope import Scope
 
@@ -41,7 +42,7 @@ _RESOURCE_LIST = {Level.SCAN: "file", Level.ASSESSOR: "{}/file", Level.RECONSTRU
 def item_answer(scope: Scope, connection: sqlite3.Connection, item: Item) -> Response:
     """*item* as ``format=`` or ``Accept`` ask; a script that asks for nothing gets XML."""
     name = answers.format_of(scope, ("xml", "json", "html"))
-    tree = tree_of(connection, scope.archive, item)
+    tree = tree_of(connection, scope.archive, item, scope.account)
     if name == "json":
         return answers.document(encode_item_json(tree), "json")
     if name == "xml":
@@ -49,8 +50,8 @@ def item_answer(scope: Scope, connection: sqlite3.Connection, item: Item) -> Res
     return answers.document(_page(item, tree), "html")
 
 
-def tree_of(connection: sqlite3.Connection, archive: Archive, item: Item) -> ItemTree:
-    """*item* with its resources, scans, assessors and so on."""
+def tree_of(connection: sqlite3.Connection, archive: Archive, item: Item, account: Account | None) -> ItemTree:
+    """*item* with its resources, scans, assessors and so on; sessions of a subject only where *account* may read."""
     tree = ItemTree(item.xsi_type, dict(item.fields), key=item.key, started=item.modified)
     tree.fields.pop("accessibility", None)
     tree.fields["ID"] = item.id
@@ -70,12 +71,23 @@ def tree_of(connection: sqlite3.Connection, archive: Archive, item: Item) -> Ite
             for share in shares
         ]
     for path, level in _LISTS.get(item.level, {}).items():
-        below = [tree_of(connection, archive, one) for one in objects.children(connection, item, level)]
+        below = [
+            tree_of(connection, archive, one, account)
+            for one in objects.children(connection, item, level)
+            if level is not Level.EXPERIMENT or _readable(connection, account, one)
+        ]
         if below:
             tree.nested[path] = below
     _add_resources(connection, archive, item, tree)
     tree.past = _history(connection, item)
     return tree
+
+
+def _readable(connection: sqlite3.Connection, account: Account | None, session: Item) -> bool:
+    """Whether a session may be read in its own project, or in one that shares it."""
+    shares = connection.execute("SELECT project FROM shares WHERE item_key = ?", (session.key,))
+    projects = [session.project, *(row["project"] for row in shares)]
+    return any(access.may_read(connection, account, project) for project in projects)
 
 
 def _add_resources(connection: sqlite3.Connection, archive: Archive, item: Item, tree: ItemTree) -> None:

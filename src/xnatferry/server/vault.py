@@ -85,6 +85,11 @@ class Vault:
         """Whether a file or folder is there."""
         return os.path.lexists(self.path(relative))
 
+    def occupied(self, relative: str) -> bool:
+        """Whether something is there that is more than an empty folder."""
+        path = self.path(relative)
+        return os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir()))
+
     @contextmanager
     def receive(self, *, flush: bool = True) -> Iterator[Receiver]:
         """Take in one file; leaving without `Receiver.finish` removes it.
@@ -176,7 +181,7 @@ class Vault:
         with self._room(), self._tree:
             if not os.path.lexists(source):
                 return
-            if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+            if self.occupied(new):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
             touched = _make_folders(target.parent)
             source.rename(target)

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ def opened(monkeypatch):
 
     def watched(path, *args, **options):
         descriptor = real(path, *args, **options)
-        names.append(os.path.basename(path))
+        names.append(Path(path).name)
         return descriptor
 
     monkeypatch.setattr(os, "open", watched)

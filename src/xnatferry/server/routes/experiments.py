@@ -286,14 +286,14 @@ def status(scope: Scope) -> Response:
 
 
 def history(scope: Scope) -> Response:
-    """GET .../history: the times it was renamed, in the form of XNAT's ``WorkflowBasedHistoryBuilder``."""
+    """GET .../history: when it got another label or project, in the form of XNAT's ``WorkflowBasedHistoryBuilder``."""
     with scope.archive.database.read() as connection:
         item = _found(connection, scope)
         rows = connection.execute("SELECT * FROM renames WHERE item_key = ? ORDER BY number", (item.key,)).fetchall()
     events = [
         {
             "event_id": row["number"],
-            "event_action": "Renamed",
+            "event_action": row["action"],
             "event_date": int(datetime.fromisoformat(row["renamed"]).replace(tzinfo=UTC).timestamp() * 1000),
             "event_user": row["login"],
             "event_type": "WEB_SERVICE",

@@ -205,7 +205,10 @@ def delete_project(scope: Scope) -> Response:
             raise Refusal(400, f"There is no project {scope.params['project']}.")
         if not access.may_own(connection, scope.account, item.id):
             raise Refusal(403)
-    editing.delete_items(scope.archive, [item], remove_files=scope.query.is_true("removeFiles"))
+        apart = objects.sessions_apart(connection, item)
+        if not all(access.may_delete(connection, scope.account, session.project) for session in apart):
+            raise Refusal(403, "Sessions of other projects would go with their subjects; move those first.")
+    editing.delete_items(scope.archive, [*apart, item], remove_files=scope.query.is_true("removeFiles"))
     return answers.empty()
 
 

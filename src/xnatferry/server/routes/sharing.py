@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xnatferry.server import access, answers, objects
+from xnatferry.server import access, answers, editing, objects
 from xnatferry.server.listings import Row
 from xnatferry.server.objects import Item, Level
 from xnatferry.server.scope import Refusal, Route, Scope
@@ -54,7 +54,9 @@ def _item(connection: sqlite3.Connection, scope: Scope) -> Item:
         project = objects.find_project(connection, scope.params["project"])
         if project is None or not access.may_read(connection, scope.account, project.id):
             raise Refusal(404, "Unable to identify project")
-        return objects.locate(connection, scope.params)
+        # XNAT finds an experiment by its project alone; the subject of the path says nothing (4).
+        unused = "subject" if "experiment" in scope.params else ""
+        return objects.locate(connection, {name: word for name, word in scope.params.items() if name != unused})
     item = objects.locate(connection, scope.params)
     level = "subject" if item.level is Level.SUBJECT else "experiment"
     access.require_read(connection, scope, item.project, f"Unable to identify {level}")
@@ -82,7 +84,7 @@ def list_shares(scope: Scope) -> Response:
 
 
 def share(scope: Scope) -> Response:
-    """PUT .../projects/{other}[?label=]: share with another project."""
+    """PUT .../projects/{other}[?label=]: share with another project, or with ``primary=true`` give it away."""
     access.require_account(scope)
     with scope.archive.database.write() as connection:
         item = _item(connection, scope)
@@ -92,18 +94,37 @@ def share(scope: Scope) -> Response:
             raise Refusal(404, f"Unable to identify project {scope.params['other']}")
         if not access.may_edit(connection, scope.account, other.id):
             raise Refusal(403)
-        if scope.query.is_true("primary"):
-            raise Refusal(
-                501, "This archive does not move things between projects: copy them, then delete the original."
-            )
         label = scope.query.get("label") or item.label
         find = objects.find_subject if item.level is Level.SUBJECT else objects.find_experiment
-        if (there := find(connection, item.id, other)) is not None and there.key == item.key:
+        if item.project == other.id:
             raise Refusal(409, "Already assigned to project:" + other.id)
-        if find(connection, label, other) is not None:
-            raise Refusal(409, "Label already in use:" + label)
-        connection.execute("INSERT INTO shares VALUES (?, ?, ?)", (item.key, other.id, label))
-        return item_answer(scope, connection, item)
+        if not _primary(scope, item):
+            if (there := find(connection, item.id, other)) is not None and there.key == item.key:
+                raise Refusal(409, "Already assigned to project:" + other.id)
+            if find(connection, label, other) is not None:
+                raise Refusal(409, "Label already in use:" + label)
+            connection.execute("INSERT INTO shares VALUES (?, ?, ?)", (item.key, other.id, label))
+            return item_answer(scope, connection, item)
+        _require_giving(connection, scope, item)
+        if (there := find(connection, label, other)) is not None and there.key != item.key:
+            raise Refusal(409, "Specified label is already in use.")
+    moved = editing.change_project(scope.archive, item, other, label, scope.user_name)
+    with scope.archive.database.read() as connection:
+        return item_answer(scope, connection, moved)
+
+
+def _primary(scope: Scope, item: Item) -> bool:
+    """Whether ownership is to move: for experiments XNAT takes nothing but ``true`` (xnat-rest.md 0.3)."""
+    if item.level is Level.SUBJECT:
+        return scope.query.is_true("primary")
+    return scope.query.get("primary") == "true"
+
+
+def _require_giving(connection: sqlite3.Connection, scope: Scope, item: Item) -> None:
+    if item.level is Level.ASSESSOR:
+        raise Refusal(501, "An assessor belongs to the project of its session: move the session.")
+    if not access.may_delete(connection, scope.account, item.project):
+        raise Refusal(403, f"Specified user account has insufficient privileges for {item.level}s in this project.")
 
 
 def unshare(scope: Scope) -> Response:

@@ -160,6 +160,8 @@ def delete_subject(scope: Scope) -> Response:
             return answers.empty()
         access.require_delete(connection, scope, item.project)
         sessions = objects.children(connection, item, Level.EXPERIMENT)
+        if not all(access.may_delete(connection, scope.account, session.project) for session in sessions):
+            raise Refusal(403, "Sessions of other projects would go with the subject; move those first.")
     editing.delete_items(scope.archive, [*sessions, item], remove_files=scope.query.is_true("removeFiles"))
     return answers.empty()
 
