@@ -112,8 +112,9 @@ def update_item(
     With *only*, fields that *changes* does not name go. A change of the item's own fields keeps the earlier form in its
     history, as XNAT does.
     """
-    merged = {path: text for path, text in ({} if only else item.fields).items() if path not in changes}
-    merged |= {path: text for path, text in changes.items() if text}
+    merged = {} if only else dict(item.fields)
+    merged |= changes
+    merged = {path: text for path, text in merged.items() if text}  # what was there keeps its place in lists
     moved = parent is not None and parent.key != item.parent_key
     if merged == item.fields and not moved:
         return item

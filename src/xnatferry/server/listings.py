@@ -8,12 +8,13 @@ case; beside what is asked for stand the key of the root type and ``URI``, as re
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_plus
 
 from xnatferry.server.fields import short_names
+from xnatferry.server.objects import Level
 from xnatferry.server.wildcards import fits
 from xnatferry.xnat.datatypes import data_type, extends, kind_of, resolve, type_names
 from xnatferry.xnat.tables import Table
@@ -49,6 +50,7 @@ class Row:
         session: Session of an assessor, scan or reconstruction.
         scan: A scan joined to an experiment.
         label: Label to show, when a share gives another.
+        assessor: An assessor joined to its session.
     """
 
     item: Item
@@ -56,6 +58,7 @@ class Row:
     session: Item | None = None
     scan: Item | None = None
     label: str = ""
+    assessor: Item | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +124,22 @@ class _Asked:
 
 
 def table_of(
-    listing: Listing, query: Query, rows: Sequence[Row], scans_of: Callable[[Item], Sequence[Item]] | None = None
+    listing: Listing,
+    query: Query,
+    rows: Sequence[Row],
+    children_of: Callable[[Item, Level], Sequence[Item]] | None = None,
 ) -> Table:
-    """The listing of *rows* that *query* asks for; *scans_of* gives an experiment's scans, for columns about them."""
+    """The listing of *rows* that *query* asks for.
+
+    *children_of* gives an experiment's scans or assessors, for columns about them.
+    """
     asked = _read(listing, query)
     kept = [row for row in rows if extends(row.item.xsi_type, asked.root)]
-    if scans_of and any(_relation(path) == "scan" for path in asked.paths()):
-        kept = list(_with_scans(kept, asked, scans_of))
+    relations = {_relation(path) for path in asked.paths()}
+    if children_of and "scan" in relations:
+        kept = list(_with_scans(kept, asked, lambda item: children_of(item, Level.SCAN)))
+    if children_of and "assessor" in relations:
+        kept = [replace(row, assessor=one) for row in kept for one in children_of(row.item, Level.ASSESSOR) or (None,)]
     kept = [row for row in kept if all(_matches(row, path, wanted) for path, wanted in asked.filters)]
     values = [{one.header: value_of(row, one.path) for one in asked.columns} for row in kept]
     for value, row in zip(values, kept, strict=True):
@@ -213,13 +225,13 @@ def _short_path(asked: _Asked, path: str) -> bool:
 
 
 def _relation(path: str) -> str:
-    """Which item of a row *path* is about: ``item``, ``subject``, ``session``, ``scan``."""
+    """Which item of a row *path* is about: ``item``, ``subject``, ``scan``, ``assessor``."""
     owner, _, rest = path.partition("/")
     if owner == "xnat:subjectData":
         return "subject"
     if extends(owner, "xnat:imageScanData") or rest.lower().startswith("scans/scan/"):
         return "scan"
-    return "item"
+    return "assessor" if rest.lower().startswith("assessors/assessor/") else "item"
 
 
 def _with_scans(rows: Sequence[Row], asked: _Asked, scans_of: Callable[[Item], Sequence[Item]]) -> Iterator[Row]:
@@ -244,6 +256,8 @@ def value_of(row: Row, path: str) -> str:
     elif relation == "scan" and not extends(row.item.xsi_type, "xnat:imageScanData"):
         item, rest = row.scan, re.sub(r"(?i)^scans/scan/", "", rest)
         owner = owner if extends(owner, "xnat:imageScanData") else "xnat:imageScanData"
+    elif relation == "assessor":
+        item, rest, owner = row.assessor, rest[len("assessors/assessor/") :], "xnat:experimentData"
     elif not extends(row.item.xsi_type, owner) and row.session is not None:
         item = row.session
     if item is None or not extends(item.xsi_type, owner):

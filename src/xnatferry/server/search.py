@@ -201,7 +201,7 @@ def run_search(
         found = (
             value_of(row, f"{column.owner}/{column.path}")
             if column.path
-            else _value(row, column.owner, column.name, extra)
+            else _shown(row, column.owner, column.name, extra)
             for column in search.columns
         )
         values.append({"quarantine_status": "active", **dict(zip(keys, found, strict=True))})
@@ -316,6 +316,12 @@ class _Projects:
         kind = {"PROJ_MR_COUNT": "mr", "PROJ_CT_COUNT": "ct", "PROJ_PET_COUNT": "pet"}.get(name, "us")
         number = self._counts.get((row.item.id, f"xnat:{kind}SessionData"), 0)
         return str(number) if number else ""
+
+
+def _shown(row: Row, owner: str, name: str, extra: _Projects | None) -> str:
+    """A value as the results show it: of the gender its letter, ``F``, ``M`` or ``U`` (pyxnat's ``repr_test``)."""
+    value = _value(row, owner, name, extra)
+    return value[:1].upper() if name.upper() == "GENDER_TEXT" else value
 
 
 def _value(row: Row, owner: str, name: str, extra: _Projects | None) -> str:

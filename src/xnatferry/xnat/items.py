@@ -85,9 +85,12 @@ class _Nest(dict[str, "_Nest"]):
             here.value = text
 
     def members(self, name: str) -> list[tuple[str, _Nest]]:
-        """The list elements called *name*: what stands in their brackets, and what they hold."""
+        """The list elements called *name*: what stands in their brackets, and what they hold.
+
+        Numbered ones by number, named ones in the order in which they were made.
+        """
         found = [(step[len(name) + 1 : -1], nest) for step, nest in self.items() if step.startswith(f"{name}[")]
-        return sorted(found, key=lambda one: (int(one[0]) if one[0].isdigit() else 0, one[0]))
+        return sorted(found, key=lambda one: int(one[0]) if one[0].isdigit() else 0)
 
 
 def encode_item_json(tree: ItemTree) -> str:
@@ -366,7 +369,14 @@ def _xml_walk(element: Element, nodes: tuple[Node, ...], nest: _Nest, above: str
                 if bracket.startswith("name="):
                     part.set("name", bracket.partition("=")[2])
                 text = inside.get(text_name(node))
-                part.text = text.value if text is not None else None
+                if text is not None and text.value:
+                    # XNAT writes the row's number between: pyxnat's get_params takes the second text of each.
+                    number = Comment(
+                        f'hidden_fields[xnat_{tree.xsi_type.partition(":")[2]}_{node.name}_id="{tree.key}"]'
+                    )
+                    number.tail = text.value
+                    part.text = "\n"
+                    part.append(number)
                 _xml_content(part, node, inside, tree)
         elif node.name in nest or any(name.startswith(f"{path}/") for name in tree.nested):
             inside = nest.get(node.name, _Nest())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import access, answers, editing, objects
@@ -89,10 +90,8 @@ def _listed(connection: sqlite3.Connection, scope: Scope, listing: Listing, rows
         else:
             row.subject = parent(row.item)
 
-    def scans_of(item: Item) -> Sequence[Item]:
-        return objects.children(connection, item, Level.SCAN)
-
-    return answers.listing(scope, table_of(listing, scope.query, rows, scans_of))
+    children_of = partial(objects.children, connection)
+    return answers.listing(scope, table_of(listing, scope.query, rows, children_of))
 
 
 def read_experiment(scope: Scope) -> Response:
