@@ -60,7 +60,7 @@ XNATPY = Suite(
     version="0.8.1",
     sha256="da153e7d4bb4e7c1becff79c9dc4097750f56f77bef4aa5b9c2c446fe54f59ad",
     folders=("xnat/tests/functional_tests", "xnat/tests/remote_server"),
-    left_out={"test_import.py": "imports DICOM sessions: /data/services/import is absent (2 tests, 75 MB of images)"},
+    left_out={"test_import.py": "imports DICOM sessions, which the archive does not read (2 tests, 75 MB of images)"},
     fail={
         "test_server_custom_variables.test_custom_variables": "reads the definitions of custom variables, which are"
         " made on XNAT's web pages and kept in study protocols; the archive keeps the values only",
@@ -71,7 +71,7 @@ XNATPY = Suite(
 _ANONYMIZE = "scripts that anonymize DICOM (/xapi/anonymize, /data/config): there is no DICOM to anonymize"
 _EVENTS = "the event service (/xapi/events) starts pipelines of the site: absent"
 _SCP = "receivers that scanners send DICOM to (/xapi/dicomscp): absent"
-_IMPORT = "imports a DICOM session: /data/services/import is absent"
+_IMPORT = "imports a DICOM session, which the archive does not read"
 
 XNATCTL = Suite(
     package="xnatctl",

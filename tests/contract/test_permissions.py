@@ -34,7 +34,7 @@ RULES = (
     ("GET", r"/services/tokens/invalidate/\{alias\}", "other account"),
     (
         "GET",
-        r"/user|/search/elements.*|/search/saved|/prearchive/projects.*|/workflows|/projects|/subjects|/experiments",
+        r"/user|/search/elements.*|/search/saved|/prearchive.*|/workflows|/projects|/subjects|/experiments",
         "anyone",
     ),
     ("POST", r"/search", "anyone"),
@@ -43,6 +43,7 @@ RULES = (
     ("GET", r"/|/xapi/siteConfig.*|/xapi/schemas.*|/schemas/.*|/xapi/users/username|/xapi/access/projects", "anyone"),
     ("GET", r"/xapi/users/\{name\}", "other account"),
     ("POST PUT", r"/services/refresh/catalog", "edit"),
+    ("POST", r"/services/import", "account, then 400"),
     # Projects.
     ("POST", r"/projects", "account"),
     (
@@ -104,6 +105,8 @@ def expected(rule, role, accessibility):
             return {DONE}
         case "account":
             return {403} if role == "guest" else {DONE}
+        case "account, then 400":
+            return {403} if role == "guest" else {400}
         case "other account":
             return {403} if role == "guest" else {DONE} if role == "admin" else {404}
         case "see":

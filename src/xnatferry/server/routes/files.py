@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from xnatferry.server.uploads import Intake
     from xnatferry.server.vault import Staged
 
-__all__ = ["ROUTES", "stored_name"]
+__all__ = ["BODY_TYPES", "ROUTES", "stored_name"]
 
 #: Media types that say by themselves that the body is the file, with the ending of a file sent without a name.
-_BODY_TYPES: Final = {
+BODY_TYPES: Final = {
     "application/dicom": "dcm",
     "application/msword": "doc",
     "application/octet-stream": "bin",
@@ -135,7 +135,7 @@ def _is_form(scope: Scope) -> bool:
         if inbody:
             raise Refusal(406, _IN_FORM)
         return True
-    if inbody or scope.media_type in _BODY_TYPES:
+    if inbody or scope.media_type in BODY_TYPES:
         if size in {"", "0"} and (scope.media_type != "application/zip" or size):
             raise Refusal(500, _NO_BODY)
         return False
@@ -240,7 +240,7 @@ def _store(scope: Scope, wanted: _Wanted, staged: list[tuple[str, Staged]]) -> R
 
 def _arrivals(scope: Scope, wanted: _Wanted, given: str, staged: Staged) -> list[Arrival]:
     """What one file of a request becomes: itself, or the members of the archive that it is."""
-    name = wanted.name or given or f"upload.{_BODY_TYPES.get(scope.media_type, 'unsupported')}"
+    name = wanted.name or given or f"upload.{BODY_TYPES.get(scope.media_type, 'unsupported')}"
     if name.endswith("/"):
         name += given
     kind = format_of(name) if wanted.extract else None

@@ -133,7 +133,7 @@ def project_access(scope: Scope) -> Answer:
 
 
 def prearchive(scope: Scope) -> Answer:
-    """GET /data/prearchive/projects[/{project}]: nothing ever waits there."""
+    """GET /data/prearchive, .../experiments, .../projects[/{project}]: nothing ever waits there."""
     return answers.listing(scope, Table((), (), counted=False))
 
 
@@ -163,6 +163,8 @@ def front_page(scope: Scope) -> Answer:
 
 ROUTES: Final = (
     Route(("GET",), "/user", user_name, archived=False),
+    Route(("GET",), "/prearchive", prearchive, archived=False),
+    Route(("GET",), "/prearchive/experiments", prearchive, archived=False),
     Route(("GET",), "/prearchive/projects", prearchive, archived=False),
     Route(("GET",), "/prearchive/projects/{project}", prearchive, archived=False),
     Route(("GET",), "/workflows", workflows, archived=False),
