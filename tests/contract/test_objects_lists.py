@@ -278,3 +278,19 @@ def test_item_json_is_json_whatever_is_in_it(http, study):
     assert json.loads(http.get(url, params={"format": "json"}).text)["items"][0]["data_fields"]["src"].startswith(
         "&lt;/script"
     )
+
+
+def test_short_names_and_their_paths(rows, session):
+    """``fields=`` asks for what may be asked for (xnat-rest.md 11.3)."""
+    found = {row["key"]: row["xpath"] for row in rows("/data/subjects", fields="x")}
+    assert found["label"] == "xnat:subjectData/label"
+    assert found["gender"].endswith("/gender")
+    assert "quality" in {row["key"] for row in rows(f"{session.url}/scans", fields="x")}
+
+
+def test_assessors_join_their_session(http, rows, session):
+    for label in ("QC1", "QC2"):
+        http.put(f"{session.long}/assessors/{label}", params={"xsiType": "xnat:qcManualAssessorData"})
+    column = "xnat:mrsessiondata/assessors/assessor/label"
+    found = rows("/data/experiments", project=session.project, columns=f"ID,{column}")
+    assert [(row["ID"], row[column]) for row in found] == [(session.id, "QC1"), (session.id, "QC2")]

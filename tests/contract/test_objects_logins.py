@@ -152,3 +152,14 @@ class TestGuest:
             assert httpx2.put(f"{open_site.url}/data/projects/{path}").status_code == 403
         assert httpx2.delete(f"{open_site.url}/data/projects/public").status_code == 403
         assert httpx2.get(f"{open_site.url}/data/JSESSION").status_code == 200
+
+
+def test_lists_of_users(http, new_account, server):
+    other = new_account(firstname="Ann")
+    names = http.get("/xapi/users").json()
+    assert {server.user, other.login} <= set(names)
+    assert other.get("/xapi/users").json() == names
+    profiles = {one["username"]: one for one in http.get("/xapi/users/profiles").json()}
+    assert profiles[other.login]["firstName"] == "Ann"
+    assert profiles[other.login] == http.get(f"/xapi/users/{other.login}").json()
+    assert other.get("/xapi/users/profiles").status_code == 403

@@ -276,6 +276,25 @@ class TestSharing:
         assert rows(f"/data/projects/{other}/experiments") == []
         assert http.get(session.url).status_code == 200
 
+    def test_of_an_assessor(self, http, session, new_id, rows):
+        other = new_id()
+        http.put(f"/data/projects/{other}")
+        assessor = f"{session.url}/assessors/QC"
+        id_ = http.put(assessor, params={"xsiType": "xnat:qcManualAssessorData", "project": session.project}).text
+        share = f"{assessor}/projects/{other}"
+        assert http.put(share, params={"label": "GUEST"}).status_code == 200
+        assert http.put(share).status_code == 409
+        assert [(row["ID"], row["label"]) for row in rows(f"{assessor}/projects")] == [
+            (session.project, "QC"),
+            (other, "GUEST"),
+        ]
+        found = http.get(f"/data/projects/{other}/experiments/GUEST", params={"format": "json"}).json()["items"][0]
+        assert found["data_fields"]["ID"] == id_
+        assert http.put(share, params={"primary": "true"}).status_code == 501
+        assert http.delete(share).status_code == 200
+        assert http.get(f"/data/projects/{other}/experiments/GUEST").status_code == 404
+        assert http.get(assessor).status_code == 200
+
     def test_into_a_label_in_use_or_a_project_that_is_not_there(self, http, session, new_id):
         other = new_id()
         http.put(f"/data/projects/{other}")

@@ -30,7 +30,8 @@ EMPTY = "a list of nothing"
 RULES = (
     # Logins and what is the same for everybody.
     ("GET POST PUT DELETE", r"/JSESSION|/auth|/services/auth|/services/tokens/validate/.*", "anyone"),
-    ("GET", r"/services/tokens/issue|/users", "account"),
+    ("GET", r"/services/tokens/issue|/users|/xapi/users", "account"),
+    ("GET", r"/xapi/users/profiles", "admin"),
     ("GET", r"/services/tokens/invalidate/\{alias\}", "other account"),
     (
         "GET",
@@ -105,6 +106,8 @@ def expected(rule, role, accessibility):
             return {DONE}
         case "account":
             return {403} if role == "guest" else {DONE}
+        case "admin":
+            return {DONE} if role == "admin" else {403}
         case "account, then 400":
             return {403} if role == "guest" else {400}
         case "other account":

@@ -131,9 +131,12 @@ def table_of(
 ) -> Table:
     """The listing of *rows* that *query* asks for.
 
-    *children_of* gives an experiment's scans or assessors, for columns about them.
+    *children_of* gives an experiment's scans or assessors, for columns about them. With ``fields=`` it lists the short
+    names instead (11.4).
     """
     asked = _read(listing, query)
+    if query.has("fields"):
+        return Table(("key", "xpath"), [{"key": name, "xpath": path} for name, path in asked.names.items()])
     kept = [row for row in rows if extends(row.item.xsi_type, asked.root)]
     relations = {_relation(path) for path in asked.paths()}
     if children_of and "scan" in relations:

@@ -8,6 +8,7 @@ from xnatferry.server import access, answers, editing, objects
 from xnatferry.server.fields import Submitted, submitted
 from xnatferry.server.listings import Listing, Row, table_of
 from xnatferry.server.objects import Item, Level
+from xnatferry.server.routes import sharing
 from xnatferry.server.scope import Refusal, Route, Scope
 from xnatferry.server.trees import item_answer
 from xnatferry.xnat.datatypes import extends
@@ -213,6 +214,7 @@ def _routes(template: str) -> tuple[Route, ...]:
         Route(("GET",), f"{assessors}/{{assessor}}", read_assessor),
         Route(("PUT",), f"{assessors}/{{assessor}}", put_assessor),
         Route(("DELETE",), f"{assessors}/{{assessor}}", delete_assessor),
+        *sharing.routes(f"{assessors}/{{assessor}}"),
         Route(("GET",), reconstructions, list_reconstructions),
         Route(("GET",), f"{reconstructions}/{{reconstruction}}", read_reconstruction),
         Route(("PUT",), f"{reconstructions}/{{reconstruction}}", put_reconstruction),

@@ -18,6 +18,8 @@ from xnatferry.xnat.tables import Table
 if TYPE_CHECKING:
     from starlette.responses import Response as Answer
 
+    from xnatferry.server.accounts import Account
+
 __all__ = ["ROUTES", "SITE_ROUTES"]
 
 #: The version of XNAT whose behaviour we keep to; clients choose their ways by it.
@@ -106,18 +108,33 @@ def user_record(scope: Scope) -> Answer:
     found = scope.archive.accounts.find(scope.params["name"])
     if found is None or not (asking.admin or asking.login == found.login):
         raise Refusal(404)
-    return _json(
-        {
-            "id": found.key,
-            "username": found.login,
-            "firstName": found.firstname,
-            "lastName": found.lastname,
-            "email": found.email,
-            "enabled": found.enabled,
-            "verified": True,
-            "admin": found.admin,
-        }
-    )
+    return _json(_profile(found))
+
+
+def user_names(scope: Scope) -> Answer:
+    """GET /xapi/users: the login names of all accounts."""
+    access.require_account(scope)
+    return _json([account.login for account in scope.archive.accounts.everyone()])
+
+
+def user_records(scope: Scope) -> Answer:
+    """GET /xapi/users/profiles: all accounts, for administrators."""
+    if not access.require_account(scope).admin:
+        raise Refusal(403)
+    return _json([_profile(account) for account in scope.archive.accounts.everyone()])
+
+
+def _profile(account: Account) -> dict[str, object]:
+    return {
+        "id": account.key,
+        "username": account.login,
+        "firstName": account.firstname,
+        "lastName": account.lastname,
+        "email": account.email,
+        "enabled": account.enabled,
+        "verified": True,
+        "admin": account.admin,
+    }
 
 
 def project_access(scope: Scope) -> Answer:
@@ -180,7 +197,9 @@ SITE_ROUTES: Final = (
     Route(("GET",), "/xapi/schemas/datatypes", datatypes),
     Route(("GET",), "/xapi/schemas/{name}", schema),
     Route(("GET",), "/schemas/{folder}/{name}", schema),
+    Route(("GET",), "/xapi/users", user_names),
     Route(("GET",), "/xapi/users/username", user_name),
+    Route(("GET",), "/xapi/users/profiles", user_records),
     Route(("GET",), "/xapi/users/{name}", user_record),
     Route(("GET",), "/xapi/access/projects", project_access),
 )
