@@ -17,6 +17,7 @@ from xnatferry.sources.folder import natural_key
 from xnatferry.sources.layouts import claims_of_folder
 from xnatferry.sources.packed import ArchiveProblem, Contents, damage_told, is_archive_name, members, read_contents
 from xnatferry.sources.subject_folder import SubjectFile, left_out, read_subject_folder
+from xnatferry.sources.template import AmbiguousPathError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,9 +141,8 @@ def _by_template(source: Source, templates: Sequence[PathTemplate]) -> tuple[Cla
         for name in (source.relative, PurePosixPath(source.relative).name):
             try:
                 fields = template.read(name)
-            except ValueError as error:
-                why = f"{template.text}: {error}; say more with {{field:re(...)}}"
-                return source.claims, [found("NII21", why, source.path)]
+            except AmbiguousPathError as error:
+                return source.claims, [found("NII21", str(error), source.path)]
             if fields is not None:
                 return replace(source.claims, **{"session": None, **fields}), []
     why = f"it does not match {' and '.join(template.text for template in templates)}"

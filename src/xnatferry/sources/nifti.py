@@ -144,11 +144,7 @@ def _claims(images: Sequence[Entry], templates: Sequence[PathTemplate]) -> tuple
             try:
                 fields = template.read(entry.relative)
             except AmbiguousPathError as error:
-                readings = " or ".join(
-                    ", ".join(f"{name} {value!r}" for name, value in reading.items()) for reading in error.readings
-                )
-                why = f"{template.text} reads it as {readings}; say more with {{field:re(...)}}"
-                return Claims(), found("NII21", why, entry.path)
+                return Claims(), found("NII21", str(error), entry.path)
             if fields is not None:
                 return Claims(**fields), None
     shown = " and ".join(template.text for template in templates)

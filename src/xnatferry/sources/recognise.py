@@ -45,7 +45,8 @@ def discover(
     Args:
         path: A NIfTI image or a folder of them; a CSV or TSV table; a FreeSurfer SUBJECTS_DIR, subject or archive.
         kind: How to read it; recognised when None.
-        template: Path templates such as ``{subject}/{session}/{type}.nii.gz``; the first that matches counts.
+        template: Path templates such as ``{subject}/{session}/{type}.nii.gz`` or ``re:(?P<subject>[^/]+)/.*``; the first
+            that matches counts.
         allow_incomplete: Whether incomplete FreeSurfer subjects, and images of BIDS datasets that are empty or cut off,
             are carried with a warning.
         bids: What of a BIDS dataset is carried, and how.
@@ -54,7 +55,7 @@ def discover(
         workers: Threads that read; as many as there are processors when None.
 
     Raises:
-        UsageError: There is nothing at *path*, it is not of this kind, or a template cannot be used.
+        UsageError: There is nothing at *path*, it is not of this kind, or a template cannot be used or takes too long.
     """
     templates = tuple(PathTemplate.compile(text) for text in template)
     where = Path(path)

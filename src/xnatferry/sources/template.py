@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.errors import UsageError
 from xnatferry.sources.base import Claims
+from xnatferry.sources.expression import compiled, match, opposite
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    import regex
 
 __all__ = ["AmbiguousPathError", "PathTemplate"]
 
-_FIELDS: Final = tuple(field.name for field in fields(Claims))
+#: What a template may name; data type and group of a scan come from BIDS only.
+_FIELDS: Final = tuple(field.name for field in fields(Claims) if field.name not in {"scan_type", "group"})
+_EXPRESSION: Final = "re:"
 _PLACEHOLDER: Final = re.compile(
     r"\{(?P<name>\w+)(?P<optional>\?)?(?::(?P<kind>int|re\((?P<pattern>(?:[^()]|\([^()]*\))*)\)))?\}"
 )
@@ -27,8 +33,13 @@ class AmbiguousPathError(ValueError):
         readings: Two of the readings.
     """
 
-    def __init__(self, readings: tuple[Mapping[str, str], Mapping[str, str]]) -> None:
-        super().__init__("a path with two readings")
+    def __init__(self, template: str, readings: tuple[Mapping[str, str], Mapping[str, str]]) -> None:
+        shown = " or ".join(
+            ", ".join(f"{name} {value!r}" for name, value in reading.items()) or "nothing" for reading in readings
+        )
+        field = next(name for name in (*readings[0], *readings[1]) if readings[0].get(name) != readings[1].get(name))
+        say = f"(?P<{field}>[^_]+)" if template.startswith(_EXPRESSION) else f"{{{field}:re([^_]+)}}"
+        super().__init__(f"{template} reads it as {shown}; say what {field} may hold, such as {say}")
         self.readings = readings
 
 
@@ -39,80 +50,106 @@ class PathTemplate:
     ``{field}`` takes one or more characters of one path part, ``{field?}`` also none, ``{field:int}`` digits,
     ``{field:re(...)}`` what the expression says. ``*`` stands for any characters of one path part, ``**/`` for any
     number of folders. Everything else is literal, and the whole path must match; a leading ``/`` means nothing. A field
-    that stands twice must have one value.
+    that stands twice must have one value. A template that begins with ``re:`` is a regular expression for the whole
+    path, whose named groups ``(?P<subject>...)`` are the fields.
 
     Attributes:
         text: The template as written.
     """
 
     text: str
-    _short: re.Pattern[str]
-    _long: re.Pattern[str]
+    _first: regex.Pattern[str]
+    _last: regex.Pattern[str]
 
     @classmethod
     def compile(cls, text: str) -> PathTemplate:
         """Compile a template.
 
         Raises:
-            UsageError: It names an unknown field, or cannot be understood.
+            UsageError: It names an unknown field, or cannot be understood; the words say where.
         """
-        body = text.strip().lstrip("/")
-        if not body:
+        body = text.strip()
+        written = body.removeprefix(_EXPRESSION) if body.startswith(_EXPRESSION) else body.lstrip("/")
+        if not written:
             raise UsageError(
                 "an empty template matches nothing; write something like {subject}/{session}/{type}.nii.gz"
             )
-        try:
-            return cls(text, re.compile(_expression(body, "?")), re.compile(_expression(body, "")))
-        except re.error as error:
-            raise UsageError(f"template {text!r} cannot be used: {error}") from error
+        pattern = written if body.startswith(_EXPRESSION) else _pattern_of(written)
+        first = compiled(pattern, written)
+        _check_groups(text, first.groupindex)
+        return cls(text, first, compiled(opposite(pattern), written))
 
     def read(self, relative: str) -> dict[str, str] | None:
         """The fields that *relative* gives, or None when it does not match.
 
         Raises:
-            AmbiguousPathError: Fields that take as little as they can, and as much as they can, read it differently.
+            AmbiguousPathError: Preferring less to more, or the last alternative to the first, reads it differently.
+            UsageError: The expression takes too long.
         """
-        short, long = self._short.fullmatch(relative), self._long.fullmatch(relative)
-        if short is None or long is None:
+        first = match(self._first, relative, self.text)
+        if first is None:
             return None
-        readings = tuple({name: value for name, value in match.groupdict().items() if value} for match in (short, long))
-        if readings[0] != readings[1]:
-            raise AmbiguousPathError((readings[0], readings[1]))
-        return readings[0]
+        last = match(self._last, relative, self.text) or {}
+        one, other = _filled(first), _filled(last)
+        if one != other:
+            raise AmbiguousPathError(self.text, (one, other))
+        return one
 
 
-def _expression(body: str, lazy: str) -> str:
-    """The regular expression of a template; *lazy* is ``?`` for fields that take as little as they can."""
+def _filled(groups: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in groups.items() if value}
+
+
+def _check_groups(text: str, names: Iterable[str]) -> None:
+    if unknown := [name for name in names if name not in _FIELDS]:
+        raise UsageError(f"template {text!r}: {_unknown(unknown[0])}")
+    if text.strip().startswith(_EXPRESSION) and not list(names):
+        raise UsageError(f"template {text!r} names no field; write (?P<subject>[^/]+) and the like")
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name, _FIELDS, 1)
+    meant = f"is {close[0]!r} meant? " if close else ""
+    return f"the field {name!r} is unknown; {meant}Known are {', '.join(_FIELDS)}"
+
+
+def _pattern_of(body: str) -> str:
+    """The regular expression of a format string; fields take as little as they can."""
     pieces: list[str] = []
     seen: set[str] = set()
     at = 0
-    for match in _PLACEHOLDER.finditer(body):
-        pieces.append(_literal(body[at : match.start()], lazy))
-        pieces.append(_group(match, seen, lazy))
-        at = match.end()
-    pieces.append(_literal(body[at:], lazy))
-    return "".join(pieces)
+    for found in _PLACEHOLDER.finditer(body):
+        pieces += [_literal(body, at, found.start()), _group(body, found, seen)]
+        at = found.end()
+    return "".join([*pieces, _literal(body, at, len(body))])
 
 
-def _group(match: re.Match[str], seen: set[str], lazy: str) -> str:
-    name = match["name"]
+def _group(body: str, found: re.Match[str], seen: set[str]) -> str:
+    name = found["name"]
     if name not in _FIELDS:
-        raise UsageError(f"template field {{{name}}} is unknown; known are {', '.join(_FIELDS)}")
+        raise UsageError(f"template {body!r}: {_unknown(name)}")
     if name in seen:
         return f"(?P={name})"
     seen.add(name)
-    if match["pattern"] is not None:
-        inner = match["pattern"]
-    elif match["kind"] == "int":
-        inner = f"[0-9]+{lazy}"
+    if (inner := found["pattern"]) is not None:
+        if compiled(inner, inner).groupindex:
+            why = "names a group; write (...) without a name"
+            raise UsageError(f"template {body!r}: the expression {inner!r} of {name} {why}")
+    elif found["kind"] == "int":
+        inner = "[0-9]+?"
     else:
-        inner = f"[^/]{'*' if match['optional'] else '+'}{lazy}"
-    return f"(?P<{name}>{inner})" + ("?" if match["optional"] else "")
+        inner = f"[^/]{'*' if found['optional'] else '+'}?"
+    return f"(?P<{name}>{inner})" + ("??" if found["optional"] else "")
 
 
-def _literal(text: str, lazy: str) -> str:
-    if "{" in text or "}" in text:
-        raise UsageError(f"template part {text!r} cannot be understood; a field is written {{subject}} or {{scan:int}}")
+def _literal(body: str, start: int, end: int) -> str:
+    text = body[start:end]
+    if (brace := re.search(r"[{}]", text)) is not None:
+        shown = body[start + brace.start() :]
+        raise UsageError(
+            f"template {body!r} cannot be understood at {shown!r} (character {start + brace.start() + 1}); a field is "
+            "written {subject}, {type?}, {scan:int} or {subject:re([A-Z]+[0-9]+)}"
+        )
     pieces = re.split(r"(\*\*/|\*)", text)
-    patterns = {"**/": f"(?:[^/]+/)*{lazy}", "*": f"[^/]*{lazy}"}
+    patterns = {"**/": "(?:[^/]+/)*?", "*": "[^/]*?"}
     return "".join(patterns.get(piece) or re.escape(piece) for piece in pieces)

@@ -1,8 +1,11 @@
+import re
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from xnatferry.errors import UsageError
+from xnatferry.sources.expression import opposite
 from xnatferry.sources.template import AmbiguousPathError, PathTemplate
 
 
@@ -25,6 +28,12 @@ from xnatferry.sources.template import AmbiguousPathError, PathTemplate
         ("**/{subject}.nii", "P1.nii", {"subject": "P1"}),
         ("{subject}.nii", "P(1).nii", {"subject": "P(1)"}),
         ("{type}/{subject}.nii", "T1w/Größe.nii", {"type": "T1w", "subject": "Größe"}),
+        (r"re:(?P<subject>P\d+)_(?P<type>\w+)\.nii(\.gz)?", "P12_T1_a.nii.gz", {"subject": "P12", "type": "T1_a"}),
+        (r"re:(?P<subject>P\d+)_(?P<type>\w+)\.nii(\.gz)?", "x/P12_T1.nii.gz", None),
+        (r"re:(?:.*/)?(?P<subject>[^/_]+)_(?:t1|(?P<type>fl))\.nii", "a/b/P1_t1.nii", {"subject": "P1"}),
+        (r"re:(?i)(?P<subject>p[0-9]+)/(?P=subject)_[x\]|)]{2,}\.nii", "P1/p1_x]|.nii", {"subject": "P1"}),
+        (r"re:(?P<type>T1)/(?P<subject>.+)\.nii|(?P<subject>\d+)\.nii", "12.nii", {"subject": "12"}),
+        ("re:(?P<subject>[^/]+)/.*[.]nii", "P1/a/b.nii", {"subject": "P1"}),
     ],
 )
 def test_reads(template, relative, expected):
@@ -32,17 +41,70 @@ def test_reads(template, relative, expected):
 
 
 @pytest.mark.parametrize(
-    "template", ["", "/", "{subjekt}.nii", "{subject", "{}.nii", "{subject:re([)}.nii", "subject}.nii"]
+    ("template", "words"),
+    [
+        ("", "write something like"),
+        ("/", "write something like"),
+        ("re:", "write something like"),
+        ("{subjekt}.nii", "'subjekt' is unknown; is 'subject' meant"),
+        ("{group}.nii", "'group' is unknown"),
+        ("{subject", "at '{subject' (character 1)"),
+        ("a/{}.nii", "at '{}.nii' (character 3)"),
+        ("subject}.nii", "at '}.nii' (character 8)"),
+        ("{subject:re([)}.nii", "'[' is no regular expression"),
+        ("{subject:re((?P<type>x))}.nii", "without a name"),
+        ("re:(?P<subject>[^/]+", "missing ) after '(?P<subject>[^/]+'"),
+        ("re:*", "nothing to repeat"),
+        ("re:(?P<subjet>x)", "is 'subject' meant"),
+        (r"re:\d+\.nii", "names no field"),
+    ],
 )
-def test_a_template_that_cannot_be_meant_is_refused_with_words(template):
-    with pytest.raises(UsageError, match=r"\w+ \w+"):
+def test_a_template_that_cannot_be_meant_is_refused_with_words(template, words):
+    with pytest.raises(UsageError, match=re.escape(words)):
         PathTemplate.compile(template)
 
 
-def test_two_readings_are_not_chosen_between():
-    with pytest.raises(AmbiguousPathError) as caught:
-        PathTemplate.compile("{subject}_{type}.nii").read("a_b_c.nii")
-    assert caught.value.readings == ({"subject": "a", "type": "b_c"}, {"subject": "a_b", "type": "c"})
+@pytest.mark.parametrize(
+    ("template", "relative", "readings"),
+    [
+        ("{subject}_{type}.nii", "a_b_c.nii", ({"subject": "a", "type": "b_c"}, {"subject": "a_b", "type": "c"})),
+        (
+            "{subject:re(.+)}_{type}.nii",
+            "a_b_c.nii",
+            ({"subject": "a_b", "type": "c"}, {"subject": "a", "type": "b_c"}),
+        ),
+        (
+            "re:(?P<subject>.+)_(?P<type>.+)",
+            "a_b_c",
+            ({"subject": "a_b", "type": "c"}, {"subject": "a", "type": "b_c"}),
+        ),
+        ("re:(?P<subject>a|ab)(?P<type>b?c)", "abc", ({"subject": "a", "type": "bc"}, {"subject": "ab", "type": "c"})),
+        ("re:(?P<subject>..)?(?P<type>.*)", "abc", ({"subject": "ab", "type": "c"}, {"type": "abc"})),
+    ],
+)
+def test_two_readings_are_not_chosen_between(template, relative, readings):
+    with pytest.raises(AmbiguousPathError, match=r"reads it as .* or .*; say what subject may hold") as caught:
+        PathTemplate.compile(template).read(relative)
+    assert caught.value.readings == readings
+
+
+def test_an_expression_that_would_take_forever_is_stopped():
+    template = PathTemplate.compile(r"re:(?P<subject>(?:a|aa)+)/x\.nii")
+    with pytest.raises(UsageError, match="takes too long"):
+        template.read("a" * 200 + "/y.nii")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"a*?b+c{2,}d{3}e??f++[*+?|)\]]\*\|(?:x|y|)(?P<n>z)(?P=n)(?#a|b)(?=p|q)(?<!r)(?>s|t)",
+        r"(a|b)(\1)|(?i:x)|(?P<q>k)?(?(q)l|m)",
+    ],
+)
+def test_turning_an_expression_around_twice_gives_it_back(pattern):
+    assert opposite(pattern) != pattern
+    assert opposite(opposite(pattern)) == pattern
+    re.compile(opposite(pattern).replace("f++", "f"))
 
 
 labels = st.text(st.characters(blacklist_characters="/_\0\n", blacklist_categories=("Cs",)), min_size=1, max_size=10)
@@ -53,3 +115,58 @@ def test_what_was_put_in_comes_out(subject, session, kind):
     template = PathTemplate.compile("{subject}/{session}/{subject}_{type}.nii.gz")
     read = template.read(f"{subject}/{session}/{subject}_{kind}.nii.gz")
     assert read == {"subject": subject, "session": session, "type": kind}
+
+
+FIELDS = ("subject", "session", "scan", "type", "quality", "date")
+PARTS = st.text(st.characters(blacklist_characters="/\0", blacklist_categories=("Cs",)), min_size=1, max_size=6)
+
+
+@st.composite
+def templates(draw):
+    """A template whose fields stand in folders or between separators, and the path that its values make."""
+    names = draw(st.permutations(FIELDS))[: draw(st.integers(1, 5))]
+    values = {name: draw(PARTS) for name in names}
+    text = path = ""
+    for position, name in enumerate((*names, names[0]) if draw(st.booleans()) else names):
+        between = draw(st.sampled_from(["/", "_", "-x.", "("])) if position else ""
+        text += f"{between}{{{name}}}"
+        path += between + values[name]
+    ending = draw(st.sampled_from([".nii", ".nii.gz", "}"[:0]]))
+    return text + ending, path + ending, values
+
+
+@given(made=templates())
+@example(made=("{subject}_{type}.nii", "a_b_c.nii", {"subject": "a_b", "type": "c"}))
+def test_what_a_template_renders_is_read_back_or_said_to_be_unclear(made):
+    text, path, values = made
+    try:
+        readings = [PathTemplate.compile(text).read(path)]
+    except AmbiguousPathError as error:
+        readings = list(error.readings)
+    if len(readings) == 1:
+        assert readings == [values]
+        return
+    # Unclear only where a value holds what separates; both readings shown are possible.
+    assert any(sign in value for value in values.values() for sign in "_-(.")
+    assert readings[0] != readings[1]
+    for reading in readings:
+        assert re.sub(r"\{(\w+)\}", lambda found, reading=reading: reading[found[1]], text) == path
+
+
+@given(made=templates())
+def test_an_expression_reads_as_the_format_string_does(made):
+    text, path, values = made
+    assume(not any(sign in value for value in values.values() for sign in "_-(."))
+    seen = set()
+
+    def group(found):
+        name = found[1]
+        known = name in seen
+        seen.add(name)
+        return f"(?P={name})" if known else f"(?P<{name}>[^/]+)"
+
+    pieces = re.split(r"(\{\w+\})", text)
+    pattern = "".join(
+        re.sub(r"^\{(\w+)\}$", group, piece) if piece[:1] == "{" else re.escape(piece) for piece in pieces
+    )
+    assert PathTemplate.compile(f"re:{pattern}").read(path) == values
