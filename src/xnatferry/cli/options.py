@@ -98,8 +98,8 @@ _SOURCE = (
         "templates",
         multiple=True,
         metavar="TEXT",
-        help="Where labels stand in a path: '{subject}/{session}/{type}.nii.gz', or 're:' and a regular expression with "
-        "groups (?P<subject>...). The first that matches counts.",
+        help="Where labels stand in a path: '{subject}/{session}/{type}.nii.gz', or 're:' and a regular expression "
+        "with groups (?P<subject>...). The first that matches counts.",
     ),
     click.option(
         "--rules",

@@ -45,7 +45,7 @@ def discover(
     Args:
         path: A NIfTI image or a folder of them; a CSV or TSV table; a FreeSurfer SUBJECTS_DIR, subject or archive.
         kind: How to read it; recognised when None.
-        template: Path templates such as ``{subject}/{session}/{type}.nii.gz`` or ``re:(?P<subject>[^/]+)/.*``; the first
+        template: Path templates such as ``{subject}/{type}.nii.gz`` or ``re:(?P<subject>[^/]+)/.*``; the first
             that matches counts.
         allow_incomplete: Whether incomplete FreeSurfer subjects, and images of BIDS datasets that are empty or cut off,
             are carried with a warning.
@@ -55,7 +55,7 @@ def discover(
         workers: Threads that read; as many as there are processors when None.
 
     Raises:
-        UsageError: There is nothing at *path*, it is not of this kind, or a template cannot be used or takes too long.
+        UsageError: There is nothing at *path*, it is not of this kind, or a template cannot be used here.
     """
     templates = tuple(PathTemplate.compile(text) for text in template)
     where = Path(path)
@@ -66,6 +66,9 @@ def discover(
     if not there:
         raise UsageError(f"{where}: there is nothing at this path")
     kind = kind or (Kind.FILES if rules is not None else recognise(where))
+    if templates and kind in {Kind.TABLE, Kind.BIDS}:
+        instead = "its rows say what is what" if kind is Kind.TABLE else "BIDS names do; say --as nifti to read it anew"
+        raise UsageError(f"{where}: is read as {kind.value}, so --template is not used; {instead}")
     if kind is Kind.TABLE:
         if where.is_dir():
             raise UsageError(f"{where}: is a folder, a table is one file")
