@@ -149,6 +149,6 @@ def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _checked(where: Path, name: str) -> str:
-    if problem := remote_name_problem(name):
+    if problem := remote_name_problem(name, alone=False):
         raise DataError(f"{where}: the name {name!r} cannot be stored: {problem}")
     return name

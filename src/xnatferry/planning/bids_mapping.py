@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
-from xnatferry.planning.wanted import MappingRules, Wanted, label_of, session_type_of
+from xnatferry.planning.wanted import MappingRules, Wanted, file_name_reasons, label_of, session_type_of
 from xnatferry.sources.base import Claims, Kind, LocalFile, Source
 from xnatferry.xnat.bids_manifest import MANIFEST_NAME, MANIFEST_RESOURCE, BidsFile, write_manifest
-from xnatferry.xnat.labels import encode_label, label_problem, remote_name_problem, resource_label_problem
+from xnatferry.xnat.labels import encode_label, label_problem, resource_label_problem
 from xnatferry.xnat.model import Level
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ def place_bids(source: Source, rules: MappingRules) -> tuple[Wanted | None, tupl
     resource = claims.resource or "BIDS"
     if problem := resource_label_problem(resource):
         reasons.append(f"resource label {resource!r}: {problem}")
-    named = ((file.name, remote_name_problem(file.name)) for file in source.files)
-    reasons.extend(f"file name {name!r}: {problem}" for name, problem in named if problem)
+    reasons += file_name_reasons(source)
     if reasons:
         return None, tuple(reasons)
     kind, content = _RESOURCES.get(resource, (resource.partition("_")[0], resource))

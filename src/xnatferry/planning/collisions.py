@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -52,11 +53,16 @@ _LEVELS: Sequence[tuple[str, Callable[[Claims], str | None], Callable[[Wanted], 
 )
 
 
+def _folded(name: str) -> str:
+    """One text for names that are one on some disks: they differ in case, or in how an accent is spelled."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def same_place(wanted: Sequence[Wanted], rules: MappingRules) -> tuple[Refusal, ...]:
     """Sources of which two claim one file in a resource, one numbered scan, or one session for two subjects."""
     claimed: dict[tuple[str, ...], list[Wanted]] = defaultdict(list)
     for item in wanted:
-        for name in {item.name_of(file, gzip=rules.gzip).casefold() for file in item.source.files}:
+        for name in {_folded(item.name_of(file, gzip=rules.gzip)) for file in item.source.files}:
             claimed["file", *item.holder, item.scan or "", item.resource.casefold(), name].append(item)
         if item.on_scan and item.numbered and item.source.kind is Kind.NIFTI:
             claimed["scan", *item.holder, item.scan or "", item.resource.casefold()].append(item)

@@ -21,6 +21,7 @@ from xnatferry.planning.wanted import (
     Mapped,
     MappingRules,
     Wanted,
+    file_name_reasons,
     label_of,
     next_free,
     scan_type_for,
@@ -29,7 +30,7 @@ from xnatferry.planning.wanted import (
     session_type_of,
 )
 from xnatferry.sources.base import Kind, Source
-from xnatferry.xnat.labels import label_problem, remote_name_problem, resource_label_problem
+from xnatferry.xnat.labels import label_problem, resource_label_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -103,8 +104,7 @@ def _place(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[st
     label["scan"] = label_of("scan", claims.scan, rules, reasons) if on_scan and claims.scan else None
     if problem := resource_label_problem(resource):
         reasons.append(f"resource label {resource!r}: {problem}")
-    named = ((file.name, remote_name_problem(file.name)) for file in source.files)
-    reasons.extend(f"file name {name!r}: {problem}" for name, problem in named if problem)
+    reasons += file_name_reasons(source)
     if reasons:
         return None, tuple(reasons)
     day = rules.date or claims.date

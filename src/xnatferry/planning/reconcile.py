@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 from xnatferry.errors import UsageError
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport, in_tree_order
 from xnatferry.planning.scan_numbers import settle_scan_numbers
-from xnatferry.planning.wanted import Mapped, Wanted, entry_fields, is_gzipped_on_the_way, scan_type_for
+from xnatferry.planning.wanted import (
+    Mapped,
+    Wanted,
+    entry_fields,
+    is_gzipped_on_the_way,
+    is_packed,
+    scan_type_for,
+)
 from xnatferry.sources.base import Finding, Kind, LocalFile
 from xnatferry.xnat.bids_manifest import MANIFEST_RESOURCE
 from xnatferry.xnat.datatypes import resolve
@@ -20,9 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = ["Fingerprint", "HeldFile", "RemoteSession", "RemoteState", "reconcile", "same_value"]
-
-#: A resource with more files than this travels as one archive; below it, one request a file costs no more.
-PACK_ABOVE_FILES = 8
 
 _NO_DIGEST = "size matches; the server lists no digest"
 
@@ -361,6 +365,4 @@ def _exists(there: bool) -> Decision:  # noqa: FBT001  # reads as a question
 def _transport(item: Wanted) -> Transport:
     if item.source.archived:
         return Transport.READY
-    if item.source.kind is Kind.FREESURFER or len(item.source.files) > PACK_ABOVE_FILES:
-        return Transport.PACKED
-    return Transport.SINGLE
+    return Transport.PACKED if is_packed(item.source) else Transport.SINGLE

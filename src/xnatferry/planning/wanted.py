@@ -8,7 +8,8 @@ from string import Formatter
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
-from xnatferry.xnat.labels import clean_label, label_problem, scan_id_problem
+from xnatferry.sources.base import Kind
+from xnatferry.xnat.labels import clean_label, label_problem, remote_name_problem, scan_id_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
     from xnatferry.sources.base import Claims, LocalFile, Source
 
 __all__ = [
+    "PACK_ABOVE_FILES",
     "SESSION_TYPES",
     "Mapped",
     "MappingRules",
     "Wanted",
     "entry_fields",
+    "file_name_reasons",
     "is_gzipped_on_the_way",
+    "is_packed",
     "label_of",
     "next_free",
     "scan_type_for",
@@ -41,6 +45,9 @@ SESSION_TYPES: Mapping[str, str] = {
     "MEG": "xnat:megSessionData",
     "OTHER": "xnat:otherDicomSessionData",
 }
+
+#: A resource with more files than this travels as one archive; below it, one request a file costs no more.
+PACK_ABOVE_FILES = 8
 
 _SCAN_TYPES: Mapping[str, str] = {
     "xnat:mrSessionData": "xnat:mrScanData",
@@ -167,6 +174,18 @@ class Mapped:
 def is_gzipped_on_the_way(file: LocalFile) -> bool:
     """Whether ``--gzip`` compresses this file: plain single-file NIfTI only."""
     return file.member is None and file.name.lower().endswith(".nii")
+
+
+def is_packed(source: Source) -> bool:
+    """Whether its files travel as one archive, ready-made or made on the way."""
+    return source.archived or source.kind is Kind.FREESURFER or len(source.files) > PACK_ABOVE_FILES
+
+
+def file_name_reasons(source: Source) -> list[str]:
+    """Why XNAT could not hold its files under their names."""
+    alone = not is_packed(source)
+    named = ((file.name, remote_name_problem(file.name, alone=alone)) for file in source.files)
+    return [f"file name {name!r}: {problem}" for name, problem in named if problem]
 
 
 def entry_fields(name: str) -> Mapping[str, str]:

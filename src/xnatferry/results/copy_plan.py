@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport, in_tree_order
-from xnatferry.planning.reconcile import PACK_ABOVE_FILES
+from xnatferry.planning.wanted import PACK_ABOVE_FILES
 from xnatferry.sources.base import Finding, LocalFile, Severity
 from xnatferry.xnat.datatypes import data_type, resolve
 from xnatferry.xnat.labels import label_problem, remote_name_problem, resource_label_problem, scan_id_problem

@@ -118,7 +118,7 @@ def _refuse_unsafe(found: list[Member]) -> None:
     for member in found:
         if member.special:
             raise ArchiveProblem(f"{member.path} is a hard link, device or pipe; unpack it and push the folder")
-        if problem := remote_name_problem(member.path):
+        if problem := remote_name_problem(member.path, alone=False):
             raise ArchiveProblem(f"member {member.path!r}: {problem}; unpack it and push the folder")
     name, times = Counter(member.path for member in found).most_common(1)[0]
     if times > 1:

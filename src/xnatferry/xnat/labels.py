@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from urllib.parse import quote, unquote
 
 __all__ = [
     "LABEL_LIMIT",
@@ -23,6 +24,8 @@ __all__ = [
 #: Longest label we send, in characters. XNAT stores up to 255; a label is also a folder name on its disk.
 LABEL_LIMIT = 64
 
+#: Longest part of a path on the disks of servers.
+_PART_BYTES = 255
 _LABEL = re.compile(r"[A-Za-z0-9_-]+")
 # Words that make XNAT's query guard drop a resource request silently when the label holds a character such as "-".
 _SQL = re.compile(r"(select|insert|update|delete|drop|alter|union|create|grant|exec)", re.IGNORECASE)
@@ -66,24 +69,44 @@ def resource_label_problem(label: str) -> str | None:
     return None
 
 
-def remote_name_problem(name: str) -> str | None:
+def remote_name_problem(name: str, *, alone: bool = True) -> str | None:
     """Say why *name* cannot be the path of a file inside a resource; None when it can.
 
-    Names go to the server percent-encoded; the ones refused here would be lost, hidden or escape on a real XNAT.
+    Names go to the server percent-encoded; the ones refused here would be lost, hidden or escape on a real XNAT, whose
+    disk keeps a name encoded unless it holds a blank or a plus, and which may decode one twice.
+
+    Args:
+        name: The path in the resource.
+        alone: Whether it is sent in a URL of its own; members of an archive keep their names.
     """
     if any(0xD800 <= ord(c) <= 0xDFFF for c in name):
         return "it is not UTF-8; rename the file"
     if not name or name.startswith("/") or name.endswith("/"):
         return "a file needs a relative name"
+    if problem := _unfit_problem(name):
+        return problem
+    if "%" in name and (problem := _unfit_problem(unquote(name))):
+        return f"some servers decode it to {unquote(name)!r}, and then {problem}; rename the file"
+    for part in name.split("/"):
+        if len(part.encode()) > _PART_BYTES:
+            return f"a part of it is {len(part.encode())} bytes long; the limit is {_PART_BYTES}"
+        if alone and (encoded := len(quote(part, safe=""))) > _PART_BYTES:
+            why = f"a part of it is {encoded} bytes long when percent-encoded, as XNAT keeps it on its disk"
+            return f"{why}; the limit is {_PART_BYTES}, so give it a shorter name or plain letters"
+    if name.endswith("_catalog.xml"):
+        return "XNAT keeps names ending in _catalog.xml for its catalogs and would not list it"
+    return None
+
+
+def _unfit_problem(name: str) -> str | None:
+    """What no folder or no XML listing of a server can hold."""
     if "\\" in name or any(unicodedata.category(c) == "Cc" for c in name):
         return "it holds a backslash or a control character"
+    if odd := next((c for c in name if ord(c) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(c) <= 0xFDEF), ""):
+        return f"it holds U+{ord(odd):04X}, which Unicode keeps out of texts"
     for part in name.split("/"):
         if part in {"", ".", ".."}:
             return f"it holds the path part {part!r}"
-        if len(part.encode()) > 255:
-            return "a part of it is longer than 255 bytes"
-    if name.endswith("_catalog.xml"):
-        return "XNAT keeps names ending in _catalog.xml for its catalogs and would not list it"
     return None
 
 
