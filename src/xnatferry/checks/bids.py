@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,9 +16,28 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.base import Finding
 
-__all__ = ["case_twins", "check_description", "fitting_fields", "intended_for_nowhere", "listed", "twin_labels"]
+__all__ = [
+    "case_twins",
+    "check_description",
+    "check_table_header",
+    "fitting_fields",
+    "intended_for_nowhere",
+    "listed",
+    "twin_labels",
+]
 
 _NAMED: Final = 5
+_HEADER_LIMIT_BYTES: Final = 64 << 10
+#: The column that tables of a suffix must have (BIDS 1.11, tabular files).
+_REQUIRED: Final[Mapping[str, str]] = {
+    "events": "onset",
+    "channels": "name",
+    "electrodes": "name",
+    "optodes": "name",
+    "aslcontext": "volume_type",
+    "blood": "time",
+}
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def listed(names: Sequence[str]) -> str:
@@ -47,6 +67,29 @@ def check_description(path: Path, description: Mapping[str, Any]) -> list[Findin
     if missing:
         return [found("BIDS03", f"it says no {' and no '.join(missing)}, which BIDS requires", path)]
     return []
+
+
+def check_table_header(path: Path) -> list[Finding]:
+    """Whether the first line of a table names columns; tables of motion and ``.tsv.gz`` have no such line.
+
+    Other programs would take the first row of data for names.
+    """
+    try:
+        with path.open("rb") as stream:
+            first = stream.readline(_HEADER_LIMIT_BYTES)
+    except OSError as error:
+        return [found("BIDS17", f"it cannot be read ({error.strerror}); check its permissions", path)]
+    cells = [cell.strip() for cell in first.decode("utf-8-sig", errors="replace").split("\t")]
+    needed = _REQUIRED.get(path.stem.rpartition("_")[2])
+    if not any(cells):
+        why = "it is empty; a table has at least a line that names its columns"
+    elif any(_NUMBER.fullmatch(cell) for cell in cells):
+        why = "its first line holds numbers where columns are named: the header is missing; put it in front"
+    elif needed is not None and needed not in cells:
+        why = f"its header has no column {needed}, which BIDS requires; cells are separated by tabs"
+    else:
+        return []
+    return [found("BIDS22", why, path, line=1)]
 
 
 def case_twins(relatives: Iterable[str], root: Path) -> list[Finding]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xnatferry.sources.base import Finding
     from xnatferry.sources.header import NiftiHeader
 
-__all__ = ["check_gradients", "check_sidecar", "sidecar_privacy"]
+__all__ = ["check_gradients", "check_sidecar", "disagreements", "sidecar_privacy"]
 
 #: Keys that name a person, in the spelling of dcm2niix and BIDS, lower case.
 _PERSON: Final = frozenset(
@@ -52,12 +52,26 @@ def check_sidecar(path: Path, header: NiftiHeader | None) -> tuple[dict[str, Any
     except SidecarError as error:
         return {}, [found("SID01", f"{error}; repair it or move it away", path)]
     findings = sidecar_privacy(path, sidecar)
-    said_ms = repetition_time_ms(sidecar)
-    held_ms = None if header is None else header.repetition_time_ms
-    if said_ms is not None and held_ms is not None and abs(said_ms - held_ms) > _SAME_TIME_MS:
-        why = f"repetition time is {said_ms:g} ms here and {held_ms:g} ms in the image's header; the sidecar's is used"
-        findings.append(found("SID02", why, path))
+    findings += [found("SID02", why, path) for why in disagreements(sidecar, header)]
     return sidecar, findings
+
+
+def disagreements(sidecar: Mapping[str, Any], header: NiftiHeader | None) -> list[str]:
+    """What a sidecar, with all it inherits, says otherwise than the header of its image: repetition time, slices."""
+    if header is None:
+        return []
+    said: list[str] = []
+    said_ms, held_ms = repetition_time_ms(sidecar), header.repetition_time_ms
+    if said_ms is not None and held_ms is not None and abs(said_ms - held_ms) > _SAME_TIME_MS:
+        why = f"repetition time is {said_ms:.10g} ms in the sidecar and {held_ms:.10g} ms in the image's header"
+        unit = " (BIDS writes seconds, not milliseconds)" if abs(said_ms - 1000 * held_ms) <= 1000 else ""
+        said.append(f"{why}; the sidecar's is used{unit}")
+    times = sidecar.get("SliceTiming")
+    axis = "ijk".find(str(sidecar.get("SliceEncodingDirection", "k"))[:1])
+    fits = 0 <= axis < len(header.shape) and not header.is_cifti
+    if isinstance(times, list) and fits and len(times) != header.shape[axis]:
+        said.append(f"SliceTiming has {len(times)} times, the image has {header.shape[axis]} slices")
+    return said
 
 
 def sidecar_privacy(path: Path, sidecar: Mapping[str, Any]) -> list[Finding]:

@@ -23,6 +23,8 @@ __all__ = ["Item", "decode_item", "decode_listing", "decoded_name", "remote_file
 #: ``data_fields`` of an item, with its data type under ``xsi:type``.
 Item = dict[str, str]
 
+#: Columns that tell what stood in a path.
+_PATHS = frozenset({"URI", "Name"})
 _IN_RESOURCE = re.compile(r"/resources/([^/]+)/files/(.*)", re.DOTALL)
 _SCAN = re.compile(r"/scans/([^/]+)/")
 # What a path must not hold unencoded: a name with one of these was never percent-encoded.
@@ -70,7 +72,7 @@ def decode_listing(answer: Answer, columns: Sequence[str] = ()) -> list[Row]:
             method=answer.method,
             url=answer.url.partition("?")[0],
         ) from None
-    return [_with_columns({key: _plain(value) for key, value in row.items()}, columns) for row in rows]
+    return [_with_columns({key: _plain(key, value) for key, value in row.items()}, columns) for row in rows]
 
 
 def remote_file(row: Row) -> RemoteFile:
@@ -121,9 +123,11 @@ def decode_item(answer: Answer) -> Item:
         ) from None
 
 
-def _plain(value: str) -> str:
-    """Values that came in by a query are stored with their XML entities (``TurbineUtils.escapeParam``)."""
-    return unescape(value, {"&quot;": '"', "&apos;": "'"}) if "&" in value else value
+def _plain(key: str, value: str) -> str:
+    """Values of queries are stored with their XML entities (``TurbineUtils.escapeParam``), those of paths are not."""
+    if "&" not in value or key in _PATHS:
+        return value
+    return unescape(value, {"&quot;": '"', "&apos;": "'"})
 
 
 def _with_columns(row: Row, columns: Sequence[str]) -> Row:

@@ -90,16 +90,16 @@ def discover(
 def recognise(path: Path) -> Kind:
     """Say how *path* is read when nobody says it: by its name, and for a folder by what is in it.
 
-    A folder with a ``dataset_description.json`` is BIDS, unless it holds derivatives of FreeSurfer only. A folder is
-    FreeSurfer when it is a subject or holds subjects or archives and no images. A folder in which results of another
-    program are recognised is files; everything else is NIfTI.
+    A folder with a ``dataset_description.json``, or a ``participants.tsv`` and folders ``sub-*``, is BIDS, unless it
+    holds derivatives of FreeSurfer only. A folder is FreeSurfer when it is a subject or holds subjects or archives and no
+    images. A folder in which results of another program are recognised is files; everything else is NIfTI.
     """
     if not path.is_dir():
         if path.name.lower().endswith(_TABLE_ENDINGS):
             return Kind.TABLE
         return Kind.FREESURFER if is_archive_name(path.name) else Kind.NIFTI
     subjects, _ = find_subjects(path)
-    if (path / "dataset_description.json").is_file() and not subjects:
+    if _is_dataset(path) and not subjects:
         return Kind.BIDS
     folders = [subject for subject in subjects if subject.path.is_dir()]
     if folders and not _has_images(path, skip={subject.path for subject in folders}):
@@ -107,6 +107,14 @@ def recognise(path: Path) -> Kind:
     if subjects and not _has_images(path, skip=set()):
         return Kind.FREESURFER
     return Kind.FILES if holds_results(path) else Kind.NIFTI
+
+
+def _is_dataset(folder: Path) -> bool:
+    """Whether it is a BIDS dataset, or one that only lacks its description, which a check will say."""
+    description = folder / "dataset_description.json"
+    if description.is_file() or description.is_symlink():
+        return True
+    return (folder / "participants.tsv").is_file() and any(folder.glob("sub-*/"))
 
 
 def _has_images(root: Path, skip: set[Path]) -> bool:

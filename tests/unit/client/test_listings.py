@@ -95,6 +95,13 @@ def test_values_of_queries_are_listed_as_they_were_meant():
     assert decode_listing(answer(text))[0]["note"] == "A & B <c> \"d\" 'e'"
 
 
+def test_names_that_hold_an_entity_are_names():
+    text = json.dumps(
+        {"ResultSet": {"Result": [{"Name": "a&amp;b.nii", "URI": "/data/x/resources/1/files/a&amp;b.nii"}]}}
+    )
+    assert remote_file(decode_listing(answer(text))[0]).name == "a&amp;b.nii"
+
+
 @pytest.mark.parametrize("text", ["", "null", "{}", "[1]", '{"items":[]}', "Unknown"])
 def test_what_is_no_listing_or_item_is_no_xnat(text):
     with pytest.raises(NotXnatError, match=r"h\.org/data/x answers"):

@@ -6,11 +6,12 @@ import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.bids import (
     case_twins,
     check_description,
+    check_table_header,
     fitting_fields,
     intended_for_nowhere,
     listed,
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from xnatferry.sources.folder import Entry
 
 __all__ = ["BidsChoices", "discover_bids"]
+
+#: Tables that the cohort reads, and those that have no header.
+_WITHOUT_HEADER_CHECK: Final = ("_sessions.tsv", "_scans.tsv", "_motion.tsv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class _Dataset:
         parts, project = parts_of(raw)
         self._findings += self._description()
         self._findings += self._names(raw)
+        self._findings += self._headers(raw)
         self._findings += self._left(kept_back)
         self._findings += twin_labels({part.subject for part in parts}, self._root)
         sessions = _sessions(parts)
@@ -161,12 +166,21 @@ class _Dataset:
             if not self._ignored.matches(entry.relative) and not self._schema.allows(entry.relative)
         ]
         if odd:
-            why = f"{len(odd)} names are not those of BIDS {self._schema.version}: {listed(odd)}; carried as they are"
+            are = "name is not one" if len(odd) == 1 else "names are not those"
+            why = f"{len(odd)} {are} of BIDS {self._schema.version}: {listed(odd)}; carried as they are"
             yield found("BIDS04", why, self._root)
         if apart := [entry.relative for entry in raw if self._ignored.matches(entry.relative)]:
             why = f"{len(apart)} files go to {EXTRA} resources, as .bidsignore says: {listed(apart)}"
             yield found("BIDS13", why, self._root)
         yield from case_twins(self._files, self._root)
+
+    def _headers(self, raw: Sequence[Entry]) -> Iterator[Finding]:
+        """Tables that are only carried; the cohort looks at those whose values it reads."""
+        for entry in raw:
+            apart = self._ignored.matches(entry.relative) or not self._schema.allows(entry.relative)
+            read = entry.relative == "participants.tsv" or entry.name.endswith(_WITHOUT_HEADER_CHECK)
+            if entry.name.endswith(".tsv") and not (apart or read) and entry.problem is None:
+                yield from check_table_header(entry.path)
 
     def _left(self, kept_back: Sequence[Entry]) -> Iterator[Finding]:
         if kept_back and not self._choices.sourcedata:

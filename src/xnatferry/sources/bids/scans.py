@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from xnatferry.checks.bids import fitting_fields
 from xnatferry.checks.catalogue import found
 from xnatferry.checks.images import ImageReport, inspect_image
-from xnatferry.checks.sidecars import check_gradients
+from xnatferry.checks.sidecars import check_gradients, disagreements
 from xnatferry.sources.base import Severity
 from xnatferry.sources.bids.inheritance import read_object
 from xnatferry.sources.bids.placing import twins_in
 from xnatferry.sources.header import number
-from xnatferry.sources.sidecar import repetition_time_ms, series_description, sidecar_facts
+from xnatferry.sources.sidecar import series_description, sidecar_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,6 @@ _SCAN_TYPES: Final = {
 }  # fmt: skip
 #: What an image that holds less than it should is allowed to be, when the user says so.
 _NOT_WHOLE: Final = frozenset({"NII01", "NII07", "NII09", "NII10", "NII12"})
-_SAME_TIME_MS: Final = 1.0
 _LISTED_PARAMETERS: Final = (
     "TaskName", "PhaseEncodingDirection", "TotalReadoutTime", "MultibandAccelerationFactor", "SliceTiming",
     "ParallelReductionFactorInPlane", "DwellTime", "SeriesNumber", "EchoNumber", "ArterialSpinLabelingType",
@@ -136,11 +135,7 @@ def _mr_facts(unit: Unit, header: NiftiHeader | None, report: ScanReport, inheri
     facts = dict(header.facts()) if header is not None else {}
     said = sidecar_facts(report.sidecar)
     facts.update(said)
-    said_ms = repetition_time_ms(report.sidecar)
-    held_ms = header.repetition_time_ms if header is not None else None
-    if said_ms is not None and held_ms is not None and abs(said_ms - held_ms) > _SAME_TIME_MS:
-        why = f"repetition time is {held_ms:g} ms in the header and {said_ms:g} ms in the sidecars, which are used"
-        report.findings.append(found("SID02", why, unit.data[0].path))
+    report.findings += [found("SID02", why, unit.data[0].path) for why in disagreements(report.sidecar, header)]
     bval, bvec = inheritance.nearest(unit, ".bval"), inheritance.nearest(unit, ".bvec")
     if bval is not None or bvec is not None:
         gradients, more = check_gradients(bval, bvec, header)

@@ -61,7 +61,9 @@ def read_tsv(path: Path, key: str) -> Table:
         return Table(findings=(found("BIDS08", "it is empty; its values are not used", path),))
     if key not in columns:
         why = f"its header has no column {key}" + (
-            ": the header line is missing" if any(cell.startswith(("sub-", "ses-")) for cell in columns) else ""
+            ": the header line is missing"
+            if any(cell.startswith(("sub-", "ses-")) or "/" in cell for cell in columns)
+            else ""
         )
         return Table(findings=(found("BIDS08", f"{why}; its values are not used", path, line=1),))
     if len(set(columns)) < len(columns):
