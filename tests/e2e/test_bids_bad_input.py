@@ -196,3 +196,17 @@ def test_faulty_scans_stay_behind_with_their_reasons_and_all_others_go(ferry, da
         BOLD.replace("01", "02"),
         "sub-01/anat/sub-01_t1w.nii.gz",
     } <= back
+
+
+def test_a_sidecar_that_comes_later_takes_the_place_of_the_merged_one(ferry, dataset, tmp_path):
+    assert ferry("push", dataset, "-p", "P", "-y", "--force").code == 0
+    own = dataset / BOLD.replace(".nii.gz", ".json")
+    own.write_text('{"EchoTime": 0.03}')
+    plan = ferry("plan", dataset, "-p", "P", "--force")
+    assert plan.code == 0, plan.text
+    assert "takes the place of what was merged" in plan.out
+    assert ferry("push", dataset, "-p", "P", "-y", "--force").code == 0
+    assert ferry("pull", "P", tmp_path / "back", "--as", "bids").code == 0
+    assert (tmp_path / "back" / own.relative_to(dataset)).read_text() == own.read_text()
+    own.write_text('{"EchoTime": 0.04}')
+    assert ferry("push", dataset, "-p", "P", "-y", "--force").code == 6

@@ -257,7 +257,10 @@ class _Decider:
     def _file_step(self, resource: Address, item: Wanted, file: LocalFile, held: Mapping[str, HeldFile]) -> Step:
         gzip = self._gzip and is_gzipped_on_the_way(file)
         name = item.name_of(file, gzip=gzip)
-        decision, reason = self._compare(file, held.get(name), gzip=gzip)
+        entry = held.get(name)
+        decision, reason = self._compare(file, entry, gzip=gzip)
+        if decision is Decision.DIFFERS and entry is not None and entry.digest == file.stands_for is not None:
+            decision, reason = Decision.UPDATE, "takes the place of what was merged from inherited metadata"
         if decision is Decision.DIFFERS:
             if self._on_conflict is OnConflict.OVERWRITE or file.data is not None:  # ours says what the others are
                 decision = Decision.UPDATE

@@ -83,6 +83,7 @@ class LocalFile:
         opener: Gives the bytes anew at each call when they are not on this disk but on another server; *path* then only
             says which file it is.
         data: The bytes of a file that we write ourselves and that is on no disk; *path* then says what it is about.
+        stands_for: MD5 of a file that we wrote under its name while it was not there, else None.
         tree_path: Its path in the dataset whose tree is brought back identical (BIDS), with ``/``; else empty.
     """
 
@@ -94,6 +95,7 @@ class LocalFile:
     member: str | None = None
     opener: Callable[[], Iterator[bytes]] | None = field(default=None, compare=False, repr=False)
     data: bytes | None = None
+    stands_for: str | None = None
     tree_path: str = ""
 
     @classmethod

@@ -162,10 +162,16 @@ def freesurfer_source(path: Path, relative: str, *, allow_incomplete: bool = Fal
         return source
     checked = check_run(run)
     if allow_incomplete:
-        checked = [replace(f, severity=Severity.WARNING) if f.id in {"FS01", "FS02"} else f for f in checked]
+        checked = [_allowed(finding) if finding.id in {"FS01", "FS02"} else finding for finding in checked]
     claims, kin = _place(run)
     findings = sorted((*checked, *source.findings, *kin), key=lambda finding: finding.severity is not Severity.ERROR)
     return replace(source, claims=claims, version=run.version, findings=tuple(findings))
+
+
+def _allowed(finding: Finding) -> Finding:
+    """A finding that the user carries knowingly: what is wrong, without the advice at its end."""
+    what, _, advice = finding.message.rpartition("; ")
+    return replace(finding, severity=Severity.WARNING, message=f"{what or advice}; carried as --allow-incomplete says")
 
 
 def _place(run: Run) -> tuple[Claims, list[Finding]]:

@@ -16,7 +16,7 @@ from xnatferry.sources.bids.names import BidsName, parse_name, split_extension
 from xnatferry.sources.sidecar import SidecarError, read_sidecar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from xnatferry.sources.base import Finding
@@ -58,10 +58,12 @@ class Inheritance:
         files = self.applicable(unit, extension)
         return files[-1].path if files and files[-1].problem is None else None
 
-    def sidecar_of(self, unit: Unit) -> dict[str, Any]:
-        """Everything that sidecars say of *unit*; those that cannot be read say nothing."""
+    def sidecar_of(self, unit: Unit, *, without: Collection[str] = ()) -> dict[str, Any]:
+        """Everything that sidecars say of *unit*, but those at *without*; what cannot be read says nothing."""
         merged: dict[str, Any] = {}
         for entry in self.applicable(unit, ".json"):
+            if entry.relative in without:
+                continue
             if entry.relative not in self._read:
                 self._read[entry.relative] = read_object(entry)[0]
             merged.update(self._read[entry.relative])

@@ -86,9 +86,11 @@ class Resources:
             refused = any(finding.severity is Severity.ERROR for finding in report.findings)
             files: dict[str, list[LocalFile]] = defaultdict(list)
             for kept in unit.kept:
-                files[unit.resource if refused else kept.resource].append(
-                    _local(kept.entry, kept.name, report.digests.get(kept.entry.path))
-                )
+                local = _local(kept.entry, kept.name, report.digests.get(kept.entry.path))
+                if report.inherited and kept.name == f"{unit.name.stem}.json":
+                    # A push before it was written had only what is inherited, and merged that under this name.
+                    local = replace(local, stands_for=digest_of([merged_text(report.inherited)]))
+                files[unit.resource if refused else kept.resource].append(local)
             if report.sidecar and not any(file.name.endswith(".json") for file in files[BIDS]) and not refused:
                 data = merged_text(report.sidecar)
                 files[BIDS].insert(0, LocalFile.written(unit.data[0].path, f"{unit.name.stem}.json", data))

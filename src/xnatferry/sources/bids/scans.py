@@ -56,6 +56,7 @@ class ScanReport:
         session: Fields of its session that it gives.
         series_description: What the sidecar calls it.
         sidecar: All that its sidecars say.
+        inherited: The same without its own sidecar.
         digests: MD5 of files that were read to the end.
         findings: What the checks say.
     """
@@ -64,6 +65,7 @@ class ScanReport:
     session: dict[str, str] = field(default_factory=dict)
     series_description: str | None = None
     sidecar: Mapping[str, Any] = field(default_factory=dict)
+    inherited: Mapping[str, Any] = field(default_factory=dict)
     digests: Mapping[Path, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
@@ -102,6 +104,7 @@ def read_scan(unit: Unit, inheritance: Inheritance, *, allow_incomplete: bool) -
         report.findings.append(found("BIDS06", why, unit.data[0].path))
     image = _image(unit, allow_incomplete=allow_incomplete, report=report)
     report.sidecar = inheritance.sidecar_of(unit)
+    report.inherited = inheritance.sidecar_of(unit, without={kept.entry.relative for kept in unit.kept})
     header = image.header
     facts: dict[str, str] = {}
     if scan_type_of(unit) == "xnat:mrScanData":
