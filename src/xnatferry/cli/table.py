@@ -20,7 +20,7 @@ __all__ = ["table_command"]
 @source_options
 @output_options
 def table_command(source: Path, output: Path, **options: object) -> int:
-    """Write a draft table of the images in SOURCE.
+    """Write a draft table of the images or FreeSurfer subjects in SOURCE.
 
     Edit it and push it. A draft that is there already is brought up to date and keeps your edits.
     """
@@ -48,6 +48,7 @@ def table_command(source: Path, output: Path, **options: object) -> int:
         said.append(f"your edits of {counted(draft.kept, 'row')} kept")
     if draft.gone:
         said.append(f"{counted(draft.gone, 'file')} not found any more")
+    screen.lines(f"{count} of {len(draft.rows)} files: {what}" for what, count in draft.shared.items())
     screen.lines([f"{output}: {', '.join(said)}"])
     counts = {"rows": len(draft.rows), "doubtful": draft.doubtful, "kept": draft.kept, "gone": draft.gone}
     screen.records([{"record": "draft", "file": str(output), **counts}])

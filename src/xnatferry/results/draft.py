@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.errors import DataError
@@ -12,7 +13,7 @@ from xnatferry.sources.base import Severity
 from xnatferry.sources.table import FACT_COLUMNS, column_name, read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping, Sequence
     from pathlib import Path
 
     from xnatferry.sources.base import Discovery, Finding, Source
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Draft", "draft_of"]
 
 _CLAIMED: Final = ("subject", "session", "scan", "type", "series_description", "quality", "date", "resource")
+#: In a handful of rows nothing is the rule.
+_FEW: Final = 4
 #: What a person fills in; ours beside it are written anew each time.
 _EDITED: Final = ("file", *_CLAIMED)
 
@@ -33,12 +36,14 @@ class Draft:
         rows: Cells by column; empty ones are empty texts.
         kept: Files whose cells a person had changed, and which stay so.
         gone: Files of the earlier draft that are not found any more; their rows stay, marked.
+        shared: What is said of most files, with their number; it stands in no row, as it tells none from the others.
     """
 
     columns: tuple[str, ...]
     rows: tuple[Mapping[str, str], ...]
     kept: int = 0
     gone: int = 0
+    shared: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def doubtful(self) -> int:
@@ -59,7 +64,8 @@ def draft_of(discovery: Discovery, table: Path) -> Draft:
         DataError: There is a file *table* that cannot be read as a table.
     """
     home = table.absolute().parent
-    rows = [_row(source, home) for source in discovery.sources]
+    shared = _shared(discovery.sources)
+    rows = [_row(source, home, shared) for source in discovery.sources]
     named = {row["file"] for row in rows}
     for finding in discovery.findings:
         if finding.severity is Severity.ERROR and finding.path is not None and finding.path.is_file():
@@ -67,7 +73,7 @@ def draft_of(discovery: Discovery, table: Path) -> Draft:
             if file not in named:
                 named.add(file)
                 rows.append({"file": file, "check": finding.message})
-    fresh = Draft((*_EDITED, *FACT_COLUMNS), tuple(rows))
+    fresh = Draft((*_EDITED, *FACT_COLUMNS), tuple(rows), shared=shared)
     return _with_edits(fresh, table) if table.exists() else fresh
 
 
@@ -75,7 +81,15 @@ def _relative(path: Path, home: Path) -> str:
     return os.path.relpath(path.absolute(), home).replace(os.sep, "/")
 
 
-def _row(source: Source, home: Path) -> dict[str, str]:
+def _shared(sources: Sequence[Source]) -> dict[str, int]:
+    """Warnings that more than half of the sources have word for word."""
+    if len(sources) < _FEW:
+        return {}
+    said = Counter(word for source in sources for word in {_said(f) for f in source.findings if _is_warning(f)})
+    return {word: count for word, count in said.items() if count > len(sources) / 2}
+
+
+def _row(source: Source, home: Path, shared: Container[str]) -> dict[str, str]:
     facts = source.facts
     voxel = (facts.get(f"parameters/voxelRes/{axis}", "") for axis in "xyz")
     matrix = (facts.get(f"parameters/{name}", "") for name in ("matrix/x", "matrix/y", "partitions"))
@@ -86,17 +100,21 @@ def _row(source: Source, home: Path) -> dict[str, str]:
         "matrix": " x ".join(filter(None, matrix)),
         "frames": facts.get("frames", ""),
         "tr_ms": facts.get("parameters/tr", ""),
-        "check": _doubts(source),
+        "check": _doubts(source, shared),
     }
 
 
-def _doubts(source: Source) -> str:
+def _doubts(source: Source, shared: Container[str]) -> str:
     """Why a row wants a look: errors first, then what its path does not say, then warnings."""
     words = [_said(finding) for finding in source.findings if finding.severity is Severity.ERROR]
     if source.claims.subject is None:
         words.append("whose? the path names no subject")
-    words += [_said(finding) for finding in source.findings if finding.severity is Severity.WARNING]
+    words += [_said(finding) for finding in source.findings if _is_warning(finding) and _said(finding) not in shared]
     return "; ".join(words)
+
+
+def _is_warning(finding: Finding) -> bool:
+    return finding.severity is Severity.WARNING
 
 
 def _said(finding: Finding) -> str:
@@ -125,4 +143,4 @@ def _with_edits(fresh: Draft, table: Path) -> Draft:
         kept += any(value != row.get(name, "") for name, value in theirs.items())
         rows.append({**row, **theirs})
     gone = [{**row, "check": "the file was not found in this reading"} for row in edited.values()]
-    return Draft((*fresh.columns, *own), (*rows, *gone), kept, len(gone))
+    return replace(fresh, columns=(*fresh.columns, *own), rows=(*rows, *gone), kept=kept, gone=len(gone))

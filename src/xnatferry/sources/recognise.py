@@ -72,7 +72,7 @@ def discover(
     if kind is Kind.TABLE:
         if where.is_dir():
             raise UsageError(f"{where}: is a folder, a table is one file")
-        return discover_table(where, workers=workers)
+        return discover_table(where, allow_incomplete=allow_incomplete, workers=workers)
     if kind is Kind.FREESURFER:
         return discover_freesurfer(where, templates, allow_incomplete=allow_incomplete, workers=workers)
     if kind is Kind.NIFTI:

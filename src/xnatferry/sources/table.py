@@ -70,7 +70,7 @@ class _Row:
     findings: tuple[Finding, ...] = ()
 
 
-def discover_table(table: Path, *, workers: int | None = None) -> Discovery:
+def discover_table(table: Path, *, allow_incomplete: bool = False, workers: int | None = None) -> Discovery:
     """Read a CSV, TSV or XLSX whose rows name files and say where they belong.
 
     Paths are relative to the folder of the table. Encoding (UTF-8 with or without byte order mark, UTF-16 with one,
@@ -78,12 +78,13 @@ def discover_table(table: Path, *, workers: int | None = None) -> Discovery:
 
     Args:
         table: The table.
+        allow_incomplete: Whether incomplete FreeSurfer subjects are carried with a warning.
         workers: Threads that read images; as many as there are processors when None.
     """
     rows, findings = _read(table)
     rows = _checked_twice(table, [_checked(table, row) for row in rows])
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        sources = tuple(pool.map(lambda row: _source(table, row), rows))
+        sources = tuple(pool.map(lambda row: _source(table, row, allow_incomplete=allow_incomplete), rows))
     if not sources and not findings:
         findings.append(found("NII22", "the table has no rows", table))
     return Discovery(root=table.parent, kind=Kind.TABLE, sources=sources, findings=tuple(findings))
@@ -265,7 +266,7 @@ def _checked_twice(table: Path, rows: Sequence[_Row]) -> list[_Row]:
     return [replace(row, findings=(*row.findings, *more[row.line])) for row in rows]
 
 
-def _source(table: Path, row: _Row) -> Source:
+def _source(table: Path, row: _Row, *, allow_incomplete: bool) -> Source:
     """The source that a row names; what cannot be read comes as a source with an error."""
     shown = row.cells.get("file", "")
     # A leading ~ is a name like any other: tables travel between people, home folders do not.
@@ -281,7 +282,7 @@ def _source(table: Path, row: _Row) -> Source:
         images, companions = image_at(path, shown)
         return image_source(images, companions, claims, findings=row.findings, line=row.line)
     if is_result_path(path):
-        source = freesurfer_source(path, shown)
+        source = freesurfer_source(path, shown, allow_incomplete=allow_incomplete)
         merged = Claims(
             **{name: getattr(claims, name) or getattr(source.claims, name) for name in COLUMNS if name != "file"}
         )
