@@ -45,6 +45,8 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = {
     "NII23": (_WARNING, "same bytes twice"),
     "NII24": (_WARNING, "bytes after the end of the gzip stream"),
     "NII25": (_ERROR, "a name that is not UTF-8"),
+    "NII26": (_ERROR, "subject named as a kind of image"),
+    "NII27": (_WARNING, "folder that says nothing"),
     "SID01": (_ERROR, "sidecar cannot be read"),
     "SID02": (_WARNING, "sidecar and header disagree"),
     "DWI01": (_ERROR, "gradient table does not fit the image"),

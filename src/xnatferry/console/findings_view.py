@@ -69,7 +69,8 @@ def finding_lines(findings: Sequence[Finding], *, everything: bool) -> Iterator[
                 yield line
     counts = Counter(finding.severity for finding in findings)
     if counts:
-        yield Text(", ".join(counted(counts[severity], _noun(severity)) for severity in Severity if counts[severity]))
+        told = ", ".join(counted(counts[severity], _noun(severity)) for severity in Severity if counts[severity])
+        yield Text(told + (" (-v shows it)" if counts[Severity.INFO] and not everything else ""))
 
 
 def _noun(severity: Severity) -> str:

@@ -36,11 +36,12 @@ def without_label_collisions(wanted: list[Wanted], rules: MappingRules) -> tuple
         for origins in by_folded.values():
             if len(origins) > 1:
                 names = ", ".join(repr(name) for name in sorted(origins))
-                for indexes in origins.values():
-                    for index in indexes:
-                        refused[index] = (
-                            f"{level} labels {names} would become one ({label_of(wanted[index])}); name them by a table"
-                        )
+                indexes = [index for same in origins.values() for index in same]
+                labels = {label_of(wanted[index]) for index in indexes}
+                what = f"would become one ({min(labels)})" if len(labels) == 1 else "differ in case alone"
+                for index in indexes:
+                    # The subject comes first: its sessions are called after it, and only follow.
+                    refused.setdefault(index, f"{level} labels {names} {what}; rename one, or name them by a table")
     kept = [item for index, item in enumerate(wanted) if index not in refused]
     return kept, [
         Refusal(wanted[i].source.relative, (why,), wanted[i].source.path) for i, why in sorted(refused.items())

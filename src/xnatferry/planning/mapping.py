@@ -56,9 +56,8 @@ def map_sources(sources: Sequence[Source], rules: MappingRules) -> Mapped:
     wanted: list[Wanted] = []
     refusals: list[Refusal] = []
     for source in sources:
-        if source.refused:
-            reasons = tuple(f.message for f in source.findings if f.severity == "error")
-            refusals.append(Refusal(source.relative, reasons, source.path))
+        if errors := _errors(source, rules):
+            refusals.append(Refusal(source.relative, errors, source.path))
             continue
         placed, reasons = _PLACES.get(source.kind, _place)(source, rules)
         if placed is None or reasons:
@@ -68,6 +67,18 @@ def map_sources(sources: Sequence[Source], rules: MappingRules) -> Mapped:
     wanted, collided = without_label_collisions(wanted, rules)
     numbered = [*_number(wanted), *manifests_of(wanted, rules)]
     return Mapped(tuple(numbered), (*refusals, *collided), same_place(numbered, rules))
+
+
+def _errors(source: Source, rules: MappingRules) -> tuple[str, ...]:
+    """Why the checks refuse a source; what is about a file beside the image names that file."""
+    reasons: list[str] = []
+    for finding in source.findings:
+        if finding.severity != "error" or (finding.id == "NII26" and rules.subject is not None):
+            continue
+        beside = source.kind in {Kind.NIFTI, Kind.BIDS} and finding.line is None
+        about = finding.path if beside and finding.path not in {source.path, None} else None
+        reasons.append(finding.message if about is None else f"{about.name}: {finding.message}")
+    return tuple(reasons)
 
 
 def _check_rules(rules: MappingRules) -> None:

@@ -22,7 +22,7 @@ from typing import Final
 
 from xnatferry.sources.base import Claims
 
-__all__ = ["claims_of_folder", "claims_of_path", "joined_session"]
+__all__ = ["claims_of_folder", "claims_of_path", "doubts_of_path", "joined_session"]
 
 _DOWNLOAD: Final = re.compile(
     r"(?:.*/)?(?P<session>[^/]+)/scans/(?P<scan>[A-Za-z0-9_]+)(?:-(?P<type>[^/]+))?"
@@ -68,6 +68,21 @@ def claims_of_path(relative: str, stem: str) -> Claims:
     if len(places) > 2 and (match := _NUMBERED.fullmatch(places[-1])) is not None:
         return Claims(subject=subject, session=session, scan=match[1], type=match[2])
     return Claims(subject=subject, session=session, type=_without(subject, places[1:2], stem))
+
+
+def doubts_of_path(relative: str) -> tuple[str, str] | None:
+    """Finding id and words when rules 3-7 read a path that may have been meant otherwise, else None."""
+    if _DOWNLOAD.fullmatch(relative) is not None or "sub" in _entities(relative):
+        return None
+    places = [folder for folder in relative.split("/")[:-1] if folder.lower() not in _KINDS]
+    if places and (match := _TYPE_WORDS.match(places[0])) is not None and match.end() == len(places[0]):
+        why = f"its subject would be {places[0]!r}, the folder, which is named as a kind of image"
+        return "NII26", f"{why}; say what is what, such as --template '{{type}}/{{subject}}.nii.gz', or use a table"
+    unread = places[2:] if len(places) < 3 or _NUMBERED.fullmatch(places[-1]) is None else places[2:-1]
+    if unread:
+        why = f"{places[0]!r} is read as the subject and {places[1]!r} as the session; {', '.join(map(repr, unread))}"
+        return "NII27", f"{why} in its path is not used; if it says more, use --template or a table"
+    return None
 
 
 def claims_of_folder(name: str) -> Claims:

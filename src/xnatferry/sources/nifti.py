@@ -13,7 +13,7 @@ from xnatferry.checks.images import ImageReport, inspect_image, inspect_pair
 from xnatferry.checks.sidecars import check_gradients, check_sidecar
 from xnatferry.sources.base import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
 from xnatferry.sources.folder import Entry, entry_at, walk
-from xnatferry.sources.layouts import claims_of_path
+from xnatferry.sources.layouts import claims_of_path, doubts_of_path
 from xnatferry.sources.sidecar import series_description, sidecar_facts
 from xnatferry.sources.template import AmbiguousPathError, PathTemplate
 
@@ -66,7 +66,9 @@ def discover_nifti(path: Path, templates: Sequence[PathTemplate] = (), *, worker
         if why is not None:
             findings.append(why)
             continue
-        placed += [(files, companions, claims, extra) for files, extra in _told_apart(images)]
+        doubt = None if templates else doubts_of_path(images[0].relative)
+        doubts = () if doubt is None else (found(*doubt, images[0].path),)
+        placed += [(files, companions, claims, (*extra, *doubts)) for files, extra in _told_apart(images)]
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         sources = tuple(pool.map(lambda item: image_source(item[0], item[1], item[2], findings=item[3]), placed))
     if not sources and not findings:
