@@ -141,3 +141,20 @@ def test_a_terminal_gets_a_live_block_and_colour_only_where_it_is_wanted(ferry, 
     plain = on_terminal(ferry, "push", four, "-p", "P2", "-y", env={"NO_COLOR": "1"})
     assert "5/5 files" in plain
     assert not COLOUR.search(plain)
+
+
+def test_an_image_is_one_scan_compressed_or_not_and_in_any_resource(ferry, tmp_path):
+    write_image(tmp_path / "in" / "ann" / "T1w.nii", seed=1)
+    write_image(tmp_path / "in" / "ann" / "T2w.nii", seed=2)
+    assert ferry("push", tmp_path / "in", "-p", "P", "-y").code == 0
+    again = ferry("push", tmp_path / "in", "-p", "P", "-y", "--gzip")
+    assert again.code == 0, again.text
+    assert "nothing to do" in again.out
+    assert ferry("push", tmp_path / "in", "-p", "P", "-y", "--resource", "OTHER", "--gzip").code == 0
+    assert "nothing to do" in ferry("push", tmp_path / "in", "-p", "P", "-y", "--resource", "OTHER").out
+    places = {r["address"] for r in ferry("list", "P/ann/ann_MR1", "--json").records if r["record"] == "resource"}
+    base = "P/ann/ann_MR1/scans"
+    assert places == {f"{base}/{scan}/resources/{label}" for scan in (1, 2) for label in ("NIFTI", "OTHER")}
+    write_image(tmp_path / "in" / "ann" / "T1w.nii", seed=3)
+    changed = ferry("plan", tmp_path / "in", "-p", "P", "--resource", "THIRD")
+    assert "+ 3" in changed.out

@@ -249,14 +249,19 @@ class _Decider:
             why = f"another source is stored as {step.address} already; one of them would be lost"
             self.blocked.append(Refusal(item.source.relative, (why,), item.source.path))
 
-    def is_held(self, file: LocalFile, held: HeldFile) -> bool:
-        """Whether *held* has the bytes of *file*, as they would arrive."""
-        gzip = self._gzip and is_gzipped_on_the_way(file)
-        return self._compare(file, held, gzip=gzip)[0] is Decision.SAME
+    def is_held(self, file: LocalFile, held: HeldFile, name: str) -> bool:
+        """Whether *held* has the bytes of *file*, as they would arrive under *name*: compressed when it says so."""
+        return self._compare(file, held, gzip=name != file.name)[0] is Decision.SAME
 
     def _file_step(self, resource: Address, item: Wanted, file: LocalFile, held: Mapping[str, HeldFile]) -> Step:
         gzip = self._gzip and is_gzipped_on_the_way(file)
         name = item.name_of(file, gzip=gzip)
+        other = item.name_of(file, gzip=not gzip)
+        if name not in held and other in held and held[other].digest and self.is_held(file, held[other], other):
+            how = "uncompressed" if gzip else "compressed"
+            payload = Payload(file, gzip=not gzip, held_digest=held[other].digest)
+            there = replace(resource, file=other)
+            return Step(there, Decision.SAME, f"is there {how}", fields=_entry(item, other), payload=payload)
         entry = held.get(name)
         decision, reason = self._compare(file, entry, gzip=gzip)
         if decision is Decision.DIFFERS and entry is not None and entry.digest == file.stands_for is not None:

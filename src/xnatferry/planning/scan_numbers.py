@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xnatferry.planning.wanted import Wanted, next_free
+from xnatferry.sources.base import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,17 +15,19 @@ if TYPE_CHECKING:
     from xnatferry.planning.reconcile import HeldFile, RemoteSession, RemoteState
     from xnatferry.sources.base import LocalFile
 
+    Same = Callable[[LocalFile, HeldFile, str], bool]
+    """Whether what is held under a name has the bytes of a file, as they would arrive under that name."""
+
 __all__ = ["settle_scan_numbers"]
 
 
-def settle_scan_numbers(
-    wanted: Sequence[Wanted], remote: RemoteState, same: Callable[[LocalFile, HeldFile], bool], *, gzip: bool
-) -> list[Wanted]:
+def settle_scan_numbers(wanted: Sequence[Wanted], remote: RemoteState, same: Same, *, gzip: bool) -> list[Wanted]:
     """Give every scan that nobody claimed its number; a scan on the server goes to one of them only.
 
-    First the scan that holds its very bytes; then one that holds a file of its name (it changed since); then one that
-    an interrupted push made for it and left empty; then the next free number. So two images of one name in a session,
-    from two folders say, find their own scans again.
+    First the scan that holds its very bytes; then one that holds them in another resource, or compressed where they are
+    not now, or the reverse; then one that holds a file of its name (it changed since); then one that an interrupted
+    push made for it and left empty; then the next free number. So two images of one name in a session, from two
+    folders say, find their own scans again.
     """
     by_session: dict[str, list[Wanted]] = defaultdict(list)
     for item in wanted:
@@ -54,7 +57,7 @@ def _numbers(
     groups: Sequence[Sequence[Wanted]],
     there: RemoteSession,
     claimed: set[str],
-    same: Callable[[LocalFile, HeldFile], bool],
+    same: Same,
     *,
     gzip: bool,
 ) -> list[str]:
@@ -66,10 +69,15 @@ def _numbers(
     empty = {scan: fields for scan, fields in there.scans.items() if scan not in full}
     found: dict[int, str] = {}
     given = set(claimed)
-    for exactly in (True, False):
+    finders: tuple[Callable[[Sequence[Wanted]], str | None], ...] = (
+        lambda group: _held_scan(group, holders, given, same, gzip=gzip),
+        lambda group: _image_elsewhere(group, there, given, same),
+        lambda group: _held_scan(group, holders, given, None, gzip=gzip),
+    )
+    for find in finders:
         for index, group in enumerate(groups):
             if index not in found:
-                scan = _held_scan(group, holders, given, same if exactly else None, gzip=gzip)
+                scan = find(group)
                 if scan is not None:
                     found[index] = scan
                     given.add(scan)
@@ -87,7 +95,7 @@ def _held_scan(
     group: Sequence[Wanted],
     holders: Mapping[tuple[str, str], Mapping[str, HeldFile]],
     given: set[str],
-    same: Callable[[LocalFile, HeldFile], bool] | None,
+    same: Same | None,
     *,
     gzip: bool,
 ) -> str | None:
@@ -97,8 +105,22 @@ def _held_scan(
             place = (item.resource, item.name_of(file, gzip=gzip))
             free = {scan: held for scan, held in holders.get(place, {}).items() if scan not in given}
             for scan in sorted(free, key=_natural):
-                if same is None or same(file, free[scan]):
+                if same is None or same(file, free[scan], place[1]):
                     return scan
+    return None
+
+
+def _image_elsewhere(group: Sequence[Wanted], there: RemoteSession, given: set[str], same: Same) -> str | None:
+    """A scan, not given yet, that provably holds the image of *group* in any resource, compressed on the way or not."""
+    for item in group:
+        if item.source.kind is not Kind.NIFTI:
+            continue
+        image = item.source.files[0]
+        names = {image.name, item.name_of(image, gzip=True)}
+        for (scan, _, name), held in sorted(there.files.items(), key=lambda entry: _natural(entry[0][0] or "")):
+            free = scan is not None and scan not in given and name in names and held.digest is not None
+            if free and same(image, held, name):
+                return scan
     return None
 
 
