@@ -91,8 +91,8 @@ def recognise(path: Path) -> Kind:
     """Say how *path* is read when nobody says it: by its name, and for a folder by what is in it.
 
     A folder with a ``dataset_description.json``, or a ``participants.tsv`` and folders ``sub-*``, is BIDS, unless it
-    holds derivatives of FreeSurfer only. A folder is FreeSurfer when it is a subject or holds subjects or archives and no
-    images. A folder in which results of another program are recognised is files; everything else is NIfTI.
+    holds derivatives of FreeSurfer only. A folder is FreeSurfer when it is a subject or holds subjects or archives and
+    no images. A folder in which results of another program are recognised is files; everything else is NIfTI.
     """
     if not path.is_dir():
         if path.name.lower().endswith(_TABLE_ENDINGS):
