@@ -171,7 +171,7 @@ def _by_templates(root: Path, templates: Sequence[PathTemplate]) -> tuple[list[S
         try:
             place = _place_of(entry, of_folders, of_files)
         except ValueError as error:
-            findings.append(found("NII21", f"{entry.relative}: {error}; say more with {{field:re(...)}}", entry.path))
+            findings.append(found("NII21", f"{entry.relative}: {error}", entry.path))
             continue
         if place is None:
             behind.append(entry)
