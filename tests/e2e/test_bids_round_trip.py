@@ -77,6 +77,22 @@ def test_every_sample_comes_back_byte_for_byte_and_a_second_push_sends_nothing(n
     assert again.nothing_to_do, changes(again)
 
 
+def test_freesurfer_runs_of_a_dataset_give_statistics_and_come_back(remote, tmp_path):
+    root = copy_of("pheno004", tmp_path)
+    run = root / "derivatives" / "freesurfer" / "sub-01"
+    shutil.copytree(DATA.parent / "freesurfer7" / "sub-001", run)
+    (run.parent / "fsaverage").mkdir()
+    (run.parent / "fsaverage" / "README").write_text("an atlas\n")
+    push(root, "RECONS", remote)
+    (row,) = [row for row in remote.list_resources(Address("RECONS", "01", "01_MR1")) if row["label"] == "FREESURFER7"]
+    assert (row["format"], row["content"]) == ("MGZ", "FREESURFER")
+    (entry,) = api.stats("aseg", "RECONS", remote, cache=tmp_path / "cache").entries
+    assert (entry.place.subject, entry.place.resource) == ("01", "FREESURFER7")
+    pull("RECONS", tmp_path / "back", remote)
+    assert files_below(tmp_path / "back") == files_below(root)
+    assert planned(root, "RECONS", remote).nothing_to_do
+
+
 def test_one_session_comes_back_with_what_it_shares(remote, tmp_path):
     push(DATA / "synthetic", "SHARED", remote)
     pull("SHARED/01/01_02", tmp_path / "back", remote)

@@ -75,6 +75,7 @@ def place_bids(source: Source, rules: MappingRules) -> tuple[Wanted | None, tupl
     if reasons:
         return None, tuple(reasons)
     kind, content = _RESOURCES.get(resource, (resource.partition("_")[0], resource))
+    kind, content = claims.format or kind, claims.content or content
     fields = {"format": kind, "content": content, "tags": claims.tags or ("BIDS" if resource == "BIDS" else "")}
     date = {"date": rules.date} if rules.date else {}
     on_scan = level is Level.SCAN

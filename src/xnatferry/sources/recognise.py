@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from xnatferry.errors import UsageError
 from xnatferry.sources.base import Discovery, Kind
 from xnatferry.sources.files import discover_files, holds_results
-from xnatferry.sources.freesurfer import discover_freesurfer, find_subjects
+from xnatferry.sources.freesurfer import discover_freesurfer, find_subjects, is_subject_folder
 from xnatferry.sources.nifti import discover_nifti, is_image_name
 from xnatferry.sources.packed import is_archive_name
 from xnatferry.sources.results import read_rules
@@ -90,17 +90,17 @@ def discover(
 def recognise(path: Path) -> Kind:
     """Say how *path* is read when nobody says it: by its name, and for a folder by what is in it.
 
-    A folder with a ``dataset_description.json``, or a ``participants.tsv`` and folders ``sub-*``, is BIDS, unless it
-    holds derivatives of FreeSurfer only. A folder is FreeSurfer when it is a subject or holds subjects or archives and
-    no images. A folder in which results of another program are recognised is files; everything else is NIfTI.
+    A folder with a ``dataset_description.json``, or a ``participants.tsv`` and folders ``sub-*``, is BIDS, unless
+    FreeSurfer subjects stand in it themselves. A folder is FreeSurfer when it is a subject or holds subjects or archives
+    and no images. A folder in which results of another program are recognised is files; everything else is NIfTI.
     """
     if not path.is_dir():
         if path.name.lower().endswith(_TABLE_ENDINGS):
             return Kind.TABLE
         return Kind.FREESURFER if is_archive_name(path.name) else Kind.NIFTI
-    subjects, _ = find_subjects(path)
-    if _is_dataset(path) and not subjects:
+    if _is_dataset(path) and not any(map(is_subject_folder, path.iterdir())):
         return Kind.BIDS
+    subjects, _ = find_subjects(path)
     folders = [subject for subject in subjects if subject.path.is_dir()]
     if folders and not _has_images(path, skip={subject.path for subject in folders}):
         return Kind.FREESURFER

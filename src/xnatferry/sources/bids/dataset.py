@@ -21,6 +21,7 @@ from xnatferry.checks.bids_validator import find_validator, run_validator
 from xnatferry.checks.catalogue import found
 from xnatferry.sources.base import Discovery, Finding, Kind, Severity
 from xnatferry.sources.bids.cohort import Cohort, read_cohort
+from xnatferry.sources.bids.derivatives import pipelines_of
 from xnatferry.sources.bids.inheritance import Inheritance, read_object
 from xnatferry.sources.bids.names import BidsSchema, bids_schema
 from xnatferry.sources.bids.placing import EXTRA, Part, Unit, companions_of, parts_of, units_of
@@ -106,7 +107,7 @@ class _Dataset:
             *(make.of_report(report) if self._choices.force and report else ()),
             *(source for part, entries in of_subjects for source in make.of_subject(part, entries, cohort)),
             *(source for visit in visits for source in make.of_visit(visit, cohort)),
-            *make.of_derivatives(made, sessions, visits),
+            *make.of_derivatives(pipelines_of(made), sessions, visits, allow_incomplete=self._choices.allow_incomplete),
         ]
         return Discovery(self._root, Kind.BIDS, with_digests(sources, workers), tuple(self._findings))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from xnatferry.sources.bids.inheritance import read_object
 from xnatferry.xnat.labels import clean_label
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.folder import Entry
 
-__all__ = ["Pipeline", "grouped", "pipelines_of", "place_of"]
+__all__ = ["Pipeline", "Whose", "grouped", "pipelines_of", "place_of"]
+
+#: Subject, session, and whether there is a session; see `place_of`.
+Whose: TypeAlias = tuple[str | None, str | None, bool]
 
 #: Labels that mean something else here.
 _TAKEN: Final = frozenset(
@@ -41,6 +44,15 @@ class Pipeline:
     version: str = ""
     entries: list[Entry] = field(default_factory=list)
 
+    def inside(self, entry: Entry) -> str:
+        """The path of one of its files below its folder."""
+        return entry.relative.removeprefix(f"{self.folder}/") if self.folder else entry.relative
+
+    @property
+    def own_label(self) -> str:
+        """What its folder is called, as a label."""
+        return _label(self.folder.rpartition("/")[2])
+
 
 def pipelines_of(entries: Iterable[Entry]) -> list[Pipeline]:
     """Files below ``derivatives/`` by pipeline, each with a resource label of its own.
@@ -55,7 +67,7 @@ def pipelines_of(entries: Iterable[Entry]) -> list[Pipeline]:
     often = Counter(names.values())
     taken: set[str] = set()
     for folder, pipeline in found.items():
-        own = _label(folder.rpartition("/")[2])
+        own = pipeline.own_label
         label = names[folder] if names[folder] and often[names[folder]] == 1 else own
         pipeline.label = label if label not in _TAKEN | taken else f"DERIVATIVES_{own}"
         number = 2
@@ -84,7 +96,7 @@ def _label(name: str) -> str:
     return clean_label(name).upper()[:48]
 
 
-def place_of(inside: str, sessions: Mapping[str, set[str | None]]) -> tuple[str | None, str | None, bool]:
+def place_of(inside: str, sessions: Mapping[str, set[str | None]]) -> Whose:
     """Whose a derivative is, by its path inside the pipeline's folder.
 
     Args:
@@ -111,11 +123,9 @@ def place_of(inside: str, sessions: Mapping[str, set[str | None]]) -> tuple[str 
     return subject, None, False
 
 
-def grouped(
-    pipeline: Pipeline, sessions: Mapping[str, set[str | None]]
-) -> dict[tuple[str | None, str | None, bool], list[Entry]]:
+def grouped(pipeline: Pipeline, sessions: Mapping[str, set[str | None]]) -> dict[Whose, list[Entry]]:
     """The files of a pipeline by `place_of`."""
-    groups: dict[tuple[str | None, str | None, bool], list[Entry]] = defaultdict(list)
+    groups: dict[Whose, list[Entry]] = defaultdict(list)
     for entry in pipeline.entries:
-        groups[place_of(entry.relative.removeprefix(f"{pipeline.folder}/"), sessions)].append(entry)
+        groups[place_of(pipeline.inside(entry), sessions)].append(entry)
     return groups

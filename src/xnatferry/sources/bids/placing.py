@@ -26,6 +26,8 @@ BIDS: Final = "BIDS"
 EXTRA: Final = "BIDS_EXTRA"
 
 _IMAGES: Final = (".nii.gz", ".nii")
+#: Images that BIDS does not know: nothing of another name describes them.
+_FOREIGN: Final = (".hdr", ".img", ".mgz", ".mnc")
 _GRADIENTS: Final = (".bval", ".bvec")
 #: Datatypes whose recordings are named after them, and end in anything but these.
 _RECORDINGS: Final = frozenset({"eeg", "meg", "ieeg", "nirs", "emg"})
@@ -213,7 +215,7 @@ def _key(entry: Entry, name: BidsName) -> str:
 def _owner(by_key: Mapping[str, Unit], units: Sequence[Unit], entry: Entry, name: BidsName) -> Unit | None:
     """The scan that a file other than a sidecar belongs to."""
     own = by_key.get(_key(entry, name))
-    if own is not None or name.extension in _GRADIENTS or name.extension in _IMAGES:
+    if own is not None or name.extension in (*_GRADIENTS, *_IMAGES, *_FOREIGN):
         return own
     if name.suffix in _OF_SESSION:
         return None

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 from xnatferry.checks.bids import listed
 from xnatferry.checks.catalogue import found
 from xnatferry.sources.base import Claims, Finding, Kind, LocalFile, Severity, Source
-from xnatferry.sources.bids.derivatives import grouped, pipelines_of
+from xnatferry.sources.bids.derivatives import grouped
 from xnatferry.sources.bids.inheritance import merged_text, read_object
 from xnatferry.sources.bids.placing import BIDS, EXTRA, Part, Unit
+from xnatferry.sources.bids.recons import recons_in
 from xnatferry.sources.bids.scans import ScanReport, scan_type_of
 from xnatferry.xnat.digest import PIECE_BYTES, digest_of
 from xnatferry.xnat.model import Level
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xnatferry.sources.bids.cohort import Cohort
+    from xnatferry.sources.bids.derivatives import Pipeline, Whose
     from xnatferry.sources.bids.names import BidsSchema
     from xnatferry.sources.bids.tree import Ignored
     from xnatferry.sources.folder import Entry
@@ -151,36 +153,74 @@ class Resources:
         yield self._source(files, Claims(resource="BIDS_VALIDATION"), Level.PROJECT, relative=self._root.name)
 
     def of_derivatives(
-        self, made: Sequence[Entry], sessions: Mapping[str, set[str | None]], visits: Sequence[Visit]
+        self,
+        pipelines: Sequence[Pipeline],
+        sessions: Mapping[str, set[str | None]],
+        visits: Sequence[Visit],
+        *,
+        allow_incomplete: bool,
     ) -> Iterator[Source]:
-        """Those of pipelines, at the session, subject or project they are about."""
+        """Those of pipelines and FreeSurfer runs, at the session, subject or project they are about."""
         carried = {(visit.part.subject, visit.part.session): visit for visit in visits}
-        for pipeline in pipelines_of(made):
-            for (subject, session, has_session), entries in grouped(pipeline, sessions).items():
-                if subject is not None and not self._carries(subject, session, sessions, has_session=has_session):
-                    continue
-                files = [_local(entry, entry.relative.removeprefix(f"{pipeline.folder}/")) for entry in entries]
+        pipelines = [replace(pipeline, entries=self._carried(pipeline, sessions)) for pipeline in pipelines]
+        for run in recons_in(self._root, pipelines, sessions, allow_incomplete=allow_incomplete):
+            subject, session, has_session = run.whose
+            if subject is None or not self._carries(subject, session, sessions, has_session=has_session):
+                continue
+            yield self._derived(
+                [
+                    _local(entry, entry.relative.removeprefix(run.above), run.digests.get(entry.path))
+                    for entry in run.entries
+                ],
+                run.whose,
+                Claims(resource=run.label, tags=run.version or None, format="MGZ", content="FREESURFER"),
+                carried,
+                relative=f"{run.above}{run.name}",
+                findings=run.findings,
+            )
+        for pipeline in pipelines:
+            for whose, entries in grouped(pipeline, sessions).items():
+                files = [_local(entry, pipeline.inside(entry)) for entry in entries]
                 strangers = sorted({file.name.partition("/")[0] for file in files if file.name.startswith("sub-")})
-                visit = carried.get((subject, session)) if subject is not None and has_session else None
-                level = Level.SESSION if visit else Level.SUBJECT if subject is not None else Level.PROJECT
-                claims = Claims(
-                    subject=subject,
-                    session=session,
-                    session_type=visit.type if visit else None,
-                    resource=pipeline.label,
-                    tags=pipeline.version or None,
-                )
-                where = pipeline.folder + (f"/sub-{subject}" if subject is not None else "")
-                facts = visit.facts if visit else {}
-                yield self._source(
+                yield self._derived(
                     files,
-                    claims,
-                    level,
-                    relative=where,
-                    session_facts=facts,
-                    version=pipeline.version,
-                    findings=self._strangers(pipeline.folder, strangers) if subject is None else (),
+                    whose,
+                    Claims(resource=pipeline.label, tags=pipeline.version or None),
+                    carried,
+                    relative=pipeline.folder + (f"/sub-{whose[0]}" if whose[0] is not None else ""),
+                    findings=self._strangers(pipeline.folder, strangers) if whose[0] is None else (),
                 )
+
+    def _carried(self, pipeline: Pipeline, sessions: Mapping[str, set[str | None]]) -> list[Entry]:
+        """The files of a pipeline but those of subjects and sessions that are not asked for."""
+        kept: list[Entry] = []
+        for (subject, session, has_session), entries in grouped(pipeline, sessions).items():
+            if subject is None or self._carries(subject, session, sessions, has_session=has_session):
+                kept += entries
+        return kept
+
+    def _derived(
+        self,
+        files: Sequence[LocalFile],
+        whose: Whose,
+        claims: Claims,
+        carried: Mapping[tuple[str, str | None], Visit],
+        *,
+        relative: str,
+        findings: Sequence[Finding],
+    ) -> Source:
+        subject, session, has_session = whose
+        visit = carried.get((subject, session)) if subject is not None and has_session else None
+        level = Level.SESSION if visit else Level.SUBJECT if subject is not None else Level.PROJECT
+        return self._source(
+            files,
+            replace(claims, subject=subject, session=session, session_type=visit.type if visit else None),
+            level,
+            relative=relative,
+            session_facts=visit.facts if visit else {},
+            version=claims.tags,
+            findings=findings,
+        )
 
     def _strangers(self, folder: str, names: Sequence[str]) -> list[Finding]:
         if not names:

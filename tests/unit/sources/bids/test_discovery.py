@@ -8,7 +8,7 @@ import pytest
 from xnatferry.errors import UsageError
 from xnatferry.sources.base import Kind, Severity
 from xnatferry.sources.bids.dataset import BidsChoices
-from xnatferry.sources.recognise import discover
+from xnatferry.sources.recognise import discover, recognise
 from xnatferry.xnat.model import Level
 
 DATA = Path(__file__).resolve().parents[3] / "data" / "bids"
@@ -141,6 +141,72 @@ def test_derivatives_hang_on_what_they_are_about(dataset):
         "derivatives/freesurfer/sub-01_ses-2/stats/aseg.stats": ("session", "FREESURFER"),
     }
     assert "BIDS18" in ids(discovery)
+
+
+def recon(folder, version="7.4.1", **more):
+    """A run of recon-all that lacks nearly everything but the marks of its version."""
+    stamp = f"freesurfer-linux-ubuntu22_x86_64-{version}-20230614-7eb8460\n"
+    files = {"scripts/build-stamp.txt": stamp, "stats/README": "", "trash/x": "", **more}
+    return {f"{folder}/{name}": content for name, content in files.items()}
+
+
+def test_freesurfer_runs_get_the_resource_that_readers_of_statistics_look_for(dataset):
+    surfer, below = "derivatives/freesurfer", "derivatives/fmriprep/sourcedata/freesurfer"
+    discovery = dataset(
+        {
+            **dict.fromkeys([f"sub-01/ses-{n}/anat/sub-01_ses-{n}_T1w.nii.gz" for n in "12"], ""),
+            "sub-02/anat/sub-02_T1w.nii.gz": "", "sub-03/anat/sub-03_T1w.nii.gz": "",
+            **recon(f"{surfer}/sub-01_ses-1"), **recon(f"{surfer}/sub-01_ses-2", "6.0.1"),
+            **recon(f"{surfer}/sub-01", **{"base-tps": "sub-01_ses-1"}), **recon(f"{surfer}/sub-01_ses-1.long.sub-01"),
+            **recon(f"{surfer}/sub-02"), **recon(f"{surfer}/fsaverage"), **recon(f"{surfer}/sub-09"),
+            **recon(f"{below}/sub-02"), **recon(f"{below}/sub-03"), "derivatives/fmriprep/sub-02.html": "",
+        }
+    )  # fmt: skip
+    found = {path: place for path, place in places(discovery).items() if path.endswith(("stats/README", "html"))}
+    assert {path.removesuffix("/stats/README"): (place[0], *place[2:]) for path, place in found.items()} == {
+        f"{surfer}/sub-01_ses-1": ("session", "FREESURFER7", "sub-01_ses-1/stats/README"),
+        f"{surfer}/sub-01_ses-2": ("session", "FREESURFER6", "sub-01_ses-2/stats/README"),
+        f"{surfer}/sub-01": ("subject", "FREESURFER7_BASE", "sub-01/stats/README"),
+        f"{surfer}/sub-01_ses-1.long.sub-01": ("session", "FREESURFER7_LONG", "sub-01_ses-1.long.sub-01/stats/README"),
+        f"{surfer}/sub-02": ("session", "FREESURFER7", "sub-02/stats/README"),
+        f"{surfer}/fsaverage": ("project", "FREESURFER", "fsaverage/stats/README"),
+        f"{surfer}/sub-09": ("project", "FREESURFER", "sub-09/stats/README"),
+        f"{below}/sub-02": ("session", "FREESURFER7_FMRIPREP", "sub-02/stats/README"),
+        f"{below}/sub-03": ("session", "FREESURFER7", "sub-03/stats/README"),
+        "derivatives/fmriprep/sub-02.html": ("session", "FMRIPREP", "sub-02.html"),
+    }
+    assert f"{surfer}/sub-02/trash/x" in places(discovery)  # the tree comes back whole
+    assert {"FS01", "FS02", "BIDS18"} <= ids(discovery)
+    assert recognise(discovery.root) is Kind.BIDS
+
+
+def test_only_the_runs_of_chosen_sessions_go(dataset):
+    files = {
+        **dict.fromkeys(["sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii.gz"], ""),
+        **recon("derivatives/freesurfer/sub-01"),
+        **recon("derivatives/fmriprep/sourcedata/freesurfer/sub-01"),
+        **recon("derivatives/fmriprep/sourcedata/freesurfer/sub-02"),
+    }
+    discovery = dataset(files, choices=BidsChoices(takes=lambda subject, _session: subject == "02"))
+    runs = [source.relative for source in discovery.sources if source.claims.resource.startswith("FREESURFER")]
+    assert runs == ["derivatives/fmriprep/sourcedata/freesurfer/sub-02"]
+
+
+def test_an_unfinished_run_stays_behind_unless_it_is_asked_for(dataset):
+    discovery = dataset(
+        {"sub-01/beh/sub-01_task-x_beh.tsv": "", **recon("derivatives/freesurfer/sub-01")}, allow_incomplete=False
+    )
+    (run,) = [source for source in discovery.sources if source.claims.resource == "FREESURFER7"]
+    assert run.refused
+    assert run.version == "7.4.1"
+
+
+def test_pairs_of_header_and_image_are_carried_and_listed(dataset):
+    pair = ["sub-01/anat/sub-01_T1w.hdr", "sub-01/anat/sub-01_T1w.img"]
+    discovery = dataset([*pair, "sub-01/anat/sub-01_T2w.nii.gz"])
+    assert {places(discovery)[path][:3] for path in pair} == {("session", None, "BIDS_EXTRA")}
+    (told,) = [finding for finding in discovery.findings if finding.id == "BIDS04"]
+    assert all(path in told.message for path in pair)
 
 
 def test_scans_stand_in_the_order_of_their_times(dataset):
