@@ -34,9 +34,9 @@ def remote(tmp_path_factory):
         yield client.remote
 
 
-def planned(root, project, remote, *, policy=OnConflict.FAIL, choices=None, **rules):
+def planned(root, project, remote, *, policy=OnConflict.FAIL, choices=None, update_fields=False, **rules):
     discovery = api.discover(root, allow_incomplete=True, bids=choices)
-    plan = api.plan(discovery, remote, MappingRules(project, **rules), on_conflict=policy)
+    plan = api.plan(discovery, remote, MappingRules(project, **rules), on_conflict=policy, update_fields=update_fields)
     assert not plan.refusals, plan.refusals
     assert not plan.blocked, plan.blocked
     return plan
@@ -149,6 +149,49 @@ def test_new_subjects_and_sessions_are_all_that_is_sent(remote, tmp_path):
     push(root, "GROWS", remote)
     pull("GROWS", tmp_path / "back", remote)
     assert files_below(tmp_path / "back") == files_below(root)
+
+
+def test_a_session_named_by_its_type_keeps_its_name_when_other_kinds_come(remote, tmp_path):
+    root = copy_of("pheno004", tmp_path)
+    push(root, "KINDS", remote)
+    before = remote.list_scans(Address("KINDS", "01", "01_MR1"))
+    for kind in ("pet", "eeg"):
+        (root / "sub-01" / kind).mkdir()
+    (root / "sub-01" / "pet" / "sub-01_pet.nii.gz").touch()
+    (root / "sub-01" / "pet" / "sub-01_pet.json").write_text('{"TracerName": "FDG"}')
+    (root / "sub-01" / "eeg" / "sub-01_task-x_eeg.edf").touch()
+    plan = planned(root, "KINDS", remote, update_fields=True)
+    new = [
+        "2",
+        "2/resources/BIDS",
+        "2/resources/NIFTI",
+        "3",
+        "3/resources/EEG",
+        "2/resources/BIDS/files/sub-01_pet.json",
+    ]
+    new += ["2/resources/NIFTI/files/sub-01_pet.nii.gz", "3/resources/EEG/files/sub-01_task-x_eeg.edf"]
+    manifest = "KINDS/01/01_MR1/resources/BIDS_MANIFEST/files/manifest.json"
+    assert changes(plan) == sorted([manifest, *(f"KINDS/01/01_MR1/scans/{place}" for place in new)])
+    assert api.push(plan, remote).exit_code == 0
+    after = remote.list_scans(Address("KINDS", "01", "01_MR1"))
+    assert [row["ID"] for row in after] == ["1", "2", "3"]
+    assert after[0] == before[0]
+    assert {row["label"] for row in remote.list_sessions("KINDS")} == {"01_MR1", "02_MR1"}
+    pull("KINDS", tmp_path / "back", remote)
+    assert files_below(tmp_path / "back") == files_below(root)
+    assert planned(root, "KINDS", remote, update_fields=True).nothing_to_do
+    (root / "sub-01" / "pet" / "sub-01_pet.nii.gz").unlink()  # and fewer again
+    assert {step.address.session for step in planned(root, "KINDS", remote).steps} == {None, "01_MR1"}
+
+
+def test_two_datasets_of_one_subject_have_sessions_of_their_own(remote, tmp_path):
+    push(DATA / "pheno004", "BOTH", remote)
+    other = tmp_path / "other"
+    (other / "sub-01" / "pet").mkdir(parents=True)
+    (other / "sub-01" / "pet" / "sub-01_pet.nii.gz").touch()
+    (other / "dataset_description.json").write_bytes((DATA / "pheno004" / "dataset_description.json").read_bytes())
+    labels = {step.address.session for step in planned(other, "BOTH", remote).steps}
+    assert labels == {None, "01_PET1"}
 
 
 def test_what_others_filled_comes_as_far_as_its_names_go(remote, tmp_path):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_bids_rules", "manifests_of", "place_bids"]
 
+_TEMPLATE = "{sub}_{ses}"
 #: Format and content of resources; recordings and pipelines say their own label.
 _RESOURCES: Mapping[str, tuple[str, str]] = {
     "NIFTI": ("NIFTI", "NIFTI_RAW"),
@@ -88,6 +89,7 @@ def place_bids(source: Source, rules: MappingRules) -> tuple[Wanted | None, tupl
         on_scan=on_scan,
         scan_type=claims.scan_type or "",
         group=claims.group or "",
+        by_type=bool(session) and _is_by_type(claims, rules),
         subject_fields=source.subject_facts,
         session_fields={**source.session_facts, **date},
         scan_fields=_scan_fields(source, rules) if on_scan else {},
@@ -110,14 +112,20 @@ def _scan_fields(source: Source, rules: MappingRules) -> dict[str, str]:
 def _session(claims: Claims, subject: str, rules: MappingRules, reasons: list[str]) -> str:
     if rules.session:
         return _label("session", rules.session, rules, reasons)
-    template = rules.session_template or "{sub}_{ses}"
-    if claims.session is None and ("{ses}" in template or "{session}" in template):
+    template = rules.session_template or _TEMPLATE
+    if _is_by_type(claims, rules):
         template = f"{{sub}}_{claims.session_type or 'MR'}1"
     session = "" if claims.session is None else _label("session", claims.session, rules, reasons)
     text = _session_text(template, subject, session)
     if problem := label_problem(text):
         reasons.append(f"session label {text!r}: {problem}; say --session-template")
     return text
+
+
+def _is_by_type(claims: Claims, rules: MappingRules) -> bool:
+    """Whether nothing but the kinds of its data names the session."""
+    template = rules.session_template or _TEMPLATE
+    return not rules.session and claims.session is None and ("{ses}" in template or "{session}" in template)
 
 
 def _session_text(template: str, subject: str, session: str) -> str:

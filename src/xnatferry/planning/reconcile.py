@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
+from xnatferry.checks.bids import fitting_fields
 from xnatferry.errors import UsageError
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport, in_tree_order
 from xnatferry.planning.scan_numbers import settle_scan_numbers
+from xnatferry.planning.session_labels import settle_sessions
 from xnatferry.planning.wanted import (
     Mapped,
     Wanted,
@@ -134,7 +136,7 @@ def reconcile(
         raise UsageError(
             "--on-conflict keep-both gives files new names, which BIDS does not allow; say skip or overwrite"
         )
-    wanted, moved = _without_moves(mapped.wanted, remote)
+    wanted, moved = _without_moves(settle_sessions(mapped.wanted, remote), remote)
     decide = _Decider(remote, project, fingerprint, on_conflict, gzip=gzip, update_fields=update_fields)
     for item in settle_scan_numbers(wanted, remote, decide.is_held, gzip=gzip):
         decide.add(item)
@@ -202,7 +204,10 @@ class _Decider:
             session = remote.sessions.get(item.session)
             session_type = session.xsi_type if session is not None and session.xsi_type else item.session_type
             known = session.fields if session is not None else {}
-            self._add_object(container, session_type, item.session_fields, known, there=session is not None)
+            fields = item.session_fields
+            if session_type != item.session_type:  # a session keeps its type, and has no fields of another one
+                fields = fitting_fields(session_type, fields)
+            self._add_object(container, session_type, fields, known, there=session is not None)
             if item.on_scan:
                 container = replace(container, scan=item.scan)
                 scan = session.scans.get(item.scan or "") if session is not None else None

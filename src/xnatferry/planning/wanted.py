@@ -125,6 +125,8 @@ class Wanted:
         assessor_type: Its data type.
         scan_type: Data type of the scan; the one that goes with the session's type when empty.
         group: Sources of one session with the same group share one scan; empty for one that shares with none.
+        by_type: Whether the session's label only says what the session holds, so that an earlier push may have called
+            it otherwise.
         subject_fields: XNAT paths of the subject, in full.
         session_fields: XNAT paths below the session.
         scan_fields: XNAT paths below the scan.
@@ -143,6 +145,7 @@ class Wanted:
     assessor: str = ""
     assessor_type: str = ""
     group: str = ""
+    by_type: bool = False
     subject_fields: Mapping[str, str] = field(default_factory=dict)
     session_fields: Mapping[str, str] = field(default_factory=dict)
     scan_fields: Mapping[str, str] = field(default_factory=dict)

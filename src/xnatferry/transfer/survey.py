@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from xnatferry.planning.plan import Decision
 from xnatferry.planning.reconcile import HeldFile, RemoteSession, RemoteState
+from xnatferry.planning.session_labels import labels_by_type
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
@@ -74,7 +75,9 @@ def asked_of(wanted: Iterable[Wanted], *, all_fields: bool = False) -> Questions
     for item in wanted:
         if item.subject_fields:
             asked.subjects.add(item.subject)
-        asked.add(item.subject, item.session, item.resource, on_scan=item.on_scan, assessor=item.assessor)
+        labels = {item.session, *(labels_by_type(item.subject) if item.by_type else ())}
+        for label in labels:
+            asked.add(item.subject, label, item.resource, on_scan=item.on_scan, assessor=item.assessor)
     return asked
 
 

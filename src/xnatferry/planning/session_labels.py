@@ -1,0 +1,48 @@
+"""Which session the data of a subject without sessions goes to, when an earlier push named it by what it held then.
+
+A subject without sessions gets ``01_MR1``, ``01_PET1`` ... by the kinds of its data. When kinds are added later, that
+name would be another one; the session that holds the earlier files keeps them, its label and its type.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from xnatferry.planning.wanted import SESSION_TYPES, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from xnatferry.planning.reconcile import RemoteState
+
+__all__ = ["labels_by_type", "settle_sessions"]
+
+
+def labels_by_type(subject: str) -> list[str]:
+    """The labels that a subject's only session may have got, by its type."""
+    return [f"{subject}_{kind}1" for kind in SESSION_TYPES]
+
+
+def settle_sessions(wanted: Iterable[Wanted], remote: RemoteState) -> list[Wanted]:
+    """Keep what was named by its type in the session that holds most of its scans by name."""
+    wanted = list(wanted)
+    named: dict[tuple[str, str], list[Wanted]] = defaultdict(list)
+    for item in wanted:
+        if item.by_type:
+            named[item.subject, item.session].append(item)
+    labels = {place: _label(place, items, remote) for place, items in named.items()}
+    return [replace(item, session=labels[item.subject, item.session]) if item.by_type else item for item in wanted]
+
+
+def _label(place: tuple[str, str], items: Sequence[Wanted], remote: RemoteState) -> str:
+    subject, label = place
+    names = {(item.resource, file.name) for item in items if item.on_scan for file in item.source.files}
+    held: dict[str, int] = {}
+    for other in (label, *labels_by_type(subject)):
+        there = remote.sessions.get(other)
+        if there is not None and there.subject in {"", subject}:
+            found = {(resource, name) for scan, resource, name in there.files if scan is not None}
+            held.setdefault(other, len(names & found))
+    return max(held, key=lambda other: held[other]) if any(held.values()) else label
