@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/installed
 TOOLS := $(VENV)/tools
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test lint bench torture clean
+.PHONY: demo test lint bench torture bbrc clean
 
 demo: $(INSTALLED)
 	$(BIN)/xnatferry demo
@@ -49,6 +49,13 @@ $(TOOLS): $(INSTALLED)
 	$(INSTALL) --editable . --group dev
 	touch $@
 
+# bx and the BBRC validator bring a pyxnat of their own, so the tests run them from an environment of their own.
+bbrc: $(VENV)-bbrc/bin/bx
+
+$(VENV)-bbrc/bin/bx:
+	$(PYTHON) -m venv --clear $(VENV)-bbrc
+	$(VENV)-bbrc/bin/python -m pip install --quiet bbrc-bx==0.9.2 bbrc-validator==0.6.post1
+
 clean:
-	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bbrc dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -119,10 +119,14 @@ def test_the_plan_of_an_edited_dataset_shows_just_the_edits(remote, tmp_path):
         [
             "LIFE/01/01_01/resources/BIDS_MANIFEST/files/manifest.json",
             "LIFE/01/01_01/scans/5",
+            "LIFE/01/01_01/scans/5/resources/BIDS",
+            "LIFE/01/01_01/scans/5/resources/BIDS/files/sub-01_ses-01_task-aaa_bold.json",
             "LIFE/01/01_01/scans/5/resources/NIFTI",
             "LIFE/01/01_01/scans/5/resources/NIFTI/files/sub-01_ses-01_task-aaa_bold.nii",
             "LIFE/02/02_02/resources/BIDS_MANIFEST/files/manifest.json",
             "LIFE/02/02_02/scans/5",
+            "LIFE/02/02_02/scans/5/resources/BIDS",
+            "LIFE/02/02_02/scans/5/resources/BIDS/files/sub-02_ses-02_acq-x_T1w.json",
             "LIFE/02/02_02/scans/5/resources/NIFTI",
             "LIFE/02/02_02/scans/5/resources/NIFTI/files/sub-02_ses-02_acq-x_T1w.nii",
             "LIFE/resources/BIDS/files/README",
@@ -181,7 +185,7 @@ def test_a_session_named_by_its_type_keeps_its_name_when_other_kinds_come(remote
     assert files_below(tmp_path / "back") == files_below(root)
     assert planned(root, "KINDS", remote, update_fields=True).nothing_to_do
     (root / "sub-01" / "pet" / "sub-01_pet.nii.gz").unlink()  # and fewer again
-    assert {step.address.session for step in planned(root, "KINDS", remote).steps} == {None, "01_MR1"}
+    assert {step.address.session for step in planned(root, "KINDS", remote).steps} == {None, "01_MR1", "02_MR1"}
 
 
 def test_two_datasets_of_one_subject_have_sessions_of_their_own(remote, tmp_path):

@@ -93,7 +93,8 @@ class Resources:
                     # A push before it was written had only what is inherited, and merged that under this name.
                     local = replace(local, stands_for=digest_of([merged_text(report.inherited)]))
                 files[unit.resource if refused else kept.resource].append(local)
-            if report.sidecar and not any(file.name.endswith(".json") for file in files[BIDS]) and not refused:
+            lacks = not refused and not any(file.name.endswith(".json") for file in files[BIDS])
+            if lacks and (report.sidecar or unit.is_image):  # NRG's xnat2bids skips a scan that has none
                 data = merged_text(report.sidecar)
                 files[BIDS].insert(0, LocalFile.written(unit.data[0].path, f"{unit.name.stem}.json", data))
             for resource, inside in files.items():

@@ -213,7 +213,8 @@ def test_scans_stand_in_the_order_of_their_times(dataset):
     images = ["sub-01/anat/sub-01_T1w.nii.gz", "sub-01/func/sub-01_task-a_bold.nii.gz"]
     table = "filename\tacq_time\nanat/sub-01_T1w.nii.gz\t2020-01-01T10:00:00\nfunc/sub-01_task-a_bold.nii.gz\t2020-01-01T09:00:00\n"
     discovery = dataset({**dict.fromkeys(images, ""), "sub-01/sub-01_scans.tsv": table})
-    assert [source.claims.type for source in discovery.sources if source.claims.group] == ["bold", "T1w"]
+    scans = [source.claims.type for source in discovery.sources if source.claims.resource == "NIFTI"]
+    assert scans == ["bold", "T1w"]
 
 
 def test_sourcedata_stays_unless_it_is_asked_for(dataset):
