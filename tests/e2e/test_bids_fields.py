@@ -1,6 +1,7 @@
 """After the push of a BIDS dataset, XNAT's own listings show what its headers, sidecars and tables say."""
 
 import json
+import xml.etree.ElementTree as ET
 from base64 import b64encode
 from pathlib import Path
 from urllib.parse import quote
@@ -47,6 +48,19 @@ def listed(archive):
     return listed
 
 
+@pytest.fixture
+def document(archive):
+    """The XML document of something below the projects."""
+
+    def document(path):
+        request = Request(f"{archive.url}/data/projects/{path}?format=xml")
+        request.add_header("Authorization", "Basic " + b64encode(b"admin:admin-pw").decode())
+        with urlopen(request) as answer:
+            return answer.read()
+
+    return document
+
+
 def push(root, project, remote, **options):
     choices = options.pop("choices", None)
     discovery = api.discover(root, allow_incomplete=True, bids=choices)
@@ -90,7 +104,7 @@ def test_repetition_time_voxel_size_sex_and_age_are_columns(remote, listed, tmp_
     assert list(row.values()) == ["01_MR1", "34.5", "3", "BCN"]
 
 
-def test_a_pet_session_has_its_tracer_and_centimetres(remote):
+def test_a_pet_session_has_its_tracer_its_frames_and_centimetres(remote, document):
     push(DATA / "pet001", "TRACER", remote)
     session = remote.item(Address("TRACER", "01", "01_01"))
     assert session["xsi:type"] == "xnat:petSessionData"
@@ -100,6 +114,12 @@ def test_a_pet_session_has_its_tracer_and_centimetres(remote):
     assert scan["xsi:type"] == "xnat:petScanData"
     assert float(scan["parameters/pixelSize/x"]) < 1
     assert not {"parameters/tr", "coil", "fieldStrength"} & set(scan)
+    assert scan["parameters/frames/numFrames"] == "45"
+    frames = ET.fromstring(document("TRACER/subjects/01/experiments/01_01")).findall(".//{*}frames/{*}frame")
+    assert len(frames) == 45
+    assert dict(frames[2].attrib) == {"number": "3", "starttime": "20.0", "length": "30.0", "units": "sec"}
+    discovery = api.discover(DATA / "pet001", allow_incomplete=True)
+    assert api.plan(discovery, remote, MappingRules("TRACER"), update_fields=True).nothing_to_do
 
 
 def test_eeg_and_meg_have_sessions_of_their_type(remote):

@@ -2,7 +2,7 @@
 
 Sources: ``xnat.xsd``, types ``experimentData``, ``imageSessionData``, ``imageScanData`` and their extensions. Fields
 come as paths, the way XNAT spells them in queries: ``note``, ``parameters/voxelRes/x``,
-``parameters/addParam[name=shape]/addField``.
+``parameters/addParam[name=shape]/addField``, ``parameters/frames/frame[1]/length``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["has_document", "session_document"]
 _XNAT = "http://nrg.wustl.edu/xnat"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _SESSION_TYPE = re.compile(r"xnat:([A-Za-z0-9]+)SessionData")
-_STEP = re.compile(r"@?([A-Za-z0-9_-]+)(?:\[(?:@?name)=([^\]]+)\])?")
+_STEP = re.compile(r"@?([A-Za-z0-9_-]+)(?:\[(?:@?name=)?([^\]]+)\])?")
 
 # Characters that no XML document may hold (XML 1.0, 2.2), not even escaped; headers of images have them.
 _NOT_XML = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\ud800-\\udfff\\ufffe\\uffff]")
@@ -71,6 +71,7 @@ _ATTRIBUTES: Mapping[str, frozenset[str]] = {
     "scan": frozenset({"type", "UID"}),
     "scanner": frozenset({"manufacturer", "model", "softwareVersion"}),
     "frames": frozenset({"numFrames"}),
+    "frame": frozenset({"number", "starttime", "length", "units"}),
     "tracer": frozenset({"name", "startTime"}),
     "dose": frozenset({"units"}),
     "totalMass": frozenset({"units"}),
@@ -149,6 +150,11 @@ def _fill(element: ET.Element, kind: str, fields: Mapping[str, str]) -> None:
 
 
 def _child(element: ET.Element, name: str, chosen: str | None) -> ET.Element:
+    """The child *name*: the one with the name or at the position *chosen*, made where there is none."""
+    if chosen is not None and chosen.isdecimal():
+        while len(there := element.findall(_tag(name))) < int(chosen):
+            ET.SubElement(element, _tag(name))
+        return there[int(chosen) - 1]
     for child in element.findall(_tag(name)):
         if chosen is None or child.get("name") == chosen:
             return child

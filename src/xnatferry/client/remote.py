@@ -6,6 +6,7 @@ sources stand at the methods; "1.6.4" means recorded from a genuine server of th
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -333,9 +334,17 @@ class Remote(RemoteReader):
         return Ensured(accession or label, label, created=answer.status == 201 or answer.attempts > 1)
 
 
+#: Elements of a list without names: whole lists travel in documents; in an address they would outgrow it.
+_BY_POSITION = re.compile(r"\[\d+\]")
+
+
 def _prefixed(xsi_type: str, fields: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Fields by full path: some short names mean a field of another type (``orientation`` is PET's)."""
-    return tuple((key if ":" in key.partition("/")[0] else f"{xsi_type}/{key}", value) for key, value in fields.items())
+    return tuple(
+        (key if ":" in key.partition("/")[0] else f"{xsi_type}/{key}", value)
+        for key, value in fields.items()
+        if not _BY_POSITION.search(key)
+    )
 
 
 def _same_type(address: Address, held: Item, xsi_type: str) -> None:

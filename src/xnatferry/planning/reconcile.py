@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fingerprint", "HeldFile", "RemoteSession", "RemoteState", "reconcile", "same_value"]
 
+_BY_POSITION = re.compile(r"\[\d+\]")
 _NO_DIGEST = "size matches; the server lists no digest"
 
 
@@ -235,6 +237,8 @@ class _Decider:
         unknown = "" if self._remote.all_fields else None
         changes: dict[str, tuple[str, str]] = {}
         for path, value in fields.items():
+            if _BY_POSITION.search(path):  # a list that came with its session; XNAT changes no single elements
+                continue
             known = held.get(path.removeprefix("xnat:subjectData/"), unknown)
             if known is not None and not same_value(kind, path, known, value):
                 changes[path] = (known, value)
@@ -304,7 +308,8 @@ class _Decider:
         if not old:
             return ""
         more = f" and {len(old) - 1} more" if len(old) > 1 else ""
-        return f"stays there and is not in the dataset any more: {min(old)}{more}"
+        first = min(old, key=lambda name: (name.endswith(".json"), name))  # data before what describes it
+        return f"stays there and is not in the dataset any more: {first}{more}"
 
     def _beside(
         self, file: LocalFile, name: str, held: Mapping[str, HeldFile], own: set[str], *, gzip: bool

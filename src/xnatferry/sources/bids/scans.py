@@ -38,6 +38,7 @@ _LISTED_PARAMETERS: Final = (
     "ParallelReductionFactorInPlane", "DwellTime", "SeriesNumber", "EchoNumber", "ArterialSpinLabelingType",
     "PostLabelingDelay", "ReconMethodName", "SpecificRadioactivityUnits",
 )  # fmt: skip
+_MOST_FRAMES: Final = 60
 #: Half-lives in seconds.
 _ISOTOPES: Final = {
     "C11": "1221.8", "N13": "597.9", "O15": "122.2", "F18": "6586.2", "Ga68": "4063.0", "Cu64": "45721.0",
@@ -113,7 +114,7 @@ def read_scan(unit: Unit, inheritance: Inheritance, *, allow_incomplete: bool) -
         kept_facts = sidecar_facts(report.sidecar)
         facts = {p: v for p, v in kept_facts.items() if p not in MR_ONLY and not p.startswith("parameters/")}
         if unit.datatype == "pet":
-            facts |= _pet_facts(header)
+            facts |= _pet_facts(header) | _frames(report.sidecar)
             report.session |= _tracer(report.sidecar)
     facts |= _parameters(report.sidecar, header)
     report.facts = fitting_fields(scan_type_of(unit), facts)
@@ -160,6 +161,20 @@ def _pet_facts(header: NiftiHeader | None) -> dict[str, str]:
     if len(header.shape) > 2:
         facts["parameters/numPlanes"] = str(header.shape[2])
     facts["parameters/frames/numFrames"] = str(header.frames)
+    return facts
+
+
+def _frames(sidecar: Mapping[str, Any]) -> dict[str, str]:
+    """When each frame of a PET scan starts and how long it takes, in seconds; long lists stay in the sidecar alone."""
+    starts, lengths = sidecar.get("FrameTimesStart"), sidecar.get("FrameDuration")
+    if not isinstance(starts, list) or not isinstance(lengths, list) or len(starts) != len(lengths):
+        return {}
+    if len(starts) > _MOST_FRAMES or not all(map(_is_number, [*starts, *lengths])):
+        return {}
+    facts = {"parameters/frames/numFrames": str(len(starts))} if starts else {}
+    for position, (start, length) in enumerate(zip(starts, lengths, strict=True), start=1):
+        said = {"number": position, "starttime": start, "length": length, "units": "sec"}
+        facts |= {f"parameters/frames/frame[{position}]/{name}": str(value) for name, value in said.items()}
     return facts
 
 
