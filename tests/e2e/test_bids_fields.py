@@ -156,6 +156,33 @@ def test_other_columns_are_listed_and_become_custom_fields_on_request(remote, li
     assert listed("PLAIN/subjects", column) == [{column: ""}]
 
 
+def test_phenotype_is_listed_and_becomes_custom_fields_of_subjects_and_sessions(remote, listed, tmp_path):
+    root = dataset(tmp_path / "ds")
+    (root / "sub-02" / "ses-1" / "beh").mkdir(parents=True)
+    (root / "sub-02" / "ses-1" / "beh" / "sub-02_ses-1_task-x_beh.tsv").write_text("trial\n1\n")
+    (root / "phenotype").mkdir()
+    (root / "phenotype" / "edu.tsv").write_text(
+        "participant_id\tYears total\tbirth_year\nsub-01\t12\t1970\nsub-09\t3\t1970\n"
+    )
+    mood = "participant_id\tsession_id\tscore\nsub-02\tses-1\t7\nsub-02\tses-9\t8\nsub-01\tn/a\tn/a\n"
+    (root / "phenotype" / "mood.tsv").write_text(mood)
+    plan = push(root, "LISTED", remote)
+    told = [finding for finding in plan.findings if finding.id == "BIDS11" and "phenotype" in str(finding.path)]
+    assert [finding.message.partition(";")[0] for finding in told] == [
+        "its columns have no XNAT field: Years total",
+        "its columns have no XNAT field: score",
+    ]
+    assert not [finding for finding in plan.findings if finding.id == "BIDS09"]
+    push(root, "PHENO", remote, choices=BidsChoices(custom_fields=True))
+    years, score = (f"fields/field[name=bids_{name}]/field" for name in ("edu_years_total", "mood_score"))
+    rows = listed("PHENO/subjects", "label", f"xnat:subjectData/{years}")
+    assert sorted(map(tuple, map(dict.values, rows))) == [("01", "12"), ("02", "")]
+    columns = ("label", f"xnat:otherDicomSessionData/{score}")
+    assert [row for row in listed("PHENO/experiments", *columns) if row["label"] == "02_1"] == [
+        dict(zip(columns, ("02_1", "7"), strict=True))
+    ]
+
+
 def test_units_and_codes_of_participants_json_count(remote, listed, tmp_path):
     root = dataset(tmp_path / "ds", "participant_id\tage\tsex\nsub-01\t30\t1\n")
     about = {"age": {"Units": "month"}, "sex": {"Levels": {"1": "male", "2": "female"}}}

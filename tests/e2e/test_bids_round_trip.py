@@ -188,6 +188,40 @@ def test_a_session_named_by_its_type_keeps_its_name_when_other_kinds_come(remote
     assert {step.address.session for step in planned(root, "KINDS", remote).steps} == {None, "01_MR1", "02_MR1"}
 
 
+def test_derivatives_pushed_alone_hang_on_the_sessions_of_the_dataset_and_come_back(remote, tmp_path):
+    about = '{"Name": "x", "BIDSVersion": "1.8.0", "DatasetType": "derivative", "GeneratedBy": [{"Name": "fMRIPrep"}]}'
+    root = tmp_path / "prepared"
+    names = [
+        "sub-01.html",
+        "sub-01/anat/sub-01_space-MNI_desc-preproc_T1w.nii.gz",
+        "sub-01/figures/x.svg",
+        "logs/a b.txt",
+    ]
+    names += ["desc-aseg_dseg.tsv", "sub-01/log/run/fmriprep.toml", "sourcedata/freesurfer/fsaverage/README"]
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    (root / "dataset_description.json").write_text(about)
+    shutil.copytree(DATA.parent / "freesurfer7" / "sub-001", root / "sourcedata" / "freesurfer" / "sub-01")
+    raw = copy_of("pheno004", tmp_path)
+    (raw / "sub-01" / "eeg").mkdir()  # so that its session is of another type than that of the results
+    (raw / "sub-01" / "eeg" / "sub-01_task-x_eeg.edf").touch()
+    shutil.rmtree(raw / "sub-02")
+    push(raw, "TWO", remote)
+    push(root, "TWO", remote)
+    (session,) = remote.list_sessions("TWO")
+    labels = {row["label"] for row in remote.list_resources(Address("TWO", "01", session["label"]))}
+    assert labels == {"BIDS", "BIDS_MANIFEST", "FMRIPREP", "FREESURFER7"}
+    assert planned(raw, "TWO", remote).nothing_to_do
+    assert planned(root, "TWO", remote).nothing_to_do
+    pull("TWO", tmp_path / "both", remote)
+    nested = {f"derivatives/fmriprep/{path}": content for path, content in files_below(root).items()}
+    assert files_below(tmp_path / "both") == files_below(raw) | nested
+    push(root, "ALONE", remote)
+    pull("ALONE", tmp_path / "alone", remote)
+    assert files_below(tmp_path / "alone") == files_below(root)
+
+
 def test_two_datasets_of_one_subject_have_sessions_of_their_own(remote, tmp_path):
     push(DATA / "pheno004", "BOTH", remote)
     other = tmp_path / "other"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from xnatferry.errors import UsageError
 from xnatferry.planning.wanted import MappingRules, Wanted, file_name_reasons, label_of, session_type_of
 from xnatferry.sources.base import Claims, Kind, LocalFile, Source
-from xnatferry.xnat.bids_manifest import MANIFEST_NAME, MANIFEST_RESOURCE, BidsFile, write_manifest
+from xnatferry.xnat.bids_manifest import MANIFEST_RESOURCE, BidsFile, manifest_name, write_manifest
 from xnatferry.xnat.labels import encode_label, label_problem, resource_label_problem
 from xnatferry.xnat.model import Level
 
@@ -151,10 +151,10 @@ def _label(what: str, text: str, rules: MappingRules, reasons: list[str]) -> str
 
 def manifests_of(wanted: Sequence[Wanted], rules: MappingRules) -> list[Wanted]:
     """The manifest of every project, subject and session that gets files of a dataset."""
-    holders: dict[tuple[str, str], list[Wanted]] = defaultdict(list)
+    holders: dict[tuple[str, ...], list[Wanted]] = defaultdict(list)
     for item in wanted:
         if item.source.kind is Kind.BIDS:
-            holders[item.holder].append(item)
+            holders[*item.holder, item.source.claims.pipeline or ""].append(item)
     return [_manifest(items, rules) for items in holders.values()]
 
 
@@ -163,7 +163,7 @@ def _manifest(items: Sequence[Wanted], rules: MappingRules) -> Wanted:
     data = write_manifest(_entries(items))
     where = first.session or first.subject or rules.project
     about = first.source.path
-    local = LocalFile.written(about, MANIFEST_NAME, data)
+    local = LocalFile.written(about, manifest_name(first.source.claims.pipeline), data)
     source = Source(
         Kind.BIDS, about, f"{MANIFEST_RESOURCE} of {where}", (local,), replace(first.source.claims, group=None)
     )

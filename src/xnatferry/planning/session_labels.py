@@ -26,7 +26,10 @@ def labels_by_type(subject: str) -> list[str]:
 
 
 def settle_sessions(wanted: Iterable[Wanted], remote: RemoteState) -> list[Wanted]:
-    """Keep what was named by its type in the session that holds most of its scans by name."""
+    """Keep what was named by its type in the session that holds most of its scans by name.
+
+    Results of a pipeline, which are no scans, go to the only session of their subject.
+    """
     wanted = list(wanted)
     named: dict[tuple[str, str], list[Wanted]] = defaultdict(list)
     for item in wanted:
@@ -45,4 +48,6 @@ def _label(place: tuple[str, str], items: Sequence[Wanted], remote: RemoteState)
         if there is not None and there.subject in {"", subject}:
             found = {(resource, name) for scan, resource, name in there.files if scan is not None}
             held.setdefault(other, len(names & found))
+    if all(item.source.claims.pipeline for item in items) and label not in held and len(held) == 1:
+        return next(iter(held))  # results go to the subject's only session, whatever kinds it holds
     return max(held, key=lambda other: held[other]) if any(held.values()) else label

@@ -18,7 +18,14 @@ from xnatferry.planning.plan import OnConflict, Refusal
 from xnatferry.results.held import Held, read_held
 from xnatferry.results.pull import PullPlan, plan_pull
 from xnatferry.sources.bids.names import BidsName, bids_schema, parse_name
-from xnatferry.xnat.bids_manifest import MANIFEST_NAME, MANIFEST_RESOURCE, BidsFile, ManifestError, read_manifest
+from xnatferry.xnat.bids_manifest import (
+    MANIFEST_NAME,
+    MANIFEST_RESOURCE,
+    BidsFile,
+    ManifestError,
+    nested_in,
+    read_manifest,
+)
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
@@ -118,8 +125,20 @@ def read_bids_export(remote: Remote, held: Sequence[Held], address: Address, *, 
     with TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
         targets = [Path(folder) / str(number) / MANIFEST_NAME for number in range(len(manifests))]
         found = pool.map(lambda pair: _manifest(remote, *pair), zip(manifests, targets, strict=True))
-        entries = dict(zip((one.address.container for one in manifests), found, strict=True))
-    return bids_export(everything, entries)
+        named = [(one.address, entries) for one, entries in zip(manifests, found, strict=True)]
+    return bids_export(everything, _together(named))
+
+
+def _together(manifests: Sequence[tuple[Address, list[BidsFile]]]) -> dict[Address, list[BidsFile]]:
+    """What the manifests of each object say; results of a pipeline stand below the dataset, where there is one."""
+    several = len({address.file for address, _ in manifests}) > 1
+    together: dict[Address, dict[tuple[str, str, str], BidsFile]] = defaultdict(dict)
+    for address, entries in sorted(manifests, key=lambda one: one[0].file != MANIFEST_NAME):
+        folder = nested_in(address.file or "") if several else ""
+        for entry in entries:
+            moved = replace(entry, path=folder + entry.path) if entry.path else entry
+            together[address.container].setdefault((entry.level, entry.resource, entry.name), moved)
+    return {container: list(entries.values()) for container, entries in together.items()}
 
 
 def _own(remote: Remote, container: Address) -> list[Held]:

@@ -113,6 +113,7 @@ class Claims:
     Attributes:
         scan_type: XNAT data type of the scan; the one that goes with the session's type when None.
         group: Sources of one session with the same group share one scan.
+        pipeline: Label of the pipeline whose results are a BIDS dataset of their own, pushed as such.
     """
 
     subject: str | None = None
@@ -130,6 +131,7 @@ class Claims:
     tags: str | None = None
     scan_type: str | None = None
     group: str | None = None
+    pipeline: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,8 +91,9 @@ def recognise(path: Path) -> Kind:
     """Say how *path* is read when nobody says it: by its name, and for a folder by what is in it.
 
     A folder with a ``dataset_description.json``, or a ``participants.tsv`` and folders ``sub-*``, is BIDS, unless
-    FreeSurfer subjects stand in it themselves. A folder is FreeSurfer when it is a subject or holds subjects or archives
-    and no images. A folder in which results of another program are recognised is files; everything else is NIfTI.
+    FreeSurfer subjects stand in it themselves. A folder is FreeSurfer when it is a subject or holds subjects or
+    archives and no images. A folder in which results of another program are recognised is files; everything else is
+    NIfTI.
     """
     if not path.is_dir():
         if path.name.lower().endswith(_TABLE_ENDINGS):

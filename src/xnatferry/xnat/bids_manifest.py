@@ -5,6 +5,10 @@ Every project, subject and session that holds files of a dataset has the resourc
 resource and the name, which are unique within a session. The same dataset gives the same bytes, so a second push
 changes nothing.
 
+A dataset that is one pipeline's results (``DatasetType`` derivative) has a manifest of its own beside it, named after
+its resource: ``FMRIPREP.json``. Where a project holds several datasets, that one comes back below
+``derivatives/fmriprep``.
+
 {"bids_manifest": 1, "files": [
 {"path": "sub-01/anat/sub-01_T1w.nii.gz", "size": 351, "md5": "...", "level": "scan", "resource": "NIFTI", "name": ...},
 ...
@@ -20,7 +24,16 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["MANIFEST_NAME", "MANIFEST_RESOURCE", "BidsFile", "ManifestError", "read_manifest", "write_manifest"]
+__all__ = [
+    "MANIFEST_NAME",
+    "MANIFEST_RESOURCE",
+    "BidsFile",
+    "ManifestError",
+    "manifest_name",
+    "nested_in",
+    "read_manifest",
+    "write_manifest",
+]
 
 MANIFEST_RESOURCE: Final = "BIDS_MANIFEST"
 MANIFEST_NAME: Final = "manifest.json"
@@ -51,6 +64,16 @@ class BidsFile:
     level: str
     resource: str
     name: str
+
+
+def manifest_name(pipeline: str | None) -> str:
+    """The manifest's name, of a whole dataset or of one pipeline's results."""
+    return f"{pipeline}.json" if pipeline else MANIFEST_NAME
+
+
+def nested_in(name: str) -> str:
+    """The folder in which the dataset of the manifest *name* stands beside others."""
+    return "" if name == MANIFEST_NAME else f"derivatives/{name.removesuffix('.json').lower()}/"
 
 
 def write_manifest(files: Iterable[BidsFile]) -> bytes:

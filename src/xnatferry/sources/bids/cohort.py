@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from xnatferry.checks.bids import listed
 from xnatferry.checks.catalogue import found
 from xnatferry.sources.bids.inheritance import read_object
-from xnatferry.sources.bids.people import BIRTH, person_of, session_times, visit_of
+from xnatferry.sources.bids.people import BIRTH, custom_name, person_of, session_times, visit_of
 from xnatferry.sources.bids.tables import Table, read_tsv
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def read_cohort(
         name = part.folder.replace("/", "_") + "_scans.tsv"
         if (own := files.get(f"{part.folder}/{name}")) is not None:
             _scans(cohort, own, part, files)
+    for path in sorted(path for path in files if fnmatchcase(path, "phenotype/*.tsv") and path.count("/") == 1):
+        _phenotype(cohort, files[path], wanted, sessions, custom=custom)
     if unmapped and not custom:
         names = sorted(unmapped)
         why = f"columns of sessions tables without an XNAT field: {listed(names)}; --custom-fields carries them"
@@ -142,6 +145,36 @@ def _sessions(cohort: Cohort, entry: Entry, subject: str, unmapped: Counter[str]
         fields, left = visit_of(row, custom=custom)
         unmapped.update(left)
         cohort.sessions.setdefault((subject, label.removeprefix("ses-")), {}).update(fields)
+
+
+def _phenotype(
+    cohort: Cohort, entry: Entry, wanted: set[str], sessions: Mapping[str, set[str | None]], *, custom: bool
+) -> None:
+    """Measurements of one tool: fields ``bids_<tool>_<column>``, of the session where ``session_id`` names one."""
+    if entry.problem is not None:
+        return
+    table = read_tsv(entry.path, "participant_id", "session_id")
+    cohort.findings += table.findings
+    tool = entry.name.removesuffix(".tsv")
+    if birth := [column for column in table.columns if column.lower() in BIRTH]:
+        why = f"{', '.join(birth)} tells dates of birth; no field gets them, but the table travels as it is"
+        cohort.findings.append(found("BIDS16", why, entry.path))
+    columns = [c for c in table.columns if c not in {"participant_id", "session_id"} and c.lower() not in BIRTH]
+    if columns and not custom:
+        why = f"its columns have no XNAT field: {listed(columns)}; --custom-fields carries them"
+        cohort.findings.append(found("BIDS11", why, entry.path))
+    for label, row in table.by("participant_id") if custom else ():
+        subject, visit = label.removeprefix("sub-"), row.get("session_id")
+        if subject not in wanted:
+            continue
+        said = {custom_name(f"{tool}_{column}"): row[column][:255] for column in columns if column in row}
+        if visit is None:
+            prefix, fields = "xnat:subjectData/", cohort.subjects.setdefault(subject, {})
+        elif (session := visit.removeprefix("ses-")) in sessions.get(subject, ()):
+            prefix, fields = "", cohort.sessions.setdefault((subject, session), {})
+        else:
+            continue
+        fields |= {f"{prefix}fields/field[name={name}]/field": value for name, value in said.items()}
 
 
 def _scans(cohort: Cohort, entry: Entry, part: Part, files: Mapping[str, Entry]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.bids import (
@@ -19,9 +20,9 @@ from xnatferry.checks.bids import (
 )
 from xnatferry.checks.bids_validator import find_validator, run_validator
 from xnatferry.checks.catalogue import found
-from xnatferry.sources.base import Discovery, Finding, Kind, Severity
+from xnatferry.sources.base import Discovery, Finding, Kind, Severity, Source
 from xnatferry.sources.bids.cohort import Cohort, read_cohort
-from xnatferry.sources.bids.derivatives import pipelines_of
+from xnatferry.sources.bids.derivatives import pipelines_of, whole_pipeline
 from xnatferry.sources.bids.inheritance import Inheritance, read_object
 from xnatferry.sources.bids.names import BidsSchema, bids_schema
 from xnatferry.sources.bids.placing import EXTRA, Part, Unit, companions_of, parts_of, units_of
@@ -39,6 +40,8 @@ __all__ = ["BidsChoices", "discover_bids"]
 
 #: Tables that the cohort reads, and those that have no header.
 _WITHOUT_HEADER_CHECK: Final = ("_sessions.tsv", "_scans.tsv", "_motion.tsv")
+#: What a pipeline's results were made from; the runs of FreeSurfer that fMRIPrep keeps there are results as well.
+_SOURCES: Final = re.compile(r"sourcedata/(?!freesurfer[^/]*/)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,46 @@ class _Dataset:
         self._ignored = Ignored(self._lines(".bidsignore"))
 
     def discovered(self, workers: int) -> Discovery:
+        """Everything, as sources."""
+        description = self._files.get(DESCRIPTION)
+        about = read_object(description)[0] if description is not None else {}
+        derived = about.get("DatasetType") == "derivative"
+        sources = self._derived() if derived else self._raw(workers)
+        return Discovery(self._root, Kind.BIDS, with_digests(sources, workers), tuple(self._findings))
+
+    def _derived(self) -> list[Source]:
+        """Those of a dataset that is one pipeline's results: resources of the sessions that it is about."""
+        own: list[Entry] = []
+        kept_back: list[Entry] = []
+        for entry in self._tree.entries:
+            (kept_back if _SOURCES.match(entry.relative) else own).append(entry)
+        self._findings += self._description()
+        self._findings += case_twins(self._files, self._root)
+        self._findings += self._left(kept_back)
+        parts = [part for part in parts_of(own)[0] if part.subject]
+        self._findings += twin_labels({part.subject for part in parts}, self._root)
+        # What stands in sub-01 beside its sessions belongs to the subject.
+        sessions = {subject: (visits - {None}) or {None} for subject, visits in _sessions(parts).items()}
+        visits = [
+            Visit(part) for part in parts if part.session in sessions[part.subject] and self._chosen(part, sessions)
+        ]
+        if parts and not visits:
+            self._findings.append(found("BIDS19", "no subject or session is left by --only and --exclude", self._root))
+        for visit in visits:
+            folders = {visit.part.inside(entry).partition("/")[0] for entry in visit.part.entries}
+            visit.type = session_type_of(folders & self._schema.datatypes)
+        pipeline = whole_pipeline(self._root.name, own)
+        report = self._validated()
+        make = Resources(self._root, self._files, self._schema, self._ignored, self._choices.takes)
+        incomplete = self._choices.allow_incomplete
+        sources = [
+            *make.of_derivatives([pipeline], sessions, visits, allow_incomplete=incomplete),
+            *make.of_project([], kept_back if self._choices.sourcedata else []),
+            *(make.of_report(report) if self._choices.force and report else ()),
+        ]
+        return [replace(one, claims=replace(one.claims, pipeline=pipeline.label)) for one in sources]
+
+    def _raw(self, workers: int) -> list[Source]:
         raw, made, kept_back = self._split()
         parts, project = parts_of(raw)
         self._findings += self._description()
@@ -102,14 +145,13 @@ class _Dataset:
         visits, of_subjects = self._visits(parts, sessions, Inheritance(raw), cohort, workers)
         report = self._validated()
         make = Resources(self._root, self._files, self._schema, self._ignored, self._choices.takes)
-        sources = [
+        return [
             *make.of_project(project, kept_back if self._choices.sourcedata else []),
             *(make.of_report(report) if self._choices.force and report else ()),
             *(source for part, entries in of_subjects for source in make.of_subject(part, entries, cohort)),
             *(source for visit in visits for source in make.of_visit(visit, cohort)),
             *make.of_derivatives(pipelines_of(made), sessions, visits, allow_incomplete=self._choices.allow_incomplete),
         ]
-        return Discovery(self._root, Kind.BIDS, with_digests(sources, workers), tuple(self._findings))
 
     def _split(self) -> tuple[list[Entry], list[Entry], list[Entry]]:
         """Files of the dataset itself, of derivatives, of sourcedata."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.folder import Entry
 
-__all__ = ["Pipeline", "Whose", "grouped", "pipelines_of", "place_of"]
+__all__ = ["Pipeline", "Whose", "grouped", "pipelines_of", "place_of", "whole_pipeline"]
 
 #: Subject, session, and whether there is a session; see `place_of`.
 Whose: TypeAlias = tuple[str | None, str | None, bool]
@@ -33,7 +33,7 @@ class Pipeline:
     """The results of one pipeline.
 
     Attributes:
-        folder: ``derivatives/fmriprep``.
+        folder: ``derivatives/fmriprep``; empty for a dataset that holds nothing but its results.
         label: Its resource, ``FMRIPREP``.
         version: What its description says.
         entries: All its files.
@@ -78,10 +78,18 @@ def pipelines_of(entries: Iterable[Entry]) -> list[Pipeline]:
     return list(found.values())
 
 
+def whole_pipeline(name: str, entries: Iterable[Entry]) -> Pipeline:
+    """A dataset called *name* that is one pipeline's results (``DatasetType`` derivative)."""
+    pipeline = Pipeline("", entries=list(entries))
+    label = _named(pipeline) or _label(name)
+    pipeline.label = label if label and label not in _TAKEN else f"DERIVATIVES_{label}".rstrip("_")
+    return pipeline
+
+
 def _named(pipeline: Pipeline) -> str:
     """The label by ``GeneratedBy``; sets the version as it goes."""
-    path = f"{pipeline.folder}/dataset_description.json"
-    description = next((entry for entry in pipeline.entries if entry.relative == path), None)
+    own = (entry for entry in pipeline.entries if pipeline.inside(entry) == "dataset_description.json")
+    description = next(own, None)
     if description is None:
         return ""
     said = read_object(description)[0].get("GeneratedBy")

@@ -188,7 +188,8 @@ class Resources:
                     whose,
                     Claims(resource=pipeline.label, tags=pipeline.version or None),
                     carried,
-                    relative=pipeline.folder + (f"/sub-{whose[0]}" if whose[0] is not None else ""),
+                    relative="/".join(filter(None, (pipeline.folder, whose[0] and f"sub-{whose[0]}")))
+                    or self._root.name,
                     findings=self._strangers(pipeline.folder, strangers) if whose[0] is None else (),
                 )
 

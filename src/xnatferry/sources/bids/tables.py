@@ -40,12 +40,13 @@ class Table:
                 yield row[column], row
 
 
-def read_tsv(path: Path, key: str) -> Table:
+def read_tsv(path: Path, key: str, *more: str) -> Table:
     """Read a table whose rows are about what *key* names; a byte order mark and Windows line ends do no harm.
 
     Args:
         path: The table.
         key: The column that every row is known by: ``participant_id``.
+        more: Columns that may tell rows of one key apart: ``session_id``.
     """
     try:
         content = path.read_bytes() if path.stat().st_size <= _LIMIT_BYTES else b""
@@ -69,10 +70,10 @@ def read_tsv(path: Path, key: str) -> Table:
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
         return Table(findings=(found("BIDS08", f"column {twice!r} stands twice; its values are not used", path),))
-    return _rows(path, key, columns, lines[1:])
+    return _rows(path, (key, *more), columns, lines[1:])
 
 
-def _rows(path: Path, key: str, columns: tuple[str, ...], lines: list[str]) -> Table:
+def _rows(path: Path, keys: tuple[str, ...], columns: tuple[str, ...], lines: list[str]) -> Table:
     rows: list[dict[str, str]] = []
     findings: list[Finding] = []
     ragged: list[int] = []
@@ -87,11 +88,13 @@ def _rows(path: Path, key: str, columns: tuple[str, ...], lines: list[str]) -> T
             continue
         empty += sum(not cell for cell in cells)
         row = {name: cell for name, cell in zip(columns, cells, strict=True) if cell and cell.lower() != "n/a"}
-        if (name := row.get(key)) is not None and name in seen:
+        name = " ".join(row[key] for key in keys if key in row)
+        if name in seen:
             why = f"{name} stands in line {seen[name]} already; the first counts"
             findings.append(found("BIDS09", why, path, line=number))
             continue
-        seen[row.get(key, "")] = number
+        if keys[0] in row:
+            seen[name] = number
         rows.append(row)
     if ragged:
         shown = ", ".join(map(str, ragged[:_NAMED])) + (" ..." if len(ragged) > _NAMED else "")
