@@ -144,6 +144,27 @@ def test_the_plan_of_an_edited_dataset_shows_just_the_edits(remote, tmp_path):
     assert files_below(tmp_path / "back") == files_below(root)
 
 
+def test_one_changed_sidecar_is_all_that_the_plan_shows(remote, tmp_path):
+    root = copy_of("asl003", tmp_path)
+    push(root, "SIDECAR", remote)
+    sidecar = root / "sub-Sub1" / "anat" / "sub-Sub1_T1w.json"
+    sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), "FlipAngle": 17}))
+    files = [
+        "SIDECAR/Sub1/Sub1_MR1/resources/BIDS_MANIFEST/files/manifest.json",
+        "SIDECAR/Sub1/Sub1_MR1/scans/1/resources/BIDS/files/sub-Sub1_T1w.json",
+    ]
+    waiting = planned(root, "SIDECAR", remote)
+    assert changes(waiting) == files
+    assert [step.decision for step in waiting.steps if step.address.file == sidecar.name] == [Decision.DIFFERS]
+    plan = planned(root, "SIDECAR", remote, policy=OnConflict.OVERWRITE, update_fields=True)
+    assert changes(plan) == sorted([*files, "SIDECAR/Sub1/Sub1_MR1/scans/1"])
+    (scan,) = [step for step in plan.steps if str(step.address).endswith("scans/1")]
+    assert {path: new for path, (_, new) in scan.changes.items()} == {"parameters/flip": "17.0"}
+    assert api.push(plan, remote).exit_code == 0
+    pull("SIDECAR", tmp_path / "back", remote)
+    assert files_below(tmp_path / "back") == files_below(root)
+
+
 def test_new_subjects_and_sessions_are_all_that_is_sent(remote, tmp_path):
     root = copy_of("synthetic", tmp_path)
     only = BidsChoices(takes=lambda subject, session: (subject, session) == ("01", "01"))

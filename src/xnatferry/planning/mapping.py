@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
 
+from xnatferry.checks.bids import fitting_fields
 from xnatferry.errors import UsageError
 from xnatferry.planning.bids_mapping import check_bids_rules, manifests_of, place_bids
 from xnatferry.planning.collisions import same_place, without_label_collisions
@@ -30,17 +31,16 @@ from xnatferry.planning.wanted import (
     session_type_of,
 )
 from xnatferry.sources.base import Kind, Source
+from xnatferry.sources.header import number
 from xnatferry.xnat.labels import label_problem, resource_label_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["Mapped", "MappingRules", "Wanted", "map_sources", "scan_type_for", "session_type_of"]
 
 #: Kinds with a module of their own for their places.
 _PLACES = {Kind.BIDS: place_bids, Kind.FILES: place_result}
-#: Fields of ``xnat:mrScanData`` that other scan types have not; its ``parameters`` are its own as well.
-_MR_FIELDS = frozenset({"coil", "fieldStrength", "marker", "stabilization"})
 
 
 def map_sources(sources: Sequence[Source], rules: MappingRules) -> Mapped:
@@ -144,14 +144,32 @@ def _scan_fields(source: Source, rules: MappingRules, session_type: str) -> dict
     }
     if claims.note:
         found["note"] = claims.note
-    magnetic = scan_type_for(session_type) == "xnat:mrScanData"
-    found.update({path: value for path, value in source.facts.items() if magnetic or not _is_of_mr(path)})
+    scan_type = scan_type_for(session_type)
+    if scan_type == "xnat:mrScanData":
+        return {**found, **source.facts}
+    geometry = _pet_geometry(source.facts) if scan_type == "xnat:petScanData" else {}
+    return found | fitting_fields(scan_type, {**source.facts, **geometry})
+
+
+def _pet_geometry(facts: Mapping[str, str]) -> dict[str, str]:
+    """Geometry of an MR scan, in mm, as ``xnat:petScanData`` keeps it, in cm (schema ``xnat.xsd``)."""
+    found: dict[str, str] = {}
+    sizes = {axis: facts.get(f"parameters/voxelRes/{axis}") for axis in "xyz"}
+    for axis, size in sizes.items():
+        if size is not None:
+            found[f"parameters/pixelSize/{axis}"] = number(float(size) / 10)
+    if sizes["z"] is not None:
+        found["parameters/planeSeparation"] = number(float(sizes["z"]) / 10)
+    for path, source in (
+        ("dimensions/x", "parameters/matrix/x"),
+        ("dimensions/y", "parameters/matrix/y"),
+        ("dimensions/z", "parameters/partitions"),
+        ("numPlanes", "parameters/partitions"),
+        ("frames/numFrames", "frames"),
+    ):
+        if source in facts:
+            found[f"parameters/{path}"] = facts[source]
     return found
-
-
-def _is_of_mr(path: str) -> bool:
-    """Whether only MR scans have this field; other types keep geometry under other names and units, or not at all."""
-    return path in _MR_FIELDS or path.startswith("parameters/")
 
 
 def _resource_fields(source: Source, rules: MappingRules) -> dict[str, str]:

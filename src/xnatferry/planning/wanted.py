@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
 from xnatferry.sources.base import Kind
+from xnatferry.xnat.datatypes import data_type
 from xnatferry.xnat.labels import clean_label, label_problem, remote_name_problem, scan_id_problem
 
 if TYPE_CHECKING:
@@ -48,15 +49,6 @@ SESSION_TYPES: Mapping[str, str] = {
 
 #: A resource with more files than this travels as one archive; below it, one request a file costs no more.
 PACK_ABOVE_FILES = 8
-
-_SCAN_TYPES: Mapping[str, str] = {
-    "xnat:mrSessionData": "xnat:mrScanData",
-    "xnat:petmrSessionData": "xnat:mrScanData",
-    "xnat:petSessionData": "xnat:petScanData",
-    "xnat:ctSessionData": "xnat:ctScanData",
-    "xnat:eegSessionData": "xnat:eegScanData",
-    "xnat:megSessionData": "xnat:megScanData",
-}
 
 #: Format and content of a catalog entry by the end of its name.
 _ENTRIES: Sequence[tuple[str, str, str]] = (
@@ -217,8 +209,12 @@ def session_type_of(text: str | None) -> str:
 
 
 def scan_type_for(session_type: str) -> str:
-    """The data type of scans that go with a session type."""
-    return _SCAN_TYPES.get(session_type, "xnat:otherDicomScanData")
+    """The data type of scans that go with a session type: of its kind where XNAT has one (``xnat:usScanData``)."""
+    if session_type == "xnat:petmrSessionData":
+        return "xnat:mrScanData"
+    wanted = session_type.replace("SessionData", "ScanData")
+    known = wanted not in {"xnat:imageScanData", session_type} and data_type(wanted) is not None
+    return wanted if known else "xnat:otherDicomScanData"
 
 
 def label_of(what: str, text: str, rules: MappingRules, reasons: list[str]) -> str | None:

@@ -4,6 +4,7 @@ import pytest
 
 from xnatferry.errors import UsageError
 from xnatferry.planning.mapping import MappingRules, map_sources
+from xnatferry.planning.wanted import scan_type_for, session_type_of
 from xnatferry.sources.base import Claims, Finding, Kind, LocalFile, Severity, Source
 
 
@@ -115,12 +116,33 @@ def test_a_source_without_a_subject_says_how_to_give_one():
     assert only(mapped(image(), subject="s")).subject == "s"
 
 
-def test_geometry_is_kept_to_scan_types_that_have_it():
-    facts = {"frames": "20", "parameters/voxelRes/x": "1.0"}
-    assert "parameters/voxelRes/x" in only(mapped(image(subject="s", facts=facts))).scan_fields
-    pet = only(mapped(image(subject="s", facts=facts), session_type="PET")).scan_fields
-    assert "parameters/voxelRes/x" not in pet
-    assert pet["frames"] == "20"
+def test_geometry_stands_in_the_fields_and_units_of_its_scan_type():
+    facts = {
+        "frames": "20",
+        "parameters/voxelRes/x": "1.5",
+        "parameters/matrix/x": "64",
+        "parameters/orientation": "Tra",
+    }
+    facts |= {"parameters/tr": "2000.0", "fieldStrength": "3"}
+
+    def of(session_type):
+        fields = only(mapped(image(subject="s", facts=facts), session_type=session_type)).scan_fields
+        return {path: value for path, value in fields.items() if path not in {"type", "series_description", "quality"}}
+
+    assert of("MR") == facts
+    pet = {"parameters/pixelSize/x": "0.15", "parameters/dimensions/x": "64", "parameters/frames/numFrames": "20"}
+    assert of("PET") == {"frames": "20", **pet}
+    assert of("CT") == {"frames": "20", "parameters/voxelRes/x": "1.5", "parameters/orientation": "Tra"}
+    assert of("EEG") == of("OTHER") == {"frames": "20"}
+
+
+@pytest.mark.parametrize(
+    ("session_type", "scan_type"),
+    [("MR", "mr"), ("PETMR", "mr"), ("PET", "pet"), ("CT", "ct"), ("EEG", "eeg"), ("MEG", "meg"), ("OTHER", "otherDicom"),
+     ("xnat:usSessionData", "us"), ("xnat:imageSessionData", "otherDicom"), ("my:newSessionData", "otherDicom")],
+)  # fmt: skip
+def test_scans_are_of_the_kind_of_their_session(session_type, scan_type):
+    assert scan_type_for(session_type_of(session_type)) == f"xnat:{scan_type}ScanData"
 
 
 def test_the_name_changes_with_the_bytes():
