@@ -183,6 +183,19 @@ def test_phenotype_is_listed_and_becomes_custom_fields_of_subjects_and_sessions(
     ]
 
 
+def test_other_columns_of_scans_tables_are_listed_and_become_parameters(remote, listed, tmp_path):
+    root = dataset(tmp_path / "ds", "participant_id\teducation\nsub-01\tsome college\n")
+    rows = "filename\tacq_time\toperator\nanat/sub-01_T1w.nii.gz\t2020-01-02T03:04:05\tXY\n"
+    (root / "sub-01" / "sub-01_scans.tsv").write_text(rows)
+    plan = push(root, "SCANS", remote, choices=BidsChoices(custom_fields=True))
+    assert not [finding for finding in plan.findings if finding.id == "BIDS11"]
+    scan = remote.facts(Address("SCANS", "01", "01_MR1")).scans["1"].fields
+    assert scan["parameters/addParam[name=bids_operator]/addField"] == "XY"
+    assert listed("SCANS/subjects", "educationDesc") == [{"educationDesc": "some college"}]
+    told = [finding.message for finding in push(root, "SCANSTOO", remote).findings if finding.id == "BIDS11"]
+    assert [message.partition(":")[2] for message in told] == [" operator; --custom-fields carries them"]
+
+
 def test_units_and_codes_of_participants_json_count(remote, listed, tmp_path):
     root = dataset(tmp_path / "ds", "participant_id\tage\tsex\nsub-01\t30\t1\n")
     about = {"age": {"Units": "month"}, "sex": {"Levels": {"1": "male", "2": "female"}}}

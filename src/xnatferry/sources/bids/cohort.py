@@ -32,12 +32,14 @@ class Cohort:
         subjects: Fields by subject, by full path.
         sessions: Fields by subject and session.
         times: Date and time by path of the data file.
+        scans: Other columns about a data file, as named parameters of its scan, by its path.
         findings: What is odd in the tables.
     """
 
     subjects: dict[str, dict[str, str]] = field(default_factory=dict)
     sessions: dict[tuple[str, str | None], dict[str, str]] = field(default_factory=dict)
     times: dict[str, tuple[str, str]] = field(default_factory=dict)
+    scans: dict[str, dict[str, str]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -73,12 +75,14 @@ def read_cohort(
             _sessions(cohort, own, part.subject, unmapped, custom=custom)
         name = part.folder.replace("/", "_") + "_scans.tsv"
         if (own := files.get(f"{part.folder}/{name}")) is not None:
-            _scans(cohort, own, part, files)
+            _scans(cohort, own, part, files, unmapped, custom=custom)
     for path in sorted(path for path in files if fnmatchcase(path, "phenotype/*.tsv") and path.count("/") == 1):
         _phenotype(cohort, files[path], wanted, sessions, custom=custom)
     if unmapped and not custom:
         names = sorted(unmapped)
-        why = f"columns of sessions tables without an XNAT field: {listed(names)}; --custom-fields carries them"
+        why = (
+            f"columns of sessions and scans tables without an XNAT field: {listed(names)}; --custom-fields carries them"
+        )
         cohort.findings.append(found("BIDS11", why, root))
     return cohort
 
@@ -177,7 +181,15 @@ def _phenotype(
         fields |= {f"{prefix}fields/field[name={name}]/field": value for name, value in said.items()}
 
 
-def _scans(cohort: Cohort, entry: Entry, part: Part, files: Mapping[str, Entry]) -> None:
+def _scans(
+    cohort: Cohort,
+    entry: Entry,
+    part: Part,
+    files: Mapping[str, Entry],
+    unmapped: Counter[str],
+    *,
+    custom: bool,
+) -> None:
     if entry.problem is not None:
         return
     table = read_tsv(entry.path, "filename")
@@ -191,6 +203,12 @@ def _scans(cohort: Cohort, entry: Entry, part: Part, files: Mapping[str, Entry])
         if (times := session_times(row.get("acq_time"))) is not None:
             cohort.times[place] = times
             first = min(first or times, times)
+        rest = {column: cell for column, cell in row.items() if column not in {"filename", "acq_time"}}
+        unmapped.update(rest.keys())
+        if custom:
+            cohort.scans[place] = {
+                f"parameters/addParam[name={custom_name(column)}]/addField": cell[:255] for column, cell in rest.items()
+            }
     if lost:
         cohort.findings.append(found("BIDS15", f"it names files that are not there: {listed(lost)}", entry.path))
     if first is not None:

@@ -283,6 +283,8 @@ class _Dataset:
             if (times := cohort.times.get(unit.data[0].relative)) is not None:
                 said = {"start_date": times[0], "startTime": times[1]}
                 report.facts |= fitting_fields(scan_type_of(unit), said)
+            said = cohort.scans.get(unit.data[0].relative, {})
+            report.facts |= fitting_fields(scan_type_of(unit), said)
             subject = f"sub-{visit.part.subject}"
             report.findings += intended_for_nowhere(report.sidecar, subject, files, unit.data[0].path)
 

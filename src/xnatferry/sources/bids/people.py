@@ -80,7 +80,9 @@ def person_of(row: Mapping[str, str], about: Mapping[str, Any], *, custom: bool 
         elif low in _COLUMNS:
             name, convert = _COLUMNS[low]
             value = convert(_leveled(cell, _described(about, column)))
-            if value is None:
+            if value is None and low == "education":
+                person.subject[f"{_DEMOGRAPHICS}/educationDesc"] = cell[:255]
+            elif value is None:
                 person.unmapped.append(column)
             else:
                 person.subject[name] = value
