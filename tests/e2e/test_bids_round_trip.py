@@ -225,8 +225,8 @@ def test_derivatives_pushed_alone_hang_on_the_sessions_of_the_dataset_and_come_b
     (root / "dataset_description.json").write_text(about)
     shutil.copytree(DATA.parent / "freesurfer7" / "sub-001", root / "sourcedata" / "freesurfer" / "sub-01")
     raw = copy_of("pheno004", tmp_path)
-    (raw / "sub-01" / "eeg").mkdir()  # so that its session is of another type than that of the results
-    (raw / "sub-01" / "eeg" / "sub-01_task-x_eeg.edf").touch()
+    (raw / "sub-01" / "pet").mkdir()  # so that its session is of another type than that of the results
+    (raw / "sub-01" / "pet" / "sub-01_pet.nii.gz").touch()
     shutil.rmtree(raw / "sub-02")
     push(raw, "TWO", remote)
     push(root, "TWO", remote)
