@@ -12,7 +12,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
+from xnatferry.planning.collisions import same_place
 from xnatferry.planning.mapping import MappingRules, map_sources
+from xnatferry.planning.matching import is_matched, match_sessions
 from xnatferry.planning.plan import OnConflict, Plan, Refusal, Step
 from xnatferry.planning.recheck import still_valid
 from xnatferry.planning.reconcile import reconcile
@@ -24,7 +26,7 @@ from xnatferry.transfer.content import fingerprint, moved_sources
 from xnatferry.transfer.engine import PushResult
 from xnatferry.transfer.engine import carry_out as push
 from xnatferry.transfer.events import Proof
-from xnatferry.transfer.survey import asked_of, asked_of_plan, survey
+from xnatferry.transfer.survey import asked_of, asked_of_plan, project_sessions, survey
 from xnatferry.transfer.verify import verdicts_of as verify
 from xnatferry.transfer.verify import verify_plan
 
@@ -78,7 +80,13 @@ def plan(
         UsageError: The rules cannot be used.
         RemoteError: The server cannot be asked.
     """
-    mapped = (selection or Selection()).of(map_sources(discovery.sources, rules))
+    mapped = map_sources(discovery.sources, rules)
+    said: tuple[Finding, ...] = ()
+    if is_matched(mapped, rules):
+        matched = match_sessions(mapped, *project_sessions(remote, rules.project), rules)
+        mapped, said = matched.mapped, matched.findings
+        mapped = replace(mapped, misplaced=(*mapped.misplaced, *same_place(mapped.wanted, rules)))
+    mapped = (selection or Selection()).of(mapped)
     asked = asked_of(mapped.wanted, all_fields=update_fields)
     state = survey(remote, server=remote.connection.url, project=rules.project, asked=asked, workers=workers)
     decided = reconcile(
@@ -89,7 +97,7 @@ def plan(
         on_conflict=on_conflict,
         gzip=rules.gzip,
         update_fields=update_fields,
-        findings=_listed(discovery),
+        findings=(*_listed(discovery), *said),
     )
     return decided.blocked_by(_homeless(discovery))
 

@@ -112,6 +112,9 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = {
     "FS20": (_ERROR, "longitudinal base belongs to no session"),
     "FS21": (_WARNING, "high-resolution run"),
     "FS22": (_INFO, "archive is packed anew"),
+    "FS23": (_ERROR, "files of two versions are mixed"),
+    "FS24": (_INFO, "what BBRC's validator would say"),
+    "FS25": (_INFO, "no session on the server"),
     "FIL01": (_WARNING, "files that stay behind"),
     "FIL02": (_ERROR, "a file of a result cannot be read"),
     "FIL03": (_ERROR, "two files for one place"),
@@ -119,6 +122,16 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = {
 }
 
 
-def found(finding_id: str, message: str, path: Path | None = None, *, line: int | None = None) -> Finding:
-    """A finding with the severity that its id has in the catalogue."""
-    return Finding(finding_id, CATALOGUE[finding_id][0], message, path, line)
+def found(
+    finding_id: str,
+    message: str,
+    path: Path | None = None,
+    *,
+    line: int | None = None,
+    file: str = "",
+    seen: str = "",
+    expected: str = "",
+) -> Finding:
+    """A finding with the severity that its id has in the catalogue; *seen* is what was found in *file*."""
+    severity = CATALOGUE[finding_id][0]
+    return Finding(finding_id, severity, message, path, line, file=file, found=seen, expected=expected)

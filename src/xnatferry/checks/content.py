@@ -17,13 +17,26 @@ try:
 except ImportError:  # no wheel for this processor
     import zlib as _zlib  # type: ignore[no-redef]  # same names, slower
 
-__all__ = ["HEAD_BYTES", "Content", "Stream", "StreamDamage", "read_stream", "sniff"]
+__all__ = [
+    "GZIP_WINDOW",
+    "HEAD_BYTES",
+    "UNPACK_ERROR",
+    "Content",
+    "Stream",
+    "StreamDamage",
+    "decompressobj",
+    "read_stream",
+    "sniff",
+]
 
 #: How much of the beginning of the (unpacked) bytes is kept: a NIfTI header and the extensions behind it.
 HEAD_BYTES: Final = 1 << 16
 
-_UNPACK_ERROR: Any = _zlib.error
-_GZIP_WINDOW: Final = 31
+#: What `decompressobj` objects raise.
+UNPACK_ERROR: Any = _zlib.error
+#: Makes `decompressobj` read gzip.
+GZIP_WINDOW: Final = 31
+decompressobj = _zlib.decompressobj
 _UNPACK_BYTES: Final = 4 << 20
 
 
@@ -165,7 +178,7 @@ class _Unpacker:
         self.unpacked_bytes = 0
         self.damage: StreamDamage | None = None
         self.trailing_bytes = 0
-        self._member = _zlib.decompressobj(_GZIP_WINDOW)
+        self._member = _zlib.decompressobj(GZIP_WINDOW)
         self._ended = False
 
     def feed(self, piece: bytes) -> None:
@@ -181,7 +194,7 @@ class _Unpacker:
                 if not piece.startswith(b"\x1f"):
                     self.trailing_bytes += len(piece)
                     return
-                self._member, self._ended = _zlib.decompressobj(_GZIP_WINDOW), False
+                self._member, self._ended = _zlib.decompressobj(GZIP_WINDOW), False
             piece = self._unpack(piece)
 
     def _unpack(self, piece: bytes) -> bytes:
@@ -198,7 +211,7 @@ class _Unpacker:
                 piece = self._member.unconsumed_tail
                 if not piece and len(out) < _UNPACK_BYTES:
                     return b""
-        except _UNPACK_ERROR:
+        except UNPACK_ERROR:
             self.damage = StreamDamage.DAMAGED
             return b""
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, replace
+from typing import IO, TYPE_CHECKING, Final
 
+from xnatferry.checks.bbrc import bbrc_line
 from xnatferry.checks.catalogue import found
+from xnatferry.checks.freesurfer_files import check_files
 from xnatferry.checks.plausibility import check_plausibility
-from xnatferry.checks.surfaces import (
-    FormatError,
-    MghHeader,
-    annotation_vertices,
-    curvature_vertices,
-    read_mgh,
-    surface_vertices,
-)
-from xnatferry.freesurfer.stats_file import StatisticsError, StatsFile, read_stats
+from xnatferry.freesurfer.stats_file import StatisticsError, StatsFile, read_stats, read_volumes
+from xnatferry.freesurfer.versions import family_of, major_of, version_of
+from xnatferry.sources.base import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +20,7 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.base import Finding
 
-__all__ = ["Run", "RunFile", "check_run", "is_text_needed"]
+__all__ = ["Run", "RunFile", "check_run", "is_text_needed", "label_problem_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +54,8 @@ class Run:
         files: By path below the top folder.
         version: ``7.4.1``, or only ``7`` when it was inferred; None when unknown.
         fastsurfer: Whether FastSurfer made it.
+        stats: Its statistics, as far as they could be parsed.
+        opener: Opens one of its files; None in an archive.
         high_resolution: Whether its volumes are not of 256 voxels of 1 mm.
     """
 
@@ -68,6 +66,12 @@ class Run:
     fastsurfer: bool = False
     high_resolution: bool = False
     stats: dict[str, StatsFile] = field(default_factory=dict)
+    opener: Callable[[str], IO[bytes]] | None = None
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it is the base of a longitudinal series."""
+        return "base-tps" in self.files
 
     def text(self, relative: str) -> str:
         """A file as text; empty when it is not there."""
@@ -76,18 +80,17 @@ class Run:
 
 
 _TEXTS: Final = re.compile(
-    r"stats/.*\.stats|scripts/(build-stamp\.txt|recon-all(-status)?\.(log|done|error)|recon-surf\.log|deep-seg\.log)"
-    r"|mri/transforms/(talairach\.xfm|talairach_avi_QA\.log)"
+    r"stats/.*\.stats|base-tps|scripts/(build-stamp\.txt|recon-all(-status)?\.(log|done|error)|recon-surf\.log|deep-seg\.log|recon-all\.env)"
+    r"|mri/transforms/(talairach\.xfm|talairach_avi_QA\.log)|mri/[lr]h\.(hippoSf|amygNuc)Volumes[^/]*\.txt"
 )
 _TABLES: Final = re.compile(r"stats/(aseg|wmparc|brainvol|[lr]h\.(aparc|BA|w-g).*)\.stats")
 _VERSION: Final = re.compile(r"(?<![\d.])(\d+\.\d+\.\d+)(?![\d.])")
 _STAMP: Final = re.compile(r"freesurfer-[\w.-]*?[-v](\d+\.\d+\.\d+)(?![\d.])", re.IGNORECASE)
 _HEMISPHERES: Final = ("lh", "rh")
+_FINISHED: Final = "finished without error"
 
 _VOLUMES: Final = ("orig", "T1", "brainmask", "norm", "aseg", "aparc+aseg", "ribbon", "wmparc")
-_SAME_GRID: Final = ("orig", "T1", "brainmask", "norm", "aseg", "aparc+aseg", "ribbon")
 _SURFACES: Final = ("white", "pial", "inflated", "sphere.reg")
-_CURVATURES: Final = ("thickness", "curv", "area")
 
 
 def is_text_needed(relative: str) -> bool:
@@ -99,10 +102,9 @@ def check_run(run: Run) -> list[Finding]:
     """All checks of one subject; also finds out version and resolution."""
     _find_version(run)
     findings = [*_complete(run), *_finished(run), *_version_known(run)]
-    findings += _statistics(run)
-    volumes, damaged = _volumes(run)
-    findings += [*damaged, *_grids(run, volumes), *_vertices(run)]
+    findings += [*_statistics(run), *_subfields(run), *_one_version(run), *check_files(run)]
     findings += [*check_plausibility(run.stats, run.text, run.where), *_names(run), *_traces(run)]
+    findings.append(bbrc_line(run))
     return findings
 
 
@@ -139,7 +141,25 @@ def _version_known(run: Run) -> list[Finding]:
     return []
 
 
+def label_problem_of(label: str, version: str | None) -> str:
+    """Why files of *version* do not belong into resource *label*, whose readers expect another; empty when they do.
+
+    pyxnat's functions go by the label: ``aseg()`` of FREESURFER6 fails on files of FreeSurfer 5 and 7.
+    """
+    program, wanted, _ = family_of(label)
+    if program != "FREESURFER" or not wanted or version is None or "." not in version:
+        return ""
+    if label.upper().startswith(f"FREESURFER{major_of(version)}"):
+        return ""
+    return f"resource {label}: the files are of FreeSurfer {version}, readers of that label expect another version"
+
+
 def _required(run: Run) -> Iterable[str]:
+    if run.is_base:
+        yield from (f"mri/{name}.mgz" for name in ("norm", "brainmask", "aseg"))
+        yield from (f"surf/{side}.{name}" for side in _HEMISPHERES for name in ("white", "pial"))
+        yield "scripts/recon-all.log"
+        return
     masks = {"brainmask": "mask"} if run.fastsurfer and "mri/mask.mgz" in run.files else {}
     yield from (f"mri/{masks.get(name, name)}.mgz" for name in _VOLUMES)
     yield "mri/transforms/talairach.xfm"
@@ -168,7 +188,9 @@ def _complete(run: Run) -> list[Finding]:
     if not parts:
         return []
     why = f"{'; '.join(parts)}; finish or copy the run again, or carry it as it is with --allow-incomplete"
-    return [found("FS01", why, run.where)]
+    seen = ", ".join((*(f"{name} missing" for name in missing), *(f"{name} empty" for name in empty)))
+    first = (*missing, *empty)[0]
+    return [found("FS01", why, run.where, file=first, seen=seen, expected=f"all of {len(required)} files")]
 
 
 def _some(names: list[str]) -> str:
@@ -179,109 +201,101 @@ def _finished(run: Run) -> list[Finding]:
     running = sorted(name for name in run.files if name.startswith("scripts/IsRunning"))
     if running:
         why = f"{running[0]} says that it is running, or was killed; wait, or remove that file if it is over"
-        return [found("FS02", why, run.where)]
+        return [found("FS02", why, run.where, file=running[0], seen="IsRunning", expected="no such file")]
     logs = ("scripts/recon-all-status.log", "scripts/recon-all.log", "scripts/recon-surf.log")
-    log = next((run.text(name) for name in logs if name in run.files), "")
-    ended, failed = log.rfind("finished without error"), log.rfind("exited with ERRORS")
+    last = next((name for name in logs if name in run.files), "scripts/recon-all.log")
+    log = run.text(last)
+    ended, failed = log.rfind(_FINISHED), log.rfind("exited with ERRORS")
     if failed > ended:
-        return [found("FS02", "its log ends with 'exited with ERRORS'; look into scripts/recon-all.log", run.where)]
+        why = "its log ends with 'exited with ERRORS'; look into scripts/recon-all.log"
+        return [found("FS02", why, run.where, file=last, seen="exited with ERRORS", expected=_FINISHED)]
     error, done = run.files.get("scripts/recon-all.error"), run.files.get("scripts/recon-all.done")
     if error is not None and (done is None or error.mtime_ns > done.mtime_ns):
-        return [found("FS02", "scripts/recon-all.error is there: its last call failed", run.where)]
+        why = "scripts/recon-all.error is there: its last call failed"
+        return [found("FS02", why, run.where, file="scripts/recon-all.error", seen="it is there", expected=_FINISHED)]
     if ended < 0 and not (run.fastsurfer and "stats/aseg.stats" in run.files):
         why = "no log says 'finished without error'; carry it as it is with --allow-incomplete"
-        return [found("FS02", why, run.where)]
+        return [found("FS02", why, run.where, file=last, seen="neither success nor failure", expected=_FINISHED)]
     return []
 
 
 def _statistics(run: Run) -> list[Finding]:
     findings = []
     for name, file in run.files.items():
-        if file.text is None or not _TABLES.fullmatch(name) or not file.text:
+        if file.text is None or not _TABLES.fullmatch(name):
+            continue
+        if not file.text.strip():
+            if name not in _required(run):  # else FS01 says it
+                findings.append(_unparsed(run, name, StatisticsError("it is empty")))
             continue
         try:
             table = read_stats(file.text)
         except StatisticsError as error:
-            findings.append(found("FS09", f"{name}: {error}", run.where))
+            findings.append(_unparsed(run, name, error))
             continue
         run.stats[name] = table
         side = name.removeprefix("stats/")[:2]
         if side in _HEMISPHERES and table.fields.get("hemi", side) != side:
             why = f"{name}: it says that it is of the {table.fields['hemi']} hemisphere; two files may be swapped"
-            findings.append(found("FS09", why, run.where))
-    return findings
-
-
-def _volumes(run: Run) -> tuple[dict[str, MghHeader], list[Finding]]:
-    headers: dict[str, MghHeader] = {}
-    findings: list[Finding] = []
-    for name, file in run.files.items():
-        if file.damage is not None:
-            findings.append(found("FS04", f"{name}: {file.damage}; copy it again from where it came", run.where))
-        elif name.endswith(".mgz") and file.size_bytes:
-            try:
-                headers[name] = read_mgh(file.head, file.unpacked_bytes)
-            except FormatError as error:
-                findings.append(found("FS04", f"{name}: {error}; copy it again from where it came", run.where))
-    return headers, findings
-
-
-def _grids(run: Run, volumes: Mapping[str, MghHeader]) -> list[Finding]:
-    findings = []
-    orig = volumes.get("mri/orig.mgz") or volumes.get("mri/aseg.mgz")
-    if orig is None:
-        return []
-    for name in _SAME_GRID:
-        other = volumes.get(f"mri/{name}.mgz")
-        if other is None:
-            continue
-        apart = any(abs(a - b) > 1e-3 for a, b in zip(orig.grid, other.grid, strict=True))
-        if other.shape != orig.shape or apart:
-            why = (
-                f"mri/{name}.mgz does not lie on the grid of the other volumes; a file of another run may be among them"
+            findings.append(
+                found("FS09", why, run.where, file=name, seen=f"hemi {table.fields['hemi']}", expected=f"hemi {side}")
             )
-            findings.append(found("FS05", why, run.where))
-    if orig.shape != (256, 256, 256) or any(abs(step - 1) > 1e-3 for step in orig.voxel_size_mm):
-        run.high_resolution = True
-        shape, steps = " x ".join(map(str, orig.shape)), " x ".join(f"{step:g}" for step in orig.voxel_size_mm)
-        why = f"its volumes are {shape} voxels of {steps} mm, not 256 of 1 mm; it goes to a resource ending in _HIRES"
-        findings.append(found("FS21", why, run.where))
     return findings
 
 
-def _vertices(run: Run) -> list[Finding]:
-    findings: list[Finding] = []
-    for side in _HEMISPHERES:
-        counts: dict[str, int] = {}
-        readers: tuple[tuple[tuple[str, ...], Callable[[bytes, int], int]], ...] = (
-            (tuple(f"surf/{side}.{name}" for name in _SURFACES), surface_vertices),
-            (tuple(f"surf/{side}.{name}" for name in _CURVATURES), curvature_vertices),
-            ((f"label/{side}.aparc.annot",), annotation_vertices),
-        )
-        for names, read in readers:
-            for name in names:
-                file = run.files.get(name)
-                if file is None or not file.size_bytes:
-                    continue
-                try:
-                    counts[name] = read(file.head, file.size_bytes)
-                except FormatError as error:
-                    findings.append(found("FS04", f"{name}: {error}; copy it again from where it came", run.where))
-        if len(set(counts.values())) > 1:
-            shown = ", ".join(f"{name} {count}" for name, count in counts.items())
-            why = f"vertex counts differ: {shown}; files of two runs may be mixed"
-            findings.append(found("FS07", why, run.where))
+def _unparsed(run: Run, name: str, error: StatisticsError) -> Finding:
+    return found("FS09", f"{name}: {error}", run.where, file=name, seen=str(error), expected="a whole table")
+
+
+def _subfields(run: Run) -> list[Finding]:
+    findings = []
+    for name, file in run.files.items():
+        if file.text is None or not name.startswith("mri/") or not name.endswith(".txt"):
+            continue
+        try:
+            read_volumes(file.text)
+        except StatisticsError as error:
+            findings.append(_unparsed(run, name, error))
+    return findings
+
+
+def _one_version(run: Run) -> list[Finding]:
+    """Statistics of another version than the rest: an error where the major version differs, else a warning."""
+    said = {name: version_of(table) for name, table in run.stats.items() if not run.fastsurfer}
+    said = {name: version for name, version in said.items() if version}
+    own = run.version or next(iter(said.values()), "")
+    findings = []
+    for name, version in said.items():
+        dotted = "." in version and "." in own
+        if major_of(version) == major_of(own) and (not dotted or version.startswith(own) or own.startswith(version)):
+            continue
+        why = f"{name} was written by FreeSurfer {version}, the run is of {own}; files of two runs may be mixed"
+        mixed = found("FS23", why, run.where, file=name, seen=version, expected=own)
+        same_major = major_of(version) == major_of(own)
+        findings.append(replace(mixed, severity=Severity.WARNING) if same_major else mixed)
     return findings
 
 
 def _names(run: Run) -> list[Finding]:
-    inside = {table.fields["subjectname"] for table in run.stats.values() if table.fields.get("subjectname")}
-    inside |= set(re.findall(r"recon-all -s (\S+) finished without error", run.text("scripts/recon-all-status.log")))
-    others = sorted(inside - {run.name})
-    if not others:
+    """Another name everywhere is a renamed folder, a warning; two names among the tables are files of two people."""
+    tables = {name: table.fields["subjectname"] for name, table in run.stats.items() if table.fields.get("subjectname")}
+    others = {name: said for name, said in tables.items() if said != run.name}
+    if len(set(tables.values())) > 1:
+        # The name of most tables is the run's own, unless one is the folder's.
+        usual = run.name if run.name in tables.values() else max(tables.values(), key=list(tables.values()).count)
+        odd = {name: said for name, said in tables.items() if said != usual}
+        shown = _some([f"{name} of {said}" for name, said in odd.items()])
+        why = f"its statistics are of two subjects: {shown}, the others of {usual}; put the right files in their place"
+        mixed = found("FS13", why, run.where, file=next(iter(odd)), seen=shown, expected=usual)
+        return [replace(mixed, severity=Severity.ERROR)]
+    logged = set(re.findall(r"recon-all -s (\S+) finished without error", run.text("scripts/recon-all-status.log")))
+    names = sorted((set(others.values()) | logged) - {run.name})
+    if not names:
         return []
-    why = f"its folder is called {run.name}, its files say {', '.join(others)}; see that it is the right person"
-    return [found("FS13", why, run.where)]
+    shown = ", ".join(names)
+    why = f"its folder is called {run.name}, its files say {shown}; see that it is the right person"
+    file = next(iter(others), "scripts/recon-all-status.log")
+    return [found("FS13", why, run.where, file=file, seen=shown, expected=run.name)]
 
 
 def _traces(run: Run) -> list[Finding]:

@@ -33,10 +33,11 @@ def check_plausibility(stats: Mapping[str, StatsFile], text: Callable[[str], str
         text: Gives a file of the subject as text, empty when it is not there.
         where: Folder or archive of the subject.
     """
-    findings = [*_talairach(text, where), *_contrast(stats, where), *_thickness(stats, where)]
+    findings = [*_talairach(text, where), *_image_quality(stats, where), *_thickness(stats, where)]
     aseg = stats.get(_ASEG)
     if aseg is not None:
         findings += [*_segmentation(aseg, where), *_holes(aseg, where), *_volumes(aseg, where)]
+        findings += _log_holes(aseg, text("scripts/recon-all.log"), where)
     return findings
 
 
@@ -44,7 +45,8 @@ def _segmentation(aseg: StatsFile, where: Path) -> list[Finding]:
     findings = []
     if len(aseg.rows) < _FEWEST_STRUCTURES:
         why = f"{_ASEG} has {len(aseg.rows)} structures; {_FEWEST_STRUCTURES} or more are usual"
-        findings.append(found("FS06", why, where))
+        expected = f"{_FEWEST_STRUCTURES} or more"
+        findings.append(found("FS06", why, where, file=_ASEG, seen=str(len(aseg.rows)), expected=expected))
     nothing = [
         f"{side}-{name}"
         for side in ("Left", "Right")
@@ -52,7 +54,8 @@ def _segmentation(aseg: StatsFile, where: Path) -> list[Finding]:
         if not aseg.value(f"{side}-{name}", "Volume_mm3")
     ]
     if nothing:
-        findings.append(found("FS06", f"{_ASEG} gives no volume to {', '.join(nothing)}", where))
+        why = f"{_ASEG} gives no volume to {', '.join(nothing)}"
+        findings.append(found("FS06", why, where, file=_ASEG, seen="0 mm^3", expected="a volume"))
     return findings
 
 
@@ -63,7 +66,23 @@ def _holes(aseg: StatsFile, where: Path) -> list[Finding]:
     why = (
         f"{holes['lh']:g} holes left and {holes['rh']:g} right before fixing (over {_MANY_HOLES}); look at the surfaces"
     )
-    return [found("FS08", why, where)]
+    seen = f"{holes['lh']:g} and {holes['rh']:g} holes"
+    strongly = "; over twice that: do not trust it unseen" if max(holes.values()) > 2 * _MANY_HOLES else ""
+    return [found("FS08", why + strongly, where, file=_ASEG, seen=seen, expected=f"{_MANY_HOLES} or less")]
+
+
+def _log_holes(aseg: StatsFile, log: str, where: Path) -> list[Finding]:
+    """The log counts Euler numbers before fixing, ``holes = 1 - euler / 2``; aseg.stats counts the holes."""
+    said = re.findall(r"orig\.nofix lheno\s*=\s*(-?\d+), rheno\s*=\s*(-?\d+)", log)
+    if not said:
+        return []
+    findings = []
+    for side, euler in zip(("lh", "rh"), said[-1], strict=True):
+        holes, listed = 1 - int(euler) / 2, aseg.measures.get(f"{side}SurfaceHoles")
+        if listed is not None and listed != holes:
+            why = f"{_ASEG} counts {listed:g} holes {side}, the log {holes:g}; they may be of two runs"
+            findings.append(found("FS08", why, where, file=_ASEG, seen=f"{listed:g}", expected=f"{holes:g}"))
+    return findings
 
 
 def _volumes(aseg: StatsFile, where: Path) -> list[Finding]:
@@ -85,15 +104,22 @@ def _thickness(stats: Mapping[str, StatsFile], where: Path) -> list[Finding]:
     for side in ("lh", "rh"):
         table = stats.get(f"stats/{side}.aparc.stats")
         if table is not None and "MeanThickness" in table.measures:
-            findings += _range(table.measures["MeanThickness"], 1.8, 3.2, f"mean thickness {side}, mm", where)
+            findings += _range(
+                table.measures["MeanThickness"],
+                1.8,
+                3.2,
+                f"mean thickness {side}, mm",
+                where,
+                file=f"stats/{side}.aparc.stats",
+            )
     return findings
 
 
-def _range(value: float, low: float, high: float, what: str, where: Path) -> list[Finding]:
+def _range(value: float, low: float, high: float, what: str, where: Path, *, file: str = _ASEG) -> list[Finding]:
     if low <= value <= high:
         return []
     why = f"{what}: {value:.3g}, usual are {low} to {high}; look at the segmentation"
-    return [found("FS10", why, where)]
+    return [found("FS10", why, where, file=file, seen=f"{value:.3g}", expected=f"{low} to {high}")]
 
 
 def _talairach(text: Callable[[str], str], where: Path) -> list[Finding]:
@@ -104,11 +130,13 @@ def _talairach(text: Callable[[str], str], where: Path) -> list[Finding]:
         determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
         if not 0.5 <= determinant <= 3:
             why = f"talairach.xfm scales the volume by {determinant:.3g}, usual are 0.5 to 3; eTIV depends on it"
-            findings.append(found("FS11", why, where))
+            file, seen = "mri/transforms/talairach.xfm", f"{determinant:.3g}"
+            findings.append(found("FS11", why, where, file=file, seen=seen, expected="0.5 to 3"))
     match = re.search(r"TalAviQA:\s*([0-9.]+)", text("mri/transforms/talairach_avi_QA.log"))
     if match is not None and (quality := _number(match[1])) is not None and quality < 0.9:
         why = f"the Talairach registration scores {quality:g}, good ones 0.97 and more; eTIV depends on it"
-        findings.append(found("FS11", why, where))
+        file = "mri/transforms/talairach_avi_QA.log"
+        findings.append(found("FS11", why, where, file=file, seen=f"{quality:g}", expected="0.9 or more"))
     return findings
 
 
@@ -126,16 +154,27 @@ def _number(word: str) -> float | None:
         return None
 
 
-def _contrast(stats: Mapping[str, StatsFile], where: Path) -> list[Finding]:
-    """Gray/white contrast in per cent, averaged over the cortex, as a measure of image quality."""
+def _image_quality(stats: Mapping[str, StatsFile], where: Path) -> list[Finding]:
+    """Contrast of the cortex and signal to noise of the white matter, as measures of image quality."""
     shown = []
     for side in ("lh", "rh"):
-        table = stats.get(f"stats/{side}.w-g.pct.stats")
-        if table is None:
-            continue
-        means, sizes = table.column("Mean"), table.column("NVertices")
-        weights = [size if mean else 0.0 for mean, size in zip(means, sizes, strict=False)]
-        if sum(weights) > 0:
-            mean = sum(m * w for m, w in zip(means, weights, strict=False)) / sum(weights)
-            shown.append(f"{side} {mean:.1f} %")
-    return [found("FS12", f"contrast of gray and white matter: {', '.join(shown)}", where)] if shown else []
+        contrast = _weighted(stats.get(f"stats/{side}.w-g.pct.stats"), "NVertices", "Mean")
+        shown += [f"gray/white contrast {side} {contrast:.1f} %"] if contrast else []
+    wmparc = stats.get("stats/wmparc.stats")
+    mean, spread = (_weighted(wmparc, "NVoxels", column, "wm-") for column in ("normMean", "normStdDev"))
+    shown += [f"signal to noise of white matter {mean / spread:.1f}"] if mean and spread else []
+    if not shown:
+        return []
+    told = ", ".join(shown)
+    return [found("FS12", told, where, file="stats/wmparc.stats" if mean else "stats/lh.w-g.pct.stats", seen=told)]
+
+
+def _weighted(table: StatsFile | None, sizes: str, column: str, prefix: str = "") -> float:
+    """Average of a column, weighted by the size of each structure that has a value; 0 without any."""
+    if table is None or "StructName" not in table.columns:
+        return 0.0
+    names = [row[table.columns.index("StructName")] for row in table.rows]
+    cells = zip(names, table.column(sizes), table.column(column), strict=False)
+    used = [(size, value) for name, size, value in cells if value and name.startswith(prefix)]
+    total = sum(size for size, _ in used)
+    return sum(size * value for size, value in used) / total if total else 0.0

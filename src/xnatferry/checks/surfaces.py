@@ -11,10 +11,21 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["FormatError", "MghHeader", "annotation_vertices", "curvature_vertices", "read_mgh", "surface_vertices"]
+__all__ = [
+    "MGH_HEADER_BYTES",
+    "FormatError",
+    "MghHeader",
+    "annotation_vertices",
+    "curvature_vertices",
+    "label_vertices",
+    "mgh_bytes",
+    "read_mgh",
+    "surface_counts",
+]
 
 _MGH: Final = struct.Struct(">7ih15f")
-_MGH_DATA: Final = 284
+#: Where the voxels of an MGH volume begin.
+MGH_HEADER_BYTES: Final = 284
 #: Bytes per voxel by MGH type: uchar, int, float, short, ushort.
 _MGH_BYTES: Final = {0: 1, 1: 4, 3: 4, 4: 2, 10: 2}
 _TRIANGLES: Final = b"\xff\xff\xfe"
@@ -33,14 +44,42 @@ class MghHeader:
         shape: Voxels along each of three axes.
         frames: Volumes.
         voxel_size_mm: Spacing of the three axes.
+        kind: MGH type of a voxel: 0 uchar, 1 int, 3 float, 4 short, 10 ushort.
         grid: Voxel size, direction cosines and centre, 15 numbers; two volumes with the same grid and shape lie on top
             of each other.
     """
 
     shape: tuple[int, int, int]
     frames: int
+    kind: int
     voxel_size_mm: tuple[float, float, float]
     grid: tuple[float, ...]
+
+    @property
+    def told(self) -> str:
+        """Shape, voxel size and centre for people."""
+        shape, steps, centre = self.shape, self.voxel_size_mm, self.grid[12:15]
+        parts = (" x ".join(f"{number:g}" for number in numbers) for numbers in (shape, steps))
+        return " of ".join(parts) + " mm around " + ", ".join(f"{number:g}" for number in centre)
+
+    @property
+    def voxel_bytes(self) -> int:
+        """Bytes of one voxel."""
+        return _MGH_BYTES[self.kind]
+
+
+def mgh_bytes(head: bytes) -> int:
+    """How many bytes the header and voxels of an MGH volume take; tags may follow.
+
+    Raises:
+        FormatError: It is none.
+    """
+    if len(head) < _MGH.size:
+        raise FormatError(f"it holds {len(head)} bytes, less than a header")
+    version, *dims, kind, _dof, _good_ras = _MGH.unpack_from(head)[:8]
+    if version != 1 or kind not in _MGH_BYTES or min(dims) < 1:
+        raise FormatError("it does not begin as an MGH volume")
+    return MGH_HEADER_BYTES + int(math.prod(dims)) * _MGH_BYTES[kind]
 
 
 def read_mgh(head: bytes, unpacked_bytes: int) -> MghHeader:
@@ -49,21 +88,17 @@ def read_mgh(head: bytes, unpacked_bytes: int) -> MghHeader:
     Raises:
         FormatError: It is none, or bytes are missing.
     """
-    if len(head) < _MGH.size:
-        raise FormatError(f"it holds {len(head)} bytes, less than a header")
-    version, *dims, kind, _dof, good_ras = _MGH.unpack_from(head)[:8]
+    promised = mgh_bytes(head)
+    _version, *dims, kind, _dof, good_ras = _MGH.unpack_from(head)[:8]
     floats = _MGH.unpack_from(head)[8:]
-    if version != 1 or kind not in _MGH_BYTES or min(dims) < 1:
-        raise FormatError("it does not begin as an MGH volume")
-    promised = _MGH_DATA + math.prod(dims) * _MGH_BYTES[kind]
     if unpacked_bytes < promised:
         raise FormatError(f"its header promises {promised} bytes, it holds {unpacked_bytes}")
     grid = floats if good_ras else (1.0, 1.0, 1.0, -1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
-    return MghHeader((dims[0], dims[1], dims[2]), dims[3], (grid[0], grid[1], grid[2]), grid)
+    return MghHeader((dims[0], dims[1], dims[2]), dims[3], kind, (grid[0], grid[1], grid[2]), grid)
 
 
-def surface_vertices(head: bytes, size_bytes: int) -> int:
-    """The number of vertices of a triangle surface.
+def surface_counts(head: bytes, size_bytes: int) -> tuple[int, int]:
+    """The numbers of vertices and faces of a triangle surface.
 
     Raises:
         FormatError: It is none, or bytes are missing.
@@ -76,7 +111,7 @@ def surface_vertices(head: bytes, size_bytes: int) -> int:
     vertices, faces = struct.unpack_from(">2i", head, end + 2)
     if vertices < 1 or faces < 1 or size_bytes < end + 10 + 12 * (vertices + faces):
         raise FormatError(f"it promises {vertices} vertices and {faces} faces and holds {size_bytes} bytes")
-    return int(vertices)
+    return int(vertices), int(faces)
 
 
 def curvature_vertices(head: bytes, size_bytes: int) -> int:
@@ -105,3 +140,20 @@ def annotation_vertices(head: bytes, size_bytes: int) -> int:
     if vertices < 1 or size_bytes < 4 + 8 * vertices:
         raise FormatError(f"it promises {vertices} vertices and holds {size_bytes} bytes")
     return int(vertices)
+
+
+def label_vertices(head: bytes, size_bytes: int) -> int:
+    """The number of vertices of an ASCII label: a comment, the count, then one line for each vertex.
+
+    Raises:
+        FormatError: It is none, or lines are missing.
+    """
+    lines = head[:512].split(b"\n")
+    try:
+        vertices = int(lines[1])
+    except (IndexError, ValueError):
+        raise FormatError("its second line is no number of vertices") from None
+    # The shortest line is "0 0 0 0 0" and its end.
+    if not lines[0].startswith(b"#") or vertices < 0 or size_bytes < 10 * vertices:
+        raise FormatError(f"it promises {vertices} vertices and holds {size_bytes} bytes")
+    return vertices

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xnatferry.cli.connecting import connected
-from xnatferry.cli.options import SOURCE, output_options, read_source, screen_from, server_options, source_options
+from xnatferry.cli.options import DEEP, SOURCE, output_options, read_source, screen_from, server_options, source_options
 from xnatferry.errors import DataError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = ["check_command", "list_command", "whoami_command"]
 @click.command("check")
 @SOURCE
 @source_options
+@DEEP
 @output_options
 def check_command(source: Path, **options: object) -> int:
     """Read and validate SOURCE; no network."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BWLIMIT",
+    "DEEP",
+    "MAX_BODY",
     "MAX_SESSIONS",
     "SHARD",
     "SOURCE",
@@ -39,6 +41,7 @@ __all__ = [
     "selection_options",
     "server_options",
     "share_from",
+    "size_from",
     "source_options",
     "take",
     "workers_from",
@@ -60,6 +63,14 @@ SHARD = click.option(
     help="Only the I-th of N shares, for the I-th job of an array; shares are whole subjects and do not overlap.",
 )
 BWLIMIT = click.option("--bwlimit", metavar="RATE", help="Bytes a second for all transfers together: 500k, 2.5M.")
+
+DEEP = click.option(
+    "--deep", is_flag=True, help="Read FreeSurfer volumes and surfaces to their end, not only their headers."
+)
+
+MAX_BODY = click.option(
+    "--max-body", metavar="SIZE", help="Bytes of files in one request, where a server or proxy takes no more: 100M, 1G."
+)
 
 _SELECTION = (
     click.option(
@@ -144,6 +155,9 @@ _MAPPING = (
     click.option("--quality", metavar="TEXT", help="Quality of every scan  [usable]"),
     click.option("--date", metavar="YYYY-MM-DD", help="Date of new sessions."),
     click.option("--clean-labels", is_flag=True, help="Use the proposed label where XNAT refuses the one found."),
+    click.option(
+        "--existing-only", is_flag=True, help="Keep back what would make a new subject or session on the server."
+    ),
     click.option("--gzip", is_flag=True, help="Compress .nii to .nii.gz while sending."),
 )
 
@@ -232,11 +246,30 @@ def pace_from(options: dict[str, object]) -> Pace | None:
     text = options.pop("bwlimit", None)
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:[bB]?(?:/s)?)", str(text).strip())
-    rate = float(found[1]) * {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}[found[2].lower()] if found else 0.0
+    rate = _scaled(str(text).strip().removesuffix("/s").removesuffix("B").removesuffix("b"))
     if rate < 1:
         raise UsageError(f"--bwlimit {text}: write bytes a second, such as 500k or 2.5M")
     return Pace(rate)
+
+
+def size_from(options: dict[str, object]) -> int | None:
+    """``--max-body``: bytes, with k, M or G for thousands, millions and more.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
+    text = options.pop("max_body", None)
+    if text is None:
+        return None
+    if (size := _scaled(str(text).strip().removesuffix("B").removesuffix("b"))) < 1:
+        raise UsageError(f"--max-body {text}: write bytes, such as 100M or 1.5G")
+    return int(size)
+
+
+def _scaled(text: str) -> float:
+    """A number with k, M or G behind it; 0 when it is none."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)", text)
+    return float(found[1]) * {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}[found[2].lower()] if found else 0.0
 
 
 def screen_from(options: dict[str, object]) -> Screen:
@@ -267,6 +300,7 @@ def read_source(source: Path, options: dict[str, object], screen: Screen) -> Dis
         kind=Kind(str(kind)) if kind else None,
         template=templates if isinstance(templates, tuple) else (),
         allow_incomplete=bool(options.pop("allow_incomplete", False)),
+        deep=bool(options.pop("deep", False)),
         bids=_bids_choices(options),
         rules=rules if isinstance(rules, Path) else None,
         together=options.get("level") == "project" or options.get("subject") is not None,
@@ -308,6 +342,6 @@ def rules_from(options: dict[str, object]) -> MappingRules:
     said = {name: str(value) for name, value in texts.items() if value is not None}
     if "project" not in said:
         raise UsageError("which project? say it with -p/--project")
-    flags = take(options, "clean_labels", "gzip")
-    rules = MappingRules(said.pop("project"), clean_labels=bool(flags["clean_labels"]), gzip=bool(flags["gzip"]))
+    flags = {name: bool(value) for name, value in take(options, "clean_labels", "gzip", "existing_only").items()}
+    rules = replace(MappingRules(said.pop("project")), **flags)  # type: ignore[arg-type]  # all of them are flags
     return replace(rules, **said)  # type: ignore[arg-type]  # every text field of the rules has an option of its name

@@ -14,6 +14,8 @@ from click.core import ParameterSource
 from xnatferry.cli.connecting import connected
 from xnatferry.cli.options import (
     BWLIMIT,
+    DEEP,
+    MAX_BODY,
     MAX_SESSIONS,
     SHARD,
     SOURCE,
@@ -28,6 +30,7 @@ from xnatferry.cli.options import (
     selection_options,
     server_options,
     share_from,
+    size_from,
     source_options,
     workers_from,
 )
@@ -61,6 +64,7 @@ _UPDATE_FIELDS = click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Store the plan for a later push."
 )
 @source_options
+@DEEP
 @mapping_options
 @selection_options
 @MAX_SESSIONS
@@ -97,6 +101,7 @@ def plan_command(source: Path, output: Path | None, **options: object) -> int:
 @click.command("push")
 @SOURCE
 @source_options
+@DEEP
 @mapping_options
 @selection_options
 @MAX_SESSIONS
@@ -106,6 +111,7 @@ def plan_command(source: Path, output: Path | None, **options: object) -> int:
 @_UPDATE_FIELDS
 @WORKERS
 @BWLIMIT
+@MAX_BODY
 @click.option("--backup", is_flag=True, help="Keep the old bytes of files that are replaced, for undo.")
 @click.option("--record", is_flag=True, help="Store the receipt of the run in the project, as resource XNATFERRY.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -121,8 +127,8 @@ def push_command(source: Path, *, backup: bool, record: bool, **options: object)
     from xnatferry.xnat.model import Level
 
     screen = screen_from(options)
-    share = share_from(options)
-    how = How(workers_from(options), source, backup=backup, record=record, pace=pace_from(options), share=share)
+    pace, share, max_body = pace_from(options), share_from(options), size_from(options)
+    how = How(workers_from(options), source, backup=backup, record=record, pace=pace, share=share, max_body=max_body)
     with connected(options, screen) as remote:
         if is_plan_file(source):
             plan = _limited(_stored_plan(source, options, screen, remote, share), options)
@@ -190,7 +196,7 @@ def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote:
 def _said_in_vain() -> list[str]:
     """Options on the command line that shape a plan: a stored one has its shape."""
     context = click.get_current_context()
-    shaping = (source_options, mapping_options, selection_options, _ON_CONFLICT, _UPDATE_FIELDS)
+    shaping = (source_options, DEEP, mapping_options, selection_options, _ON_CONFLICT, _UPDATE_FIELDS)
     names: set[str] = set()
     for add in shaping:
         probe = add(lambda: None)
@@ -237,6 +243,7 @@ class How:
         record: Whether the receipt is stored in the project.
         pace: The limit on bytes a second.
         share: The share of an array that this run is.
+        max_body: The most bytes of files in one request.
     """
 
     workers: int = 4
@@ -245,6 +252,7 @@ class How:
     record: bool = False
     pace: Pace | None = None
     share: Share | None = None
+    max_body: int | None = None
 
 
 def push_plan(plan: Plan, remote: Remote, screen: Screen, how: How) -> int:
@@ -293,7 +301,7 @@ def _carry_out(plan: Plan, remote: Remote, screen: Screen, how: How) -> tuple[st
 
     with JsonProgress() if screen.json else PushProgress(screen.err, plan, quiet=screen.quiet) as show:
         if how.source is None:
-            return "", api.push(plan, remote, workers=how.workers, pace=how.pace, listener=show)
+            return "", api.push(plan, remote, workers=how.workers, pace=how.pace, max_body=how.max_body, listener=show)
         about = {"server": remote.connection.url, "local": plan.local, "project": plan.project}
         facts = {**about, "user": remote.connection.user, "source": str(how.source.absolute())}
         if how.share is not None:
@@ -302,7 +310,15 @@ def _carry_out(plan: Plan, remote: Remote, screen: Screen, how: How) -> tuple[st
         with Journal.begin(runs_folder(), "push", facts, plan=plan) as journal:
             try:
                 back_up(plan, remote, journal, everything=how.backup)
-                result = api.push(plan, remote, workers=how.workers, pace=how.pace, listener=show, journal=journal)
+                result = api.push(
+                    plan,
+                    remote,
+                    workers=how.workers,
+                    pace=how.pace,
+                    max_body=how.max_body,
+                    listener=show,
+                    journal=journal,
+                )
                 if how.record and not result.stopped:
                     facts["source"] = how.source.name  # a path of this computer is nobody else's business
                     record_on_server(result, facts, plan.project, remote, journal)

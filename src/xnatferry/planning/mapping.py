@@ -13,6 +13,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from xnatferry.checks.bids import fitting_fields
+from xnatferry.checks.freesurfer import label_problem_of
 from xnatferry.errors import UsageError
 from xnatferry.planning.bids_mapping import check_bids_rules, manifests_of, place_bids
 from xnatferry.planning.collisions import same_place, without_label_collisions
@@ -33,6 +34,7 @@ from xnatferry.planning.wanted import (
 from xnatferry.sources.base import Kind, Source
 from xnatferry.sources.header import number
 from xnatferry.xnat.labels import label_problem, resource_label_problem
+from xnatferry.xnat.model import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -111,10 +113,13 @@ def _place(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[st
     reasons: list[str] = []
     label = {"subject": label_of("subject", subject, rules, reasons)}
     session = session_text(rules, claims, session_type, label["subject"] or "x")
-    label["session"] = label_of("session", session, rules, reasons)
+    of_subject = source.level is Level.SUBJECT
+    label["session"] = None if of_subject else label_of("session", session, rules, reasons)
     label["scan"] = label_of("scan", claims.scan, rules, reasons) if on_scan and claims.scan else None
     if problem := resource_label_problem(resource):
         reasons.append(f"resource label {resource!r}: {problem}")
+    if source.kind is Kind.FREESURFER and (problem := label_problem_of(resource, source.version)):
+        reasons.append(problem)
     reasons += file_name_reasons(source)
     if reasons:
         return None, tuple(reasons)
@@ -128,7 +133,7 @@ def _place(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[st
         scan=label["scan"],
         numbered=label["scan"] is not None,
         on_scan=on_scan,
-        session_fields={"date": day} if day else {},
+        session_fields={"date": day} if day and not of_subject else {},
         scan_fields=_scan_fields(source, rules, session_type) if on_scan else {},
         resource_fields=_resource_fields(source, rules),
     ), ()

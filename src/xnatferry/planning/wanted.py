@@ -81,6 +81,7 @@ class MappingRules:
         assessor_type: Its XNAT data type.
         clean_labels: Whether to use the proposed label where XNAT refuses the one found.
         gzip: Whether ``.nii`` travels as ``.nii.gz``.
+        existing_only: Whether sources stay behind whose subject or session the server has not; they are made otherwise.
     """
 
     project: str
@@ -101,6 +102,7 @@ class MappingRules:
     assessor_type: str | None = None
     clean_labels: bool = False
     gzip: bool = False
+    existing_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,9 @@ class Finding:
         message: What is wrong and what to do, one sentence or two.
         path: The file or folder it is about.
         line: Line of a table, counted from 1 with the header as line 1.
+        file: The file of a subject that it is about, by its path below *path*; empty when it is about all of it.
+        found: What was found there, in a few words.
+        expected: What should have been found.
     """
 
     id: str
@@ -48,6 +51,9 @@ class Finding:
     message: str
     path: Path | None = None
     line: int | None = None
+    file: str = ""
+    found: str = ""
+    expected: str = ""
 
     @property
     def where(self) -> str:
@@ -59,13 +65,15 @@ class Finding:
         return f"{self.severity} {self.id}: {self.where}: {self.message}"
 
     def to_dict(self) -> dict[str, str | int | None]:
-        """The finding as JSON members."""
+        """The finding as JSON members; file, found and expected only where they are known."""
+        detail = {"file": self.file, "found": self.found, "expected": self.expected}
         return {
             "id": self.id,
             "severity": self.severity.value,
             "message": self.message,
             "path": None if self.path is None else str(self.path),
             "line": self.line,
+            **{name: text for name, text in detail.items() if text},
         }
 
 

@@ -10,17 +10,28 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Final
 
 from xnatferry.checks.catalogue import found
-from xnatferry.checks.content import read_stream
+from xnatferry.checks.content import GZIP_WINDOW, UNPACK_ERROR, decompressobj, read_stream
 from xnatferry.checks.freesurfer import Run, RunFile, check_run, is_text_needed
+from xnatferry.checks.freesurfer_deep import check_deep
+from xnatferry.checks.surfaces import FormatError, mgh_bytes
 from xnatferry.sources.base import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
 from xnatferry.sources.folder import natural_key
 from xnatferry.sources.layouts import claims_of_folder
-from xnatferry.sources.packed import ArchiveProblem, Contents, damage_told, is_archive_name, members, read_contents
+from xnatferry.sources.packed import (
+    ArchiveProblem,
+    Contents,
+    damage_told,
+    is_archive_name,
+    members,
+    read_contents,
+    stem_of,
+)
 from xnatferry.sources.subject_folder import SubjectFile, left_out, read_subject_folder
 from xnatferry.sources.template import AmbiguousPathError
+from xnatferry.xnat.model import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from xnatferry.sources.template import PathTemplate
 
@@ -34,6 +45,9 @@ _NO_SUBJECT: Final = re.compile(r"fsaverage\w*|[lr]h\.EC_average|cvs_avg35\w*|be
 _DEPTH: Final = 5
 _TEXT_LIMIT_BYTES: Final = 16 << 20
 _HEAD_BYTES: Final = 4096
+_PACKED_HEAD_BYTES: Final = 16 << 10
+#: FreeSurfer writes tags (command lines, colour tables) behind the voxels.
+_MOST_TAG_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,15 @@ class _Found:
 
     path: Path
     relative: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How subjects are read."""
+
+    templates: tuple[PathTemplate, ...] = ()
+    allow_incomplete: bool = False
+    deep: bool = False
 
 
 def is_subject_folder(folder: Path) -> bool:
@@ -100,45 +123,44 @@ def discover_freesurfer(
     templates: Sequence[PathTemplate] = (),
     *,
     allow_incomplete: bool = False,
+    deep: bool = False,
     workers: int | None = None,
 ) -> Discovery:
-    """Read a SUBJECTS_DIR, one subject folder, or an archive of one subject.
+    """Read a SUBJECTS_DIR, one subject folder, or an archive of one or several subjects.
 
     Args:
         path: Folder or archive. Subjects are looked for some folders deep.
         templates: Templates for the path of a subject's folder, e.g. ``{subject}_{session}``.
         allow_incomplete: Whether missing files and unfinished runs (FS01, FS02) are warnings.
+        deep: Whether volumes and surfaces are read to their end.
         workers: Threads that read; as many as there are processors when None.
     """
     subjects, findings = find_subjects(path)
     named_alone = len(subjects) == 1 and subjects[0].path == path
+    how = _Reading(tuple(templates), allow_incomplete=allow_incomplete, deep=deep)
+    sources: list[Source] = []
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        read = pool.map(
-            lambda subject: freesurfer_source(subject.path, subject.relative, allow_incomplete=allow_incomplete),
-            subjects,
-        )
-        sources = []
-        for source in read:
-            if source.archived and not source.files and not source.refused:
+        for subject, (read, said) in zip(subjects, pool.map(lambda one: _read(one, how), subjects), strict=True):
+            findings += said
+            if not read and not said:
                 finding_id = "FS18" if named_alone else "FS17"
-                findings.append(
-                    found(finding_id, "an archive without a FreeSurfer subject; it stays behind", source.path)
-                )
-                continue
-            claims, why = _by_template(source, templates)
-            findings += why
-            if not why:
-                sources.append(replace(source, claims=claims))
+                why = "an archive without a FreeSurfer subject; it stays behind"
+                findings.append(found(finding_id, why, subject.path))
+            for source in read:
+                claims, why_not = _by_template(source, how.templates)
+                findings += why_not
+                sources += [] if why_not else [replace(source, claims=claims)]
     if not sources and not any(finding.severity is Severity.ERROR for finding in findings):
         findings.append(found("NII22", "no FreeSurfer subject in it (a folder with mri, surf, stats ...)", path))
     return Discovery(path, Kind.FREESURFER, tuple(sources), tuple(findings))
 
 
 def _by_template(source: Source, templates: Sequence[PathTemplate]) -> tuple[Claims, list[Finding]]:
-    if not templates:
+    if not templates or source.level is Level.SUBJECT:  # a base's subject is that of its time points
         return source.claims, []
+    relative = source.relative.partition(".long.")[0]
     for template in templates:
-        for name in (source.relative, PurePosixPath(source.relative).name):
+        for name in (relative, PurePosixPath(relative).name):
             try:
                 fields = template.read(name)
             except AmbiguousPathError as error:
@@ -149,23 +171,44 @@ def _by_template(source: Source, templates: Sequence[PathTemplate]) -> tuple[Cla
     return source.claims, [found("NII20", why, source.path)]
 
 
-def freesurfer_source(path: Path, relative: str, *, allow_incomplete: bool = False) -> Source:
-    """Read and check one subject folder, or one archive of a subject."""
+def freesurfer_source(path: Path, relative: str) -> Source:
+    """Read and check one subject folder, or an archive of one subject."""
+    read, _ = _read(_Found(path, relative), _Reading())
+    if len(read) == 1:
+        return read[0]
+    why = "an archive without a FreeSurfer subject"
+    if read:
+        names = ", ".join(PurePosixPath(source.relative).name for source in read[:3])
+        why = f"it holds {len(read)} subjects ({names} ...), and this is the place of one; push it without a table"
+    return Source(Kind.FREESURFER, path, relative, (), archived=True, findings=(found("FS18", why, path),))
+
+
+def _read(subject: _Found, how: _Reading) -> tuple[list[Source], list[Finding]]:
+    """The sources of one folder or archive, and what is to be said beside them."""
+    path, relative = subject.path, subject.relative
     try:
-        source, run = _from_folder(path, relative) if path.is_dir() else _from_archive(path, relative)
+        if path.is_dir():
+            source, run = _from_folder(path, relative, how)
+            return [_checked(source, run, how)], []
+        parts, findings = _from_archive(path, relative)
+        return [_checked(source, run, how) for source, run in parts], findings
     except ArchiveProblem as problem:
-        return Source(Kind.FREESURFER, path, relative, (), archived=True, findings=(found("FS18", str(problem), path),))
+        why = str(problem)
     except OSError as error:
         why = f"it cannot be read ({error.strerror or error}); check its permissions and its disk"
-        return Source(Kind.FREESURFER, path, relative, (), findings=(found("FS18", why, path),))
-    if run is None:
-        return source
+    archived = not path.is_dir()
+    return [Source(Kind.FREESURFER, path, relative, (), archived=archived, findings=(found("FS18", why, path),))], []
+
+
+def _checked(source: Source, run: Run, how: _Reading) -> Source:
     checked = check_run(run)
-    if allow_incomplete:
-        checked = [_allowed(finding) if finding.id in {"FS01", "FS02"} else finding for finding in checked]
-    claims, kin = _place(run)
+    if how.deep and not source.refused:
+        checked += check_deep(run)
+    if how.allow_incomplete:
+        checked = [_allowed(f) if f.id in {"FS01", "FS02"} else f for f in checked]
+    claims, level, kin = _place(run, how.templates)
     findings = sorted((*checked, *source.findings, *kin), key=lambda finding: finding.severity is not Severity.ERROR)
-    return replace(source, claims=claims, version=run.version, findings=tuple(findings))
+    return replace(source, claims=claims, version=run.version, findings=tuple(findings), level=level)
 
 
 def _allowed(finding: Finding) -> Finding:
@@ -174,22 +217,48 @@ def _allowed(finding: Finding) -> Finding:
     return replace(finding, severity=Severity.WARNING, message=f"{what or advice}; carried as --allow-incomplete says")
 
 
-def _place(run: Run) -> tuple[Claims, list[Finding]]:
-    """Subject, session and resource of a run; a longitudinal run goes to its time point, its base to no session."""
+def _place(run: Run, templates: Sequence[PathTemplate]) -> tuple[Claims, Level | None, list[Finding]]:
+    """Subject, session and resource of a run; a longitudinal run goes to its time point, its base to the subject."""
     major = "" if run.version is None else run.version.partition(".")[0]
     resource = "FASTSURFER" if run.fastsurfer else f"FREESURFER{major}"
     resource += "_HIRES" if run.high_resolution else ""
     name, _, base = run.name.partition(".long.")
     if base:
-        return replace(claims_of_folder(name), resource=f"{resource}_LONG"), []
-    claims = replace(claims_of_folder(run.name), resource=resource)
-    if "base-tps" in run.files:
-        why = "it is the base of a longitudinal series (base-tps), which belongs to a subject and to no session"
-        return claims, [found("FS20", why, run.where)]
-    return claims, []
+        return replace(claims_of_folder(name), resource=f"{resource}_LONG"), None, []
+    if not run.is_base:
+        return replace(claims_of_folder(run.name), resource=resource), None, []
+    resource += "_BASE"
+    people = {_subject_of(point, templates) for point in run.text("base-tps").split()}
+    if len(people) == 1:
+        (subject,) = people
+        why = f"the base of a longitudinal series: it goes to subject {subject}, resource {resource}"
+        note = replace(found("FS20", why, run.where, file="base-tps"), severity=Severity.INFO)
+        return Claims(subject=subject, resource=resource), Level.SUBJECT, [note]
+    shown = ", ".join(sorted(people)) or "nobody"
+    why = (
+        f"the base of a longitudinal series, whose time points (base-tps) are of {shown}: it belongs to one subject;"
+        " say with --template where the subject stands in their names"
+    )
+    seen = f"time points of {shown}"
+    return (
+        replace(claims_of_folder(run.name), resource=resource),
+        Level.SUBJECT,
+        [found("FS20", why, run.where, file="base-tps", seen=seen, expected="one subject")],
+    )
 
 
-def _from_folder(folder: Path, relative: str) -> tuple[Source, Run]:
+def _subject_of(point: str, templates: Sequence[PathTemplate]) -> str:
+    for template in templates:
+        try:
+            fields = template.read(point)
+        except ValueError:
+            continue
+        if fields is not None and "subject" in fields:
+            return str(fields["subject"])
+    return claims_of_folder(point).subject or point
+
+
+def _from_folder(folder: Path, relative: str, how: _Reading) -> tuple[Source, Run]:
     # "." and ".." have no name of their own, and the name becomes the top folder on the server.
     name = folder.name if folder.name not in {"", ".."} else folder.resolve().name
     files, findings = read_subject_folder(folder)
@@ -198,25 +267,50 @@ def _from_folder(folder: Path, relative: str) -> tuple[Source, Run]:
     for file in files:
         digest = None
         try:
-            read[file.relative], digest = _read_file(file)
+            read[file.relative], digest = _read_file(file, deep=how.deep)
         except OSError as error:
             why = f"{file.relative} cannot be read ({error.strerror}); check its permissions and its disk"
-            findings.append(found("FS04", why, folder))
+            findings.append(found("FS04", why, folder, file=file.relative, seen=error.strerror or ""))
         kept.append(LocalFile(file.path, f"{name}/{file.relative}", file.size_bytes, file.mtime_ns, digest=digest))
     source = Source(Kind.FREESURFER, folder, relative, tuple(kept), findings=tuple(findings))
-    return source, Run(name, folder, read)
+    places = {file.relative: file.path for file in files}
+    return source, Run(name, folder, read, opener=lambda inner: places[inner].open("rb"))
 
 
-def _read_file(file: SubjectFile) -> tuple[RunFile, str | None]:
-    """Read as much of a file as the checks need: volumes whole, texts whole, surfaces and the like their beginning."""
+def _read_file(file: SubjectFile, *, deep: bool) -> tuple[RunFile, str | None]:
+    """Read as much of a file as the checks need: texts whole, others their beginning; *deep* reads volumes whole."""
     packed = file.relative.endswith((".mgz", ".gz"))
     text = is_text_needed(file.relative) and file.size_bytes <= _TEXT_LIMIT_BYTES
     if not packed and not text and not file.relative.startswith(("surf/", "label/")):
         return RunFile(file.size_bytes, mtime_ns=file.mtime_ns), None
     with file.path.open("rb") as stream:
+        if file.relative.endswith(".mgz") and not deep and (quick := _read_ends(stream, file)) is not None:
+            return quick, None
         if packed or text:
             return _read_whole(stream, file.relative, file.mtime_ns)
         return RunFile(file.size_bytes, head=stream.read(_HEAD_BYTES), mtime_ns=file.mtime_ns), None
+
+
+def _read_ends(stream: IO[bytes], file: SubjectFile) -> RunFile | None:
+    """Header of a volume, and its size as the end of the gzip stream tells it (RFC 1952, ISIZE).
+
+    None when they do not fit each other: then only reading all of it says why. The bytes that end a cut stream are
+    taken for a size that fits once in four thousand times.
+    """
+    unpacker = decompressobj(GZIP_WINDOW)
+    try:
+        head = bytes(unpacker.decompress(stream.read(_PACKED_HEAD_BYTES), _HEAD_BYTES))
+        stream.seek(-4, os.SEEK_END)
+        size = int.from_bytes(stream.read(4), "little")
+        beyond = (size - mgh_bytes(head)) % (1 << 32)
+        unpacked = mgh_bytes(head) + beyond
+    except (OSError, UNPACK_ERROR, FormatError):
+        stream.seek(0)
+        return None
+    if beyond > _MOST_TAG_BYTES:
+        stream.seek(0)
+        return None
+    return RunFile(file.size_bytes, head=head, unpacked_bytes=unpacked, mtime_ns=file.mtime_ns)
 
 
 def _read_whole(stream: IO[bytes], relative: str, mtime_ns: int = 0) -> tuple[RunFile, str]:
@@ -237,21 +331,37 @@ def _read_whole(stream: IO[bytes], relative: str, mtime_ns: int = 0) -> tuple[Ru
     return file, seen.digest
 
 
-def _from_archive(path: Path, relative: str) -> tuple[Source, Run | None]:
-    status = path.stat()
-    contents = read_contents(path, _MARKERS)
-    if contents is None:
-        return Source(Kind.FREESURFER, path, relative, (), archived=True), None
-    if not contents.ready and not contents.is_zip:
-        raise ArchiveProblem(f"XNAT would not unpack it rightly: {_not_ready(contents)}; unpack it and push the folder")
-    name = contents.top or path.name[: -len("".join(path.suffixes[-1:]))]
-    read: dict[str, RunFile] = {}
+def _from_archive(path: Path, relative: str) -> tuple[list[tuple[Source, Run]], list[Finding]]:
+    """Every subject of an archive, read in one pass."""
+    held = read_contents(path, _MARKERS)
+    findings = [
+        found("FS16", f"{one.prefix} is an atlas or example of FreeSurfer, not a subject; it is not carried", path)
+        for one in held
+        if _NO_SUBJECT.fullmatch(one.top)
+    ]
+    subjects = [one for one in held if not _NO_SUBJECT.fullmatch(one.top)]
+    places = {member.name: (one.prefix, inner) for one in subjects for inner, member in one.files.items()}
+    read: dict[str, dict[str, RunFile]] = {one.prefix: {} for one in subjects}
     digests: dict[str, str] = {}
-    below = {member.name: inner for inner, member in contents.files.items()}
     with damage_told():
         for member, stream in members(path):
-            if stream is not None and (inner := below.get(member.name)) is not None:
-                read[inner], digests[inner] = _read_whole(stream, inner)
+            if stream is not None and (place := places.get(member.name)) is not None:
+                prefix, inner = place
+                read[prefix][inner], digests[member.name] = _read_whole(stream, inner)
+    alone = len(held) == 1
+    return [
+        _of_contents(
+            path, relative if alone else f"{relative}/{one.prefix.rstrip('/')}", one, read[one.prefix], digests
+        )
+        for one in subjects
+    ], findings
+
+
+def _of_contents(
+    path: Path, relative: str, contents: Contents, read: dict[str, RunFile], digests: Mapping[str, str]
+) -> tuple[Source, Run]:
+    status = path.stat()
+    name = contents.top or stem_of(path.name)
     findings: list[Finding] = []
     linked = dict(contents.files)
     if not contents.ready:
@@ -259,13 +369,13 @@ def _from_archive(path: Path, relative: str) -> tuple[Source, Run | None]:
         for inner, link in contents.links.items():
             target = os.path.normpath(PurePosixPath(inner).parent / (link.target or ""))
             if target in contents.files:
-                linked[inner] = contents.files[target]
-                read[inner], digests[inner] = read[target], digests[target]
+                linked[inner], read[inner] = contents.files[target], read[target]
             else:
-                findings.append(found("FS14", f"{inner} points to {link.target}, outside the subject; left out", path))
+                why = f"{inner} points to {link.target}, outside the subject; left out"
+                findings.append(found("FS14", why, path, file=inner, seen=link.target or ""))
     kept = {inner: member for inner, member in linked.items() if contents.ready or not left_out(inner)}
     files = tuple(
-        LocalFile(path, f"{name}/{inner}", member.size_bytes, status.st_mtime_ns, digests[inner], member.name)
+        LocalFile(path, f"{name}/{inner}", member.size_bytes, status.st_mtime_ns, digests[member.name], member.name)
         for inner, member in sorted(kept.items())
     )
     source = Source(Kind.FREESURFER, path, relative, files, archived=contents.ready, findings=tuple(findings))

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-__all__ = ["ArchiveProblem", "Contents", "Member", "damage_told", "is_archive_name", "members", "read_contents"]
+__all__ = [
+    "ArchiveProblem",
+    "Contents",
+    "Member",
+    "damage_told",
+    "is_archive_name",
+    "members",
+    "read_contents",
+    "stem_of",
+]
 
 #: Endings of what XNAT unpacks (``extract=true``).
 _UNPACKED: Final = (".zip", ".tar", ".tar.gz", ".tgz")
@@ -50,7 +59,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The one subject in an archive.
+    """A subject in an archive.
 
     Attributes:
         prefix: The folder of the archive that holds it, with ``/`` at its end; empty when it has none.
@@ -58,7 +67,6 @@ class Contents:
         files: Regular files by path below the subject.
         links: Symbolic links by path below the subject.
         strays: Files outside the subject.
-        is_zip: Whether members can be read one by one.
     """
 
     prefix: str
@@ -66,7 +74,6 @@ class Contents:
     files: dict[str, Member] = field(default_factory=dict)
     links: dict[str, Member] = field(default_factory=dict)
     strays: tuple[str, ...] = ()
-    is_zip: bool = False
 
     @property
     def ready(self) -> bool:
@@ -74,16 +81,22 @@ class Contents:
         return self.prefix == f"{self.top}/" != "/" and not self.links and not self.strays
 
 
+def stem_of(name: str) -> str:
+    """The name of an archive without its ending: ``s1`` of ``s1.tar.gz``."""
+    ending = max((end for end in _UNPACKED + _OTHERS if name.lower().endswith(end)), key=len, default="")
+    return name[: len(name) - len(ending)]
+
+
 def is_archive_name(name: str) -> bool:
     """Whether a file is named as an archive, also of a kind that XNAT does not unpack."""
     return name.lower().endswith(_UNPACKED + _OTHERS)
 
 
-def read_contents(path: Path, markers: Collection[str]) -> Contents | None:
-    """List the subject in an archive: the folder that holds two or more of the folders *markers*; None without one.
+def read_contents(path: Path, markers: Collection[str]) -> list[Contents]:
+    """List the subjects in an archive: the folders that hold two or more of the folders *markers*.
 
     Raises:
-        ArchiveProblem: It is damaged, encrypted, unsafe, or holds several subjects.
+        ArchiveProblem: It is damaged, encrypted or unsafe.
         OSError: It cannot be read.
     """
     if path.name.lower().endswith(_OTHERS):
@@ -97,12 +110,12 @@ def read_contents(path: Path, markers: Collection[str]) -> Contents | None:
             inside.setdefault("/".join(parts[:at]), set()).add(parts[at])
     prefixes = [prefix for prefix, held in inside.items() if len(held) > 1]
     if not prefixes:
-        return None
-    if len(prefixes) > 1:
-        names = ", ".join(sorted(prefixes)[:3])
-        raise ArchiveProblem(f"it holds {len(prefixes)} subjects ({names} ...); unpack it and push the folder")
-    prefix = f"{prefixes[0]}/" if prefixes[0] else ""
+        return []
     _refuse_unsafe(found)
+    return [_below(f"{prefix}/" if prefix else "", found) for prefix in sorted(prefixes)]
+
+
+def _below(prefix: str, found: list[Member]) -> Contents:
     mine = {member.path.removeprefix(prefix): member for member in found if member.path.startswith(prefix)}
     return Contents(
         prefix=prefix,
@@ -110,7 +123,6 @@ def read_contents(path: Path, markers: Collection[str]) -> Contents | None:
         files={name: member for name, member in mine.items() if member.target is None},
         links={name: member for name, member in mine.items() if member.target is not None},
         strays=tuple(member.path for member in found if not member.path.startswith(prefix)),
-        is_zip=path.name.lower().endswith(".zip"),
     )
 
 

@@ -33,6 +33,7 @@ def discover(
     kind: Kind | None = None,
     template: Sequence[str] = (),
     allow_incomplete: bool = False,
+    deep: bool = False,
     bids: BidsChoices | None = None,
     rules: Path | None = None,
     together: bool = False,
@@ -49,6 +50,7 @@ def discover(
             that matches counts.
         allow_incomplete: Whether incomplete FreeSurfer subjects, and images of BIDS datasets that are empty or cut off,
             are carried with a warning.
+        deep: Whether volumes and surfaces of FreeSurfer are read to their end, not only their headers.
         bids: What of a BIDS dataset is carried, and how.
         rules: File with more rules that recognise results of other programs.
         together: Whether everything read as files is one resource.
@@ -74,7 +76,7 @@ def discover(
             raise UsageError(f"{where}: is a folder, a table is one file")
         return discover_table(where, allow_incomplete=allow_incomplete, workers=workers)
     if kind is Kind.FREESURFER:
-        return discover_freesurfer(where, templates, allow_incomplete=allow_incomplete, workers=workers)
+        return discover_freesurfer(where, templates, allow_incomplete=allow_incomplete, deep=deep, workers=workers)
     if kind is Kind.NIFTI:
         return discover_nifti(where, templates, workers=workers)
     if kind is Kind.BIDS:

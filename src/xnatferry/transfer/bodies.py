@@ -10,6 +10,7 @@ from xnatferry.planning.reconcile import Fingerprint
 from xnatferry.transfer.content import (
     ArchiveWalk,
     archive_digests,
+    archive_names,
     check_unchanged,
     file_pieces,
     fingerprint,
@@ -21,7 +22,7 @@ from xnatferry.xnat.digest import Hasher
 from xnatferry.xnat.zips import ZipMember, ZipStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from xnatferry.transfer.conditions import Conditions
@@ -89,9 +90,15 @@ class Bodies:
 
     def in_reading_order(self, steps: Sequence[Step]) -> list[Step]:
         """Members of an archive in its order, so that it is read once; other files as they are."""
-        if self._resource.transport is not Transport.READY:
+        local = _payload(steps[0]).local
+        if local.member is None:
             return list(steps)
-        order = {name: place for place, name in enumerate(self._own_prints(_payload(steps[0]).local.path))}
+        if self._resource.transport is Transport.READY:
+            names: Iterable[str] = self._own_prints(local.path)
+        else:  # packed anew: a tar would be read from its start for every member
+            names = archive_names(local.path)
+            self._walk = ArchiveWalk(local.path)
+        order = {name: place for place, name in enumerate(names)}
         return sorted(steps, key=lambda step: order.get(_payload(step).local.member or "", len(order)))
 
     def sent(self, step: Step) -> Fingerprint | None:

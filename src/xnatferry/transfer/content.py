@@ -26,6 +26,7 @@ except ImportError:  # no wheel for this processor
 __all__ = [
     "ArchiveWalk",
     "archive_digests",
+    "archive_names",
     "check_unchanged",
     "file_pieces",
     "fingerprint",
@@ -165,6 +166,11 @@ def archive_digests(path: Path) -> dict[str, Fingerprint]:
             hasher.update(piece)
         found[name] = Fingerprint(hasher.size_bytes, hasher.digest)
     return found
+
+
+def archive_names(path: Path) -> list[str]:
+    """Names of the files in a zip or tar, in its order."""
+    return [name for name, _ in _archive_members(path)]
 
 
 def watched(pieces: Iterable[bytes], seen: Callable[[int], None], *, hasher: Hasher | None = None) -> Iterator[bytes]:

@@ -27,6 +27,7 @@ from xnatferry.planning.plan import Decision, OnConflict, Plan, Step
 from xnatferry.transfer.conditions import Conditions
 from xnatferry.transfer.events import Began, Event, Listener, Outcome, Proof, Receipt, Stage, Verdict
 from xnatferry.transfer.flow import Countdown, Flow, Work
+from xnatferry.transfer.parcels import Ceiling
 from xnatferry.transfer.sending import ResourceSender
 from xnatferry.transfer.verify import Verifier
 from xnatferry.xnat.model import Address, Level
@@ -88,6 +89,7 @@ def carry_out(
     journal: Listener = lambda _: None,
     stop: threading.Event | None = None,
     pace: Pace | None = None,
+    max_body: int | None = None,
 ) -> PushResult:
     """Do what *plan* says and prove it.
 
@@ -99,6 +101,7 @@ def carry_out(
         journal: Told every event before anything depends on it; its failure ends the run.
         stop: Set it to stop: files in flight are abandoned, nothing new begins.
         pace: A limit on bytes a second for all of them together.
+        max_body: The most bytes of files to send in one request; what the server refuses is learnt besides.
 
     Raises:
         DataError: Sources have no clear place, or none is left; nothing has been sent.
@@ -106,7 +109,7 @@ def carry_out(
         RemoteError: The project cannot be created or used.
     """
     check_sendable(plan)
-    conditions = Conditions(stop=stop or threading.Event(), pace=pace)
+    conditions = Conditions(stop=stop or threading.Event(), pace=pace, ceiling=Ceiling(max_body))
     return _Run(plan, destination, conditions, workers=workers, listener=listener, journal=journal).carry_out()
 
 

@@ -14,9 +14,14 @@ __all__ = ["Ceiling", "halves", "parcels"]
 
 
 class Ceiling:
-    """The largest body that arrives, learnt from what was taken and what was refused; one for all workers."""
+    """The largest body that arrives, learnt from what was taken and what was refused; one for all workers.
 
-    def __init__(self) -> None:
+    Args:
+        most: The most that the user allows, in bytes of file content.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
         self._lock = threading.Lock()
         self._taken = 0
         self._refused: int | None = None
@@ -38,7 +43,8 @@ class Ceiling:
     def limit(self) -> int | None:
         """Bytes of file content to put into one archive; None while nothing is known against any size."""
         with self._lock:
-            return None if self._refused is None else max(self._taken, self._refused // 2)
+            learnt = None if self._refused is None else max(self._taken, self._refused // 2)
+            return min((limit for limit in (learnt, self._most) if limit is not None), default=None)
 
 
 def parcels(steps: Iterable[Step], limit: int | None) -> list[list[Step]]:

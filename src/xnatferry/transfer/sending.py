@@ -118,11 +118,13 @@ class ResourceSender:
                 continue
             if self._resource.transport is Transport.SINGLE:
                 yield from (_Parcel([step], overwrite) for step in self._image_last(steps))
-            elif self._bodies.can_go_as_it_is(steps) and self._complete and len(steps) == len(self._files):
+                continue
+            limit = self._conditions.ceiling.limit
+            fits = limit is None or sum(step.size_bytes for step in steps) <= limit
+            if fits and self._bodies.can_go_as_it_is(steps) and self._complete and len(steps) == len(self._files):
                 yield _Parcel(steps, overwrite, whole=True)
             else:
                 steps = self._bodies.in_reading_order(steps)
-                limit = self._conditions.ceiling.limit
                 yield from (_Parcel(group, overwrite) for group in parcels(steps, limit))
 
     def _image_last(self, steps: Sequence[Step]) -> list[Step]:

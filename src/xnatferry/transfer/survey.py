@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from xnatferry.planning.matching import HeldSession
 from xnatferry.planning.plan import Decision
 from xnatferry.planning.reconcile import HeldFile, RemoteSession, RemoteState
 from xnatferry.planning.session_labels import labels_by_type
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from xnatferry.transfer.destination import Destination
     from xnatferry.xnat.tables import Row
 
-__all__ = ["Asked", "Questions", "asked_of", "asked_of_plan", "survey"]
+__all__ = ["Asked", "Questions", "asked_of", "asked_of_plan", "project_sessions", "survey"]
 
 _SCAN_FIELDS = ("type", "quality", "note", "series_description")
 #: More resources of one object than this are listed together.
@@ -143,6 +144,21 @@ def survey(destination: Destination, *, server: str, project: str, asked: Questi
         subject_fields=fields,
         all_fields=asked.all_fields,
     )
+
+
+def project_sessions(destination: Destination, project: str) -> tuple[list[HeldSession], frozenset[str]]:
+    """Sessions and subject labels of a project; none when it is not there.
+
+    Raises:
+        RemoteError: The server cannot be asked.
+    """
+    if not destination.project_exists(project):
+        return [], frozenset()
+    sessions = [
+        HeldSession(row.get("subject_label", ""), row["label"], row.get("xsiType", ""), row.get("date", ""))
+        for row in destination.list_sessions(project)
+    ]
+    return sessions, frozenset(row["label"] for row in destination.list_subjects(project))
 
 
 def _bare(row: Row) -> RemoteSession:

@@ -15,7 +15,9 @@ def test_the_page_explains_every_id_with_its_severity():
 
 
 def test_every_id_in_the_catalogue_is_given_somewhere_and_none_besides():
-    modules = [path for room in ("sources", "checks") for path in (ROOT / "src" / "xnatferry" / room).rglob("*.py")]
+    modules = [
+        path for room in ("sources", "checks", "planning") for path in (ROOT / "src" / "xnatferry" / room).rglob("*.py")
+    ]
     text = "".join(path.read_text(encoding="utf-8") for path in modules if path.name not in {"catalogue.py", "base.py"})
     given = set(re.findall(r'"((?:NII|SID|DWI|PRV|BIDS|TAB|FS|FIL)\d\d)"', text))
     assert given == set(CATALOGUE)
