@@ -101,6 +101,8 @@ def recognise(path: Path) -> Kind:
         if path.name.lower().endswith(_TABLE_ENDINGS):
             return Kind.TABLE
         return Kind.FREESURFER if is_archive_name(path.name) else Kind.NIFTI
+    if is_subject_folder(path):
+        return Kind.FREESURFER
     if _is_dataset(path) and not any(map(is_subject_folder, path.iterdir())):
         return Kind.BIDS
     subjects, _ = find_subjects(path)
