@@ -171,9 +171,9 @@ def _by_template(source: Source, templates: Sequence[PathTemplate]) -> tuple[Cla
     return source.claims, [found("NII20", why, source.path)]
 
 
-def freesurfer_source(path: Path, relative: str) -> Source:
+def freesurfer_source(path: Path, relative: str, *, allow_incomplete: bool = False) -> Source:
     """Read and check one subject folder, or an archive of one subject."""
-    read, _ = _read(_Found(path, relative), _Reading())
+    read, _ = _read(_Found(path, relative), _Reading(allow_incomplete=allow_incomplete))
     if len(read) == 1:
         return read[0]
     why = "an archive without a FreeSurfer subject"
