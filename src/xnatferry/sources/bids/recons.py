@@ -101,7 +101,7 @@ def _read(run: Recon, root: Path, *, allow_incomplete: bool) -> None:
     folder = f"{run.above}{run.name}"
     source = freesurfer_source(root / folder, folder, allow_incomplete=allow_incomplete)
     is_base = any(finding.id == "FS20" for finding in source.findings)
-    run.label = (source.claims.resource or "FREESURFER") + ("_BASE" if is_base else "")
+    run.label = source.claims.resource or "FREESURFER"
     if is_base:
         run.whose = (run.whose[0], None, False)
     run.version = source.version or ""
