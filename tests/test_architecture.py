@@ -27,8 +27,21 @@ MAY_IMPORT = {
     "testing": {"server"},
     "results": {"xnat", "freesurfer", "sources", "checks", "planning", "transfer", "client"},
     "api": {"xnat", "sources", "checks", "planning", "transfer", "client", "results"},
+    "cluster": {"xnat", "planning", "transfer", "client", "api"},
     "console": {"xnat", "sources", "checks", "planning", "transfer", "api", "results"},
-    "cli": {"xnat", "sources", "checks", "planning", "transfer", "client", "results", "api", "console", "samples"},
+    "cli": {
+        "xnat",
+        "sources",
+        "checks",
+        "planning",
+        "transfer",
+        "client",
+        "results",
+        "api",
+        "cluster",
+        "console",
+        "samples",
+    },
 }
 #: The command line imports the archive only to run it, inside the functions that do.
 LAZY = {("cli", "server")}

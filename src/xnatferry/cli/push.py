@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,15 +38,26 @@ from xnatferry.cli.options import (
 from xnatferry.errors import DataError, UsageError, VerifyError, XnatferryError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from distributed import Client
+
     from xnatferry.client.remote import Remote
+    from xnatferry.cluster.places import Place
     from xnatferry.console.screen import Screen
     from xnatferry.planning.plan import Plan
     from xnatferry.planning.shares import Share
     from xnatferry.transfer.engine import PushResult
+    from xnatferry.transfer.events import Listener
     from xnatferry.transfer.pace import Pace
 
 __all__ = ["How", "make_plan", "plan_command", "push_command", "push_plan", "show_plan", "show_refusals"]
 
+_CLUSTER = click.option(
+    "--cluster",
+    metavar="ADDRESS|local:N|slurm",
+    help="Send from the workers of a Dask cluster; --workers limits the connections of all of them together.",
+)
 _ON_CONFLICT = click.option(
     "--on-conflict",
     type=click.Choice(["fail", "skip", "overwrite", "keep-both"]),
@@ -110,6 +122,7 @@ def plan_command(source: Path, output: Path | None, **options: object) -> int:
 @_ON_CONFLICT
 @_UPDATE_FIELDS
 @WORKERS
+@_CLUSTER
 @BWLIMIT
 @MAX_BODY
 @click.option("--backup", is_flag=True, help="Keep the old bytes of files that are replaced, for undo.")
@@ -127,9 +140,21 @@ def push_command(source: Path, *, backup: bool, record: bool, **options: object)
     from xnatferry.xnat.model import Level
 
     screen = screen_from(options)
+    place = _place_from(options, screen)
     pace, share, max_body = pace_from(options), share_from(options), size_from(options)
-    how = How(workers_from(options), source, backup=backup, record=record, pace=pace, share=share, max_body=max_body)
+    how = How(
+        workers_from(options),
+        source,
+        backup=backup,
+        record=record,
+        pace=pace,
+        share=share,
+        max_body=max_body,
+        place=place,
+    )
     with connected(options, screen) as remote:
+        if place is not None and remote.connection.local and not place.on_this_computer:
+            raise UsageError(f"workers on other computers cannot reach {remote.connection.url}, which is this one")
         if is_plan_file(source):
             plan = _limited(_stored_plan(source, options, screen, remote, share), options)
         else:
@@ -143,6 +168,19 @@ def push_command(source: Path, *, backup: bool, record: bool, **options: object)
         else:
             show_plan(plan, screen)
         return push_plan(plan, remote, screen, how)
+
+
+def _place_from(options: dict[str, object], screen: Screen) -> Place | None:
+    """``--cluster``; None sends from this process."""
+    text = options.pop("cluster", None)
+    if text is None:
+        return None
+    from xnatferry.cluster.places import Place
+
+    place = Place.parse(str(text))
+    for warning in place.warnings:
+        screen.note(f"warning: {warning}", style="yellow")
+    return place
 
 
 def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: Remote) -> Plan:
@@ -244,6 +282,7 @@ class How:
         pace: The limit on bytes a second.
         share: The share of an array that this run is.
         max_body: The most bytes of files in one request.
+        place: The cluster whose workers send; without it, this process does.
     """
 
     workers: int = 4
@@ -253,6 +292,7 @@ class How:
     pace: Pace | None = None
     share: Share | None = None
     max_body: int | None = None
+    place: Place | None = None
 
 
 def push_plan(plan: Plan, remote: Remote, screen: Screen, how: How) -> int:
@@ -299,7 +339,11 @@ def _carry_out(plan: Plan, remote: Remote, screen: Screen, how: How) -> tuple[st
     from xnatferry.transfer.recording import record_on_server
     from xnatferry.transfer.shared_runs import share_facts
 
-    with JsonProgress() if screen.json else PushProgress(screen.err, plan, quiet=screen.quiet) as show:
+    with ExitStack() as stack:
+        client = stack.enter_context(_workers(plan, screen, how)) if how.place is not None else None
+        show: JsonProgress | PushProgress
+        show = JsonProgress() if screen.json else PushProgress(screen.err, plan, quiet=screen.quiet)
+        stack.enter_context(show)
         if how.source is None:
             return "", api.push(plan, remote, workers=how.workers, pace=how.pace, max_body=how.max_body, listener=show)
         about = {"server": remote.connection.url, "local": plan.local, "project": plan.project}
@@ -310,15 +354,7 @@ def _carry_out(plan: Plan, remote: Remote, screen: Screen, how: How) -> tuple[st
         with Journal.begin(runs_folder(), "push", facts, plan=plan) as journal:
             try:
                 back_up(plan, remote, journal, everything=how.backup)
-                result = api.push(
-                    plan,
-                    remote,
-                    workers=how.workers,
-                    pace=how.pace,
-                    max_body=how.max_body,
-                    listener=show,
-                    journal=journal,
-                )
+                result = _send(plan, remote, how, client, show=show, journal=journal)
                 if how.record and not result.stopped:
                     facts["source"] = how.source.name  # a path of this computer is nobody else's business
                     record_on_server(result, facts, plan.project, remote, journal)
@@ -327,6 +363,47 @@ def _carry_out(plan: Plan, remote: Remote, screen: Screen, how: How) -> tuple[st
                 raise
             journal.end(result.exit_code or _exit_of_plan(plan), refused=len(plan.refusals))
         return journal.name, result
+
+
+def _send(
+    plan: Plan, remote: Remote, how: How, client: Client | None, *, show: Listener, journal: Listener
+) -> PushResult:
+    from xnatferry import api
+
+    if client is None:
+        return api.push(
+            plan,
+            remote,
+            workers=how.workers,
+            pace=how.pace,
+            max_body=how.max_body,
+            listener=show,
+            journal=journal,
+        )
+    from xnatferry.cluster.dispatch import push_on_cluster
+
+    rate = None if how.pace is None else how.pace.bytes_per_s
+    return push_on_cluster(
+        plan,
+        remote,
+        client,
+        workers=how.workers,
+        listener=show,
+        journal=journal,
+        bytes_per_s=rate,
+        max_body=how.max_body,
+    )
+
+
+@contextmanager
+def _workers(plan: Plan, screen: Screen, how: How) -> Iterator[Client]:
+    """The cluster of *how*, whose workers can carry *plan*."""
+    from xnatferry.cluster.places import check_workers, opened
+
+    assert how.place is not None  # noqa: S101  # the only caller asks
+    with opened(how.place, workers=how.workers, say=screen.note) as client:
+        check_workers(client, plan)
+        yield client
 
 
 def _nothing_to_do(plan: Plan, remote: Remote, screen: Screen) -> int:

@@ -37,6 +37,11 @@ class Pace:
         self._lock = threading.Lock()
         self._free_at = 0.0
 
+    @property
+    def bytes_per_s(self) -> float:
+        """The limit."""
+        return self._rate
+
     def paced(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         """Hand on *pieces*, in smaller ones where the limit is low, each when its turn has come."""
         most = max(1, int(self._rate * _LONGEST_PIECE_S))

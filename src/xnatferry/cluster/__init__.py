@@ -1,0 +1,1 @@
+"""One push, carried by the workers of a Dask cluster: ``push --cluster``."""

@@ -1,0 +1,219 @@
+"""Carries out a plan on the workers of a Dask cluster: one journal, written here.
+
+Before a task is handed out, everything it may make is in the journal as begun, flushed to the disk: whichever worker
+dies, and when, an undo knows where to look. A task brings back its receipts and verdicts, which go into the same
+journal. At most *workers* tasks are under way, each with one connection to the server.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from asyncio import CancelledError
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from distributed import KilledWorker, wait
+
+from xnatferry import api
+from xnatferry.cluster.errands import Errand, Report, failed, run_errand, under_way
+from xnatferry.cluster.splitting import split, subject_of
+from xnatferry.errors import StoppedError, TransferError, UnavailableError, XnatferryError
+from xnatferry.transfer.conditions import Outage
+from xnatferry.transfer.engine import PushResult, check_sendable
+from xnatferry.transfer.events import Began, BytesSent, Event, Listener, Outcome, Receipt, Stage, Verdict
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+    from xnatferry.client.remote import Remote
+    from xnatferry.planning.plan import Plan
+    from xnatferry.xnat.model import Address
+
+__all__ = ["push_on_cluster"]
+
+#: Seconds between two looks at the tasks.
+_LOOK_S = 0.5
+#: Seconds that tasks get to notice that they are not wanted any more.
+_GRACE_S = 10.0
+#: Exit code of a task that found the server unavailable.
+_UNAVAILABLE = UnavailableError.exit_code
+
+
+def push_on_cluster(
+    plan: Plan,
+    remote: Remote,
+    client: Client,
+    *,
+    workers: int,
+    listener: Listener,
+    journal: Listener,
+    bytes_per_s: float | None = None,
+    max_body: int | None = None,
+) -> PushResult:
+    """Do what *plan* says and prove it, as `xnatferry.api.push` does.
+
+    Args:
+        plan: What to do.
+        remote: The server; workers log in there as the same user.
+        client: The cluster.
+        workers: How many tasks are under way at once, which is how many connections the server sees from them.
+        listener: Told every event.
+        journal: Told every event first; its failure ends the run.
+        bytes_per_s: A limit on bytes a second for all of them together.
+        max_body: The most bytes of files in one request.
+
+    Raises:
+        DataError: Sources have no clear place, or none is left; nothing has been sent.
+        ConflictError: The plan holds conflicts and its policy is to fail; nothing has been sent.
+        RemoteError: The project cannot be created or used.
+    """
+    check_sendable(plan)
+    return _Dispatch(remote, client, workers, (journal, listener), bytes_per_s, max_body).carry_out(plan)
+
+
+class _Dispatch:
+    def __init__(
+        self,
+        remote: Remote,
+        client: Client,
+        workers: int,
+        told: tuple[Listener, Listener],
+        bytes_per_s: float | None,
+        max_body: int | None,
+    ) -> None:
+        self._remote = remote
+        self._client = client
+        self._workers = workers
+        self._journal, self._listener = told
+        self._max_body = max_body
+        self._share_of_pace = None if bytes_per_s is None else bytes_per_s / workers
+        self._run = f"xnatferry-{secrets.token_hex(4)}"
+        self._outage = Outage()
+        self._running: dict[Future, Plan] = {}
+        self._receipts: list[Receipt] = []
+        self._verdicts: list[Verdict] = []
+        self._stopped = False
+
+    def carry_out(self, plan: Plan) -> PushResult:
+        parts = split(plan)
+        files = sum(step.sends for step in plan.files)
+        self._tell(Stage("push", f"{len(parts.subjects)} subjects on a cluster, {files} files"))
+        if parts.before is not None:
+            self._here(parts.before)
+        if not self._stopped:
+            self._there(parts.subjects)
+        if parts.here is not None and not self._stopped:
+            self._here(parts.here)
+        left = frozenset(step.address for step in plan.conflicts)
+        return PushResult(tuple(self._receipts), tuple(self._verdicts), left, stopped=self._stopped)
+
+    def _here(self, part: Plan) -> None:
+        """Carry out one part in this process."""
+        result = api.push(
+            part,
+            self._remote,
+            workers=1,
+            max_body=self._max_body,
+            listener=self._listener,
+            journal=self._journal,
+        )
+        self._receipts += result.receipts
+        self._verdicts += result.verdicts
+        self._stopped = result.stopped
+
+    def _there(self, parts: tuple[Plan, ...]) -> None:
+        """Carry out all of *parts* on workers; Ctrl-C stops it."""
+        waiting = deque(enumerate(parts, start=1))
+        try:
+            while waiting or self._running:
+                while waiting and len(self._running) < self._workers:
+                    self._hand_out(*waiting.popleft())
+                self._take_in()
+        except KeyboardInterrupt:
+            self._stop()
+        finally:
+            with suppress(OSError, TimeoutError, CancelledError):
+                self._client.set_metadata([self._run], {})
+
+    def _hand_out(self, number: int, part: Plan) -> None:
+        try:
+            self._outage.check()
+        except UnavailableError as error:
+            self._accept(part, failed(part, error))
+            return
+        self._tell(Began(tuple(step.address for step in part.steps if step.sends)))
+        name = f"{self._run}-{number}"
+        errand = Errand(part, self._remote.connection, self._share_of_pace, self._max_body)
+        future = self._client.submit(run_errand, errand, name, key=name, pure=False)
+        self._running[future] = part
+
+    def _take_in(self) -> None:
+        """Wait a moment, and take the reports of tasks that have ended."""
+        with suppress(TimeoutError, CancelledError):
+            wait(list(self._running), timeout=_LOOK_S, return_when="FIRST_COMPLETED")
+        for future in [future for future in self._running if future.done()]:
+            part = self._running.pop(future)
+            self._accept(part, self._report_of(future, part))
+
+    def _report_of(self, future: Future, part: Plan) -> Report:
+        if future.status == "finished":
+            found = future.result()
+            assert isinstance(found, Report)  # noqa: S101  # it is our own task
+            if found.tries > 1:
+                what = f"{subject_of(part)}: its worker was lost; carried by {found.worker} at try {found.tries}"
+                self._tell(Stage("again", what))
+            return found
+        if future.status == "error":
+            error = future.exception()
+            if isinstance(error, XnatferryError):
+                return failed(part, error)
+            return failed(part, TransferError(_words(error)))
+        return failed(part, UnavailableError("the scheduler has gone away"))
+
+    def _accept(self, part: Plan, report: Report) -> None:
+        codes = {receipt.exit_code for receipt in report.receipts}
+        if codes == {_UNAVAILABLE} and report.worker:
+            self._outage.failed(UnavailableError(next(r.message for r in report.receipts if r.exit_code)))
+        elif report.worker:
+            self._outage.worked()
+        sizes = {step.address: step.size_bytes for step in part.files}
+        for receipt in report.receipts:
+            if receipt.outcome is Outcome.STORED:
+                self._listener(BytesSent(receipt.address, sizes.get(receipt.address, 0)))
+            self._receipts.append(receipt)
+            self._tell(receipt)
+        for verdict in report.verdicts:
+            self._verdicts.append(verdict)
+            self._tell(verdict)
+
+    def _stop(self) -> None:
+        """Hand out nothing more, and wait until what runs has noticed that it is not wanted."""
+        self._stopped = True
+        self._client.cancel(list(self._running))
+        for part in self._running.values():
+            addresses = (step.address for step in part.steps if step.sends)
+            self._accept(part, Report(tuple(map(_stopped, addresses)), ()))
+        self._running.clear()
+        deadline = time.monotonic() + _GRACE_S
+        while time.monotonic() < deadline:
+            busy = self._client.run(under_way, on_error="return").values()
+            if not any(isinstance(number, int) and number for number in busy):
+                return
+            time.sleep(_LOOK_S)
+
+    def _tell(self, event: Event) -> None:
+        """Journal first: what cannot be written down must not happen."""
+        self._journal(event)
+        self._listener(event)
+
+
+def _stopped(address: Address) -> Receipt:
+    return Receipt.failed(address, StoppedError("stopped by the user"))
+
+
+def _words(error: BaseException | None) -> str:
+    if isinstance(error, KilledWorker):
+        return "every worker that began with it was lost; is there memory enough?"
+    return f"the task failed: {type(error).__name__}: {error}"

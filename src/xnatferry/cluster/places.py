@@ -1,0 +1,170 @@
+"""Where the workers are: a scheduler that runs, processes of this computer, or jobs of a batch system."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import re
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from xnatferry import __version__
+from xnatferry.cluster.splitting import first_file
+from xnatferry.errors import UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from distributed import Client
+
+    from xnatferry.planning.plan import Plan
+
+__all__ = ["Place", "check_workers", "opened"]
+
+#: Seconds that a scheduler and the first worker of this computer get to answer.
+_ANSWER_S = 15.0
+_INSTALL = "it needs the extra 'cluster': pip install 'xnatferry[cluster]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What ``--cluster`` names.
+
+    Attributes:
+        kind: ``local``, ``slurm`` or ``address``.
+        count: Processes of a local cluster.
+        address: Of the scheduler, ``tcp://HOST:PORT`` or ``tls://HOST:PORT``.
+    """
+
+    kind: str
+    count: int = 0
+    address: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Read ``local:4``, ``slurm`` or the address of a scheduler.
+
+        Raises:
+            UsageError: It is none of them, or what it needs is not installed.
+        """
+        place = cls._read(text.strip())
+        needs = ("distributed", "dask_jobqueue") if place.kind == "slurm" else ("distributed",)
+        for module in needs:
+            if importlib.util.find_spec(module) is None:
+                raise UsageError(f"--cluster {text}: {module.replace('_', '-')} is not installed; {_INSTALL}")
+        return place
+
+    @classmethod
+    def _read(cls, text: str) -> Place:
+        if text == "slurm":
+            return cls("slurm")
+        if found := re.fullmatch(r"local:([1-9]\d{0,2})", text, re.ASCII):
+            return cls("local", int(found[1]))
+        with suppress(ValueError):
+            address = text if "://" in text else f"tcp://{text}"
+            parts = urlsplit(address)
+            if parts.scheme in {"tcp", "tls"} and parts.hostname and parts.port:
+                return cls("address", address=address)
+        raise UsageError(f"--cluster {text!r}: write local:N, slurm, or a scheduler as tcp://HOST:PORT")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know before a password travels."""
+        if self.kind == "address" and self.address.startswith("tcp:") and not self.on_this_computer:
+            return (f"{self.address} is not encrypted: the XNAT password can be read on the way to the workers",)
+        return ()
+
+    @property
+    def on_this_computer(self) -> bool:
+        """Whether workers may see the archive of this computer."""
+        host = urlsplit(self.address).hostname
+        return self.kind == "local" or host in {"localhost", "::1"} or (host or "").startswith("127.")
+
+
+@contextmanager
+def opened(place: Place, *, workers: int, say: Callable[[str], None]) -> Iterator[Client]:
+    """A client of the cluster, with at least one worker there.
+
+    Args:
+        place: Where it is.
+        workers: How many tasks will run at once; as many workers are asked of a batch system.
+        say: Told what is waited for.
+
+    Raises:
+        UsageError: The batch system is not configured.
+        UnavailableError: The scheduler does not answer, or no worker comes.
+    """
+    from distributed import Client
+
+    from xnatferry.cluster.deaf import Deaf
+
+    # What it tells about lost workers is told by us; the rest is for its developers.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with ExitStack() as stack:
+        try:
+            if place.kind == "address":
+                client = stack.enter_context(Client(place.address, timeout=_ANSWER_S))
+            else:
+                cluster = stack.enter_context(_started(place, workers))
+                client = stack.enter_context(Client(cluster))
+            if place.kind == "slurm":
+                say("waiting for the first job to start; Ctrl-C gives up")
+            client.wait_for_workers(1, timeout=None if place.kind == "slurm" else _ANSWER_S)
+        except (OSError, TimeoutError) as error:
+            where = place.address or place.kind
+            raise UnavailableError(f"--cluster {where}: no worker there ({error or 'no answer'})") from None
+        if place.kind == "local":
+            client.register_plugin(Deaf())
+        yield client
+
+
+def _started(place: Place, workers: int) -> Any:
+    if place.kind == "local":
+        from distributed import LocalCluster
+
+        # A scheduler takes code from whoever reaches its port, so that not even this computer's other users may.
+        return LocalCluster(
+            n_workers=place.count,
+            threads_per_worker=1,
+            processes=True,
+            security=True,
+            dashboard_address=None,
+            worker_dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+        )
+    from dask_jobqueue import SLURMCluster
+
+    try:
+        cluster = SLURMCluster(security=True, protocol="tls://", silence_logs=logging.CRITICAL)
+    except ValueError as error:
+        raise UsageError(f"--cluster slurm: Dask's configuration does not say enough: {error}") from None
+    cluster.scale(workers)
+    return cluster
+
+
+def check_workers(client: Client, plan: Plan) -> None:
+    """Ask all workers that are there for their xnatferry and for the first file.
+
+    They are asked with functions of the standard library: a worker without xnatferry could not be told of ours.
+
+    Raises:
+        UsageError: One has another xnatferry or none, or does not see the file; the message names it.
+    """
+    for worker, found in client.run(importlib.metadata.version, "xnatferry", on_error="return").items():
+        if isinstance(found, Exception):
+            raise UsageError(f"worker {worker} has no xnatferry ({found}); install {__version__} there")
+        if found != __version__:
+            raise UsageError(f"worker {worker} has xnatferry {found} and this is {__version__}; they must be equal")
+    path = first_file(plan)
+    if path is None:
+        return
+    size = path.stat().st_size
+    for worker, found in client.run(os.stat, str(path), on_error="return").items():
+        if isinstance(found, Exception):
+            raise UsageError(f"worker {worker} does not see {path} ({found}); workers need the same paths as the push")
+        if found.st_size != size:
+            raise UsageError(f"worker {worker} sees another {path}: {found.st_size} bytes, here {size}")
