@@ -67,7 +67,7 @@ class Place:
         with suppress(ValueError):
             address = text if "://" in text else f"tcp://{text}"
             parts = urlsplit(address)
-            if parts.scheme in {"tcp", "tls"} and parts.hostname and parts.port:
+            if parts.scheme in {"tcp", "tls"} and parts.hostname not in {None, "", "local", "slurm"} and parts.port:
                 return cls("address", address=address)
         raise UsageError(f"--cluster {text!r}: write local:N, slurm, or a scheduler as tcp://HOST:PORT")
 
