@@ -28,7 +28,9 @@ class Door:
     def __init__(self, url, host="127.0.0.1", delay_s=0.0):
         self.target = url.removeprefix("http://").split(":")
         self.delay_s = delay_s
-        self.open = self.most = self.requests = 0
+        self.open = self.most = self.requests = self.held = 0
+        self.holds_after = None
+        self.let_go = threading.Event()
         self.lock = threading.Lock()
         self.listener = socket.create_server((host, 0), backlog=64)
         self.url = f"http://{host}:{self.listener.getsockname()[1]}"
@@ -45,21 +47,30 @@ class Door:
             self.open += 1
             self.most = max(self.most, self.open)
         with client, socket.create_connection((self.target[0], int(self.target[1]))) as server:
-            back = threading.Thread(target=self.pipe, args=(server, client, 0.0), daemon=True)
+            back = threading.Thread(target=self.pipe, args=(server, client), daemon=True)
             back.start()
-            self.pipe(client, server, self.delay_s)
+            self.pipe(client, server, up=True)
             back.join()
         with self.lock:
             self.open -= 1
 
-    def pipe(self, source, target, delay_s):
+    def pipe(self, source, target, *, up=False):
         with suppress(OSError):
             while data := source.recv(1 << 16):
-                self.requests += delay_s > 0
-                time.sleep(delay_s)
+                if up:
+                    self.requests += 1
+                    time.sleep(self.delay_s)
+                    self.hold()
                 target.sendall(data)
         with suppress(OSError):
             target.shutdown(socket.SHUT_RDWR)
+
+    def hold(self):
+        """Every request beyond a number waits."""
+        if self.holds_after is not None and self.requests > self.holds_after:
+            with self.lock:
+                self.held += 1
+            self.let_go.wait(60)
 
     def close(self):
         self.listener.close()
@@ -134,21 +145,27 @@ def access(site, door=None):
     return {"XNAT_HOST": (door or site).url, "XNAT_USER": site.user, "XNAT_PASS": site.password}
 
 
-def begin(ferry, env, *arguments):
-    """Start a push and wait until it has brought something over; returns its process."""
-    process = subprocess.Popen(
-        ferry.command("push", *arguments, "-y"),
-        env=ferry.environment | env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+def start(ferry, env, *arguments):
+    command = ferry.command("push", *arguments, "-y")
+    return subprocess.Popen(
+        command, env=ferry.environment | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    for _ in range(3000):
-        if sum(r.get("outcome") == "stored" for r in journal(ferry)) >= 2:
+
+
+def until(happened, process):
+    """Wait for something that a push does."""
+    for _ in range(4000):
+        if happened():
             return process
         time.sleep(0.02)
     process.kill()
     raise AssertionError(process.communicate())
+
+
+def begin(ferry, env, *arguments):
+    """Start a push and wait until it has brought something over; returns its process."""
+    push = start(ferry, env, *arguments)
+    return until(lambda: any(r.get("outcome") == "stored" for r in journal(ferry)), push)
 
 
 def journal(ferry):
@@ -178,8 +195,12 @@ TEMPLATE = ("--template", "{subject}/{session}/{type}.nii.gz")
 def test_a_killed_worker_costs_nothing(ferry, site, door, many, cluster):
     killed, *_ = [cluster.worker() for _ in range(3)]
     env = access(site, door)
-    push = begin(ferry, env, many, "-p", "P", *TEMPLATE, "--cluster", cluster.address, "--workers", "3")
+    door.holds_after = 40
+    push = start(ferry, env, many, "-p", "P", *TEMPLATE, "--cluster", cluster.address, "--workers", "3")
+    until(lambda: door.held == 3, push)  # all three are in the middle of something
     killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    door.let_go.set()  # what the killed one had sent arrives all the same
     out, err = push.communicate(timeout=100)
     assert push.returncode == 0, out + err
     assert f"{2 * SUBJECTS} digest matched" in out

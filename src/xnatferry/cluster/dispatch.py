@@ -70,7 +70,9 @@ def push_on_cluster(
         RemoteError: The project cannot be created or used.
     """
     check_sendable(plan)
-    return _Dispatch(remote, client, workers, (journal, listener), bytes_per_s, max_body).carry_out(plan)
+    return _Dispatch(
+        remote, client, workers, (journal, listener), bytes_per_s=bytes_per_s, max_body=max_body
+    ).carry_out(plan)
 
 
 class _Dispatch:
@@ -80,6 +82,7 @@ class _Dispatch:
         client: Client,
         workers: int,
         told: tuple[Listener, Listener],
+        *,
         bytes_per_s: float | None,
         max_body: int | None,
     ) -> None:

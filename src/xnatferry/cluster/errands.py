@@ -72,13 +72,18 @@ class Errand:
     def __getstate__(self) -> dict[str, Any]:
         site = self._access
         access = (site.url, site.user, site.password.reveal(), site.verify_tls)
-        return {"plan": self._plan, "access": access, "bytes_per_s": self.bytes_per_s, "version": self.version}
+        return {
+            "plan": self._plan,
+            "access": access,
+            "limits": (self.bytes_per_s, self.max_body),
+            "version": self.version,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         url, user, password, verify_tls = state["access"]
         self._access = Connection(url, user, Secret(password), verify_tls)
         self._plan = state["plan"]
-        self.bytes_per_s = state["bytes_per_s"]
+        self.bytes_per_s, self.max_body = state["limits"]
         self.version = state["version"]
 
     @property
@@ -119,31 +124,38 @@ def run_errand(errand: Errand, name: str) -> Report:
             _check_worker(errand.version, part)
             with _OneSubject(errand.connection, part) as remote:
                 pace = None if errand.bytes_per_s is None else Pace(errand.bytes_per_s)
-                report = _carry(part, remote, tries, stop, pace, errand.max_body)
+                report = _carry(part, remote, tries, stop, pace=pace, max_body=errand.max_body)
         except XnatferryError as error:
             report = failed(part, error)
     return replace(report, tries=tries, worker=get_worker().address)
 
 
 def _carry(
-    part: Plan, remote: Remote, tries: int, stop: threading.Event, pace: Pace | None, max_body: int | None
+    part: Plan, remote: Remote, tries: int, stop: threading.Event, *, pace: Pace | None, max_body: int | None
 ) -> Report:
     pauses = _PAUSES_S if tries > 1 else ()
     for pause in (0.0, *pauses):
         stop.wait(pause)
         left = api.recheck(part, remote, workers=1)
         result = api.push(left, remote, workers=1, stop=stop, pace=pace, max_body=max_body)
-        if result.stopped or not (result.failures or result.unproven):
+        kept = any(receipt.outcome is Outcome.KEPT for receipt in result.receipts)
+        if result.stopped or not (result.failures or result.unproven or kept):
             break
     return _report(part, left, result, ours=tries > 1)
 
 
 def _report(part: Plan, left: Plan, result: PushResult, *, ours: bool) -> Report:
-    """Receipts of this try, and of what was there when it began: by the lost worker (*ours*), or by somebody else."""
+    """Receipts of this try, and of what was there when it began: by the lost worker (*ours*), or by somebody else.
+
+    What a lost worker sent last may arrive while its successor is at work: then an object is found, and is ours.
+    """
     known = {receipt.address for receipt in result.receipts}
     there = {step.address for step in left.steps if step.decision is Decision.SAME}
     found = [_receipt_of(step, ours=ours) for step in part.steps if step.sends and step.address in there - known]
-    return Report((*found, *result.receipts), result.verdicts, result.left)
+    done = result.receipts
+    if ours:
+        done = tuple(replace(r, outcome=Outcome.CREATED) if r.outcome is Outcome.FOUND else r for r in done)
+    return Report((*found, *done), result.verdicts, result.left)
 
 
 def _receipt_of(step: Step, *, ours: bool) -> Receipt:
