@@ -3,8 +3,9 @@
     python bench/scale.py [--sizes 100,1000,10000] [--steps check,plan,push,replan,verify] [--sparse-gb 20]
 
 Makes datasets of so many sessions with ten files each (five tiny images with sidecars), runs the installed command in a
-process of its own for every step, against an archive in another process, and prints for each step seconds, requests and
-peak memory of the command, and by how much each grew from size to size: 10.0 x is linear where sessions grow tenfold.
+process of its own for every step, against an archive in another process, and prints for each step seconds, requests,
+peak memory of the command, processor time of command and archive, and by how much each grew from size to size: 10.0 x
+is linear where sessions grow tenfold.
 Then pushes one sparse file and prints memory, and what was written to the folder of temporary files.
 Run by hand; timings are no tests.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -46,6 +48,12 @@ def high_water_mb(pid):
     return int((status.partition("VmHWM:")[2].split() or ["0"])[0]) / 1024
 
 
+def cpu_s(peer):
+    """Processor time of the archive so far; unlike seconds it does not depend on what else the computer does."""
+    fields = Path(f"/proc/{peer.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Bench:
     """One size: its dataset, its archive behind a counting proxy, its home."""
 
@@ -55,6 +63,7 @@ class Bench:
         self.temporary.mkdir(parents=True)
         script = Path(sys.executable).with_name("xnatferry")
         self.program = [script]
+        self.cpu_s = 0.0
         kept = {name: value for name, value in os.environ.items() if not name.startswith("XNAT")}
         self.environment = kept | {
             "XNAT_HOST": url,
@@ -68,6 +77,7 @@ class Bench:
         """Seconds, peak memory in MB and most bytes in the temporary folder of one command."""
         log = self.top / "log"
         begun, memory, most = time.perf_counter(), 0.0, 0
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         with log.open("wb") as stream:
             process = subprocess.Popen(
                 [*self.program, *map(str, arguments)], stdout=stream, stderr=stream, env=self.environment
@@ -78,6 +88,8 @@ class Bench:
                 most = max(most, sum(path.stat().st_blocks * 512 for path in self.temporary.rglob("*")))
                 time.sleep(0.02)
         seconds = time.perf_counter() - begun
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.cpu_s = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
         if process.returncode:
             sys.exit(f"{arguments}: exit code {process.returncode}\n{log.read_text()[-2000:]}")
         return seconds, memory, most
@@ -94,12 +106,14 @@ def one_size(sessions, steps, top):
         bench = Bench(top / "work", proxy.url)
         make_source(bench.source, sessions)
         for step in steps:
-            before = proxy.total
+            before, busy = proxy.total, cpu_s(peer)
             words = [word.format(source=bench.source) for word in COMMANDS[step]]
             seconds, memory, _ = bench.run(*words)
             found[step] = {"seconds": seconds, "requests": proxy.total - before, "memory MB": memory}
+            found[step] |= {"cpu s": bench.cpu_s, "archive's cpu s": cpu_s(peer) - busy}
             print(
-                f"{sessions:>7,} {step:<8} {seconds:>8.1f} s {found[step]['requests']:>9,} requests {memory:>6.0f} MB",
+                f"{sessions:>7,} {step:<8} {seconds:>8.1f} s {found[step]['requests']:>9,} requests {memory:>6.0f} MB "
+                f"{bench.cpu_s:>7.1f} s of cpu, {cpu_s(peer) - busy:.1f} s in the archive",
                 flush=True,
             )
         found["journal"] = {"MB": bench.journal_mb}

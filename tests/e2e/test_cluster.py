@@ -252,16 +252,20 @@ def test_stopped_by_ctrl_c_and_pushed_again(ferry, site, door, many, cluster):
 def test_the_push_itself_is_killed(ferry, site, door, many, cluster):
     cluster.worker()
     env = access(site, door)
-    arguments = (many, "-p", "P", *TEMPLATE, "--cluster", cluster.address)
-    push = begin(ferry, env, *arguments)
-    push.kill()
+    door.holds_after = 40
+    push = start(ferry, env, many, "-p", "P", *TEMPLATE, "--cluster", cluster.address)
+    until(lambda: door.held == 1, push).kill()  # its worker is some way into a subject
     push.communicate()
+    door.holds_after = None
+    door.let_go.set()
     for _ in range(100):
         asked = door.requests
-        time.sleep(0.3)
-        if asked == door.requests:
+        time.sleep(0.5)
+        if asked == door.requests and door.open == 0:
             break
-    assert len(held(site)) < 4 * SUBJECTS  # what waited was never begun
+    assert 0 < len(held(site)) < 4 * SUBJECTS  # what waited was never begun
+    begun = {str(address) for record in journal(ferry) for address in record.get("addresses", ())}
+    assert begun - {record["address"] for record in journal(ferry) if record["record"] == "receipt"}
     door.delay_s = 0
     undone = ferry("undo", "latest", "-y", env=env)
     assert undone.code == 0, undone.text
