@@ -1,8 +1,6 @@
 """What keeps others out, beside the permissions: throttling, other sites, headers, limits, TLS, names, entities."""
 
-import datetime as dt
 import http.client
-import ipaddress
 import socket
 import ssl
 import time
@@ -220,32 +218,6 @@ def http_connection(parts):
 
 
 class TestTls:
-    @pytest.fixture
-    def certificate(self, tmp_path):
-        """A certificate for 127.0.0.1, signed by itself."""
-        x509 = pytest.importorskip("cryptography.x509")
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import ec
-
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-        now = dt.datetime.now(dt.UTC)
-        made = (
-            x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + dt.timedelta(days=1))
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-            )
-            .sign(key, hashes.SHA256())
-        )
-        files = tmp_path / "cert.pem", tmp_path / "key.pem"
-        files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-        files[1].write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return files
-
     def test_https_is_spoken_and_the_cookie_stays_on_it(self, tmp_path, certificate):
         root = tmp_path / "root"
         settings = ServerSettings(root=root, certfile=certificate[0], keyfile=certificate[1])

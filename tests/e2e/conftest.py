@@ -48,6 +48,8 @@ class Ferry:
             "HOME": str(self.home),
             "XNATFERRY_ROOT": str(self.home / "archive"),
             "XNATFERRY_STATE": str(self.home / "state"),
+            "XNATFERRY_CONFIG": str(self.home / "config"),
+            "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",  # never the keyring of who runs the tests
             "NO_COLOR": "1",
         }
 

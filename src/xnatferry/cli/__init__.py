@@ -23,6 +23,8 @@ _MODULES = {
     "copy": "copy",
     "demo": "demo",
     "list": "look",
+    "login": "login",
+    "logout": "login",
     "plan": "push",
     "pull": "pull",
     "push": "push",

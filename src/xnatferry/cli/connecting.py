@@ -1,10 +1,8 @@
-"""Finds the server of a command: options, environment, config file, netrc, else this computer's own archive.
-
-The only module that reads the environment.
-"""
+"""Finds the server of a command: options, environment, config file, profile, netrc, else this computer's archive."""
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from contextlib import ExitStack, contextmanager
@@ -12,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xnatferry.cli.options import take
-from xnatferry.errors import ArchiveError, UnavailableError
+from xnatferry.errors import ArchiveError, RemoteError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +20,8 @@ if TYPE_CHECKING:
     from xnatferry.console.screen import Screen
 
 __all__ = ["admin_password", "archive_root", "connected", "connected_target"]
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -34,8 +34,10 @@ def connected(options: dict[str, object], screen: Screen) -> Iterator[Remote]:
         UsageError: Address or config file cannot be used.
         RemoteError: The server cannot be reached, or refuses the login.
     """
-    taken = take(options, "server", "user", "password", "config")
+    taken = take(options, "server", "user", "password", "config", "profile", "ca")
     said = {name: None if value is None else str(value) for name, value in taken.items()}
+    if options.pop("insecure", False):
+        said["insecure"] = "yes"
     with _logged_in(said, os.environ, screen) as (remote, local):
         options["local"] = local
         yield remote
@@ -62,6 +64,7 @@ def connected_target(options: dict[str, object], screen: Screen, source: Connect
     taken = take(options, "to_server", "to_user", "to_config")
     said = {name.removeprefix("to_"): None if value is None else str(value) for name, value in taken.items()}
     environment = {f"XNAT_{word}": os.environ.get(f"XNATFERRY_TO_{word}", "") for word in ("USER", "PASS")}
+    environment["SSL_CERT_FILE"] = os.environ.get("SSL_CERT_FILE", "")
     options["to_local"] = False
     own = said["user"] or said["config"] or environment["XNAT_USER"]
     if said["server"] not in {None, "local"} and not own and normal_url(said["server"] or "") == source.url:
@@ -87,19 +90,8 @@ def _logged_in(
 ) -> Iterator[tuple[Remote, bool]]:
     """The site that *said* and *environment* lead to, and whether it is the local archive."""
     from xnatferry.client.remote import Remote
-    from xnatferry.client.settings import resolve_connection
 
-    connection = None
-    if said["server"] != "local":
-        config = said["config"]
-        connection = resolve_connection(
-            server=said["server"],
-            user=said["user"],
-            password=said["password"],
-            environment=environment,
-            config=Path(config) if config else None,
-            netrc=_netrc(),
-        )
+    connection = None if said["server"] == "local" else _resolved(said, environment)
     if connection is None:
         with _local_archive(screen) as local, Remote(local) as remote:
             yield remote, True
@@ -107,7 +99,59 @@ def _logged_in(
     for warning in connection.warnings:
         screen.note(f"warning: {warning}", style="yellow")
     with Remote(connection) as remote:
+        if connection.alias:
+            _renew_token(remote)
         yield remote, False
+
+
+def _resolved(said: Mapping[str, str | None], environment: Mapping[str, str]) -> Connection | None:
+    from xnatferry.cli.profiles import Profiles
+    from xnatferry.client.settings import normal_url, resolve_connection
+
+    if said.get("ca") and said.get("insecure"):
+        raise UsageError("--ca and --insecure exclude each other: the one checks the certificate, the other does not")
+    config, profile = said["config"], said.get("profile")
+    offered = Profiles().offered(profile)
+    connection = resolve_connection(
+        server=said["server"],
+        user=said["user"],
+        password=said["password"],
+        environment=environment,
+        config=Path(config) if config else None,
+        profiles=offered,
+        netrc=_netrc(),
+        verify_tls=False if said.get("insecure") else said.get("ca"),
+    )
+    if profile is not None and connection is not None and normal_url(offered[0].server) != connection.url:
+        raise UsageError(
+            f"profile {profile} is for {offered[0].server}, and {connection.url} is named before it "
+            "(--server, XNAT_HOST or --config); leave out one of them"
+        )
+    return connection
+
+
+#: A token older than this is replaced when it is used; XNAT's end after 48 hours (``aliasTokenTimeout``).
+_RENEW_H = 12.0
+
+
+def _renew_token(remote: Remote) -> None:
+    """Take a new token while the old one still opens the door, so that who works daily need not log in again.
+
+    The old one is left to end by itself: another run may be using it.
+    """
+    from xnatferry.cli.credentials import Credential
+    from xnatferry.cli.profiles import Profiles
+
+    profiles = Profiles()
+    try:
+        key = profiles.named(remote.connection.profile).key
+        held = profiles.credentials.find(key)
+        if held is None or not held.token or held.age_h < _RENEW_H:
+            return
+        if (fresh := remote.issue_token()) is not None:
+            profiles.credentials.keep(key, Credential.now(*fresh, token=True))
+    except (RemoteError, UsageError) as error:
+        log.info("the token of profile %s was not renewed: %s", remote.connection.profile, error)
 
 
 def _netrc() -> Path | None:

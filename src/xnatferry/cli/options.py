@@ -91,6 +91,9 @@ _SERVER = (
         metavar="FILE",
         help="JSON with server, user, password (pyxnat, bxl).",
     ),
+    click.option("--profile", metavar="NAME", help="Server and account that 'xnatferry login' has remembered."),
+    click.option("--ca", type=click.Path(path_type=Path), metavar="FILE", help="Certificate authorities (PEM)."),
+    click.option("--insecure", is_flag=True, help="Do not check the server's certificate."),
 )
 _OUTPUT = (
     click.option("--json", is_flag=True, help="One JSON object a line on stdout, nothing else there."),
@@ -172,7 +175,7 @@ def _apply(
 
 
 def server_options(command: Callable[P, R]) -> Callable[P, R]:
-    """``-s``, ``-u``, ``--password``, ``--config``."""
+    """``-s``, ``-u``, ``--password``, ``--config``, ``--profile``, ``--ca``, ``--insecure``."""
     return _apply(_SERVER)(command)
 
 

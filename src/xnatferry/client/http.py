@@ -249,7 +249,7 @@ class Wire:
             return made(
                 RemoteError,
                 f"the certificate of {host} is not trusted ({words}); "
-                "set SSL_CERT_FILE to the file of its certificate authority",
+                "name the file of its certificate authority with --ca or SSL_CERT_FILE",
             )
         if "ssl" in low or "tls" in low:
             plain = self._url.replace("https://", "http://", 1)

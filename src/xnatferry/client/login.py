@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _SESSION_ID = re.compile(r"[0-9A-Za-z._!-]{8,256}")
 _COOKIE = "JSESSIONID"
+#: A login of this shape is an alias token (``AliasToken.isAliasFormat``).
+_ALIAS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +129,8 @@ class Login:
             raise AuthenticationError(self._refusal, status=401, url=self._connection.url)
         answer = self._send(Request("GET", "/data/JSESSION"), self.basic().credential)
         self._count += 1
-        if not_logged_in(answer):
-            self._refusal = (
-                f"{self._connection.url} does not accept user {self._connection.user} with the password "
-                f"{self._connection.source}"
-            )
+        if not_logged_in(answer) or _expired(answer):
+            self._refusal = self._refused_words()
             raise AuthenticationError(self._refusal, status=answer.status, method="GET", url=self._connection.url)
         text = answer.text.strip()
         if answer.status == 200 and _SESSION_ID.fullmatch(text):
@@ -168,6 +167,21 @@ class Login:
             url=self._connection.url,
         )
 
+    def _refused_words(self) -> str:
+        url, user, profile = self._connection.url, self._connection.user, self._connection.profile
+        if profile:
+            again = f"'xnatferry login --profile {profile}' logs in again"
+            return f"{url} no longer accepts the login of profile {profile}: it has expired or was withdrawn; {again}"
+        if _ALIAS.fullmatch(user):
+            return f"{url} does not accept the alias token {self._connection.source}; has it expired?"
+        return f"{url} does not accept user {user} with the password {self._connection.source}"
+
     def _basic_header(self) -> Secret:
-        pair = f"{self._connection.user}:{self._connection.password.reveal()}".encode()
+        name = self._connection.alias or self._connection.user
+        pair = f"{name}:{self._connection.password.reveal()}".encode()
         return Secret(f"Basic {b64encode(pair).decode('ascii')}")
+
+
+def _expired(answer: Answer) -> bool:
+    """Whether 403 is about an alias token: 1.8 says "Your security token has expired or is invalid"."""
+    return answer.status == 403 and "security token has expired" in answer.text

@@ -11,6 +11,7 @@ from xnatferry.client.facts import decode_facts
 from xnatferry.client.http import Request
 from xnatferry.client.listings import Item, decode_item, decode_listing, decoded_name, remote_file
 from xnatferry.client.site import SiteFacts, read_site
+from xnatferry.client.tokens import invalidate_token, issue_token
 from xnatferry.errors import NotFoundError, RefusedError
 from xnatferry.xnat.catalog import CatalogError, decode_catalog
 from xnatferry.xnat.digest import normal_digest
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xnatferry.client.http import Timeouts
-    from xnatferry.client.settings import Connection
+    from xnatferry.client.settings import Connection, Secret
     from xnatferry.xnat.records import Facts, RemoteFile
     from xnatferry.xnat.tables import Row
 
@@ -87,6 +88,14 @@ class RemoteReader:
     def server_version(self) -> str:
         """Version of the server, such as ``1.8.11``; ``unknown`` where it does not say."""
         return self.check().version
+
+    def issue_token(self) -> tuple[str, Secret] | None:
+        """A new alias token of this account; None where the server gives none."""
+        return issue_token(self._talk)
+
+    def invalidate_token(self, alias: str) -> bool:
+        """End an alias token of this account; returns whether there was one."""
+        return invalidate_token(self._talk, alias)
 
     # Listings
 

@@ -1,6 +1,6 @@
 """Where the server is and who we are: resolved from what the caller hands in, never from the process itself.
 
-First found wins: options, ``XNAT_HOST``/``XNAT_USER``/``XNAT_PASS``, the JSON file that pyxnat and bxl use,
+First found wins: options, ``XNAT_HOST``/``XNAT_USER``/``XNAT_PASS``, the JSON file that pyxnat and bxl use, profiles,
 ``~/.netrc``. A password belongs to a server: credentials of one source are never sent to a server that another names.
 """
 
@@ -17,10 +17,10 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from xnatferry.errors import AuthenticationError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Connection", "Secret", "normal_url", "resolve_connection"]
+__all__ = ["Connection", "Profile", "Secret", "normal_url", "resolve_connection"]
 
 # First path parts of XNAT's own pages and services: what follows the address of the site in a browser.
 _SITE_PARTS = frozenset({"app", "data", "REST", "xapi", "archive", "screens", "templates", "fs"})
@@ -70,6 +70,8 @@ class Connection:
         password: Password, or the secret of an alias token.
         verify_tls: Whether certificates are checked; a path names the file with the certificate authority.
         source: Where the credentials came from, for messages: ``from --config FILE``.
+        profile: Name of the profile they came from; empty for other sources.
+        alias: Alias token that logs in for the user; *password* is then its secret.
     """
 
     url: str
@@ -77,6 +79,8 @@ class Connection:
     password: Secret
     verify_tls: bool | str = True
     source: str = "from the call"
+    profile: str = ""
+    alias: str = ""
 
     @property
     def host(self) -> str:
@@ -100,6 +104,27 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
+class Profile:
+    """A server and an account that ``xnatferry login`` has remembered under a name.
+
+    Attributes:
+        name: Its name.
+        server: Address of the site.
+        account: Login name of the person.
+        secret: Fetches what to log in with: account and password, or alias and secret of a token; None when it is gone.
+        verify_tls: False when the certificate is not checked; a path names the file with its authority.
+        leads: Whether it may say which server is meant, and not only who we are at a server that is named.
+    """
+
+    name: str
+    server: str
+    account: str
+    secret: Callable[[], tuple[str, Secret] | None]
+    verify_tls: bool | str | None = None
+    leads: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class _Offer:
     """What one source says; empty where it says nothing."""
 
@@ -108,6 +133,13 @@ class _Offer:
     user: str = ""
     password: Secret | None = None
     verify_tls: bool | str | None = None
+    profile: Profile | None = None
+
+    def credentials(self) -> tuple[str, Secret] | None:
+        """Login and password; a profile is asked only now, because a keyring may ask the user."""
+        if self.profile is not None:
+            return self.profile.secret()
+        return None if self.password is None else (self.user, self.password)
 
 
 def normal_url(text: str) -> str:
@@ -153,6 +185,7 @@ def resolve_connection(
     password: str | None = None,
     environment: Mapping[str, str] | None = None,
     config: Path | None = None,
+    profiles: Sequence[Profile] = (),
     netrc: Path | None = None,
     verify_tls: bool | str | None = None,
 ) -> Connection | None:
@@ -162,8 +195,10 @@ def resolve_connection(
         server: Address given as an option.
         user: Login given as an option.
         password: Password given as an option.
-        environment: Where ``XNAT_HOST``, ``XNAT_USER`` and ``XNAT_PASS`` are looked up.
+        environment: Where ``XNAT_HOST``, ``XNAT_USER`` and ``XNAT_PASS`` are looked up, and ``SSL_CERT_FILE``, the
+            certificate authorities where no other source names any.
         config: JSON file with ``server``, ``user``, ``password`` and optionally ``verify``.
+        profiles: What logins are remembered, the first that fits first.
         netrc: File in the form of ``~/.netrc``; a missing one is no error.
         verify_tls: Option; None leaves it to the config file, else true.
 
@@ -175,25 +210,38 @@ def resolve_connection(
     offers.append(_from_environment(environment or {}))
     if config is not None:
         offers.append(_from_config(config))
-    named = next((offer for offer in offers if offer.server), None)
+    offers += (_from_profile(profile) for profile in profiles)
+    named = next((one for one in offers if one.server and (one.profile is None or one.profile.leads)), None)
     if named is None:
         return None
     url = normal_url(named.server)
     usable = [offer for offer in offers if not offer.server or normal_url(offer.server) == url]
     if netrc is not None and netrc.is_file():
         usable += _from_netrc(netrc, url)
-    verify = next((offer.verify_tls for offer in usable if offer.verify_tls is not None), True)
+    authorities = (environment or {}).get("SSL_CERT_FILE") or True
+    verify = next((offer.verify_tls for offer in usable if offer.verify_tls is not None), authorities)
     who = next((offer for offer in usable if offer.user), None)
     if who is None:
         raise AuthenticationError(
-            f"no user is given for {url}; set XNAT_USER and XNAT_PASS, or use --user, --config FILE or ~/.netrc",
+            f"no user is given for {url}; use 'xnatferry login', or set XNAT_USER and XNAT_PASS, or use --user, "
+            "--config FILE or ~/.netrc",
             url=url,
         )
     for offer in usable:
-        if offer.password is not None and offer.user in {"", who.user}:
-            return Connection(url, who.user, offer.password, verify, offer.source)
+        if offer.user in {"", who.user} and (found := offer.credentials()) is not None:
+            if offer.profile is None:
+                return Connection(url, who.user, found[1], verify, offer.source)
+            alias = found[0] if found[0] != who.user else ""
+            return Connection(url, who.user, found[1], verify, offer.source, offer.profile.name, alias)
+    lost = next((one.profile.name for one in usable if one.profile is not None and one.user == who.user), None)
+    if lost is not None:
+        raise AuthenticationError(
+            f"the secret of profile {lost} is gone; 'xnatferry login --profile {lost}' stores one again", url=url
+        )
     raise AuthenticationError(
-        f"no password is given for {who.user} at {url}; set XNAT_PASS, or use --config FILE or ~/.netrc", url=url
+        f"no password is given for {who.user} at {url}; use 'xnatferry login', or set XNAT_PASS, or use "
+        "--config FILE or ~/.netrc",
+        url=url,
     )
 
 
@@ -229,6 +277,16 @@ def _from_config(path: Path) -> _Offer:
         found.get("user", ""),
         _secret(found.get("password")),
         verify if isinstance(verify, (bool, str)) else None,
+    )
+
+
+def _from_profile(profile: Profile) -> _Offer:
+    return _Offer(
+        f"of profile {profile.name}",
+        profile.server,
+        profile.account,
+        verify_tls=profile.verify_tls,
+        profile=profile,
     )
 
 
