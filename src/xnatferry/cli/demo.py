@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
-from rich.text import Text
 
 from xnatferry.cli.options import screen_from
 
@@ -48,7 +47,7 @@ def demo_command(**options: object) -> int:
             connection = Connection(running.url, running.user, Secret(running.password), source="of the demo archive")
             with Remote(connection) as remote:
                 code = _crossing(screen, remote, data.nifti, data.freesurfer)
-    screen.lines([Text(f"\nThe demo took {time.monotonic() - started:.1f} s; its archive is gone again.")])
+    screen.lines([f"\nThe demo took {time.monotonic() - started:.1f} s; its archive is gone again."])
     screen.lines([_WHAT_NEXT])
     return code
 
@@ -74,6 +73,8 @@ def _crossing(screen: Screen, remote: Remote, images: Path, subjects: Path) -> i
 
 
 def _title(screen: Screen, text: str) -> None:
+    from rich.text import Text
+
     screen.lines([Text(f"\n{text}", style="bold cyan")])
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xnatferry.cli.completion import completes, profile_names
 from xnatferry.cli.options import output_options, screen_from
 from xnatferry.errors import AuthenticationError, RemoteError, UsageError
 
@@ -115,7 +116,15 @@ def _remember(connection: Connection, name: str, profiles: Profiles, screen: Scr
 
 
 @click.command("logout")
-@click.option("--profile", "name", default="default", show_default=True, metavar="NAME", help="Which one to forget.")
+@click.option(
+    "--profile",
+    "name",
+    default="default",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=completes(profile_names),
+    help="Which one to forget.",
+)
 @output_options
 def logout_command(*, name: str, **options: object) -> int:
     """Withdraw the token of a profile and forget both."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
+from xnatferry.cli.completion import completes, profile_names, project_names
 from xnatferry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,7 +92,12 @@ _SERVER = (
         metavar="FILE",
         help="JSON with server, user, password (pyxnat, bxl).",
     ),
-    click.option("--profile", metavar="NAME", help="Server and account that 'xnatferry login' has remembered."),
+    click.option(
+        "--profile",
+        metavar="NAME",
+        shell_complete=completes(profile_names),
+        help="Server and account that 'xnatferry login' has remembered.",
+    ),
     click.option("--ca", type=click.Path(path_type=Path), metavar="FILE", help="Certificate authorities (PEM)."),
     click.option("--insecure", is_flag=True, help="Do not check the server's certificate."),
 )
@@ -137,7 +143,13 @@ _SOURCE = (
     ),
 )
 _MAPPING = (
-    click.option("-p", "--project", metavar="ID", help="Project to push into; created where missing."),
+    click.option(
+        "-p",
+        "--project",
+        metavar="ID",
+        shell_complete=completes(project_names),
+        help="Project to push into; created where missing.",
+    ),
     click.option("--subject", metavar="LABEL", help="Subject of everything in SOURCE."),
     click.option("--session", metavar="LABEL", help="Session of everything in SOURCE."),
     click.option("--session-template", metavar="TEXT", help="Session label from the subject  [{subject}_MR1]"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xnatferry.cli.completion import completes, run_names
 from xnatferry.cli.connecting import connected
 from xnatferry.cli.options import output_options, screen_from, server_options
 from xnatferry.cli.state import runs_folder
@@ -21,7 +22,7 @@ __all__ = ["runs_command", "same_server", "undo_command"]
 
 
 @click.command("runs")
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=completes(run_names))
 @output_options
 def runs_command(run: str | None, **options: object) -> int:
     """Past runs, newest first, or one of them.
@@ -48,7 +49,7 @@ def runs_command(run: str | None, **options: object) -> int:
 
 
 @click.command("undo")
-@click.argument("run")
+@click.argument("run", shell_complete=completes(run_names))
 @server_options
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would go and what stays.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xnatferry.cli.completion import completes, run_names
 from xnatferry.cli.connecting import connected
 from xnatferry.cli.options import (
     WORKERS,
@@ -33,7 +34,7 @@ __all__ = ["verify_command"]
 
 
 @click.command("verify")
-@click.argument("source", metavar="RUN|SOURCE")
+@click.argument("source", metavar="RUN|SOURCE", shell_complete=completes(run_names, files=True))
 @click.option("--deep", is_flag=True, help="Fetch and hash every file; nothing is kept.")
 @source_options
 @mapping_options
