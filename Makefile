@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/installed
 TOOLS := $(VENV)/tools
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test lint bench torture bbrc clean
+.PHONY: demo test test-wheel lint reference bench torture bbrc clean
 
 demo: $(INSTALLED)
 	$(BIN)/xnatferry demo
@@ -18,6 +18,24 @@ lint: $(TOOLS)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# The wheel as people install it, in an environment of its own, tested from a copy of the tests with no src/ beside it.
+# Left out: what reads the source itself (architecture, the builds of wheel and reference).
+WHEEL := .wheel-test
+test-wheel: $(TOOLS)
+	rm -rf $(WHEEL) && mkdir $(WHEEL)
+	$(BIN)/python -m hatchling build -t wheel -d $(WHEEL)/dist
+	$(BIN)/python -m venv $(WHEEL)/venv
+	$(WHEEL)/venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(WHEEL)/venv/bin/python -m pip install --quiet --group test-wheel $(WHEEL)/dist/*.whl
+	mkdir $(WHEEL)/copy && cp -r tests examples docs README.md CHANGELOG.md pyproject.toml $(WHEEL)/copy
+	cd $(WHEEL)/copy && ../venv/bin/python -c 'import pathlib, sys, xnatferry; sys.exit("/site-packages/" not in xnatferry.__file__ or pathlib.Path("src").exists())'
+	cd $(WHEEL)/copy && ../venv/bin/python -m pytest --numprocesses auto tests/unit tests/e2e --ignore tests/e2e/test_wheel.py
+
+# docs/cli.md and the manual page, from the commands.
+reference: $(TOOLS)
+	$(BIN)/python -m xnatferry.cli.reference markdown > docs/cli.md
+	$(BIN)/python -m xnatferry.cli.reference man > docs/man/xnatferry.1
 
 bench: $(TOOLS)
 	$(BIN)/python bench/push.py
@@ -57,5 +75,5 @@ $(VENV)-bbrc/bin/bx:
 	$(VENV)-bbrc/bin/python -m pip install --quiet bbrc-bx==0.9.2 bbrc-validator==0.6.post1
 
 clean:
-	rm -rf $(VENV) $(VENV)-bbrc dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bbrc $(WHEEL) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

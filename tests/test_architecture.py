@@ -13,7 +13,7 @@ SRC = ROOT / "src" / "xnatferry"
 #: What each room may import from the others; `errors` is open to all.
 MAY_IMPORT = {
     "errors": set(),
-    "__init__": {"api", "client", "xnat", "sources", "planning", "transfer"},
+    "__init__": {"api", "client", "console", "xnat", "sources", "planning", "transfer"},
     "__main__": {"cli"},
     "xnat": set(),
     "sources": {"xnat", "checks"},

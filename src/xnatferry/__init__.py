@@ -7,7 +7,12 @@ Step by step, as the founding recipes do it::
         xnat.ensure_scan("BRAIN/sub01/sub01_MR1/scans/1", fields={"type": "T1w"})
         xnat.put_file("t1.nii.gz", "BRAIN/sub01/sub01_MR1/scans/1/resources/NIFTI")
 
-Or whole folders, through a plan: see `xnatferry.api`.
+Or whole folders, through a plan::
+
+    with xnatferry.connect(config="login.json") as xnat:
+        plan = xnatferry.plan(xnatferry.discover("nifti/"), xnat.remote, xnatferry.MappingRules("BRAIN"))
+        with xnatferry.progress(plan) as show:
+            result = xnatferry.push(plan, xnat.remote, listener=show)
 """
 
 from __future__ import annotations
@@ -20,36 +25,68 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from xnatferry.api import (
+        Finding,
         MappingRules,
         OnConflict,
         Plan,
+        Proof,
+        PullPlan,
+        PullResult,
         PushResult,
+        Selection,
         StatsTable,
+        begin_run,
+        check,
+        copy,
         discover,
+        find_run,
         plan,
+        plan_copy,
+        plan_pull,
+        plan_undo,
+        pull,
         push,
         stats,
+        undo,
         verify,
+        verify_run,
     )
     from xnatferry.client.steps import Client, connect
+    from xnatferry.console.progress import progress
     from xnatferry.xnat.model import Address, Level
 
 __all__ = [
     "Address",
     "Client",
+    "Finding",
     "Level",
     "MappingRules",
     "OnConflict",
     "Plan",
+    "Proof",
+    "PullPlan",
+    "PullResult",
     "PushResult",
+    "Selection",
     "StatsTable",
     "__version__",
+    "begin_run",
+    "check",
     "connect",
+    "copy",
     "discover",
+    "find_run",
     "plan",
+    "plan_copy",
+    "plan_pull",
+    "plan_undo",
+    "progress",
+    "pull",
     "push",
     "stats",
+    "undo",
     "verify",
+    "verify_run",
 ]
 
 _HOMES = {
@@ -57,6 +94,7 @@ _HOMES = {
     "Client": "client.steps",
     "Level": "xnat.model",
     "connect": "client.steps",
+    "progress": "console.progress",
 }
 
 

@@ -1,4 +1,4 @@
-"""The verbs for Python: discover, plan, push, verify. The command line is made of these and adds nothing but words.
+"""The verbs for Python: discover, check, plan, push, verify, undo, pull, copy, stats.
 
 discovery = xnatferry.discover("nifti/")
 with xnatferry.connect(server="https://xnat.example.org", user="me", password=secret) as client:
@@ -20,6 +20,18 @@ from xnatferry.planning.recheck import still_valid
 from xnatferry.planning.reconcile import reconcile
 from xnatferry.planning.selection import Selection
 from xnatferry.results.stats import StatsTable, stats
+from xnatferry.results.verbs import (
+    PullPlan,
+    PullResult,
+    begin_run,
+    copy,
+    find_run,
+    plan_copy,
+    plan_pull,
+    plan_undo,
+    pull,
+    undo,
+)
 from xnatferry.sources.base import Discovery, Finding, Severity
 from xnatferry.sources.recognise import discover
 from xnatferry.transfer.content import fingerprint, moved_sources
@@ -31,27 +43,56 @@ from xnatferry.transfer.verify import verdicts_of as verify
 from xnatferry.transfer.verify import verify_plan
 
 if TYPE_CHECKING:
+    import os
+
     from xnatferry.client.remote import Remote
     from xnatferry.transfer.events import Verdict
     from xnatferry.transfer.runs import Run
 
 __all__ = [
+    "Discovery",
+    "Finding",
     "MappingRules",
     "OnConflict",
     "Plan",
+    "Proof",
+    "PullPlan",
+    "PullResult",
     "PushResult",
     "Selection",
+    "Severity",
     "StatsTable",
+    "begin_run",
+    "check",
+    "copy",
     "discover",
+    "find_run",
     "plan",
+    "plan_copy",
+    "plan_pull",
+    "plan_undo",
+    "pull",
     "push",
     "recheck",
     "stats",
+    "undo",
     "verify",
     "verify_run",
     "verify_source",
     "with_digests",
 ]
+
+
+def check(source: str | os.PathLike[str], *, workers: int | None = None) -> tuple[Finding, ...]:
+    """Everything that is wrong or odd with the data at *source*, worst first. No network is used.
+
+    Args:
+        source: What `discover` takes.
+        workers: How many files are read at the same time; None leaves it to the computer.
+    """
+    order = (Severity.ERROR, Severity.WARNING)
+    found = discover(source, workers=workers).all_findings
+    return tuple(sorted(found, key=lambda one: order.index(one.severity) if one.severity in order else len(order)))
 
 
 def plan(

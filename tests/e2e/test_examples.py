@@ -117,3 +117,33 @@ def test_import_freesurfer(run, client, tmp_path):
         "eTIV": "1600000.0",
         "Left-Lateral-Ventricle": "6000.5",
     }
+
+
+def test_notebook(run, client, tmp_path):
+    import nibabel
+    import numpy as np
+
+    for subject in ("sub01", "sub02"):
+        (tmp_path / "scanned" / subject).mkdir(parents=True)
+        for kind in ("T1w", "T2w"):
+            voxels = np.full((5, 6, 7), len(subject), "int16")
+            nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "scanned" / subject / f"{kind}.nii.gz")
+    words = ("--project", "NOTE", "--runs", tmp_path / "runs", tmp_path / "scanned", tmp_path / "back")
+    code, text = run("notebook.py", *words)
+    assert code == 0, text
+    assert "4 files," in text
+    assert "{'digest matched': 4}" in text
+    assert "4 files fetched" in text
+    back = {path.name: path.read_bytes() for path in (tmp_path / "back").rglob("*sub02*/**/*.nii.gz")}
+    assert back == {path.name: path.read_bytes() for path in (tmp_path / "scanned" / "sub02").iterdir()}
+    assert not client.remote.project_exists("NOTE"), "undo takes back what the push created"
+    assert {path.name.split("-")[2] for path in (tmp_path / "runs").iterdir()} == {"push", "undo"}
+
+
+def test_copy_between_projects(run, client, images):
+    assert run("push_nifti.py", "--project", "FROM", images)[0] == 0
+    plan = xnatferry.plan_copy("FROM/sub01", client.remote, client.remote, project="TO")
+    assert len(plan.files) == 3
+    result = xnatferry.copy("FROM/sub01", client.remote, client.remote, project="TO")
+    assert result.exit_code == 0
+    assert {verdict.proof for verdict in result.verdicts} == {xnatferry.Proof.DIGEST}

@@ -54,4 +54,5 @@ def test_the_wheel_names_its_licences_and_carries_no_tests(wheel):
     assert any(name.endswith("LICENSE") for name in names)
     assert any(name.endswith("samples/SOURCE.txt") for name in names)
     assert "xnatferry/py.typed" in names
+    assert any(name.endswith(".data/data/share/man/man1/xnatferry.1") for name in names)
     assert not [name for name in names if "tests" in name.split("/")]

@@ -23,12 +23,10 @@ _LOOKED_INTO = 50
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(shell: str) -> int:
-    r"""Print the completion script of a shell.
+    """Print the completion script of a shell.
 
-    \b
-    bash: xnatferry completion bash > ~/.local/share/bash-completion/completions/xnatferry
-    zsh:  xnatferry completion zsh > ~/.zfunc/_xnatferry      (with ~/.zfunc in fpath)
-    fish: xnatferry completion fish > ~/.config/fish/completions/xnatferry.fish
+    bash reads it from ~/.local/share/bash-completion/completions/xnatferry, zsh from a file _xnatferry in a folder of
+    its fpath, fish from ~/.config/fish/completions/xnatferry.fish.
     """
     from click.shell_completion import get_completion_class
 
@@ -45,7 +43,7 @@ def completion_command(shell: str) -> int:
 def completes(
     names: Callable[[], list[tuple[str, str]]], *, files: bool = False
 ) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
-    """Complete a parameter with what *names* gives, values and a word on each, and with *files*; errors give nothing."""
+    """Complete a parameter with what *names* gives (values, a word on each) and *files*; errors give nothing."""
 
     def complete(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem

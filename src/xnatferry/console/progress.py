@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -27,12 +28,10 @@ from xnatferry.transfer.journal import event_to_dict
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from rich.console import Console
-
     from xnatferry.planning.plan import Plan
     from xnatferry.xnat.model import Address
 
-__all__ = ["JsonProgress", "PushProgress", "Tally"]
+__all__ = ["JsonProgress", "PushProgress", "Tally", "progress"]
 
 #: Seconds between two plain lines.
 INTERVAL_S = 10.0
@@ -97,6 +96,15 @@ class Tally:
         return "; ".join(parts)
 
 
+def progress(plan: Plan, *, quiet: bool = False) -> PushProgress:
+    """A listener for `xnatferry.push` that draws bars in a notebook or terminal, and prints lines elsewhere.
+
+    with xnatferry.progress(plan) as show:
+        xnatferry.push(plan, remote, listener=show)
+    """
+    return PushProgress(Console(stderr=True, highlight=False, markup=False, emoji=False), plan, quiet=quiet)
+
+
 class PushProgress:
     """Shows a push while it runs; use it as a context manager and call it with events, from any thread.
 
@@ -123,7 +131,7 @@ class PushProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False),
             console=console,
-            disable=quiet or not console.is_terminal,
+            disable=quiet or not (console.is_terminal or console.is_jupyter),
             transient=True,
         )
         self._total = self._block.add_task("sending", total=self._tally.all_bytes or None, note="")
