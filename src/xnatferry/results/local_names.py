@@ -15,7 +15,8 @@ __all__ = ["clashes", "path_problem", "path_warning"]
 #: Longest part of a path on the disks we know, in bytes.
 PART_LIMIT = 255
 
-_WINDOWS_DEVICES = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9¹²³]|LPT[0-9¹²³])(\.|$)", re.IGNORECASE)
+# As in `ntpath.isreserved` of Python 3.13; blanks before the dot do not help.
+_WINDOWS_DEVICES = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|COM[1-9¹²³]|LPT[1-9¹²³]) *(\.|$)", re.IGNORECASE)
 _WINDOWS_CHARACTERS = re.compile(r'[<>:"|?*\\]')
 
 
