@@ -33,7 +33,7 @@ _COMMANDS = {
     "runs": ("runs", "Past runs, newest first, or one of them."),
     "serve": ("serve", "Run the local archive until Ctrl-C."),
     "stats": ("stats", "Collect FreeSurfer's measurements."),
-    "table": ("table", "Write a draft table of the images in SOURCE."),
+    "table": ("table", "Write a draft table of the images or FreeSurfer subjects in SOURCE."),
     "undo": ("runs", "Take back what a run created."),
     "verify": ("verify", "Compare with the server again, by digest."),
     "whoami": ("look", "Show server, version, account, credentials."),
