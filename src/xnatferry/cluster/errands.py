@@ -71,7 +71,7 @@ class Errand:
 
     def __getstate__(self) -> dict[str, Any]:
         site = self._access
-        access = (site.url, site.user, site.password.reveal(), site.verify_tls)
+        access = (site.url, site.user, site.password.reveal(), site.verify_tls, site.alias)
         return {
             "plan": self._plan,
             "access": access,
@@ -80,8 +80,8 @@ class Errand:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        url, user, password, verify_tls = state["access"]
-        self._access = Connection(url, user, Secret(password), verify_tls)
+        url, user, password, verify_tls, alias = state["access"]
+        self._access = Connection(url, user, Secret(password), verify_tls, alias=alias)
         self._plan = state["plan"]
         self.bytes_per_s, self.max_body = state["limits"]
         self.version = state["version"]
