@@ -17,6 +17,9 @@ from starlette.requests import ClientDisconnect, Request
 
 from xnatferry.errors import ArchiveError
 from xnatferry.server import answers
+from xnatferry.server.pages import PAGE_ROUTES, is_page
+from xnatferry.server.pages.entrance import login_address
+from xnatferry.server.pages.rendering import moved
 from xnatferry.server.router import Router
 from xnatferry.server.routes import (
     assessors,
@@ -75,7 +78,7 @@ ROUTES: Final[tuple[Route, ...]] = (
 
 _DATA: Final = Router(ROUTES)
 _ARCHIVE: Final = Router(route for route in ROUTES if route.archived)
-_SITE: Final = Router(services.SITE_ROUTES)
+_SITE: Final = Router((*services.SITE_ROUTES, *PAGE_ROUTES))
 #: What a browser may do with an answer that does not say so itself: look at it.
 _INERT: Final = {
     "x-content-type-options": "nosniff",
@@ -137,6 +140,8 @@ class ArchiveApp:
         if caller is None:
             caller = await self._in_thread(partial(_identified, self._archive, request))
         if caller.refusal is not None:
+            if is_page(path) and "authorization" not in request.headers and request.method in _READING:
+                return moved(login_address(path + (f"?{query}" if (query := request.url.query) else "")))
             return caller.refusal
         if request.method not in _READING and not auth.same_origin(request):
             raise Refusal(403, "A page of another site asked for this change; it was not made.")

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from xnatferry.server.accounts import Account
     from xnatferry.server.archive import Archive
 
-__all__ = ["ROUTES", "Caller", "identify"]
+__all__ = ["ROUTES", "Caller", "identify", "same_origin", "set_cookie"]
 
 _COOKIE: Final = "JSESSIONID"
 _ALIAS: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 #: Addresses that are answered to anybody: they are how one logs in.
-_OPEN: Final = {"/data/services/auth", "/REST/services/auth", "/", "/favicon.ico"}
+_OPEN: Final = {"/data/services/auth", "/REST/services/auth", "/", "/favicon.ico", "/login"}
+#: Stylesheets and scripts, which the login page needs too; they tell nothing.
+_STATIC: Final = "/static/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,8 @@ def identify(archive: Archive, request: Request, *, hashing: bool = True) -> Cal
             return Caller(verified)
     if account is not None:
         return Caller(account, cookie)
-    if archive.settings.require_login and request.url.path not in _OPEN:
+    path = request.url.path
+    if archive.settings.require_login and path not in _OPEN and not path.startswith(_STATIC):
         refusal = answers.refused(401)
         refusal.headers["WWW-Authenticate"] = f'Basic realm="{archive.settings.site_name}"'
         return Caller(refusal=refusal)
@@ -91,11 +94,12 @@ def _verified(archive: Archive, user: str, password: str) -> Account | None:
 def _logged_in(scope: Scope, response: Response) -> Response:
     """Give the caller a login cookie, unless the request brought one."""
     if not scope.login and scope.account is not None:
-        _set_cookie(scope, response, scope.archive.accounts.open_login(scope.account))
+        set_cookie(scope, response, scope.archive.accounts.open_login(scope.account))
     return response
 
 
-def _set_cookie(scope: Scope, response: Response, cookie: str) -> None:
+def set_cookie(scope: Scope, response: Response, cookie: str) -> None:
+    """Send the login cookie."""
     secure = "; Secure" if scope.request.url.scheme == "https" else ""
     response.headers.append("set-cookie", f"{_COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Lax{secure}")
 
@@ -110,7 +114,7 @@ def jsession(scope: Scope) -> Response:
         return answers.text("0" * 32)
     response = answers.text(cookie)
     if cookie != scope.login:
-        _set_cookie(scope, response, cookie)
+        set_cookie(scope, response, cookie)
     return response
 
 
@@ -136,7 +140,7 @@ def services_auth(scope: Scope) -> Response:
         raise Refusal(401, "Authentication failed.")
     cookie = scope.archive.accounts.open_login(account)
     response = answers.text(cookie)
-    _set_cookie(scope, response, cookie)
+    set_cookie(scope, response, cookie)
     return response
 
 

@@ -1,16 +1,15 @@
-"""What clients ask beside the data: version, settings, schemas, who they are, and the page at the root."""
+"""What clients ask beside the data: version, settings, schemas, and who they are."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
-from html import escape
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
 from xnatferry.server import access, answers
+from xnatferry.server.pages import entrance
 from xnatferry.server.scope import Refusal, Route, Scope
 from xnatferry.xnat.datatypes import schema_bytes, type_names
 from xnatferry.xnat.tables import Table
@@ -159,25 +158,6 @@ def workflows(scope: Scope) -> Answer:
     return answers.listing(scope, Table(("id", "status"), ()))
 
 
-def front_page(scope: Scope) -> Answer:
-    """GET /: a page for people, and for clients that look whether somebody answers.
-
-    bxl wants 200 without a redirect, xnatpy looks for who is logged in and, with an alias token, for the login cookie.
-    """
-    who = f'Logged in as: <span style="color:red;">{escape(scope.user_name.capitalize())}</span>'
-    page = (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>XNAT archive</title></head><body>"
-        f'<h1>{escape(scope.archive.settings.site_name)}</h1><p><span id="user_info">{who}</span></p>'
-        "<p>This archive speaks XNAT's REST API below <a href='/data/projects?format=html'>/data</a>.</p>"
-        f"<p>{datetime.now(UTC):%Y-%m-%d %H:%M} UTC</p></body></html>"
-    )
-    response = answers.text(page, media="text/html")
-    if scope.account is not None and not scope.login:
-        cookie = scope.archive.accounts.open_login(scope.account)
-        response.headers.append("set-cookie", f"JSESSIONID={cookie}; Path=/; HttpOnly; SameSite=Lax")
-    return response
-
-
 ROUTES: Final = (
     Route(("GET",), "/user", user_name, archived=False),
     Route(("GET",), "/prearchive", prearchive, archived=False),
@@ -189,7 +169,7 @@ ROUTES: Final = (
 
 #: Routes outside ``/data``.
 SITE_ROUTES: Final = (
-    Route(("GET",), "/", front_page),
+    Route(("GET",), "/", entrance.front_page),
     Route(("GET",), "/xapi/siteConfig", site_config),
     Route(("GET",), "/xapi/siteConfig/buildInfo", build_info),
     Route(("GET",), "/xapi/siteConfig/buildInfo/{property}", build_property),

@@ -1,0 +1,30 @@
+"""The archive's web pages: what people see in a browser, outside the paths of XNAT's REST API.
+
+Addresses are readable and made of labels (``/projects/P/subjects/S/sessions/E``). Everything works without scripts but
+the 3-D viewer. What may be seen is decided by `xnatferry.server.access`, as for the REST API; no page shows more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.server.pages import entrance, projects, sessions, static
+
+if TYPE_CHECKING:
+    from xnatferry.server.scope import Route
+
+__all__ = ["PAGE_ROUTES", "is_page"]
+
+#: Every page. They answer at the top of the site, never below ``/data``.
+PAGE_ROUTES: Final[tuple[Route, ...]] = (
+    *static.ROUTES,
+    *entrance.ROUTES,
+    *projects.ROUTES,
+    *sessions.ROUTES,
+)
+_FAMILIES: Final = frozenset(route.template.split("/")[1] for route in PAGE_ROUTES)
+
+
+def is_page(path: str) -> bool:
+    """Whether *path* is that of a page: a browser without a login is sent to the login page, not to a challenge."""
+    return path.split("/")[1] in _FAMILIES

@@ -1,0 +1,93 @@
+"""Projects, and a project with its sessions and subjects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.server import access, objects
+from xnatferry.server.pages import contents
+from xnatferry.server.pages.holdings import held_resources
+from xnatferry.server.pages.rendering import address, page, page_route
+from xnatferry.server.pages.standing import Standing
+from xnatferry.server.pages.timeline import timeline_of
+from xnatferry.server.routes.projects import project_of
+from xnatferry.server.scope import Refusal, Route, Scope
+
+if TYPE_CHECKING:
+    import sqlite3
+    from typing import Any
+
+    from starlette.responses import Response
+
+    from xnatferry.server.objects import Item
+
+__all__ = ["ROUTES", "list_projects"]
+
+
+def list_projects(scope: Scope) -> Response:
+    """GET /projects: those that who asks may read, as the REST listing."""
+    words = scope.query.get("q").strip().lower()
+    with scope.archive.database.read() as connection:
+        readable = access.readable_projects(connection, scope.account)
+        rows = connection.execute("SELECT * FROM items WHERE level = 'project' ORDER BY id COLLATE NOCASE").fetchall()
+        items = [objects.item_of(row) for row in rows if row["id"] in readable]
+        totals = contents.project_totals(connection)
+        shown = [
+            {
+                "item": item,
+                "totals": totals.get(item.id, contents.Totals()),
+                "accessibility": access.accessibility_of(connection, item.id),
+                "roles": sorted(access.roles_of(connection, scope.account, item.id)),
+            }
+            for item in items
+            if words in f"{item.id}\n{item.fields.get('name', '')}\n{item.fields.get('description', '')}".lower()
+        ]
+    return page(scope, "projects", projects=shown, number=len(items), words=scope.query.get("q").strip())
+
+
+def read_project(scope: Scope) -> Response:
+    """GET /projects/{project}: the project and its sessions."""
+    with scope.archive.database.read() as connection:
+        item = project_of(connection, scope)
+        about = _about(connection, scope, item)
+        if not about["readable"]:
+            return page(scope, "project_protected", **about)
+        wanted = contents.asked(scope.query, contents.SESSION_SORTS)
+        found = contents.sessions_of(connection, item.id, wanted)
+        types = contents.session_types(connection, item.id)
+        timeline = timeline_of(contents.session_months(connection, item.id))
+        held = held_resources(connection, Standing(item))
+    shown: dict[str, Any] = {"asked": wanted, "found": found, "types": types, "timeline": timeline, "held": held}
+    return page(scope, "project", **about, **shown, tab="sessions")
+
+
+def list_subjects(scope: Scope) -> Response:
+    """GET /projects/{project}/subjects."""
+    with scope.archive.database.read() as connection:
+        item = project_of(connection, scope)
+        if not access.may_read(connection, scope.account, item.id):
+            raise Refusal(404, "Unable to identify project")
+        about = _about(connection, scope, item)
+        wanted = contents.asked(scope.query, contents.SUBJECT_SORTS)
+        found = contents.subjects_of(connection, item.id, wanted)
+    return page(scope, "project_subjects", **about, asked=wanted, found=found, tab="subjects")
+
+
+def _about(connection: sqlite3.Connection, scope: Scope, item: Item) -> dict[str, Any]:
+    """What stands at the top of every page of a project."""
+    readable = access.may_read(connection, scope.account, item.id)
+    return {
+        "project": item,
+        "readable": readable,
+        "accessibility": access.accessibility_of(connection, item.id),
+        "may_own": access.may_own(connection, scope.account, item.id),
+        "totals": contents.project_totals(connection).get(item.id, contents.Totals()) if readable else None,
+        "crumbs": [("Projects", "/projects"), (item.id, address("projects", item.id))],
+    }
+
+
+ROUTES: Final = (
+    Route(("GET",), "/projects", page_route(list_projects)),
+    Route(("GET",), "/projects/{project}", page_route(read_project)),
+    Route(("GET",), "/projects/{project}/subjects", page_route(list_subjects)),
+)
