@@ -6,12 +6,12 @@ INSTALLED := $(VENV)/installed
 TOOLS := $(VENV)/tools
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test test-wheel lint reference bench torture bbrc clean
+.PHONY: demo test test-wheel lint reference viewer bench torture bbrc clean
 
 demo: $(INSTALLED)
 	$(BIN)/xnatferry demo
 
-test: lint
+test: lint viewer
 	$(BIN)/python -m pytest --numprocesses auto
 
 lint: $(TOOLS)
@@ -36,6 +36,10 @@ test-wheel: $(TOOLS)
 reference: $(TOOLS)
 	$(BIN)/python -m xnatferry.cli.reference markdown > docs/cli.md
 	$(BIN)/python -m xnatferry.cli.reference man > docs/man/xnatferry.1
+
+# The 3-D viewer of the web pages comes from npm; without npm everything but that view works.
+viewer: $(INSTALLED)
+	$(BIN)/python hatch_build.py
 
 bench: $(TOOLS)
 	$(BIN)/python bench/push.py

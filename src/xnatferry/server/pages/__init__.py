@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server.pages import entrance, projects, sessions, static
+from xnatferry.server.pages import entrance, files, projects, sessions, static, viewer
 
 if TYPE_CHECKING:
     from xnatferry.server.scope import Route
@@ -21,6 +21,8 @@ PAGE_ROUTES: Final[tuple[Route, ...]] = (
     *entrance.ROUTES,
     *projects.ROUTES,
     *sessions.ROUTES,
+    *files.ROUTES,
+    *viewer.ROUTES,
 )
 _FAMILIES: Final = frozenset(route.template.split("/")[1] for route in PAGE_ROUTES)
 

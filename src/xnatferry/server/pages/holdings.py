@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
+    from xnatferry.server.pages.receipts import Proofs, State
     from xnatferry.server.pages.standing import Standing
     from xnatferry.server.resources import Resource, StoredFile
 
@@ -30,14 +31,14 @@ class HeldResource:
         resource: The resource.
         files: How many files it holds.
         bytes: Their bytes.
-        first: The first few of them.
+        first: The first few of them, with what is known about their bytes.
     """
 
     standing: Standing
     resource: Resource
     files: int
     bytes: int
-    first: Sequence[StoredFile]
+    first: Sequence[tuple[StoredFile, State]]
 
     @property
     def address(self) -> str:
@@ -45,11 +46,14 @@ class HeldResource:
         return self.standing.resource_address(self.resource)
 
 
-def held_resources(connection: sqlite3.Connection, standing: Standing) -> list[HeldResource]:
+def held_resources(connection: sqlite3.Connection, standing: Standing, proofs: Proofs) -> list[HeldResource]:
     """The resources that hang on what *standing* stands at."""
     found = []
     for one in resources.resources_of(connection, [standing.item.key]):
         row = connection.execute("SELECT held_files, held_bytes FROM resources WHERE id = ?", (one.id,)).fetchone()
-        first = list(islice(resources.files_of(connection, [one]), _FILES_SHOWN))
+        first = [
+            (file, proofs.state(standing.ferry_address(one, file.name), file))
+            for file in islice(resources.files_of(connection, [one]), _FILES_SHOWN)
+        ]
         found.append(HeldResource(standing, one, row["held_files"], row["held_bytes"], first))
     return found

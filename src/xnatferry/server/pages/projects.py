@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from xnatferry.server import access, objects
 from xnatferry.server.pages import contents
 from xnatferry.server.pages.holdings import held_resources
+from xnatferry.server.pages.receipts import proofs_in
 from xnatferry.server.pages.rendering import address, page, page_route
 from xnatferry.server.pages.standing import Standing
 from xnatferry.server.pages.timeline import timeline_of
@@ -56,7 +57,7 @@ def read_project(scope: Scope) -> Response:
         found = contents.sessions_of(connection, item.id, wanted)
         types = contents.session_types(connection, item.id)
         timeline = timeline_of(contents.session_months(connection, item.id))
-        held = held_resources(connection, Standing(item))
+        held = held_resources(connection, Standing(item), proofs_in(scope.archive, connection, item))
     shown: dict[str, Any] = {"asked": wanted, "found": found, "types": types, "timeline": timeline, "held": held}
     return page(scope, "project", **about, **shown, tab="sessions")
 

@@ -9,8 +9,10 @@ from xnatferry.server import objects
 from xnatferry.server.objects import Item, Level
 from xnatferry.server.pages.holdings import HeldResource, held_resources
 from xnatferry.server.pages.metadata import fields_of
+from xnatferry.server.pages.receipts import proofs_in
 from xnatferry.server.pages.rendering import moved, page, page_route
 from xnatferry.server.pages.standing import Standing, label_in, standing_at
+from xnatferry.server.pages.viewing import offer_of
 from xnatferry.server.scope import Route, Scope
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starlette.responses import Response
+
+    from xnatferry.server.pages.receipts import Proofs
 
 __all__ = ["ROUTES"]
 
@@ -40,7 +44,7 @@ def read_subject(scope: Scope) -> Response:
         standing = standing_at(connection, scope)
         assert standing.subject is not None  # noqa: S101  the path names it
         sessions = _sessions_of(connection, standing)
-        held = held_resources(connection, standing)
+        held = held_resources(connection, standing, proofs_in(scope.archive, connection, standing.project))
     return page(
         scope,
         "subject",
@@ -78,11 +82,13 @@ def read_session(scope: Scope) -> Response:
     with scope.archive.database.read() as connection:
         standing = standing_at(connection, scope)
         session = standing.item
+        proofs = proofs_in(scope.archive, connection, standing.project)
         below = {
-            level: [_below(connection, standing, item) for item in objects.children(connection, session, level)]
+            level: [_below(connection, standing, item, proofs) for item in objects.children(connection, session, level)]
             for level in (Level.SCAN, Level.ASSESSOR, Level.RECONSTRUCTION)
         }
-        held = held_resources(connection, standing)
+        held = held_resources(connection, standing, proofs)
+        offer = offer_of(connection, standing)
     everything = [*held, *(one for rows in below.values() for row in rows for one in row.held)]
     return page(
         scope,
@@ -93,14 +99,15 @@ def read_session(scope: Scope) -> Response:
         others=[*below[Level.ASSESSOR], *below[Level.RECONSTRUCTION]],
         held=held,
         fields=fields_of(session),
+        offer=offer,
         files=sum(one.files for one in everything),
         bytes=sum(one.bytes for one in everything),
     )
 
 
-def _below(connection: sqlite3.Connection, standing: Standing, item: Item) -> Below:
+def _below(connection: sqlite3.Connection, standing: Standing, item: Item, proofs: Proofs) -> Below:
     place = standing.at(item)
-    return Below(item, place, held_resources(connection, place), fields_of(item, without=_SCAN_COLUMNS))
+    return Below(item, place, held_resources(connection, place, proofs), fields_of(item, without=_SCAN_COLUMNS))
 
 
 def find_session(scope: Scope) -> Response:

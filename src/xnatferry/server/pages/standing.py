@@ -82,6 +82,11 @@ class Standing:
             found.append((label, address(*segments)))
         return found
 
+    @property
+    def above(self) -> Standing:
+        """The standing of the session that this scan, assessor or reconstruction belongs to."""
+        return replace(self, below=None)
+
     def at(self, below: Item) -> Standing:
         """The standing of a scan, assessor or reconstruction of this session."""
         return replace(self, below=below)

@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from xnatferry.server.archive import Archive
     from xnatferry.server.places import Holding
-    from xnatferry.server.resources import StoredFile
+    from xnatferry.server.resources import Resource, StoredFile
     from xnatferry.server.scope import Route, Scope
 
-__all__ = ["ROUTES"]
+__all__ = ["ROUTES", "open_listed"]
 
 _MEDIA: Final = {
     "bmp": "image/bmp",
@@ -136,13 +137,13 @@ def _single(scope: Scope, raw: str) -> Response:
     names = list(dict.fromkeys((raw, unquote(raw), unquote_plus(raw))))
     for one in held:
         for name in names:
-            found = _opened(scope, one, name)
+            found = open_listed(scope.archive, one.resource, name)
             if found is not None:
                 return _file_answer(scope, name, *found)
     for one in held:
         for name in names:
             inside = _IN_ARCHIVE.fullmatch(name)
-            found = _opened(scope, one, inside[1]) if inside else None
+            found = open_listed(scope.archive, one.resource, inside[1]) if inside else None
             if inside and found is not None:
                 return _member_answer(found[0], inside[1], inside[2])
     if scope.query.is_true("accept-not-found"):
@@ -150,14 +151,14 @@ def _single(scope: Scope, raw: str) -> Response:
     raise Refusal(404, bare=len(held) == 1)
 
 
-def _opened(scope: Scope, one: Holding, name: str) -> tuple[int, Path] | None:
+def open_listed(archive: Archive, resource: Resource, name: str) -> tuple[int, Path] | None:
     """A listed file of a resource, open for reading; a packed twin ``NAME.gz`` stands in for one that has gone."""
-    with scope.archive.landing.reading(one.resource, name), scope.archive.database.read() as connection:
-        file = resources.file_named(connection, one.resource, name)
+    with archive.landing.reading(resource, name), archive.database.read() as connection:
+        file = resources.file_named(connection, resource, name)
         if file is None:
             return None
-        folder = resources.folder_of(objects.by_key(connection, one.resource.item_key), one.resource)
-        path = scope.archive.vault.archive / folder / name
+        folder = resources.folder_of(objects.by_key(connection, resource.item_key), resource)
+        path = archive.vault.archive / folder / name
         for place in (path, path.with_name(path.name + ".gz")):
             with suppress(FileNotFoundError):
                 return os.open(place, os.O_RDONLY | os.O_NOFOLLOW), place

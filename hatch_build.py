@@ -1,0 +1,81 @@
+"""Puts the 3-D viewer (NiiVue) into the package: pinned, checked, from npm, and never committed.
+
+``python hatch_build.py`` (``make viewer``) does it for a source tree, the hook for a wheel. Without npm or network the
+package is built without the viewer: the pages then show snapshots and say why.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+try:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+except ImportError:  # `make viewer` needs no hatchling
+    BuildHookInterface = object  # type: ignore[assignment, misc]
+
+VERSION = "0.69.0"
+#: As the registry publishes it for this version: ``npm view @niivue/niivue@0.69.0 dist.integrity``.
+INTEGRITY = "sha512-YMjQvJgD1W2b7DuoxkwlC4VxbrgIePRJ5qyQzXKxi2v2MBVg285P/CIQyg46oDDGDIcaNlbd+MhtO/edMbXJkA=="
+MEMBER = "package/dist/niivue.umd.js"
+PLACE = Path("src/xnatferry/server/pages/static/niivue.js")
+_SECONDS = 120
+
+
+class ViewerHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Fetches the viewer before a wheel is packed."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Fetch the bundle and let it into the wheel, although git ignores it."""
+        place = Path(self.root) / PLACE
+        if version == "standard" and (problem := fetch(place)):
+            print(f"built without the 3-D viewer: {problem}", file=sys.stderr)
+        build_data["artifacts"].append(PLACE.as_posix())
+
+
+def fetch(place: Path) -> str:
+    """Make sure that the bundle is at *place*; returns why it is not, or ""."""
+    first_line = f"/* NiiVue {VERSION}, BSD-2-Clause; see niivue-license.txt */\n".encode()
+    if place.is_file():
+        with place.open("rb") as file:
+            if file.readline() == first_line:
+                return ""
+    npm = shutil.which("npm")
+    if npm is None:
+        return "npm is not installed"
+    with TemporaryDirectory() as folder:
+        try:
+            command = [npm, "pack", f"@niivue/niivue@{VERSION}", "--pack-destination", folder, "--silent"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False, cwd=folder)
+        except subprocess.TimeoutExpired:
+            return f"npm did not answer within {_SECONDS} s"
+        if done.returncode:
+            return f"npm pack failed: {done.stderr.strip()[-300:]}"
+        (packed,) = Path(folder).glob("*.tgz")
+        data = packed.read_bytes()
+        digest = "sha512-" + base64.b64encode(hashlib.sha512(data).digest()).decode()
+        if digest != INTEGRITY:
+            message = f"@niivue/niivue {VERSION} from npm is not what was pinned: {digest}"
+            raise SystemExit(message)
+        with tarfile.open(packed) as archive:
+            member = archive.extractfile(MEMBER)
+            assert member is not None
+            bundle = first_line + member.read()
+    part = place.with_suffix(".part")
+    part.write_bytes(bundle)
+    part.replace(place)
+    return ""
+
+
+if __name__ == "__main__":
+    why = fetch(Path(__file__).resolve().parent / PLACE)
+    print(f"no 3-D viewer: {why}" if why else f"NiiVue {VERSION} is at {PLACE}")

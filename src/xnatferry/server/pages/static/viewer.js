@@ -1,0 +1,99 @@
+// The 3-D viewer's page: hands what the server chose (data-scene) to NiiVue, and ties the controls to it.
+const place = (id) => document.getElementById(id);
+const viewer = place("viewer");
+const scene = JSON.parse(viewer.dataset.scene);
+const status = place("status");
+
+// Another choice is another page, so that every view has an address.
+for (const select of place("choices").querySelectorAll("select")) {
+  select.addEventListener("change", () => place("choices").requestSubmit());
+}
+
+const LABELS_LUT = "freesurfer";
+
+function meshOf(one) {
+  const mesh = { url: one.url, name: one.name, rgba255: [214, 205, 196, 255], opacity: 1, layers: [] };
+  if (one.layer) mesh.layers.push({ url: one.layer.url, name: one.layer.name, opacity: 0.9, colormap: "viridis" });
+  return mesh;
+}
+
+// NiiVue scales FreeSurfer's curv files to 0..1 and turns them round. The numbers of the file (big-endian floats after
+// a head of 15 bytes) are put back, so that colours mean millimetres and the same on both hemispheres.
+async function putNumbersBack(nv) {
+  const ranges = { thickness: [1, 4.5], sulc: [-10, 10], curv: [-0.6, 0.6] };
+  for (const [number, one] of scene.meshes.entries()) {
+    const layer = nv.meshes[number].layers[0];
+    if (!layer || one.layer.name.endsWith(".annot")) continue;
+    const view = new DataView(await (await fetch(one.layer.url)).arrayBuffer());
+    const values = Float32Array.from({ length: view.getUint32(3) }, (_, at) => view.getFloat32(15 + 4 * at));
+    const known = ranges[one.layer.name.split(".").pop()];
+    const [low, high] = known ?? [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
+    Object.assign(layer, { values, cal_min: low, cal_max: high, global_min: low, global_max: high });
+    nv.meshes[number].updateMesh(nv.gl);
+    place("legend").textContent = `${one.layer.name.split(".").pop()} from ${low.toPrecision(2)} (dark blue) to ${high.toPrecision(2)} (yellow)`;
+  }
+}
+
+function tieVolumes(nv) {
+  const frames = nv.volumes.length ? nv.volumes[0].nFrame4D : 1;
+  if (frames > 1) {
+    const slider = place("volume");
+    slider.max = String(frames - 1);
+    const show = () => {
+      nv.setFrame4D(nv.volumes[0].id, Number(slider.value));
+      place("volume-number").value = `${Number(slider.value) + 1} of ${frames}`;
+    };
+    slider.addEventListener("input", show);
+    show();
+    place("volume-control").hidden = false;
+  }
+  if (nv.volumes.length > 1) {
+    place("opacity").addEventListener("input", (event) => nv.setOpacity(1, Number(event.target.value) / 100));
+    place("opacity-control").hidden = false;
+  }
+}
+
+function tieLayout(nv) {
+  const layout = place("layout");
+  const types = {
+    multiplanar: nv.sliceTypeMultiplanar, axial: nv.sliceTypeAxial, coronal: nv.sliceTypeCoronal,
+    sagittal: nv.sliceTypeSagittal, render: nv.sliceTypeRender,
+  };
+  if (!scene.volumes.length) layout.value = "render";
+  const show = () => nv.setSliceType(types[layout.value]);
+  layout.addEventListener("change", show);
+  show();
+}
+
+async function start() {
+  viewer.hidden = false;
+  const { Niivue, cmapper } = globalThis.niivue;
+  const nv = new Niivue({
+    backColor: [0, 0, 0, 1], show3Dcrosshair: scene.volumes.length > 0, crosshairWidthUnit: "percent",
+    crosshairWidth: 0.3, showLegend: false, isColorbar: false, isOrientCube: false, loadingText: "",
+    dragAndDropEnabled: false, logLevel: "error", multiplanarShowRender: 1,
+  });
+  Object.assign(nv, { onLocationChange: (at) => { place("place").textContent = at.string; } });
+  await nv.attachToCanvas(place("canvas"));
+  await nv.loadVolumes(scene.volumes.map((one, number) => ({
+    url: one.url, name: one.name, colormap: "gray", opacity: number ? 0.5 : 1,
+  })));
+  scene.volumes.forEach((one, number) => {
+    if (one.labels) nv.volumes[number].setColormapLabel(cmapper.colormapFromKey(LABELS_LUT));
+  });
+  nv.updateGLVolume();
+  if (scene.meshes.length) await nv.loadMeshes(scene.meshes.map(meshOf));
+  await putNumbersBack(nv);
+  nv.scene.crosshairPos = [0.5, 0.5, 0.5];
+  tieVolumes(nv);
+  tieLayout(nv);
+  nv.drawScene();
+  status.textContent = scene.volumes.length ? "Letters mark the sides: L is left. Click, wheel and arrow keys move through the slices." : "Drag to turn, wheel to zoom.";
+  viewer.dataset.ready = "true";
+}
+
+start().catch((error) => {
+  viewer.hidden = true;
+  status.classList.add("notice", "bad");
+  status.textContent = `The viewer could not start: ${error.message}. The page of the session has the snapshots and the files.`;
+});
