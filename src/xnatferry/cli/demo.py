@@ -24,7 +24,8 @@ What to try next
   xnatferry check  FOLDER              read and validate your own data; no network
   xnatferry plan   FOLDER -p PROJECT   what a push would do
   xnatferry push   FOLDER -p PROJECT   into the archive of this computer, or into an XNAT with --server URL
-  xnatferry serve                      this archive with an address of its own, for any XNAT client"""
+  xnatferry serve                      an archive with an address of its own, for any XNAT client, and with web pages:
+                                       http://127.0.0.1:8080/ shows scans, files and receipts in a browser"""
 
 
 @click.command("demo")

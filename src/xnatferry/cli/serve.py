@@ -65,6 +65,7 @@ def serve_command(
         if sentence := running.repairs.sentence():
             screen.note(sentence, style="yellow")
         screen.lines([f"archive {running.root} is served at {running.url}; Ctrl-C stops it"])
+        screen.lines([f"its web pages: {running.url}/"])
         if shown is not None:
             screen.lines([f"account admin, password {shown} (shown this once)"])
         screen.records([{"record": "serving", "url": running.url, "root": str(running.root), "password": shown}])

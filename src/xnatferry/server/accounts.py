@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
     from xnatferry.server.database import Database
 
-__all__ = ["Account", "Accounts", "migrations"]
+__all__ = ["FERRY", "Account", "Accounts", "migrations"]
+
+#: The command line's own account.
+FERRY: Final = "ferry"
 
 # The smallest setting of the OWASP password storage cheat sheet: 19 MiB, about 20 ms.
 _ARGON2: Final = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)

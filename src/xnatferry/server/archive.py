@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from xnatferry.errors import ArchiveError
 from xnatferry.server import accounts as accounts_module
 from xnatferry.server import landing, objects, resources, saved_searches
-from xnatferry.server.accounts import Accounts
+from xnatferry.server.accounts import FERRY, Accounts
 from xnatferry.server.database import Database
 from xnatferry.server.holder import Holder
 from xnatferry.server.landing import Landing
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Archive", "Repairs", "RunningArchive", "read_credential", "running_archive", "serve"]
 
 ADMIN: Final = "admin"
-FERRY: Final = "ferry"
 CREDENTIAL_FILE: Final = "cli-credential.json"
 
 _LOG = logging.getLogger(__name__)

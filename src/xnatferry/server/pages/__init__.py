@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server.pages import entrance, files, projects, sessions, static, viewer
+from xnatferry.server.pages import entrance, files, imports, people, pictures, projects, sessions, static, viewer
 
 if TYPE_CHECKING:
     from xnatferry.server.scope import Route
@@ -19,9 +19,12 @@ __all__ = ["PAGE_ROUTES", "is_page"]
 PAGE_ROUTES: Final[tuple[Route, ...]] = (
     *static.ROUTES,
     *entrance.ROUTES,
+    *imports.ROUTES,
+    *people.ROUTES,
     *projects.ROUTES,
     *sessions.ROUTES,
     *files.ROUTES,
+    *pictures.ROUTES,
     *viewer.ROUTES,
 )
 _FAMILIES: Final = frozenset(route.template.split("/")[1] for route in PAGE_ROUTES)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from xnatferry.server.objects import Item
 
-__all__ = ["ROUTES", "list_projects"]
+__all__ = ["ROUTES", "about_project", "list_projects"]
 
 
 def list_projects(scope: Scope) -> Response:
@@ -50,7 +50,7 @@ def read_project(scope: Scope) -> Response:
     """GET /projects/{project}: the project and its sessions."""
     with scope.archive.database.read() as connection:
         item = project_of(connection, scope)
-        about = _about(connection, scope, item)
+        about = about_project(connection, scope, item)
         if not about["readable"]:
             return page(scope, "project_protected", **about)
         wanted = contents.asked(scope.query, contents.SESSION_SORTS)
@@ -68,13 +68,13 @@ def list_subjects(scope: Scope) -> Response:
         item = project_of(connection, scope)
         if not access.may_read(connection, scope.account, item.id):
             raise Refusal(404, "Unable to identify project")
-        about = _about(connection, scope, item)
+        about = about_project(connection, scope, item)
         wanted = contents.asked(scope.query, contents.SUBJECT_SORTS)
         found = contents.subjects_of(connection, item.id, wanted)
     return page(scope, "project_subjects", **about, asked=wanted, found=found, tab="subjects")
 
 
-def _about(connection: sqlite3.Connection, scope: Scope, item: Item) -> dict[str, Any]:
+def about_project(connection: sqlite3.Connection, scope: Scope, item: Item) -> dict[str, Any]:
     """What stands at the top of every page of a project."""
     readable = access.may_read(connection, scope.account, item.id)
     return {

@@ -9,6 +9,7 @@ from xnatferry.server import objects
 from xnatferry.server.objects import Item, Level
 from xnatferry.server.pages.holdings import HeldResource, held_resources
 from xnatferry.server.pages.metadata import fields_of
+from xnatferry.server.pages.pictures import picture_of
 from xnatferry.server.pages.receipts import proofs_in
 from xnatferry.server.pages.rendering import moved, page, page_route
 from xnatferry.server.pages.standing import Standing, label_in, standing_at
@@ -36,6 +37,7 @@ class Below:
     standing: Standing
     held: Sequence[HeldResource]
     fields: Sequence[tuple[str, str]]
+    pictured: bool
 
 
 def read_subject(scope: Scope) -> Response:
@@ -107,7 +109,9 @@ def read_session(scope: Scope) -> Response:
 
 def _below(connection: sqlite3.Connection, standing: Standing, item: Item, proofs: Proofs) -> Below:
     place = standing.at(item)
-    return Below(item, place, held_resources(connection, place, proofs), fields_of(item, without=_SCAN_COLUMNS))
+    pictured = item.level is Level.SCAN and picture_of(connection, place) is not None
+    fields = fields_of(item, without=_SCAN_COLUMNS)
+    return Below(item, place, held_resources(connection, place, proofs), fields, pictured)
 
 
 def find_session(scope: Scope) -> Response:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xnatferry.server.pages.standing import Standing
     from xnatferry.server.resources import Resource
 
-__all__ = ["Offer", "Viewable", "is_viewable", "offer_of", "viewer_address"]
+__all__ = ["Offer", "Viewable", "is_viewable", "is_volume", "offer_of", "viewer_address"]
 
 _VOLUME: Final = re.compile(r"\.(nii|nii\.gz|mgz|mgh)$", re.IGNORECASE)
 #: Volumes whose numbers are names of structures (FreeSurfer's mri folder).
@@ -77,6 +77,11 @@ class Offer:
 def is_viewable(name: str) -> bool:
     """Whether the viewer can show a file of that name by itself."""
     return bool(_VOLUME.search(name) or _SURFACE.search(name))
+
+
+def is_volume(name: str) -> bool:
+    """Whether a file of that name holds voxels."""
+    return bool(_VOLUME.search(name))
 
 
 def viewer_address(standing: Standing, resource: Resource, name: str) -> str:

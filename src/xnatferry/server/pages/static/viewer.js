@@ -67,6 +67,7 @@ function tieLayout(nv) {
 
 async function start() {
   viewer.hidden = false;
+  status.textContent = "Loading …";
   const { Niivue, cmapper } = globalThis.niivue;
   const nv = new Niivue({
     backColor: [0, 0, 0, 1], show3Dcrosshair: scene.volumes.length > 0, crosshairWidthUnit: "percent",

@@ -1,0 +1,127 @@
+"""Pictures of scans: those that a push stored (resource ``SNAPSHOTS``), else drawn on demand and kept by digest.
+
+XNAT's own pages look for the same resource, and in it for files whose content is ``ORIGINAL`` or ``THUMBNAIL``.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import Response
+
+from xnatferry.errors import XnatferryError
+from xnatferry.server import resources
+from xnatferry.server.pages.rendering import page_route
+from xnatferry.server.pages.standing import standing_at
+from xnatferry.server.pages.viewing import is_volume
+from xnatferry.server.routes.downloads import open_listed
+from xnatferry.server.scope import Refusal, Route, Scope
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from xnatferry.server.pages.standing import Standing
+    from xnatferry.server.resources import Resource, StoredFile
+
+__all__ = ["ROUTES", "picture_of"]
+
+_LABEL: Final = "SNAPSHOTS"
+#: Word in the address to the content that XNAT gives such a file.
+_CONTENTS: Final = {"snapshot": "ORIGINAL", "thumbnail": "THUMBNAIL"}
+#: The room that draws; imported when the first picture is asked for, because it brings numpy.
+_ROOM: Final = "xnatferry.pictures"
+_MEDIA: Final = {
+    b"GIF8": "image/gif",
+    b"\x89PNG": "image/png",
+    b"RIFF": "image/webp",
+    b"\xff\xd8\xff\xe0": "image/jpeg",
+}
+_LARGEST_STORED: Final = 8 << 20
+#: Larger files are not drawn on demand: who looks at a page does not wait that long.
+_LARGEST_DRAWN: Final = 256 << 20
+#: Drawing takes a second of a processor and some memory: not for every thread of the server at once.
+_DRAWING: Final = BoundedSemaphore(2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    resource: Resource
+    file: StoredFile
+    stored: bool
+
+
+def picture_of(connection: sqlite3.Connection, scan: Standing, kind: str = "thumbnail") -> _Source | None:
+    """What a picture of the scan is made from: a stored one wins; None when there is nothing to show."""
+    drawable = None
+    for resource in resources.resources_of(connection, [scan.item.key]):
+        for file in resources.files_of(connection, [resource]):
+            if resource.label == _LABEL:
+                if file.content == _CONTENTS[kind]:
+                    return _Source(resource, file, stored=True)
+            elif drawable is None and file.digest and is_volume(file.name) and 0 < file.size_bytes <= _LARGEST_DRAWN:
+                drawable = _Source(resource, file, stored=False)
+    return drawable if find_spec(_ROOM) is not None else None
+
+
+def read(kind: str, scope: Scope) -> Response:
+    """GET .../scans/{scan}/snapshot and /thumbnail."""
+    with scope.archive.database.read() as connection:
+        source = picture_of(connection, standing_at(connection, scope), kind)
+    if source is None:
+        raise Refusal(404, "No snapshot available")
+    mark = f'"{source.file.digest}-{kind}"'
+    headers = {"etag": mark, "cache-control": "private, no-cache"}
+    if scope.request.headers.get("if-none-match") == mark:
+        return Response(b"", 304, headers)
+    data = _stored(scope, source) if source.stored else _drawn(scope, source, kind)
+    media = _MEDIA.get(data[:4])
+    if media is None:
+        raise Refusal(404, "This image cannot be drawn")
+    return Response(data, media_type=media, headers=headers)
+
+
+def _stored(scope: Scope, source: _Source) -> bytes:
+    opened = open_listed(scope.archive, source.resource, source.file.name)
+    if opened is None:
+        return b""
+    with os.fdopen(opened[0], "rb") as file:
+        return file.read(_LARGEST_STORED)
+
+
+def _drawn(scope: Scope, source: _Source, kind: str) -> bytes:
+    """The picture out of the cache, where an empty file stands for an image that cannot be drawn."""
+    folder = scope.archive.settings.root / "cache" / "pictures"
+    kept = {name: folder / f"{source.file.digest}-{name}" for name in _CONTENTS}
+    with _DRAWING:
+        if not kept[kind].is_file():
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for name, data in zip(_CONTENTS, _draw(scope, source), strict=True):
+                part = folder / secrets.token_hex(8)
+                part.write_bytes(data)
+                part.replace(kept[name])
+    return kept[kind].read_bytes()
+
+
+def _draw(scope: Scope, source: _Source) -> tuple[bytes, bytes]:
+    opened = open_listed(scope.archive, source.resource, source.file.name)
+    if opened is None:
+        return b"", b""
+    descriptor, path = opened
+    os.close(descriptor)
+    try:
+        large, small = import_module(_ROOM).snapshots(Path(path))
+    except XnatferryError:
+        return b"", b""
+    return large.data, small.data
+
+
+_SCAN: Final = "/projects/{project}/subjects/{subject}/sessions/{experiment}/scans/{scan}"
+ROUTES: Final = tuple(Route(("GET",), f"{_SCAN}/{kind}", page_route(partial(read, kind))) for kind in _CONTENTS)
