@@ -38,21 +38,23 @@ def drawn(page, bundle):
         page.goto(path)
         page.wait_for_selector("#viewer[data-ready=true]", timeout=60_000)
         page.wait_for_timeout(300)
-        picture = page.locator("#canvas").screenshot()
+        picture = page.screenshot(clip=page.locator("#canvas").bounding_box())
         return page.evaluate(COUNT, base64.b64encode(picture).decode())
 
     return drawn
 
 
 def test_a_nifti_image_is_drawn(page, drawn):
-    found = drawn("/projects/BRAIN/subjects/colin27/sessions/colin27_MR1/view")
+    found = drawn("/projects/BRAIN/subjects/colin27/sessions/colin27_MR1/view?layout=axial")
     assert 0.05 < found["bright"] < 0.7, "a brain on black"
     assert found["coloured"] < 0.05, "in grey, but for the cross"
     assert page.locator("#volume-control").is_hidden()
 
 
 def test_a_series_has_a_slider(page, drawn):
-    drawn("/projects/BRAIN/subjects/colin27/sessions/colin27_MR1/view?image=scans/2/resources/NIFTI/files/bold.nii")
+    drawn(
+        "/projects/BRAIN/subjects/colin27/sessions/colin27_MR1/view?image=scans/2/resources/NIFTI/files/bold.nii&layout=axial"
+    )
     slider = page.get_by_label("Volume")
     slider.focus()
     slider.press("ArrowRight")
@@ -60,8 +62,8 @@ def test_a_series_has_a_slider(page, drawn):
 
 
 def test_a_label_map_lies_over_the_brain_in_its_colours(drawn):
-    plain = drawn(f"{BALL}?image={FILES}/mri/brain.mgz")
-    laid = drawn(f"{BALL}?image={FILES}/mri/brain.mgz&overlay={FILES}/mri/aseg.mgz")
+    plain = drawn(f"{BALL}?image={FILES}/mri/brain.mgz&layout=axial")
+    laid = drawn(f"{BALL}?image={FILES}/mri/brain.mgz&overlay={FILES}/mri/aseg.mgz&layout=axial")
     assert plain["bright"] > 0.05
     assert laid["coloured"] > plain["coloured"] + 0.03
 
@@ -79,7 +81,7 @@ def test_surfaces_carry_thickness_and_annotations(page, drawn):
 
 def test_a_choice_is_an_address(page, bundle):
     page.goto(BALL)
-    page.get_by_label("Overlay").first.select_option(label="ball/mri/aseg.mgz")
+    page.get_by_label("Overlay").first.select_option(label="ball/mri/aseg.mgz&layout=axial")
     page.wait_for_url("**/view?*overlay=*aseg.mgz*")
     page.wait_for_selector("#viewer[data-ready=true]", timeout=60_000)
 

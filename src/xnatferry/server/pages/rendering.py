@@ -8,7 +8,6 @@ from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import Response
 
 from xnatferry.server.answers import STANDARD
@@ -19,6 +18,8 @@ from xnatferry.xnat.model import quote_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from jinja2 import Environment
 
 __all__ = ["address", "moved", "page", "page_route", "shown_bytes"]
 
@@ -80,6 +81,8 @@ def _query(values: Mapping[str, object], **changes: object) -> str:
 
 @cache
 def _templates() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  programs that use REST never need it
+
     templates = Environment(
         loader=PackageLoader("xnatferry.server.pages"),
         autoescape=True,

@@ -25,7 +25,7 @@ _POLICY: Final[Mapping[str, str]] = {"img-src": "'self' data: blob:", "connect-s
 
 
 def view(scope: Scope) -> Response:
-    """GET .../sessions/{experiment}/view?image=&overlay=&surface=&values=: choices by name, none else is shown."""
+    """GET .../sessions/{experiment}/view?image=&overlay=&surface=&values=&layout=: files of the session only."""
     with scope.archive.database.read() as connection:
         standing = standing_at(connection, scope)
         offer = offer_of(connection, standing)
@@ -48,7 +48,7 @@ def view(scope: Scope) -> Response:
         images=images,
         wanted=wanted,
         title=_title(offer, wanted),
-        scene=json.dumps(_scene(offer, images, wanted)),
+        scene=json.dumps({**_scene(offer, images, wanted), "layout": scope.query.get("layout")}),
         bundle=static.address_of(static.VIEWER_BUNDLE) if there else "",
     )
 

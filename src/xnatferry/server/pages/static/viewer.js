@@ -53,26 +53,27 @@ function tieVolumes(nv) {
   }
 }
 
+// NiiVue's numbers of its views.
+const LAYOUTS = { axial: 0, coronal: 1, sagittal: 2, multiplanar: 3, render: 4 };
+
+function firstLayout() {
+  if (!scene.volumes.length) return "render";
+  return scene.layout in LAYOUTS ? scene.layout : "multiplanar";
+}
+
 function tieLayout(nv) {
-  const layout = place("layout");
-  const types = {
-    multiplanar: nv.sliceTypeMultiplanar, axial: nv.sliceTypeAxial, coronal: nv.sliceTypeCoronal,
-    sagittal: nv.sliceTypeSagittal, render: nv.sliceTypeRender,
-  };
-  if (!scene.volumes.length) layout.value = "render";
-  const show = () => nv.setSliceType(types[layout.value]);
-  layout.addEventListener("change", show);
-  show();
+  place("layout").addEventListener("change", () => nv.setSliceType(LAYOUTS[place("layout").value]));
 }
 
 async function start() {
   viewer.hidden = false;
   status.textContent = "Loading …";
   const { Niivue, cmapper } = globalThis.niivue;
+  place("layout").value = firstLayout();
   const nv = new Niivue({
     backColor: [0, 0, 0, 1], show3Dcrosshair: scene.volumes.length > 0, crosshairWidthUnit: "percent",
     crosshairWidth: 0.3, showLegend: false, isColorbar: false, isOrientCube: false, loadingText: "",
-    dragAndDropEnabled: false, logLevel: "error", multiplanarShowRender: 1,
+    dragAndDropEnabled: false, sliceType: LAYOUTS[firstLayout()], logLevel: "error", multiplanarShowRender: 1,
   });
   Object.assign(nv, { onLocationChange: (at) => { place("place").textContent = at.string; } });
   await nv.attachToCanvas(place("canvas"));
