@@ -38,7 +38,7 @@ def drawn(page, bundle):
         page.goto(path)
         page.wait_for_selector("#viewer[data-ready=true]", timeout=60_000)
         page.wait_for_timeout(300)
-        picture = page.screenshot(clip=page.locator("#canvas").bounding_box())
+        picture = page.screenshot(full_page=True, clip=page.locator("#canvas").bounding_box())
         return page.evaluate(COUNT, base64.b64encode(picture).decode())
 
     return drawn
@@ -81,7 +81,7 @@ def test_surfaces_carry_thickness_and_annotations(page, drawn):
 
 def test_a_choice_is_an_address(page, bundle):
     page.goto(BALL)
-    page.get_by_label("Overlay").first.select_option(label="ball/mri/aseg.mgz&layout=axial")
+    page.get_by_label("Overlay").first.select_option(label="ball/mri/aseg.mgz")
     page.wait_for_url("**/view?*overlay=*aseg.mgz*")
     page.wait_for_selector("#viewer[data-ready=true]", timeout=60_000)
 
