@@ -23,9 +23,10 @@ MAY_IMPORT = {
     "planning": {"xnat", "sources", "checks"},
     "transfer": {"xnat", "sources", "checks", "planning"},
     "client": {"xnat"},
-    "server": {"xnat"},
+    "server": {"xnat", "pictures"},
+    "pictures": {"sources", "checks"},
     "testing": {"server"},
-    "results": {"xnat", "freesurfer", "sources", "checks", "planning", "transfer", "client"},
+    "results": {"xnat", "freesurfer", "sources", "checks", "planning", "transfer", "client", "pictures"},
     "api": {"xnat", "sources", "checks", "planning", "transfer", "client", "results"},
     "cluster": {"xnat", "planning", "transfer", "client", "api"},
     "console": {"xnat", "sources", "checks", "planning", "transfer", "api", "results"},
@@ -48,6 +49,8 @@ LAZY = {("cli", "server")}
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "core", "misc"}
 #: httpx2 stays behind one wall, so that another HTTP library is one module's work.
 ONLY_IN = {"httpx2": {"client/http.py"}}
+#: Headers of images and of MGH volumes are all that the pictures know of the rooms that read disks.
+ONLY_MODULES = {("pictures", "sources"): {"sources.header"}, ("pictures", "checks"): {"checks.surfaces"}}
 LONGEST_MODULE = 480
 
 
@@ -96,6 +99,8 @@ def test_a_room_imports_only_what_it_may(path: Path) -> None:
             assert not at_top, f"{path}: {name} must be imported where it is used"
             continue
         assert there in MAY_IMPORT[here], f"{path}: {here} may not import {there}"
+        if (here, there) in ONLY_MODULES:
+            assert name.removeprefix("xnatferry.") in ONLY_MODULES[here, there], f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SRC)))

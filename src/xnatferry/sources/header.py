@@ -34,13 +34,13 @@ _FIELDS: Final[Mapping[int, Mapping[str, tuple[int, str]]]] = {
         "dim_info": (39, "B"), "dim": (40, "8h"), "intent_code": (68, "h"), "datatype": (70, "h"),
         "pixdim": (76, "8f"), "vox_offset": (108, "f"), "xyzt_units": (123, "B"), "descrip": (148, "80s"),
         "aux_file": (228, "24s"), "qform_code": (252, "h"), "sform_code": (254, "h"), "quatern": (256, "3f"),
-        "srow": (280, "12f"), "intent_name": (328, "16s"),
+        "srow": (280, "12f"), "intent_name": (328, "16s"), "scl": (112, "2f"),
     },
     2: {
         "dim_info": (524, "B"), "dim": (16, "8q"), "intent_code": (504, "i"), "datatype": (12, "h"),
         "pixdim": (104, "8d"), "vox_offset": (168, "q"), "xyzt_units": (500, "i"), "descrip": (240, "80s"),
         "aux_file": (320, "24s"), "qform_code": (344, "i"), "sform_code": (348, "i"), "quatern": (352, "3d"),
-        "srow": (400, "12d"), "intent_name": (508, "16s"),
+        "srow": (400, "12d"), "intent_name": (508, "16s"), "scl": (176, "2d"),
     },
 }  # fmt: skip
 _SIZES: Final = {1: 348, 2: 540}
@@ -76,6 +76,8 @@ class NiftiHeader:
             is set, else of the qform without scale; None without either.
         texts: Free text fields that hold something, whole, also what stands behind the first zero byte.
         extensions: Extensions between header and voxels.
+        byte_order: ``<`` or ``>``, of header and voxels.
+        scaling: Slope and intercept that make values of stored numbers; (1, 0) where the header sets none.
     """
 
     version: int
@@ -93,6 +95,8 @@ class NiftiHeader:
     columns: tuple[tuple[float, float, float], ...] | None
     texts: Mapping[str, str]
     extensions: tuple[Extension, ...]
+    byte_order: str
+    scaling: tuple[float, float]
 
     @property
     def voxel_bytes(self) -> int:
@@ -236,7 +240,16 @@ def read_header(head: bytes, *, version: int) -> NiftiHeader:
         columns=_columns(fields),
         texts=_texts(head, fields, version),
         extensions=_extensions(head, _SIZES[version], vox_offset, order),
+        byte_order=order,
+        scaling=_scaling(*fields["scl"]),
     )
+
+
+def _scaling(slope: float, intercept: float) -> tuple[float, float]:
+    """Slope and intercept that can be used; a slope of 0 means that there are none (nifti1.h)."""
+    if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
+        return (1.0, 0.0)
+    return (slope, intercept)
 
 
 def _byte_order(head: bytes, version: int) -> str:
