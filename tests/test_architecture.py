@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "freesurfer": set(),
     "samples": set(),
     "planning": {"xnat", "sources", "checks"},
-    "transfer": {"xnat", "sources", "checks", "planning"},
+    "transfer": {"xnat", "sources", "checks", "planning"},  # draws in another process: xnatferry.pictures.worker
     "client": {"xnat"},
     "server": {"xnat", "pictures"},
     "pictures": {"sources", "checks"},

@@ -19,6 +19,8 @@ from xnatferry.planning.plan import OnConflict, Plan, Refusal, Step
 from xnatferry.planning.recheck import still_valid
 from xnatferry.planning.reconcile import reconcile
 from xnatferry.planning.selection import Selection
+from xnatferry.planning.snapshots import BY_RECORD
+from xnatferry.results.snapshots import showable
 from xnatferry.results.stats import StatsTable, stats
 from xnatferry.results.verbs import (
     PullPlan,
@@ -104,6 +106,7 @@ def plan(
     update_fields: bool = False,
     selection: Selection | None = None,
     workers: int = 8,
+    snapshots: bool = False,
 ) -> Plan:
     """Compare what was discovered with what the server holds, and decide every step. Nothing is sent.
 
@@ -116,6 +119,7 @@ def plan(
             listings show are shown and left.
         selection: Which subjects and sessions are carried; None carries all.
         workers: How many sessions are asked about at the same time.
+        snapshots: Whether scans get pictures, made while the rest is sent.
 
     Raises:
         UsageError: The rules cannot be used.
@@ -130,6 +134,7 @@ def plan(
     mapped = (selection or Selection()).of(mapped)
     asked = asked_of(mapped.wanted, all_fields=update_fields)
     state = survey(remote, server=remote.connection.url, project=rules.project, asked=asked, workers=workers)
+    pictured, without = showable(mapped.wanted, workers=workers) if snapshots else ({}, ())
     decided = reconcile(
         mapped,
         state,
@@ -138,7 +143,8 @@ def plan(
         on_conflict=on_conflict,
         gzip=rules.gzip,
         update_fields=update_fields,
-        findings=(*_listed(discovery), *said),
+        findings=(*_listed(discovery), *said, *without),
+        pictured=pictured,
     )
     return decided.blocked_by(_homeless(discovery))
 
@@ -154,7 +160,7 @@ def with_digests(plan: Plan) -> Plan:
 
 def _with_digest(step: Step) -> Step:
     payload = step.payload
-    if payload is None or not step.sends or payload.local.digest is not None:
+    if payload is None or not step.sends or payload.local.digest is not None or payload.local.made is not None:
         return step
     digest = fingerprint(payload.local).digest
     return replace(step, payload=replace(payload, local=replace(payload.local, digest=digest)))
@@ -169,7 +175,7 @@ def verify_source(plan: Plan, remote: Remote, *, workers: int = 4, deep: bool = 
         RemoteError: The server cannot be asked.
     """
     verdicts = verify(plan)
-    if not deep and all(verdict.proof is not Proof.SIZE for verdict in verdicts):
+    if not deep and all(verdict.proof is not Proof.SIZE or verdict.message == BY_RECORD for verdict in verdicts):
         return verdicts
     return verify_plan(plan, remote, {}, workers=workers, deep=deep)
 

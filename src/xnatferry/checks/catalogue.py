@@ -78,6 +78,7 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = {
     "BIDS20": (_ERROR, "error of the official validator"),
     "BIDS21": (_WARNING, "warning of the official validator"),
     "BIDS22": (_WARNING, "table without a header"),
+    "PIC01": (_INFO, "no picture can be made"),
     "TAB01": (_ERROR, "table cannot be read"),
     "TAB02": (_ERROR, "column is missing or stands twice"),
     "TAB03": (_WARNING, "column is not known"),

@@ -65,6 +65,9 @@ _ON_CONFLICT = click.option(
     show_default=True,
     help="What to do with files that the server holds with other bytes.",
 )
+_SNAPSHOTS = click.option(
+    "--snapshots", is_flag=True, help="Give every scan pictures of its image, as XNAT's own pages show them."
+)
 _UPDATE_FIELDS = click.option(
     "--update-fields", is_flag=True, help="Change fields of subjects, sessions and scans that differ."
 )
@@ -84,6 +87,7 @@ _UPDATE_FIELDS = click.option(
 @server_options
 @_ON_CONFLICT
 @_UPDATE_FIELDS
+@_SNAPSHOTS
 @WORKERS
 @output_options
 def plan_command(source: Path, output: Path | None, **options: object) -> int:
@@ -121,6 +125,7 @@ def plan_command(source: Path, output: Path | None, **options: object) -> int:
 @server_options
 @_ON_CONFLICT
 @_UPDATE_FIELDS
+@_SNAPSHOTS
 @WORKERS
 @_CLUSTER
 @BWLIMIT
@@ -201,6 +206,7 @@ def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: 
             update_fields=bool(options.pop("update_fields", False)),
             selection=selection_from(options),
             workers=max(workers_from(options), 8),
+            snapshots=bool(options.pop("snapshots", False)),
         )
     screen.note(compared_line(plan, time.monotonic() - started))
     return replace(plan, local=bool(options["local"]))
@@ -234,7 +240,7 @@ def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote:
 def _said_in_vain() -> list[str]:
     """Options on the command line that shape a plan: a stored one has its shape."""
     context = click.get_current_context()
-    shaping = (source_options, DEEP, mapping_options, selection_options, _ON_CONFLICT, _UPDATE_FIELDS)
+    shaping = (source_options, DEEP, mapping_options, selection_options, _ON_CONFLICT, _UPDATE_FIELDS, _SNAPSHOTS)
     names: set[str] = set()
     for add in shaping:
         probe = add(lambda: None)

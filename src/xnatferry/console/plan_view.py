@@ -76,6 +76,8 @@ def _object_line(step: Step, files: Sequence[Step]) -> Text:
     elif address.level is Level.RESOURCE:
         sign = _sign_of(step, files)
         detail = f"{counted(len(files), 'file')}, {human_bytes(sum(f.size_bytes for f in files))}"
+        if any(file.sends and file.payload is not None and file.payload.local.made for file in files):
+            detail = f"{counted(len(files), 'file')}, pictures made while they are sent"
         if step.transport is not Transport.SINGLE and any(file.sends for file in files):
             detail += ", sent as one archive"
     line = Text.assemble(("  " * depth + sign.value, STYLES[sign]), " ", label or "")

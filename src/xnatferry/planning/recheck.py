@@ -100,6 +100,9 @@ def _compare_file(
         return step, ""
     if held is None:
         return step, "was there when the plan was made and is gone"
+    if payload.local.made is not None:  # ours, of an earlier push of this plan that was interrupted; or to be replaced
+        decision = Decision.UPDATE if step.decision is Decision.CREATE else step.decision
+        return replace(step, decision=decision), ""
     if step.decision is not Decision.CREATE and held.digest == payload.held_digest:
         return step, ""
     if step.decision in {Decision.CREATE, Decision.UPDATE} and _arrived(payload, held, fingerprint):

@@ -12,6 +12,7 @@ from xnatferry.errors import UsageError
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport, in_tree_order
 from xnatferry.planning.scan_numbers import settle_scan_numbers
 from xnatferry.planning.session_labels import settle_sessions
+from xnatferry.planning.snapshots import SNAPSHOTS, image_of, snapshot_steps
 from xnatferry.planning.wanted import (
     Mapped,
     Wanted,
@@ -28,6 +29,7 @@ from xnatferry.xnat.values import ValueProblem, normal_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
 __all__ = ["Fingerprint", "HeldFile", "RemoteSession", "RemoteState", "reconcile", "same_value"]
 
@@ -124,12 +126,13 @@ def reconcile(
     gzip: bool = False,
     update_fields: bool = False,
     findings: Sequence[Finding] = (),
+    pictured: Mapping[Path, str] | None = None,
 ) -> Plan:
     """Decide every step of a push.
 
     *update_fields* changes fields of objects that are there and differ; otherwise those known are shown and left.
     *fingerprint* is asked only for files of which the server holds one with the same name and, unless the file is
-    compressed on the way, the same size.
+    compressed on the way, the same size. *pictured* has the digest of every image that gets snapshots, by its path.
 
     Raises:
         UsageError: Both versions of a file of a BIDS dataset were to be kept, which its names do not allow.
@@ -142,6 +145,7 @@ def reconcile(
     decide = _Decider(remote, project, fingerprint, on_conflict, gzip=gzip, update_fields=update_fields)
     for item in settle_scan_numbers(wanted, remote, decide.is_held, gzip=gzip):
         decide.add(item)
+        decide.add_snapshots(item, pictured or {})
     return Plan(
         server=remote.server,
         project=project,
@@ -220,6 +224,17 @@ class _Decider:
                 there = session is not None and item.assessor in session.assessors
                 self._add_object(container, item.assessor_type, {}, {}, there=there)
         self._add_resource(container, item)
+
+    def add_snapshots(self, item: Wanted, pictured: Mapping[Path, str]) -> None:
+        """Pictures of the scan of *item*, when its image is one of those that get some; one set a scan."""
+        image = image_of(item.source) if item.on_scan else ()
+        scan = replace(self._project, subject=item.subject, session=item.session, scan=item.scan)
+        resource = replace(scan, resource=SNAPSHOTS)
+        if not image or image[0].path not in pictured or resource in self.steps:
+            return
+        held = self._remote.held_in(resource) or {}
+        for step in snapshot_steps(scan, image, pictured[image[0].path], held):
+            self._ensure(step)
 
     def _ensure(self, step: Step) -> None:
         self.steps.setdefault(step.address, step)

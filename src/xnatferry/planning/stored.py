@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from xnatferry.errors import UsageError
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport
-from xnatferry.sources.base import Finding, LocalFile, Severity
+from xnatferry.sources.base import Finding, LocalFile, Made, Severity
 from xnatferry.xnat.model import Address
 
 if TYPE_CHECKING:
@@ -148,6 +148,8 @@ def _payload_to_dict(payload: Payload) -> dict[str, Any]:
     }
     if local.member is not None:
         found["member"] = local.member
+    if local.made is not None:
+        found["made"] = {"content": local.made.content, "source_digest": local.made.source_digest}
     if local.data is not None:
         found["data"] = b64encode(local.data).decode("ascii")
     if payload.gzip:
@@ -168,6 +170,7 @@ def _payload_from_dict(found: Mapping[str, Any]) -> Payload:
         mtime_ns=int(found["mtime_ns"]),
         digest=found["digest"],
         member=found.get("member"),
+        made=Made(found["made"]["content"], found["made"]["source_digest"]) if "made" in found else None,
     )
     return Payload(local, gzip=bool(found.get("gzip", False)), held_digest=found.get("held_digest"))
 

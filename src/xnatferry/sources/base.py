@@ -10,7 +10,7 @@ from pathlib import Path
 from xnatferry.xnat.digest import digest_of
 from xnatferry.xnat.model import Level
 
-__all__ = ["Claims", "Discovery", "Finding", "Kind", "LocalFile", "Severity", "Source"]
+__all__ = ["Claims", "Discovery", "Finding", "Kind", "LocalFile", "Made", "Severity", "Source"]
 
 
 class Kind(StrEnum):
@@ -78,6 +78,19 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """How a file that is on no disk is made while it is sent; its size and MD5 are known only then.
+
+    Attributes:
+        content: What it shows: ``ORIGINAL`` or ``THUMBNAIL``, XNAT's words for the pictures of a scan.
+        source_digest: What identifies the bytes of the image that it is made from.
+    """
+
+    content: str
+    source_digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class LocalFile:
     """One file as it will stand in a resource.
 
@@ -92,6 +105,7 @@ class LocalFile:
             says which file it is.
         data: The bytes of a file that we write ourselves and that is on no disk; *path* then says what it is about.
         stands_for: MD5 of a file that we wrote under its name while it was not there, else None.
+        made: How it is made of *path* while it is sent; its size is 0 then.
         tree_path: Its path in the dataset whose tree is brought back identical (BIDS), with ``/``; else empty.
     """
 
@@ -104,6 +118,7 @@ class LocalFile:
     opener: Callable[[], Iterator[bytes]] | None = field(default=None, compare=False, repr=False)
     data: bytes | None = None
     stands_for: str | None = None
+    made: Made | None = None
     tree_path: str = ""
 
     @classmethod

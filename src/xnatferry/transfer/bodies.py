@@ -54,6 +54,8 @@ class Bodies:
     def single(self, step: Step) -> tuple[Body, int]:
         """The body of one file, and its size."""
         payload = _payload(step)
+        if payload.local.made is not None:
+            return self._made(step, payload)
         # A compressed body's length must be announced: it is made twice, once to measure it.
         size = fingerprint(payload.local, gzip=True).size_bytes if payload.gzip else payload.local.size_bytes
         self._sizes[step.address] = size
@@ -62,6 +64,21 @@ class Bodies:
             return self._hashed(step)
 
         return body, size
+
+    def _made(self, step: Step, payload: Payload) -> tuple[Body, int]:
+        """The body of a picture; here its size and MD5 become known."""
+        check_unchanged(payload.local)
+        assert self._conditions.studio is not None  # noqa: S101  # a plan with pictures has one
+        data = self._conditions.studio.picture(payload.local)
+        check_unchanged(payload.local)
+        self._sizes[step.address] = len(data)
+
+        def body() -> Iterator[bytes]:
+            self._rewind(step.address)
+            hasher = self._hashers[step.address] = Hasher()
+            return self._counted(step.address, iter((data,)), hasher)
+
+        return body, len(data)
 
     def packed(self, steps: Sequence[Step]) -> tuple[Body, int]:
         """A zip of *steps*, made while it is sent, and its size."""

@@ -11,6 +11,7 @@ from xnatferry.transfer.parcels import Ceiling
 
 if TYPE_CHECKING:
     from xnatferry.transfer.pace import Pace
+    from xnatferry.transfer.studio import Studio
 
 __all__ = ["Conditions", "Outage"]
 
@@ -57,12 +58,14 @@ class Conditions:
         pace: The limit on bytes a second, if there is one.
         ceiling: The largest body that arrives.
         outage: Whether the server is there.
+        studio: Where pictures are made, when the plan has some.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
     pace: Pace | None = None
     ceiling: Ceiling = field(default_factory=Ceiling)
     outage: Outage = field(default_factory=Outage)
+    studio: Studio | None = None
 
     def check(self) -> None:
         """Look whether the next act may begin.

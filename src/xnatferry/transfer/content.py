@@ -51,7 +51,8 @@ def check_unchanged(local: LocalFile) -> None:
         now = local.path.stat()
     except OSError as error:
         raise _unreadable(local.path, error) from error
-    if now.st_mtime_ns != local.mtime_ns or (local.member is None and now.st_size != local.size_bytes):
+    sized = local.member is None and local.made is None
+    if now.st_mtime_ns != local.mtime_ns or (sized and now.st_size != local.size_bytes):
         raise FileChangedError(f"{local.path}: changed since the plan was made; make the plan again")
 
 
@@ -71,12 +72,13 @@ def moved_sources(plan: Plan) -> list[str]:
 
 
 def _same_bytes(local: LocalFile) -> bool:
-    if local.digest is None or local.member is not None or not local.path.is_file():
+    digest = local.digest if local.made is None else local.made.source_digest
+    if digest is None or local.member is not None or not local.path.is_file():
         return False
     hasher = Hasher()
     for piece in file_pieces(local.path):
         hasher.update(piece)
-    return hasher.digest == local.digest
+    return hasher.digest == digest
 
 
 def file_pieces(path: Path) -> Iterator[bytes]:

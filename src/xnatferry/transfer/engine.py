@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from xnatferry.transfer.events import Began, Event, Listener, Outcome, Proof, Re
 from xnatferry.transfer.flow import Countdown, Flow, Work
 from xnatferry.transfer.parcels import Ceiling
 from xnatferry.transfer.sending import ResourceSender
+from xnatferry.transfer.studio import Studio
 from xnatferry.transfer.verify import Verifier
 from xnatferry.xnat.model import Address, Level
 from xnatferry.xnat.records import ScanDocument
@@ -109,8 +111,12 @@ def carry_out(
         RemoteError: The project cannot be created or used.
     """
     check_sendable(plan)
-    conditions = Conditions(stop=stop or threading.Event(), pace=pace, ceiling=Ceiling(max_body))
-    return _Run(plan, destination, conditions, workers=workers, listener=listener, journal=journal).carry_out()
+    pictures = [step.payload.local for step in plan.files if step.sends and step.payload and step.payload.local.made]
+    with Studio(pictures) if pictures else nullcontext() as studio:
+        conditions = Conditions(
+            stop=stop or threading.Event(), pace=pace, ceiling=Ceiling(max_body), studio=studio
+        )
+        return _Run(plan, destination, conditions, workers=workers, listener=listener, journal=journal).carry_out()
 
 
 def check_sendable(plan: Plan) -> None:
@@ -134,18 +140,30 @@ def check_sendable(plan: Plan) -> None:
         raise DataError("nothing is left to push: every source is refused")
 
 
+#: Resource steps with their file steps.
+_Resources = dict[Address, tuple[Step, list[Step]]]
+
+
 @dataclass(slots=True)
 class _Session:
-    """The steps of one session; or those of a project or subject that has resources of its own."""
+    """The steps of one session; or those of a project or subject that has resources of its own.
+
+    Attributes:
+        resources: Resources with their files.
+        pictures: Those whose files are made on the way; they go when everything else has gone.
+        failed: Receipts of what could not be made ready, by address.
+    """
 
     step: Step
     scans: list[Step] = field(default_factory=list)
     assessors: list[Step] = field(default_factory=list)
-    resources: dict[Address, tuple[Step, list[Step]]] = field(default_factory=dict)
+    resources: _Resources = field(default_factory=dict)
+    pictures: _Resources = field(default_factory=dict)
+    failed: dict[Address, Receipt] = field(default_factory=dict)
 
-    @property
-    def files(self) -> list[Step]:
-        return [step for _, files in self.resources.values() for step in files]
+    def set_pictures_apart(self) -> None:
+        self.pictures = {a: found for a, found in self.resources.items() if any(map(_is_made, found[1]))}
+        self.resources = {a: found for a, found in self.resources.items() if a not in self.pictures}
 
 
 class _Run:
@@ -181,6 +199,11 @@ class _Run:
         except StoppedError:
             return PushResult(tuple(self._receipts), (), stopped=True)
         Flow(self._workers, self._conditions.stop).run([partial(self._begin, session) for session in sessions])
+        if (drawn := [session for session in sessions if session.pictures]) and not self._conditions.stop.is_set():
+            self._tell(Stage("snapshots", f"pictures of {len(drawn)} sessions"))
+            Flow(self._workers, self._conditions.stop).run(
+                [partial(self._deliver, session, session.pictures) for session in drawn]
+            )
         left = frozenset(step.address for step in self._plan.conflicts)
         return PushResult(tuple(self._receipts), tuple(self._verdicts), left, stopped=self._conditions.stop.is_set())
 
@@ -199,6 +222,8 @@ class _Run:
                 found[session].resources[address] = (step, [])
             elif address.parent is not None:
                 found[session].resources[address.parent][1].append(step)
+        for one in found.values():
+            one.set_pictures_apart()
         return [session for address, session in found.items() if address.session is not None or session.resources]
 
     def _containers(self) -> None:
@@ -234,23 +259,29 @@ class _Run:
 
     def _begin(self, session: _Session) -> list[Work]:
         """Make one session ready; returns the work that may follow at once."""
-        failed = self._make_ready(session)
+        session.failed = self._make_ready(session)
+        return self._deliver(session, session.resources)
+
+    def _deliver(self, session: _Session, resources: _Resources) -> list[Work]:
+        """The work that sends and verifies some resources of a session that is ready."""
+        failed, files = session.failed, [file for _, found in resources.values() for file in found]
         if (cause := failed.get(session.step.address)) is not None:
             why = f"{cause.address} could not be made ready"
-            self._follow(cause, [file for file in session.files if file.sends], why)
-            self._judge(Verdict(file.address, Proof.UNKNOWN, message=why) for file in session.files)
+            self._follow(cause, [file for file in files if file.sends], why)
+            self._judge(Verdict(file.address, Proof.UNKNOWN, message=why) for file in files)
             return []
         work: list[tuple[Step, list[Step], bool]] = []
-        for step, files in session.resources.values():
-            sends = [file for file in files if file.sends]
+        for step, own in resources.values():
+            sends = [file for file in own if file.sends]
             cause = failed.get(step.address.container)
             if cause is not None:
                 self._follow(cause, sends, f"{cause.address} could not be made ready")
             elif step.sends or sends:
-                work.append((step, sends, len(sends) == len(files)))
-        left = Countdown(len(work), partial(self._verify, session))
-        more: list[Work] = [partial(self._resource, step, files, left, complete) for step, files, complete in work]
-        return more or [partial(self._verify, session)]
+                work.append((step, sends, len(sends) == len(own)))
+        verify = partial(self._verify, session, files)
+        left = Countdown(len(work), verify)
+        more: list[Work] = [partial(self._resource, step, sends, left, complete) for step, sends, complete in work]
+        return more or [verify]
 
     def _make_ready(self, session: _Session) -> dict[Address, Receipt]:
         """Create a session with its scans, or the new scans of one that is there; returns what failed."""
@@ -331,12 +362,12 @@ class _Run:
             self._receive(receipt)
         return left.one_less()
 
-    def _verify(self, session: _Session) -> None:
+    def _verify(self, session: _Session, files: Sequence[Step]) -> None:
         try:
-            verdicts = self._verifier.session(session.step.address, session.files, self._sent)
+            verdicts = self._verifier.session(session.step.address, files, self._sent)
         except XnatferryError as error:
             self._receive(Receipt.failed(session.step.address, error))
-            verdicts = [Verdict(file.address, Proof.UNKNOWN, message=str(error)) for file in session.files]
+            verdicts = [Verdict(file.address, Proof.UNKNOWN, message=str(error)) for file in files]
         self._judge(verdicts)
 
     def _judge(self, verdicts: Iterable[Verdict]) -> None:
@@ -383,3 +414,7 @@ class _Run:
 
 def _outcome(created: bool) -> Outcome:  # noqa: FBT001  # reads as a question
     return Outcome.CREATED if created else Outcome.FOUND
+
+
+def _is_made(step: Step) -> bool:
+    return step.payload is not None and step.payload.local.made is not None

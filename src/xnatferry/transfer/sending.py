@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 from xnatferry.errors import FileChangedError, RefusedError, UnavailableError, XnatferryError
 from xnatferry.planning.plan import Decision, Payload, Step, Transport
+from xnatferry.planning.reconcile import Fingerprint
 from xnatferry.transfer.bodies import Bodies
 from xnatferry.transfer.content import fingerprint
 from xnatferry.transfer.events import Began, Event, Outcome, Receipt
 from xnatferry.transfer.parcels import halves, parcels
+from xnatferry.xnat.digest import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from xnatferry.planning.reconcile import Fingerprint
     from xnatferry.transfer.conditions import Conditions
     from xnatferry.transfer.destination import Destination
 
@@ -111,7 +112,9 @@ class ResourceSender:
 
     def _first_parcels(self) -> Iterator[_Parcel]:
         """Files by decision: what the plan adds must not replace what came there since."""
-        for decision in (Decision.CREATE, Decision.UPDATE):
+        decisions = (Decision.CREATE, Decision.UPDATE)
+        # The record of pictures must not come before those that it vouches for.
+        for decision in reversed(decisions) if self._has_pictures() else decisions:
             steps = [step for step in self._files if step.decision is decision]
             overwrite = decision is Decision.UPDATE
             if not steps:
@@ -129,7 +132,17 @@ class ResourceSender:
 
     def _image_last(self, steps: Sequence[Step]) -> list[Step]:
         """XNAT gives a resource the format and content of the file stored last (``CatalogUtils.configureResource``)."""
-        return sorted(steps, key=self._speaks_for_resource)
+        content = self._resource.fields.get("content")
+        return sorted(
+            steps,
+            key=lambda step: (
+                self._has_pictures() and step.fields.get("content") == content,
+                self._speaks_for_resource(step),
+            ),
+        )
+
+    def _has_pictures(self) -> bool:
+        return any(_payload(step).local.made is not None for step in self._files)
 
     def _speaks_for_resource(self, step: Step) -> bool:
         return step.fields.get("format") == self._resource.fields.get("format")
@@ -264,7 +277,12 @@ class ResourceSender:
     def _print_of(self, step: Step) -> Fingerprint:
         """Size and MD5 as they travelled; of a file that has not gone out in full, as it would."""
         payload = _payload(step)
-        return self._bodies.sent(step) or fingerprint(payload.local, gzip=payload.gzip)
+        if (sent := self._bodies.sent(step)) is not None:
+            return sent
+        if payload.local.made is not None and self._conditions.studio is not None:
+            data = self._conditions.studio.picture(payload.local)
+            return Fingerprint(len(data), digest_of([data]))
+        return fingerprint(payload.local, gzip=payload.gzip)
 
     def _receipt(self, step: Step, kept: Sequence[str]) -> Receipt:
         try:

@@ -1,0 +1,45 @@
+"""A process that draws: paths as JSON, one a line, on its standard input; pictures on its standard output.
+
+For each path one line ``{"pictures": {"ORIGINAL": 24301, "THUMBNAIL": 6890}}`` with sizes, followed by that many bytes;
+or ``{"error": "..."}``. It ends with its input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+
+from xnatferry.errors import DataError
+from xnatferry.pictures.mosaic import snapshots
+
+__all__ = ["serve"]
+
+#: Steps down in priority: a transfer that needs a processor comes first.
+_NICE = 10
+
+
+def serve() -> None:
+    """Draw what is asked for until the input ends."""
+    with contextlib.suppress(AttributeError, OSError):  # not on Windows
+        os.nice(_NICE)
+    for line in sys.stdin.buffer:
+        answer, bodies = _drawn(Path(json.loads(line)))
+        sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + b"".join(bodies))
+        sys.stdout.buffer.flush()
+
+
+def _drawn(path: Path) -> tuple[dict[str, object], list[bytes]]:
+    try:
+        original, small = snapshots(path)
+    except DataError as error:
+        return {"error": str(error)}, []
+    except (MemoryError, ValueError, ArithmeticError) as error:
+        return {"error": f"no picture: {type(error).__name__}: {error}"}, []
+    return {"pictures": {"ORIGINAL": len(original.data), "THUMBNAIL": len(small.data)}}, [original.data, small.data]
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,44 @@
+"""Which images of a push can be shown, and what identifies their bytes."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from xnatferry.checks.catalogue import found
+from xnatferry.errors import DataError, FileChangedError
+from xnatferry.planning.snapshots import image_of, source_digest
+from xnatferry.transfer.content import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from xnatferry.planning.wanted import Wanted
+    from xnatferry.sources.base import Finding, LocalFile
+
+__all__ = ["showable"]
+
+
+def showable(wanted: Iterable[Wanted], *, workers: int = 8) -> tuple[dict[Path, str], tuple[Finding, ...]]:
+    """Look at the headers of all images that go to scans.
+
+    Returns:
+        What identifies the bytes of those that can be shown, by path; and a finding for each of the others.
+    """
+    images = [image for item in wanted if item.on_scan and (image := image_of(item.source))]
+    with ThreadPoolExecutor(workers) as pool:
+        looked = list(pool.map(_look, images))
+    digests = {image[0].path: one for image, one in zip(images, looked, strict=True) if isinstance(one, str)}
+    return digests, tuple(one for one in looked if not isinstance(one, str))
+
+
+def _look(image: Sequence[LocalFile]) -> str | Finding:
+    from xnatferry.pictures.voxels import open_frames  # noqa: PLC0415  # loads numpy
+
+    path = image[0].path
+    try:
+        with open_frames(path):
+            return source_digest(image, fingerprint)
+    except (DataError, FileChangedError) as error:
+        return found("PIC01", str(error), path)
