@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "planning": {"xnat", "sources", "checks"},
     "transfer": {"xnat", "sources", "checks", "planning"},  # draws in another process: xnatferry.pictures.worker
     "client": {"xnat"},
-    "server": {"xnat", "pictures"},
+    "server": {"xnat", "pictures", "reports"},
+    "reports": {"xnat", "freesurfer", "sources", "checks", "results", "pictures"},
     "pictures": {"sources", "checks"},
     "testing": {"server"},
     "results": {"xnat", "freesurfer", "sources", "checks", "planning", "transfer", "client", "pictures"},
@@ -41,6 +42,7 @@ MAY_IMPORT = {
         "api",
         "cluster",
         "console",
+        "reports",
         "samples",
     },
 }
@@ -50,7 +52,11 @@ FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "c
 #: httpx2 stays behind one wall, so that another HTTP library is one module's work.
 ONLY_IN = {"httpx2": {"client/http.py"}}
 #: Headers of images and of MGH volumes are all that the pictures know of the rooms that read disks.
-ONLY_MODULES = {("pictures", "sources"): {"sources.header"}, ("pictures", "checks"): {"checks.surfaces"}}
+ONLY_MODULES = {
+    ("pictures", "sources"): {"sources.header"},
+    ("pictures", "checks"): {"checks.surfaces"},
+    ("server", "reports"): {"reports.page"},  # the look of pages, and nothing that reads a disk
+}
 LONGEST_MODULE = 480
 
 

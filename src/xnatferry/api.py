@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
+from xnatferry.planning.attached import with_attached
 from xnatferry.planning.collisions import same_place
 from xnatferry.planning.mapping import MappingRules, map_sources
 from xnatferry.planning.matching import is_matched, match_sessions
@@ -46,8 +47,11 @@ from xnatferry.transfer.verify import verify_plan
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from xnatferry.client.remote import Remote
+    from xnatferry.sources.base import LocalFile
     from xnatferry.transfer.events import Verdict
     from xnatferry.transfer.runs import Run
 
@@ -107,6 +111,7 @@ def plan(
     selection: Selection | None = None,
     workers: int = 8,
     snapshots: bool = False,
+    reports: Mapping[Path, Sequence[LocalFile]] | None = None,
 ) -> Plan:
     """Compare what was discovered with what the server holds, and decide every step. Nothing is sent.
 
@@ -120,6 +125,7 @@ def plan(
         selection: Which subjects and sessions are carried; None carries all.
         workers: How many sessions are asked about at the same time.
         snapshots: Whether scans get pictures, made while the rest is sent.
+        reports: Files about sources, by the path of the source, that go beside them as resource ``VALIDATION``.
 
     Raises:
         UsageError: The rules cannot be used.
@@ -131,7 +137,7 @@ def plan(
         matched = match_sessions(mapped, *project_sessions(remote, rules.project), rules)
         mapped, said = matched.mapped, matched.findings
         mapped = replace(mapped, misplaced=(*mapped.misplaced, *same_place(mapped.wanted, rules)))
-    mapped = (selection or Selection()).of(mapped)
+    mapped = with_attached((selection or Selection()).of(mapped), reports or {})
     asked = asked_of(mapped.wanted, all_fields=update_fields)
     state = survey(remote, server=remote.connection.url, project=rules.project, asked=asked, workers=workers)
     pictured, without = showable(mapped.wanted, workers=workers) if snapshots else ({}, ())

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
 from xnatferry.cli.connecting import connected
 from xnatferry.cli.options import DEEP, SOURCE, output_options, read_source, screen_from, server_options, source_options
+from xnatferry.cli.reporting import check_page_name, freesurfer_report, write_page
 from xnatferry.errors import DataError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["check_command", "list_command", "whoami_command"]
 
 
 @click.command("check")
 @SOURCE
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a page about FreeSurfer subjects: checks, pictures, numbers. FILE.html, or FILE.pdf.",
+)
 @source_options
 @DEEP
 @output_options
-def check_command(source: Path, **options: object) -> int:
+def check_command(source: Path, *, report: Path | None, **options: object) -> int:
     """Read and validate SOURCE; no network."""
     from xnatferry.console.findings_view import discovery_record, finding_lines, source_lines, source_records
     from xnatferry.sources.base import Severity
 
     screen = screen_from(options)
+    if report is not None:
+        check_page_name(report)
     discovery = read_source(source, options, screen)
+    if report is not None:
+        write_page(freesurfer_report(discovery, screen).html(), report)
+        screen.note(f"report: {report}")
     if not screen.quiet:
         screen.lines(source_lines(discovery))
     screen.lines(finding_lines(discovery.all_findings, everything=screen.verbose))

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from xnatferry.console.screen import Screen
     from xnatferry.planning.plan import Plan
     from xnatferry.planning.shares import Share
+    from xnatferry.sources.base import Discovery, LocalFile
     from xnatferry.transfer.engine import PushResult
     from xnatferry.transfer.events import Listener
     from xnatferry.transfer.pace import Pace
@@ -68,6 +69,9 @@ _ON_CONFLICT = click.option(
 _SNAPSHOTS = click.option(
     "--snapshots", is_flag=True, help="Give every scan pictures of its image, as XNAT's own pages show them."
 )
+_ATTACH_REPORT = click.option(
+    "--attach-report", is_flag=True, help="Store the report of each FreeSurfer subject as resource VALIDATION."
+)
 _UPDATE_FIELDS = click.option(
     "--update-fields", is_flag=True, help="Change fields of subjects, sessions and scans that differ."
 )
@@ -88,6 +92,7 @@ _UPDATE_FIELDS = click.option(
 @_ON_CONFLICT
 @_UPDATE_FIELDS
 @_SNAPSHOTS
+@_ATTACH_REPORT
 @WORKERS
 @output_options
 def plan_command(source: Path, output: Path | None, **options: object) -> int:
@@ -126,6 +131,7 @@ def plan_command(source: Path, output: Path | None, **options: object) -> int:
 @_ON_CONFLICT
 @_UPDATE_FIELDS
 @_SNAPSHOTS
+@_ATTACH_REPORT
 @WORKERS
 @_CLUSTER
 @BWLIMIT
@@ -195,6 +201,7 @@ def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: 
 
     discovery = read_source(source, options, screen)
     rules = rules_from(options)
+    reports = _reports(discovery, screen) if options.pop("attach_report", False) else None
     policy = api.OnConflict(str(options.pop("on_conflict", "fail")))
     started = time.monotonic()
     with screen.waiting("comparing with the server"):
@@ -207,9 +214,18 @@ def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: 
             selection=selection_from(options),
             workers=max(workers_from(options), 8),
             snapshots=bool(options.pop("snapshots", False)),
+            reports=reports,
         )
     screen.note(compared_line(plan, time.monotonic() - started))
     return replace(plan, local=bool(options["local"]))
+
+
+def _reports(discovery: Discovery, screen: Screen) -> dict[Path, tuple[LocalFile, ...]]:
+    """``--attach-report``: a page and a record for every FreeSurfer subject, by its path."""
+    from xnatferry.cli.reporting import freesurfer_report
+
+    report = freesurfer_report(discovery, screen)
+    return {one.source.path: report.files(one.source) for one in report.subjects if not one.source.refused}
 
 
 def _limited(plan: Plan, options: dict[str, object], share: Share | None = None) -> Plan:
@@ -240,7 +256,16 @@ def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote:
 def _said_in_vain() -> list[str]:
     """Options on the command line that shape a plan: a stored one has its shape."""
     context = click.get_current_context()
-    shaping = (source_options, DEEP, mapping_options, selection_options, _ON_CONFLICT, _UPDATE_FIELDS, _SNAPSHOTS)
+    shaping = (
+        source_options,
+        DEEP,
+        mapping_options,
+        selection_options,
+        _ON_CONFLICT,
+        _UPDATE_FIELDS,
+        _SNAPSHOTS,
+        _ATTACH_REPORT,
+    )
     names: set[str] = set()
     for add in shaping:
         probe = add(lambda: None)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from xnatferry.pictures.carpet import Carpet
 
-__all__ = ["Panel", "draw_sheet"]
+__all__ = ["GAP_PX", "Panel", "draw_sheet", "write_sides"]
 
-_GAP_PX: Final = 4
+GAP_PX: Final = 4
 _INK: Final = 235
 _FAINT: Final = 150
 _TALLEST: Final = 4.0  # times the width; a stack of a thousand slices stays a picture
@@ -62,7 +62,7 @@ def draw_sheet(
         carpet: A time series, below the panels.
     """
     rows = [panels[at : at + (columns or len(panels))] for at in range(0, len(panels), columns or len(panels))]
-    scale = min((width_px - _GAP_PX * (len(row) - 1)) / sum(panel.size_mm[0] for panel in row) for row in rows)
+    scale = min((width_px - GAP_PX * (len(row) - 1)) / sum(panel.size_mm[0] for panel in row) for row in rows)
     heights = [max(panel.size_mm[1] for panel in row) * scale for row in rows]
     if (height := sum(heights)) > _TALLEST * width_px:
         scale *= _TALLEST * width_px / height
@@ -70,15 +70,15 @@ def draw_sheet(
     coloured = any(panel.shades.ndim == 3 for panel in panels)
     font_px = max(11, round(width_px / 45))
     caption_px = font_px + 6 if caption else 0
-    carpet_px = round(width_px * 0.2) + 2 * _GAP_PX if carpet is not None else 0
-    total = sum(max(1, round(part)) for part in heights) + _GAP_PX * (len(rows) - 1) + caption_px + carpet_px
+    carpet_px = round(width_px * 0.2) + 2 * GAP_PX if carpet is not None else 0
+    total = sum(max(1, round(part)) for part in heights) + GAP_PX * (len(rows) - 1) + caption_px + carpet_px
     sheet = Image.new("RGB" if coloured else "L", (width_px, total), 0)
     top = 0
     for row, part in zip(rows, heights, strict=True):
         _draw_row(sheet, row, top, height=max(1, round(part)), scale=scale, font_px=font_px)
-        top += max(1, round(part)) + _GAP_PX
+        top += max(1, round(part)) + GAP_PX
     if carpet is not None:
-        _draw_carpet(sheet, carpet, top, carpet_px - 2 * _GAP_PX)
+        _draw_carpet(sheet, carpet, top, carpet_px - 2 * GAP_PX)
     if caption:
         _write_caption(sheet, caption, carpet, font_px)
     return sheet
@@ -86,18 +86,18 @@ def draw_sheet(
 
 def _draw_row(sheet: Image.Image, row: Sequence[Panel], top: int, *, height: int, scale: float, font_px: int) -> None:
     widths = [max(1, round(panel.size_mm[0] * scale)) for panel in row]
-    left = (sheet.width - sum(widths) - _GAP_PX * (len(row) - 1)) // 2
+    left = (sheet.width - sum(widths) - GAP_PX * (len(row) - 1)) // 2
     for panel, width in zip(row, widths, strict=True):
         tall = min(height, max(1, round(panel.size_mm[1] * scale)))
         image = Image.fromarray(panel.shades[..., :3] if panel.shades.ndim == 3 else panel.shades)
         at = (left, top + (height - tall) // 2)
         sheet.paste(image.resize((width, tall), Image.Resampling.BICUBIC), at)
         if panel.sides is not None:
-            _write_sides(sheet, panel.sides, (left, left + width), top + height // 2, font_px)
-        left += width + _GAP_PX
+            write_sides(sheet, panel.sides, (left, left + width), top + height // 2, font_px)
+        left += width + GAP_PX
 
 
-def _write_sides(sheet: Image.Image, sides: tuple[str, str], edges: tuple[int, int], middle: int, font_px: int) -> None:
+def write_sides(sheet: Image.Image, sides: tuple[str, str], edges: tuple[int, int], middle: int, font_px: int) -> None:
     """Letters at the edges, outlined in black so that they show on bright tissue."""
     draw = ImageDraw.Draw(sheet)
     for letter, at, anchor in ((sides[0], edges[0] + 3, "lm"), (sides[1], edges[1] - 3, "rm")):
@@ -108,7 +108,7 @@ def _write_sides(sheet: Image.Image, sides: tuple[str, str], edges: tuple[int, i
 
 def _draw_carpet(sheet: Image.Image, carpet: Carpet, top: int, height: int) -> None:
     image = Image.fromarray(carpet.shades)
-    sheet.paste(image.resize((sheet.width, height), Image.Resampling.BOX), (0, top + _GAP_PX))
+    sheet.paste(image.resize((sheet.width, height), Image.Resampling.BOX), (0, top + GAP_PX))
 
 
 def _write_caption(sheet: Image.Image, caption: str, carpet: Carpet | None, font_px: int) -> None:
