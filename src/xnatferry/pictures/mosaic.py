@@ -187,7 +187,7 @@ def _panel(upright: Upright, plane: Plane, place: int, convention: Convention) -
     """One plane as seen: superior (or anterior) up, sides by *convention*."""
     axis = _axis_of(plane)
     across, up = (other for other in range(3) if other != axis)
-    shades = grey(np.take(upright.values, place, axis=axis), upright.window)
+    shades = grey(upright.values[(slice(None),) * axis + (place,)], upright.window)
     picture = np.swapaxes(shades, 0, 1)[::-1]
     sides = ("P", "A") if plane == "sagittal" else ("L", "R")
     if convention is Convention.RADIOLOGICAL:

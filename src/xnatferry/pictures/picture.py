@@ -18,7 +18,7 @@ __all__ = ["MEDIA", "Picture", "encode"]
 
 #: Pillow's name and settings of each media type. None of them writes a date, so the same voxels give the same bytes.
 MEDIA: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
-    "image/png": ("PNG", {"optimize": True}),
+    "image/png": ("PNG", {"compress_level": 6}),
     "image/jpeg": ("JPEG", {"quality": 88, "optimize": True}),
     "image/webp": ("WEBP", {"quality": 84, "method": 4}),
     "image/gif": ("GIF", {}),

@@ -27,6 +27,7 @@ __all__ = ["Studio"]
 
 #: Images whose pictures wait to be sent; about 60 KB each.
 AHEAD = 256
+_MOST_PROCESSES = 8
 
 
 class Studio:
@@ -34,7 +35,7 @@ class Studio:
 
     Args:
         wanted: The files to be made, in the order of the plan.
-        workers: Processes; one for every two processors when None.
+        workers: Processes; one for every processor when None, but no more than 8.
     """
 
     def __init__(self, wanted: Iterable[LocalFile], *, workers: int | None = None) -> None:
@@ -43,7 +44,7 @@ class Studio:
         self._lock = threading.Lock()
         self._processes = threading.local()
         self._all: list[subprocess.Popen[bytes]] = []
-        count = workers or max(1, (os.cpu_count() or 2) // 2)
+        count = workers or min(_MOST_PROCESSES, max(2, os.cpu_count() or 2))
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="studio")
         with self._lock:
             self._fill()
@@ -117,7 +118,7 @@ class Studio:
         process: subprocess.Popen[bytes] | None = getattr(self._processes, "own", None)
         if process is None or process.poll() is not None:
             process = subprocess.Popen(  # our own module
-                [sys.executable, "-m", "xnatferry.pictures.worker"],
+                [sys.executable, "-P", "-m", "xnatferry.pictures.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=os.name == "posix",  # Ctrl-C is for the push, which ends them
