@@ -59,6 +59,7 @@ def test_another_image_gets_other_pictures_and_nothing_else_does(ferry, image, t
     }
     assert {d for a, d in decisions.items() if "bob" in a} == {"same"}
     assert ferry("push", plan, "-y").code == 0
+    assert "nothing to do" in ferry("push", plan, "-y").out
     assert "nothing to do" in ferry("push", root, "-p", "P", "--snapshots", "-y").out
     assert other.exists()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from xnatferry.errors import ConflictError
 from xnatferry.planning.plan import Decision, Payload, Plan, Step
 from xnatferry.planning.reconcile import same_value
+from xnatferry.planning.snapshots import RECORD_NAME
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
@@ -41,8 +42,12 @@ def still_valid(
     """
     moved = list(moved_sources)
     steps = []
+    records = {s.address: s.payload.local for s in plan.files if s.payload and s.address.file == RECORD_NAME}
     for step in plan.steps:
-        current, why = _compare(step, now, fingerprint)
+        if step.payload is not None and step.payload.local.made is not None:
+            current, why = _compare_picture(step, now, records.get(replace(step.address, file=RECORD_NAME)))
+        else:
+            current, why = _compare(step, now, fingerprint)
         steps.append(current)
         if why:
             moved.append(f"{step.address}: {why}")
@@ -100,9 +105,6 @@ def _compare_file(
         return step, ""
     if held is None:
         return step, "was there when the plan was made and is gone"
-    if payload.local.made is not None:  # ours, of an earlier push of this plan that was interrupted; or to be replaced
-        decision = Decision.UPDATE if step.decision is Decision.CREATE else step.decision
-        return replace(step, decision=decision), ""
     if step.decision is not Decision.CREATE and held.digest == payload.held_digest:
         return step, ""
     if step.decision in {Decision.CREATE, Decision.UPDATE} and _arrived(payload, held, fingerprint):
@@ -110,6 +112,21 @@ def _compare_file(
     if step.decision is Decision.CREATE:
         return step, "there is a file of this name by now"
     return step, "holds other bytes than when the plan was made"
+
+
+def _compare_picture(step: Step, now: RemoteState, record: LocalFile | None) -> tuple[Step, str]:
+    """A picture is there when its record is, which was sent after it; without one it is of an interrupted push."""
+    if _held(step.address, now) is None:
+        gone = "" if step.decision is Decision.CREATE else "was there when the plan was made and is gone"
+        return step, gone
+    there = _held(replace(step.address, file=RECORD_NAME), now)
+    vouched = (
+        there is not None
+        and record is not None
+        and there.size_bytes == record.size_bytes
+        and there.digest in {None, record.digest}
+    )
+    return replace(step, decision=Decision.SAME if vouched else Decision.UPDATE), ""
 
 
 def _arrived(payload: Payload, held: HeldFile, fingerprint: Callable[[LocalFile, bool], Fingerprint]) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from xnatferry.sources.base import Source
     from xnatferry.xnat.model import Address
 
-__all__ = ["BY_RECORD", "SNAPSHOTS", "image_of", "snapshot_steps", "source_digest"]
+__all__ = ["BY_RECORD", "RECORD_NAME", "SNAPSHOTS", "image_of", "snapshot_steps", "source_digest"]
 
 #: Label of the resource, and content of its catalog (``SnapshotResourceService`` of XNAT 1.8; BBRC's HasThumbnails).
 SNAPSHOTS: Final = "SNAPSHOTS"

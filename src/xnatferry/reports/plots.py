@@ -80,7 +80,8 @@ def strip_plot(spread: Spread, *, own: str = "") -> Markup:
     outliers = [name for name in values if spread.is_outlier(name)]
     for name, value in sorted(values.items(), key=lambda pair: (pair[0] == own, pair[0] in outliers)):
         kind = "own" if name == own else "out" if name in outliers else "dot"
-        title, radius = escape(f"{name}: {shown_number(value)}"), 6 if name == own else 4.5
+        who = name if own in {"", name} else "another subject"  # whose page this is may not be their business
+        title, radius = escape(f"{who}: {shown_number(value)}"), 6 if name == own else 4.5
         circle = f'<circle class="{kind}" fill="{_FILLS[kind]}" cx="{at(value)}" cy="{line}" r="{radius}">'
         parts.append(f"{circle}<title>{title}</title></circle>")
     named = [own] if own in values else outliers

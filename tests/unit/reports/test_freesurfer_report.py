@@ -109,6 +109,7 @@ def test_the_page_of_one_subject_compares_it_with_all(report):
     assert "Compared with 7 other subjects" in page
     assert page.count('class="own"') >= 8
     assert 'id="subject-2"' not in page
+    assert "sub-3" not in page
     record = report.record(next(one for one in report.subjects if one.name == "sub-2"))
     assert (record["subject"], record["compared_with"], record["refused"]) == ("sub-2", 7, True)
 
