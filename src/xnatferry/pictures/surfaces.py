@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xnatferry.checks.surfaces import FormatError, surface_vertices
+from xnatferry.checks.surfaces import FormatError, surface_counts
 from xnatferry.errors import DataError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def read_surface(path: Path) -> Surface:
     """
     try:
         data = path.read_bytes()
-        surface_vertices(data, len(data))
+        surface_counts(data, len(data))
     except (OSError, FormatError) as error:
         raise DataError(f"{path.name}: {error}") from error
     at = data.index(b"\n\n") + 2

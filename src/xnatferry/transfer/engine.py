@@ -113,9 +113,7 @@ def carry_out(
     check_sendable(plan)
     pictures = [step.payload.local for step in plan.files if step.sends and step.payload and step.payload.local.made]
     with Studio(pictures) if pictures else nullcontext() as studio:
-        conditions = Conditions(
-            stop=stop or threading.Event(), pace=pace, ceiling=Ceiling(max_body), studio=studio
-        )
+        conditions = Conditions(stop=stop or threading.Event(), pace=pace, ceiling=Ceiling(max_body), studio=studio)
         return _Run(plan, destination, conditions, workers=workers, listener=listener, journal=journal).carry_out()
 
 

@@ -9,8 +9,6 @@ import os
 import secrets
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Final
@@ -36,8 +34,6 @@ __all__ = ["ROUTES", "picture_of"]
 _LABEL: Final = "SNAPSHOTS"
 #: Word in the address to the content that XNAT gives such a file.
 _CONTENTS: Final = {"snapshot": "ORIGINAL", "thumbnail": "THUMBNAIL"}
-#: The room that draws; imported when the first picture is asked for, because it brings numpy.
-_ROOM: Final = "xnatferry.pictures"
 _MEDIA: Final = {
     b"GIF8": "image/gif",
     b"\x89PNG": "image/png",
@@ -68,7 +64,7 @@ def picture_of(connection: sqlite3.Connection, scan: Standing, kind: str = "thum
                     return _Source(resource, file, stored=True)
             elif drawable is None and file.digest and is_volume(file.name) and 0 < file.size_bytes <= _LARGEST_DRAWN:
                 drawable = _Source(resource, file, stored=False)
-    return drawable if find_spec(_ROOM) is not None else None
+    return drawable
 
 
 def read(kind: str, scope: Scope) -> Response:
@@ -111,13 +107,15 @@ def _drawn(scope: Scope, source: _Source, kind: str) -> bytes:
 
 
 def _draw(scope: Scope, source: _Source) -> tuple[bytes, bytes]:
+    from xnatferry.pictures import snapshots  # noqa: PLC0415  # brings numpy: only who asks for a picture waits for it
+
     opened = open_listed(scope.archive, source.resource, source.file.name)
     if opened is None:
         return b"", b""
     descriptor, path = opened
     os.close(descriptor)
     try:
-        large, small = import_module(_ROOM).snapshots(Path(path))
+        large, small = snapshots(Path(path))
     except XnatferryError:
         return b"", b""
     return large.data, small.data
