@@ -220,6 +220,15 @@ def resolve_connection(
         usable += _from_netrc(netrc, url)
     authorities = (environment or {}).get("SSL_CERT_FILE") or True
     verify = next((offer.verify_tls for offer in usable if offer.verify_tls is not None), authorities)
+    return _logged_in(url, usable, verify_tls=verify)
+
+
+def _logged_in(url: str, usable: Sequence[_Offer], *, verify_tls: bool | str) -> Connection:
+    """The connection as the first user named, with the first password that is theirs.
+
+    Raises:
+        AuthenticationError: Nobody is named, or nobody knows the password; the message says how to name one.
+    """
     who = next((offer for offer in usable if offer.user), None)
     if who is None:
         raise AuthenticationError(
@@ -230,9 +239,9 @@ def resolve_connection(
     for offer in usable:
         if offer.user in {"", who.user} and (found := offer.credentials()) is not None:
             if offer.profile is None:
-                return Connection(url, who.user, found[1], verify, offer.source)
+                return Connection(url, who.user, found[1], verify_tls, offer.source)
             alias = found[0] if found[0] != who.user else ""
-            return Connection(url, who.user, found[1], verify, offer.source, offer.profile.name, alias)
+            return Connection(url, who.user, found[1], verify_tls, offer.source, offer.profile.name, alias)
     lost = next((one.profile.name for one in usable if one.profile is not None and one.user == who.user), None)
     if lost is not None:
         raise AuthenticationError(
