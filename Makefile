@@ -12,7 +12,7 @@ demo: $(INSTALLED)
 	$(BIN)/xnatferry demo
 
 test: lint viewer
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(TOOLS)
 	$(BIN)/ruff check
@@ -30,7 +30,7 @@ test-wheel: $(TOOLS)
 	$(WHEEL)/venv/bin/python -m pip install --quiet --group test-wheel $(WHEEL)/dist/*.whl
 	mkdir $(WHEEL)/copy && cp -r tests examples docs README.md CHANGELOG.md pyproject.toml $(WHEEL)/copy
 	cd $(WHEEL)/copy && ../venv/bin/python -c 'import pathlib, sys, xnatferry; sys.exit("/site-packages/" not in xnatferry.__file__ or pathlib.Path("src").exists())'
-	cd $(WHEEL)/copy && ../venv/bin/python -m pytest --numprocesses auto tests/unit tests/e2e --ignore tests/e2e/test_wheel.py
+	cd $(WHEEL)/copy && ../venv/bin/python -m pytest --numprocesses auto --dist worksteal tests/unit tests/e2e --ignore tests/e2e/test_wheel.py
 
 # docs/cli.md and the manual page, from the commands.
 reference: $(TOOLS)
