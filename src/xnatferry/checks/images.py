@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -30,19 +29,6 @@ _NAMED_OTHERWISE: Final[Mapping[Content, tuple[str, str]]] = {
     ),
 }
 
-#: Text that tools write into ``descrip`` and its neighbours; anything else is shown to the user.
-_TOOL_TEXT: Final = re.compile(
-    r"(FSL[\d.:a-z]*|SPM\S*( - .*)?|TE=[\d.]+|phase=\d|mb=\d|dcm2nii\S*|FREESURFER.*|[56]\.0\.\d+(:\w+)?)[;, ]*",
-    re.IGNORECASE,
-)
-_IDENTIFYING_TEXT: Final = re.compile(r"\^|Time=|\b(19|20)\d\d[-/.]?[01]\d[-/.]?[0-3]\d\b|\d{6,}")
-_EXTENSION_NAMES: Final[Mapping[int, str]] = {
-    2: "a DICOM header",
-    4: "AFNI history (users, hosts, folders)",
-    6: "comments",
-    44: "MR spectroscopy metadata",
-}
-_CIFTI_EXTENSION: Final = 32
 _FIRST_VOXEL: Final[Mapping[int, int]] = {1: 352, 2: 544}
 
 
@@ -162,7 +148,7 @@ def _header(path: Path, stream: Stream, content: Content) -> tuple[NiftiHeader |
         header = read_header(stream.head, version=version)
     except HeaderError as error:
         return None, [found("NII11", f"its header cannot be right: {error}", path)]
-    return header, [*_geometry(path, header), *_header_privacy(path, header)]
+    return header, _geometry(path, header)
 
 
 def _length(path: Path, there: int, offset: int, header: NiftiHeader) -> list[Finding]:
@@ -200,18 +186,3 @@ def _geometry(path: Path, header: NiftiHeader) -> list[Finding]:
 
 def _sizes(steps: Sequence[float]) -> str:
     return " x ".join(f"{step:g}" for step in steps)
-
-
-def _header_privacy(path: Path, header: NiftiHeader) -> list[Finding]:
-    findings = [
-        found("PRV03", f"header field {name} holds text that may identify a person or a day; look at it", path)
-        for name, text in header.texts.items()
-        if _IDENTIFYING_TEXT.search(_TOOL_TEXT.sub("", text))
-    ]
-    for extension in header.extensions:
-        if extension.code != _CIFTI_EXTENSION:
-            name = _EXTENSION_NAMES.get(extension.code, "free content")
-            size = f"code {extension.code}, {extension.size_bytes} bytes"
-            why = f"its header has an extension ({size}): {name}; see what it tells"
-            findings.append(found("PRV04", why, path))
-    return findings

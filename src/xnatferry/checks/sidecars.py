@@ -10,30 +10,13 @@ from xnatferry.sources.gradients import B0_LIMIT, GradientError, Gradients, read
 from xnatferry.sources.sidecar import SidecarError, read_sidecar, repetition_time_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from xnatferry.sources.base import Finding
     from xnatferry.sources.header import NiftiHeader
 
-__all__ = ["check_gradients", "check_sidecar", "disagreements", "sidecar_privacy"]
+__all__ = ["check_gradients", "check_sidecar", "disagreements"]
 
-#: Keys that name a person, in the spelling of dcm2niix and BIDS, lower case.
-_PERSON: Final = frozenset(
-    {
-        "patientname", "patientid", "otherpatientids", "patientbirthdate", "patientbirthtime", "patientaddress",
-        "patienttelephonenumbers", "patientmothersbirthname", "accessionnumber", "referringphysicianname",
-        "performingphysicianname", "requestingphysician", "operatorsname", "operatorname", "patientcomments",
-    }
-)  # fmt: skip
-#: Keys that tell a place, a device, a day or a body: enough to identify together with other knowledge.
-_TRACE: Final = frozenset(
-    {
-        "patientsex", "patientage", "patientweight", "patientsize", "studyinstanceuid", "seriesinstanceuid", "studyid",
-        "acquisitiondatetime", "acquisitiondate", "studydate", "seriesdate", "contentdate", "institutionname",
-        "institutionaddress", "institutionaldepartmentname", "deviceserialnumber", "stationname",
-    }
-)  # fmt: skip
 #: Largest difference of two repetition times, in ms, that is only rounding.
 _SAME_TIME_MS: Final = 1.0
 #: How far from 1 the length of a direction may be.
@@ -51,8 +34,7 @@ def check_sidecar(path: Path, header: NiftiHeader | None) -> tuple[dict[str, Any
         return {}, [found("SID01", f"it cannot be read ({error.strerror}); check its permissions", path)]
     except SidecarError as error:
         return {}, [found("SID01", f"{error}; repair it or move it away", path)]
-    findings = sidecar_privacy(path, sidecar)
-    findings += [found("SID02", why, path) for why in disagreements(sidecar, header)]
+    findings = [found("SID02", why, path) for why in disagreements(sidecar, header)]
     return sidecar, findings
 
 
@@ -72,22 +54,6 @@ def disagreements(sidecar: Mapping[str, Any], header: NiftiHeader | None) -> lis
     if isinstance(times, list) and fits and len(times) != header.shape[axis]:
         said.append(f"SliceTiming has {len(times)} times, the image has {header.shape[axis]} slices")
     return said
-
-
-def sidecar_privacy(path: Path, sidecar: Mapping[str, Any]) -> list[Finding]:
-    """Keys that hold what identifies somebody. Values are never shown."""
-    findings = []
-    for finding_id, names, what in (
-        ("PRV01", _PERSON, "name a person"),
-        ("PRV02", _TRACE, "identify a place, a device, a day or a body"),
-    ):
-        held = sorted(
-            key for key, value in sidecar.items() if key.lower() in names and value not in ("", None, [], "n/a")
-        )
-        if held:
-            why = f"fields that {what}: {', '.join(held)}; the file travels as it is, so remove them if they must not"
-            findings.append(found(finding_id, why, path))
-    return findings
 
 
 def check_gradients(

@@ -137,6 +137,12 @@ _SOURCE = (
         is_flag=True,
         help="Carry a BIDS dataset in which the official validator finds errors, with its report.",
     ),
+    click.option(
+        "--scrub",
+        is_flag=True,
+        help="Take out, on the way, what the privacy check flags; your files stay as they are (docs/privacy.md).",
+    ),
+    click.option("--allow-private", is_flag=True, help="Carry files that name a person, which otherwise stay behind."),
     click.option("--sourcedata", is_flag=True, help="Carry the sourcedata folder of a BIDS dataset."),
     click.option(
         "--custom-fields", is_flag=True, help="BIDS table columns without an XNAT field become custom fields."
@@ -318,6 +324,8 @@ def read_source(source: Path, options: dict[str, object], screen: Screen) -> Dis
         deep=bool(options.pop("deep", False)),
         bids=_bids_choices(options),
         rules=rules if isinstance(rules, Path) else None,
+        allow_private=bool(options.pop("allow_private", False)),
+        scrub=bool(options.pop("scrub", False)),
         together=options.get("level") == "project" or options.get("subject") is not None,
     )
     screen.note(discovery_line(discovery))

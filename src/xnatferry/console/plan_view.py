@@ -110,6 +110,8 @@ def _file_lines(resource: Step, files: Sequence[Step], *, everything: bool) -> I
         line.append(f"  {human_bytes(step.size_bytes)}", style="dim")
         if step.reason:
             line.append(f"  ({step.reason})", style=STYLES[step.decision])
+        if step.payload is not None and step.payload.local.scrub is not None:
+            line.append(f"  ({step.payload.local.scrub})", style="yellow")
         yield line
 
 
@@ -190,6 +192,8 @@ def step_record(step: Step) -> dict[str, object]:
         record["size_bytes"] = step.size_bytes
         if step.payload.local.digest is not None:
             record["digest"] = step.payload.local.digest
+        if (scrub := step.payload.local.scrub) is not None:
+            record["scrubbed"] = list(scrub.removed)
     return record
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from xnatferry.errors import UsageError
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport
-from xnatferry.sources.base import Finding, LocalFile, Made, Severity
+from xnatferry.sources.base import Finding, LocalFile, Made, Scrub, ScrubKind, Severity
 from xnatferry.xnat.model import Address
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ __all__ = ["PLAN_VERSION", "is_plan_file", "plan_from_dict", "plan_to_dict", "re
 
 #: Raised when a reader of the old form would misunderstand the new one.
 PLAN_VERSION = 1
+#: Of plans that change files on the way: a reader that does not know of it would send them as they are.
+_SCRUBBING_VERSION = 2
 
 _MARK = "xnatferry_plan"
 
@@ -46,7 +48,9 @@ def write_plan(plan: Plan, path: Path, *, made: str) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    text = json.dumps({_MARK: PLAN_VERSION, "made": made, **plan_to_dict(plan)}, indent=1, ensure_ascii=False)
+    scrubs = any(step.payload is not None and step.payload.local.scrub is not None for step in plan.steps)
+    version = _SCRUBBING_VERSION if scrubs else PLAN_VERSION
+    text = json.dumps({_MARK: version, "made": made, **plan_to_dict(plan)}, indent=1, ensure_ascii=False)
     part = path.with_name(f"{path.name}.part")
     part.write_text(text + "\n", encoding="utf-8", errors="surrogatepass")  # names of refused files, as they are
     part.replace(path)
@@ -66,8 +70,10 @@ def read_plan(path: Path) -> Plan:
         raise UsageError(f"{path}: is no stored plan (not JSON: {error})") from error
     if not isinstance(found, dict) or _MARK not in found:
         raise UsageError(f"{path}: is no stored plan; 'xnatferry plan SOURCE -o FILE' writes one")
-    if found[_MARK] != PLAN_VERSION:
-        raise UsageError(f"{path}: is a plan of version {found[_MARK]}, this xnatferry reads version {PLAN_VERSION}")
+    if found[_MARK] not in {PLAN_VERSION, _SCRUBBING_VERSION}:
+        raise UsageError(
+            f"{path}: is a plan of version {found[_MARK]}, this xnatferry reads {_SCRUBBING_VERSION} at most"
+        )
     try:
         return plan_from_dict(found)
     except (KeyError, TypeError, ValueError, UsageError) as error:
@@ -152,6 +158,8 @@ def _payload_to_dict(payload: Payload) -> dict[str, Any]:
         found["made"] = {"content": local.made.content, "source_digest": local.made.source_digest}
     if local.data is not None:
         found["data"] = b64encode(local.data).decode("ascii")
+    if local.scrub is not None:
+        found["scrub"] = _scrub_to_dict(local.scrub)
     if payload.gzip:
         found["gzip"] = True
     if payload.held_digest is not None:
@@ -171,8 +179,32 @@ def _payload_from_dict(found: Mapping[str, Any]) -> Payload:
         digest=found["digest"],
         member=found.get("member"),
         made=Made(found["made"]["content"], found["made"]["source_digest"]) if "made" in found else None,
+        scrub=_scrub_from_dict(found["scrub"]) if "scrub" in found else None,
     )
     return Payload(local, gzip=bool(found.get("gzip", False)), held_digest=found.get("held_digest"))
+
+
+def _scrub_to_dict(scrub: Scrub) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "kind": scrub.kind.value,
+        "removed": list(scrub.removed),
+        "disk_bytes": scrub.disk_bytes,
+    }
+    if scrub.shorter_bytes:
+        found["shorter_bytes"] = scrub.shorter_bytes
+    if scrub.words:
+        found["words"] = [list(pair) for pair in scrub.words]
+    return found
+
+
+def _scrub_from_dict(found: Mapping[str, Any]) -> Scrub:
+    return Scrub(
+        ScrubKind(found["kind"]),
+        tuple(found["removed"]),
+        int(found["disk_bytes"]),
+        int(found.get("shorter_bytes", 0)),
+        tuple((word, instead) for word, instead in found.get("words", ())),
+    )
 
 
 def _refusal_to_dict(refusal: Refusal) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from xnatferry.xnat.digest import digest_of
 from xnatferry.xnat.model import Level
 
-__all__ = ["Claims", "Discovery", "Finding", "Kind", "LocalFile", "Made", "Severity", "Source"]
+__all__ = ["Claims", "Discovery", "Finding", "Kind", "LocalFile", "Made", "Scrub", "ScrubKind", "Severity", "Source"]
 
 
 class Kind(StrEnum):
@@ -77,6 +77,38 @@ class Finding:
         }
 
 
+class ScrubKind(StrEnum):
+    """What kind of file is changed on the way, and so how."""
+
+    NIFTI = "nifti"
+    SIDECAR = "sidecar"
+    FREESURFER = "freesurfer"
+
+
+@dataclass(frozen=True, slots=True)
+class Scrub:
+    """What is taken out of a file while it is read (``--scrub``); the file on disk stays as it is.
+
+    Attributes:
+        kind: How the file is read.
+        removed: What goes, never its value: header fields (``descrip``), ``extension 4`` or a key in one
+            (``extension 44 PatientName``); keys of a sidecar; ``user``, ``host`` in a log of FreeSurfer.
+        disk_bytes: Size of the file as it is.
+        shorter_bytes: By how much the extensions of an image shrink.
+        words: Of FreeSurfer, each word that goes and what stands in its place. They are needed to send the file another
+            day, so they are kept where its path is kept: in plans on this computer, and never shown or sent.
+    """
+
+    kind: ScrubKind
+    removed: tuple[str, ...]
+    disk_bytes: int
+    shorter_bytes: int = 0
+    words: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return f"scrubbed: {', '.join(self.removed)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """How a file that is on no disk is made while it is sent; its size and MD5 are known only then.
@@ -107,6 +139,7 @@ class LocalFile:
         stands_for: MD5 of a file that we wrote under its name while it was not there, else None.
         made: How it is made of *path* while it is sent; its size is 0 then.
         tree_path: Its path in the dataset whose tree is brought back identical (BIDS), with ``/``; else empty.
+        scrub: What is taken out of it on the way; size and digest are those of what is left.
     """
 
     path: Path
@@ -120,6 +153,12 @@ class LocalFile:
     stands_for: str | None = None
     made: Made | None = None
     tree_path: str = ""
+    scrub: Scrub | None = None
+
+    @property
+    def disk_bytes(self) -> int:
+        """Size of the file as it is on disk."""
+        return self.size_bytes if self.scrub is None else self.scrub.disk_bytes
 
     @classmethod
     def written(cls, about: Path, name: str, data: bytes) -> LocalFile:

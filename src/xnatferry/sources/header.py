@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Extension", "HeaderError", "NiftiHeader", "number", "read_header"]
+__all__ = ["SIZES", "TEXT_FIELDS", "HeaderError", "NiftiHeader", "byte_order", "number", "read_header"]
 
 #: Bits per voxel by datatype code.
 BITS: Final[Mapping[int, int]] = {
@@ -32,31 +32,31 @@ _CIFTI_INTENTS: Final = range(3000, 3100)
 _FIELDS: Final[Mapping[int, Mapping[str, tuple[int, str]]]] = {
     1: {
         "dim_info": (39, "B"), "dim": (40, "8h"), "intent_code": (68, "h"), "datatype": (70, "h"),
-        "pixdim": (76, "8f"), "vox_offset": (108, "f"), "xyzt_units": (123, "B"), "descrip": (148, "80s"),
-        "aux_file": (228, "24s"), "qform_code": (252, "h"), "sform_code": (254, "h"), "quatern": (256, "3f"),
-        "srow": (280, "12f"), "intent_name": (328, "16s"), "scl": (112, "2f"),
+        "pixdim": (76, "8f"), "vox_offset": (108, "f"), "xyzt_units": (123, "B"), "qform_code": (252, "h"),
+        "sform_code": (254, "h"), "quatern": (256, "3f"), "srow": (280, "12f"), "scl": (112, "2f"),
     },
     2: {
         "dim_info": (524, "B"), "dim": (16, "8q"), "intent_code": (504, "i"), "datatype": (12, "h"),
-        "pixdim": (104, "8d"), "vox_offset": (168, "q"), "xyzt_units": (500, "i"), "descrip": (240, "80s"),
-        "aux_file": (320, "24s"), "qform_code": (344, "i"), "sform_code": (348, "i"), "quatern": (352, "3d"),
-        "srow": (400, "12d"), "intent_name": (508, "16s"), "scl": (176, "2d"),
+        "pixdim": (104, "8d"), "vox_offset": (168, "q"), "xyzt_units": (500, "i"), "qform_code": (344, "i"),
+        "sform_code": (348, "i"), "quatern": (352, "3d"), "srow": (400, "12d"), "scl": (176, "2d"),
     },
 }  # fmt: skip
-_SIZES: Final = {1: 348, 2: 540}
-_TEXTS: Final[Mapping[str, tuple[int, int]]] = {"data_type": (4, 10), "db_name": (14, 18)}  # NIfTI-1 only
+SIZES: Final = {1: 348, 2: 540}
+#: Offset and length of the free texts.
+TEXT_FIELDS: Final[Mapping[int, Mapping[str, tuple[int, int]]]] = {
+    1: {
+        "descrip": (148, 80),
+        "aux_file": (228, 24),
+        "intent_name": (328, 16),
+        "data_type": (4, 10),
+        "db_name": (14, 18),
+    },
+    2: {"descrip": (240, 80), "aux_file": (320, 24), "intent_name": (508, 16)},
+}
 
 
 class HeaderError(ValueError):
     """A header that contradicts itself; the text says how."""
-
-
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """One header extension: its registered code and its size in bytes, the 8 of its own header included."""
-
-    code: int
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,9 @@ class NiftiHeader:
         columns: Columns of the affine, one for each voxel axis, each (right, anterior, superior): of the sform when it
             is set, else of the qform without scale; None without either.
         texts: Free text fields that hold something, whole, also what stands behind the first zero byte.
-        extensions: Extensions between header and voxels.
         byte_order: ``<`` or ``>``, of header and voxels.
         scaling: Slope and intercept that make values of stored numbers; (1, 0) where the header sets none.
+        leftovers: Those in which something stands behind the first zero byte, where programs do not look.
     """
 
     version: int
@@ -94,9 +94,9 @@ class NiftiHeader:
     slice_axis: int
     columns: tuple[tuple[float, float, float], ...] | None
     texts: Mapping[str, str]
-    extensions: tuple[Extension, ...]
     byte_order: str
     scaling: tuple[float, float]
+    leftovers: frozenset[str]
 
     @property
     def voxel_bytes(self) -> int:
@@ -207,9 +207,9 @@ def read_header(head: bytes, *, version: int) -> NiftiHeader:
     Raises:
         HeaderError: It cannot be a header, or says what cannot be.
     """
-    if len(head) < _SIZES[version]:
-        raise HeaderError(f"the header is {len(head)} bytes long instead of {_SIZES[version]}")
-    order = _byte_order(head, version)
+    if len(head) < SIZES[version]:
+        raise HeaderError(f"the header is {len(head)} bytes long instead of {SIZES[version]}")
+    order = byte_order(head, version)
     fields = _unpack(head, version, order)
     rank = fields["dim"][0]
     if not 1 <= rank <= 7:
@@ -238,8 +238,10 @@ def read_header(head: bytes, *, version: int) -> NiftiHeader:
         sform_code=fields["sform_code"][0],
         slice_axis=((fields["dim_info"][0] >> 4) & 3 or 3) - 1,
         columns=_columns(fields),
-        texts=_texts(head, fields, version),
-        extensions=_extensions(head, _SIZES[version], vox_offset, order),
+        texts=_texts(head, version),
+        leftovers=frozenset(
+            name for name, raw in _raw_texts(head, version) if raw.partition(b"\x00")[2].strip(b"\x00 ")
+        ),
         byte_order=order,
         scaling=_scaling(*fields["scl"]),
     )
@@ -252,11 +254,16 @@ def _scaling(slope: float, intercept: float) -> tuple[float, float]:
     return (slope, intercept)
 
 
-def _byte_order(head: bytes, version: int) -> str:
+def byte_order(head: bytes, version: int) -> str:
+    """``<`` or ``>``, by the header's own length.
+
+    Raises:
+        HeaderError: It gives another length.
+    """
     for order in "<>":
-        if struct.unpack_from(order + "i", head)[0] == _SIZES[version]:
+        if struct.unpack_from(order + "i", head)[0] == SIZES[version]:
             return order
-    raise HeaderError(f"it gives its own length as {struct.unpack_from('<i', head)[0]} instead of {_SIZES[version]}")
+    raise HeaderError(f"it gives its own length as {struct.unpack_from('<i', head)[0]} instead of {SIZES[version]}")
 
 
 def _unpack(head: bytes, version: int, order: str) -> dict[str, tuple[Any, ...]]:
@@ -285,26 +292,13 @@ def _rotation(quatern: tuple[float, ...], qfac: float) -> tuple[tuple[float, flo
     )
 
 
-def _texts(head: bytes, fields: dict[str, tuple[Any, ...]], version: int) -> dict[str, str]:
-    raw = {name: fields[name][0] for name in ("descrip", "aux_file", "intent_name")}
-    if version == 1:
-        raw.update({name: head[start : start + length] for name, (start, length) in _TEXTS.items()})
+def _raw_texts(head: bytes, version: int) -> list[tuple[str, bytes]]:
+    return [(name, head[start : start + length]) for name, (start, length) in TEXT_FIELDS[version].items()]
+
+
+def _texts(head: bytes, version: int) -> dict[str, str]:
     shown = {
-        name: " ".join(part.decode("latin-1").strip() for part in value.split(b"\x00") if part.strip())
-        for name, value in raw.items()
+        name: " ".join(part.decode("latin-1").strip() for part in raw.split(b"\x00") if part.strip())
+        for name, raw in _raw_texts(head, version)
     }
     return {name: text for name, text in shown.items() if text}
-
-
-def _extensions(head: bytes, start: int, vox_offset: int, order: str) -> tuple[Extension, ...]:
-    found: list[Extension] = []
-    if head[start : start + 1] in {b"", b"\x00"}:
-        return ()
-    at = start + 4
-    while at + 8 <= min(vox_offset, len(head)):
-        size_bytes, code = struct.unpack_from(order + "ii", head, at)
-        if size_bytes < 8 or at + size_bytes > vox_offset:
-            break
-        found.append(Extension(code, size_bytes))
-        at += size_bytes
-    return tuple(found)

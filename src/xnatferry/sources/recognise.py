@@ -16,6 +16,7 @@ from xnatferry.sources.packed import is_archive_name
 from xnatferry.sources.results import read_rules
 from xnatferry.sources.table import discover_table
 from xnatferry.sources.template import PathTemplate
+from xnatferry.sources.traces import with_traces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,8 @@ def discover(
     bids: BidsChoices | None = None,
     rules: Path | None = None,
     together: bool = False,
+    allow_private: bool = False,
+    scrub: bool = False,
     workers: int | None = None,
 ) -> Discovery:
     """Find and check everything at *path*. Nothing is written, no network is used.
@@ -54,12 +57,13 @@ def discover(
         bids: What of a BIDS dataset is carried, and how.
         rules: File with more rules that recognise results of other programs.
         together: Whether everything read as files is one resource.
+        allow_private: Whether what names a person is carried with a warning.
+        scrub: Whether what the privacy check flags is taken out of files on their way; nothing changes on disk.
         workers: Threads that read; as many as there are processors when None.
 
     Raises:
         UsageError: There is nothing at *path*, it is not of this kind, or a template cannot be used here.
     """
-    templates = tuple(PathTemplate.compile(text) for text in template)
     where = Path(path)
     try:
         there = where.exists()
@@ -67,26 +71,39 @@ def discover(
         there = False
     if not there:
         raise UsageError(f"{where}: there is nothing at this path")
+    templates = tuple(PathTemplate.compile(text) for text in template)
     kind = kind or (Kind.FILES if rules is not None else recognise(where))
     if templates and kind in {Kind.TABLE, Kind.BIDS}:
         instead = "its rows say what is what" if kind is Kind.TABLE else "BIDS names do; say --as nifti to read it anew"
         raise UsageError(f"{where}: is read as {kind.value}, so --template is not used; {instead}")
-    if kind is Kind.TABLE:
-        if where.is_dir():
-            raise UsageError(f"{where}: is a folder, a table is one file")
-        return discover_table(where, allow_incomplete=allow_incomplete, workers=workers)
+    if kind is Kind.BIDS:
+        found = _bids(where, bids, allow_incomplete=allow_incomplete, workers=workers)
+    elif kind is Kind.FILES:
+        found = discover_files(where, templates, rules=None if rules is None else read_rules(rules), together=together)
+    else:
+        found = _by_itself(where, kind, templates, allow_incomplete=allow_incomplete, deep=deep, workers=workers)
+    return with_traces(found, allow_private=allow_private, scrub=scrub, workers=workers)
+
+
+def _by_itself(
+    where: Path, kind: Kind, templates: Sequence[PathTemplate], *, allow_incomplete: bool, deep: bool, workers: int | None
+) -> Discovery:
     if kind is Kind.FREESURFER:
         return discover_freesurfer(where, templates, allow_incomplete=allow_incomplete, deep=deep, workers=workers)
     if kind is Kind.NIFTI:
         return discover_nifti(where, templates, workers=workers)
-    if kind is Kind.BIDS:
-        if not where.is_dir():
-            raise UsageError(f"{where}: a BIDS dataset is a folder")
-        from xnatferry.sources.bids.dataset import BidsChoices, discover_bids  # noqa: PLC0415  # only BIDS needs it
+    if where.is_dir():
+        raise UsageError(f"{where}: is a folder, a table is one file")
+    return discover_table(where, allow_incomplete=allow_incomplete, workers=workers)
 
-        choices = replace(bids or BidsChoices(), allow_incomplete=allow_incomplete)
-        return discover_bids(where, choices, workers=workers)
-    return discover_files(where, templates, rules=None if rules is None else read_rules(rules), together=together)
+
+def _bids(where: Path, bids: BidsChoices | None, *, allow_incomplete: bool, workers: int | None) -> Discovery:
+    if not where.is_dir():
+        raise UsageError(f"{where}: a BIDS dataset is a folder")
+    from xnatferry.sources.bids.dataset import BidsChoices, discover_bids  # noqa: PLC0415  # only BIDS needs it
+
+    choices = replace(bids or BidsChoices(), allow_incomplete=allow_incomplete)
+    return discover_bids(where, choices, workers=workers)
 
 
 def recognise(path: Path) -> Kind:

@@ -99,11 +99,16 @@ class Bodies:
         return lambda: self._counted(self._resource.address, file_pieces(local.path)), local.path.stat().st_size
 
     def can_go_as_it_is(self, steps: Sequence[Step]) -> bool:
-        """Whether the user's own archive can be sent: a zip. Tars are made zips, as XNAT unpacks them only from 1.8."""
-        if self._resource.transport is not Transport.READY:
+        """Whether the user's own archive can be sent: a zip of just these files, none of them changed on the way.
+
+        Tars are made zips, as XNAT unpacks them only from 1.8.
+        """
+        if self._resource.transport is not Transport.READY or any(_payload(step).local.scrub for step in steps):
             return False
         paths = {_payload(step).local.path for step in steps}
-        return len(paths) == 1 and zipfile.is_zipfile(paths.pop())
+        if len(paths) != 1 or not zipfile.is_zipfile(path := paths.pop()):
+            return False
+        return {_payload(step).local.member for step in steps} == self._own_prints(path).keys()
 
     def in_reading_order(self, steps: Sequence[Step]) -> list[Step]:
         """Members of an archive in its order, so that it is read once; other files as they are."""
@@ -120,8 +125,9 @@ class Bodies:
 
     def sent(self, step: Step) -> Fingerprint | None:
         """Size and MD5 of what went out for *step*; None when not all of it did."""
-        member = _payload(step).local.member
-        if self._prints is not None and member is not None:
+        local = _payload(step).local
+        member = local.member
+        if self._prints is not None and member is not None and local.scrub is None:
             return self._prints.get(member)
         hasher = self._hashers.get(step.address)
         if hasher is None or hasher.size_bytes != self._sizes[step.address]:

@@ -10,6 +10,8 @@ from typing import IO, TYPE_CHECKING
 from xnatferry.errors import FileChangedError, TransferError
 from xnatferry.planning.plan import Payload, Plan
 from xnatferry.planning.reconcile import Fingerprint
+from xnatferry.sources.scrubbing import scrubbed_pieces
+from xnatferry.sources.streams import gzipped
 from xnatferry.xnat.digest import PIECE_BYTES, Hasher
 
 if TYPE_CHECKING:
@@ -17,11 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xnatferry.sources.base import LocalFile
-
-try:
-    from isal import isal_zlib as _zlib
-except ImportError:  # no wheel for this processor
-    import zlib as _zlib  # type: ignore[no-redef]  # same names, thirty times slower
 
 __all__ = [
     "ArchiveWalk",
@@ -34,9 +31,6 @@ __all__ = [
     "payload_pieces",
     "watched",
 ]
-
-_GZIP_LEVEL = 3
-_GZIP_HEADER = 31  # zlib's window bits for a gzip stream: no name, time 0, so that the same bytes come out every time
 
 
 def check_unchanged(local: LocalFile) -> None:
@@ -52,7 +46,7 @@ def check_unchanged(local: LocalFile) -> None:
     except OSError as error:
         raise _unreadable(local.path, error) from error
     sized = local.member is None and local.made is None
-    if now.st_mtime_ns != local.mtime_ns or (sized and now.st_size != local.size_bytes):
+    if now.st_mtime_ns != local.mtime_ns or (sized and now.st_size != local.disk_bytes):
         raise FileChangedError(f"{local.path}: changed since the plan was made; make the plan again")
 
 
@@ -76,8 +70,11 @@ def _same_bytes(local: LocalFile) -> bool:
     if digest is None or local.member is not None or not local.path.is_file():
         return False
     hasher = Hasher()
-    for piece in file_pieces(local.path):
-        hasher.update(piece)
+    try:
+        for piece in scrubbed_pieces(file_pieces(local.path), local.scrub):
+            hasher.update(piece)
+    except FileChangedError:
+        return False
     return hasher.digest == digest
 
 
@@ -116,8 +113,9 @@ def payload_pieces(payload: Payload, walk: ArchiveWalk | None = None) -> Iterato
         plain = (walk or ArchiveWalk(local.path)).pieces(local)
     else:
         plain = file_pieces(local.path)
+    plain = scrubbed_pieces(plain, local.scrub)
     held = b""
-    for piece in _gzipped(plain) if payload.gzip else _exactly(plain, local):
+    for piece in gzipped(plain) if payload.gzip else _exactly(plain, local):
         if held:
             yield held
         held = piece
@@ -197,14 +195,6 @@ def _pieces(stream: IO[bytes], path: Path) -> Iterator[bytes]:
         if not piece:
             return
         yield piece
-
-
-def _gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    packer = _zlib.compressobj(_GZIP_LEVEL, _zlib.DEFLATED, _GZIP_HEADER)
-    for piece in pieces:
-        if packed := packer.compress(piece):
-            yield packed
-    yield packer.flush()
 
 
 class ArchiveWalk:

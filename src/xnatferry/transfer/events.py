@@ -53,7 +53,7 @@ class Receipt:
     Attributes:
         size_bytes: Bytes that arrived, for a file; 0 for an object.
         digest: MD5 of what was sent, for a file.
-        message: Why it failed, or what the server said.
+        message: Why it failed, what the server said, or what was scrubbed from a file.
         exit_code: What the command line leaves with if this alone went wrong; 0 when it did not.
     """
 

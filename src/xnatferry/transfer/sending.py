@@ -297,7 +297,8 @@ class ResourceSender:
         if expected not in {None, sent.digest} and not _payload(step).gzip:
             changed = FileChangedError(f"{_payload(step).local.path}: holds other bytes than when the plan was made")
             return Receipt.failed(step.address, changed)
-        return Receipt(step.address, Outcome.STORED, sent.size_bytes, sent.digest)
+        scrub = _payload(step).local.scrub
+        return Receipt(step.address, Outcome.STORED, sent.size_bytes, sent.digest, "" if scrub is None else str(scrub))
 
 
 def _too_large(error: XnatferryError) -> bool:

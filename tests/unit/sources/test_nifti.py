@@ -192,7 +192,7 @@ def test_a_broken_sidecar_refuses_its_image(tmp_path, make_image, text):
     assert ids(source.findings) == ["SID01"]
 
 
-def test_a_sidecar_that_names_a_person_is_a_warning_without_the_name(tmp_path, make_image):
+def test_a_sidecar_that_names_a_person_stops_its_image_and_the_name_is_not_told(tmp_path, make_image):
     make_image(tmp_path / "P1_T1.nii.gz")
     sidecar = {
         "PatientName": "Doe^Jane",
@@ -203,7 +203,8 @@ def test_a_sidecar_that_names_a_person_is_a_warning_without_the_name(tmp_path, m
     (tmp_path / "P1_T1.json").write_text(json.dumps(sidecar), encoding="utf-8-sig")
     source = only(discover(tmp_path))
     assert ids(source.findings) == ["PRV01", "PRV02"]
-    assert not source.refused
+    assert source.refused
+    assert not only(discover(tmp_path, allow_private=True)).refused
     text = " ".join(finding.message for finding in source.findings)
     assert "PatientName" in text
     assert "Doe" not in text
@@ -256,7 +257,7 @@ def test_an_unreadable_image_and_an_unreadable_folder(make_image):
                 os.seteuid(0)
             (root / "P3").chmod(0o755)
         assert {s.claims.subject: ids(s.findings) for s in discovery.sources} == {"P1": ["NII03"], "P2": []}
-        assert ids(discovery.findings) == ["NII03"]
+        assert ids(discovery.findings) == ["NII03", "PRV09"]
 
 
 def test_two_images_of_one_name_are_both_refused(tmp_path, make_image):
@@ -268,7 +269,7 @@ def test_two_images_of_one_name_are_both_refused(tmp_path, make_image):
 def test_the_same_bytes_for_two_people_are_noticed(tmp_path, make_image):
     make_image(tmp_path / "P1" / "T1.nii.gz")
     shutil.copy(tmp_path / "P1" / "T1.nii.gz", tmp_path / "P1_T1.nii.gz")
-    assert sorted(ids(discover(tmp_path).all_findings)) == ["NII23"]
+    assert sorted(ids(discover(tmp_path).all_findings)) == ["NII23", "PRV09"]
 
 
 def test_a_file_that_matches_no_template_is_an_error_of_the_whole(tmp_path, make_image):
@@ -277,7 +278,7 @@ def test_a_file_that_matches_no_template_is_an_error_of_the_whole(tmp_path, make
     (tmp_path / "notes.txt").write_text("x")
     discovery = discover(tmp_path, template=("{subject}/{session}/{type}.nii.gz",))
     assert [(s.claims.subject, s.claims.session, s.claims.type) for s in discovery.sources] == [("P1", "MR1", "T1")]
-    assert [(f.id, f.severity, f.path.name) for f in discovery.findings] == [
+    assert [(f.id, f.severity, f.path.name) for f in discovery.findings if f.id != "PRV09"] == [
         ("NII20", Severity.ERROR, "stray.nii.gz"),
         ("NII19", Severity.INFO, tmp_path.name),
     ]

@@ -11,7 +11,6 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from xnatferry.checks.catalogue import found
-from xnatferry.checks.sidecars import sidecar_privacy
 from xnatferry.sources.bids.names import BidsName, parse_name, split_extension
 from xnatferry.sources.sidecar import SidecarError, read_sidecar
 
@@ -71,7 +70,7 @@ class Inheritance:
 
 
 def read_object(entry: Entry) -> tuple[dict[str, Any], list[Finding]]:
-    """The JSON object in a file, empty where there is none; what is wrong with it, and what it tells of people."""
+    """The JSON object in a file, empty where there is none; what is wrong with it."""
     if entry.problem is not None:
         return {}, []
     if entry.size_bytes > _LIMIT_BYTES:
@@ -82,7 +81,7 @@ def read_object(entry: Entry) -> tuple[dict[str, Any], list[Finding]]:
         return {}, [found("SID01", f"it cannot be read ({error.strerror}); check its permissions", entry.path)]
     except SidecarError as error:
         return {}, [found("SID01", f"{error}; repair it or move it away", entry.path)]
-    return parsed, sidecar_privacy(entry.path, parsed)
+    return parsed, []
 
 
 def merged_text(sidecar: Mapping[str, Any]) -> bytes:

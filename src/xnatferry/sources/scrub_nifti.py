@@ -1,0 +1,232 @@
+"""NIfTI headers read and written as a stream: text fields blanked, extensions found and dropped.
+
+Layouts: nifti1.h and nifti2.h. Behind the header stand four bytes, of which the first says whether extensions follow;
+each extension begins with its size (a multiple of 16, these 8 bytes included) and its code. Voxels begin at
+``vox_offset``, which moves forward by what is dropped; the voxels themselves pass as they are.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.errors import FileChangedError
+from xnatferry.sources.header import SIZES, TEXT_FIELDS, HeaderError, byte_order
+from xnatferry.sources.scrub_json import without_keys
+from xnatferry.sources.streams import gzipped, unpacked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = ["MRS_EXTENSION", "Extension", "read_extensions", "scrubbed_nifti", "version_of"]
+
+#: JSON that MR spectroscopy cannot be read without; keys are taken out of it, it is never dropped.
+MRS_EXTENSION: Final = 44
+_MRS_LIMIT_BYTES: Final = 16 << 20
+_OFFSET_FIELD: Final = {1: (108, "f"), 2: (168, "q")}
+_PASSED_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """One header extension.
+
+    Attributes:
+        code: As registered with the NIfTI working group.
+        size_bytes: Its size, the 8 bytes of its own header included.
+        content: What is in it, for the one code whose content is looked at (44); else empty.
+    """
+
+    code: int
+    size_bytes: int
+    content: bytes = b""
+
+
+class _Reader:
+    """Takes bytes off a stream of pieces, in whatever portions are asked for."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._held = b""
+        self._last = b""
+
+    def take(self, size_bytes: int) -> bytes:
+        """The next bytes; fewer at the end."""
+        parts = [self._held]
+        there = len(self._held)
+        while there < size_bytes and (piece := next(self._pieces, None)) is not None:
+            parts.append(piece)
+            there += len(piece)
+        whole = b"".join(parts)
+        self._held = whole[size_bytes:]
+        self._last = whole[:size_bytes]
+        return self._last
+
+    def give_back(self) -> None:
+        """Undo the last `take`."""
+        self._held = self._last + self._held
+
+    def portions(self, size_bytes: int) -> Iterator[bytes]:
+        """The next bytes, in portions of bounded size."""
+        while size_bytes > 0 and (portion := self.take(min(size_bytes, _PASSED_BYTES))):
+            size_bytes -= len(portion)
+            yield portion
+
+    def rest(self) -> Iterator[bytes]:
+        """Everything that is left."""
+        if self._held:
+            yield self._held
+        yield from self._pieces
+
+
+def version_of(head: bytes) -> int:
+    """1 or 2, by the magic bytes; 0 when it is no NIfTI header."""
+    if head[344:348] in {b"n+1\x00", b"ni1\x00"}:
+        return 1
+    return 2 if head[4:12] in {b"n+2\x00\r\n\x1a\n", b"ni2\x00\r\n\x1a\n"} else 0
+
+
+def read_extensions(pieces: Iterable[bytes]) -> tuple[bytes, list[Extension]]:
+    """The header of an image (empty when it is none) and its extensions; reads as far as they go.
+
+    Args:
+        pieces: The unpacked bytes, from the start.
+    """
+    reader = _Reader(pieces)
+    head, order, end = _head(reader)
+    found: list[Extension] = []
+    if not head or reader.take(4)[:1] in {b"", b"\x00"}:
+        return head, found
+    for code, size_bytes in _chain(reader, len(head) + 4, end, order):
+        if code == MRS_EXTENSION and size_bytes <= _MRS_LIMIT_BYTES:
+            found.append(Extension(code, size_bytes, reader.take(size_bytes - 8)))
+            continue
+        found.append(Extension(code, size_bytes))
+        for _ in reader.portions(size_bytes - 8):
+            pass
+    return head, found
+
+
+def _head(reader: _Reader) -> tuple[bytes, str, int | None]:
+    """Header, byte order, and where its extensions end at most; None is the end of the file, for a ``.hdr``."""
+    head = reader.take(SIZES[1])
+    version = version_of(head)
+    if not version:
+        return b"", "", 0
+    head += reader.take(SIZES[version] - len(head))
+    try:
+        order = byte_order(head, version)
+    except HeaderError:
+        return b"", "", 0
+    if len(head) < SIZES[version]:
+        return b"", "", 0
+    paired = (head[344:347] if version == 1 else head[4:7]) == (b"ni1" if version == 1 else b"ni2")
+    return head, order, None if paired else int(_offset(head, order))
+
+
+def _offset(head: bytes, order: str) -> float:
+    place, kind = _OFFSET_FIELD[version_of(head)]
+    found: float = struct.unpack_from(order + kind, head, place)[0]
+    return found if 0 <= found < 1 << 60 else 0
+
+
+def _chain(reader: _Reader, at: int, end: int | None, order: str) -> Iterator[tuple[int, int]]:
+    """Code and size of each extension; the reader then stands at its content, which must be taken before the next."""
+    while end is None or at + 8 <= end:
+        start = reader.take(8)
+        if len(start) < 8:
+            reader.give_back()
+            return
+        size_bytes, code = struct.unpack(order + "ii", start)
+        if size_bytes < 8 or (end is not None and at + size_bytes > end):
+            reader.give_back()
+            return
+        at += size_bytes
+        yield code, size_bytes
+
+
+def scrubbed_nifti(pieces: Iterable[bytes], removed: Sequence[str], shorter_bytes: int) -> Iterator[bytes]:
+    """An image without *removed*; one that is gzip is unpacked and packed anew, in bounded memory.
+
+    Args:
+        pieces: The file.
+        removed: As in `xnatferry.sources.base.Scrub`.
+        shorter_bytes: Size of the extensions that go, which the header must tell before they are reached.
+
+    Raises:
+        FileChangedError: It is not the image that was looked at.
+    """
+    reader = _Reader(pieces)
+    packed = reader.take(2) == b"\x1f\x8b"
+    reader.give_back()
+    if packed:
+        return gzipped(_scrubbed(_Reader(unpacked(reader.rest())), removed, shorter_bytes))
+    return _scrubbed(reader, removed, shorter_bytes)
+
+
+def _scrubbed(reader: _Reader, removed: Sequence[str], shorter_bytes: int) -> Iterator[bytes]:
+    head, order, end = _head(reader)
+    if not head:
+        raise FileChangedError("it is no NIfTI image any more; make the plan again")
+    version = version_of(head)
+    fresh = bytearray(head)
+    for name, (start, length) in TEXT_FIELDS[version].items():
+        if name in removed:
+            fresh[start : start + length] = bytes(length)
+    dropped = {int(name.split()[1]) for name in removed if name.startswith("extension ") and name.count(" ") == 1}
+    keys = {name.split(" ", 2)[2] for name in removed if name.startswith(f"extension {MRS_EXTENSION} ")}
+    if not dropped and not keys:
+        yield bytes(fresh)
+        yield from reader.rest()
+        return
+    if end is not None:
+        place, kind = _OFFSET_FIELD[version]
+        struct.pack_into(order + kind, fresh, place, end - shorter_bytes)
+    yield bytes(fresh)
+    yield from _extensions(reader, (len(head) + 4, end, order), (dropped, keys), shorter_bytes)
+    yield from reader.rest()
+
+
+def _extensions(
+    reader: _Reader, where: tuple[int, int | None, str], goes: tuple[set[int], set[str]], shorter_bytes: int
+) -> Iterator[bytes]:
+    """The four bytes behind the header, what is kept of the extensions, and zeros up to the voxels.
+
+    What stood between the last extension and the voxels is not kept: nobody reads it, and it may be anything.
+    """
+    at, end, order = where
+    dropped, keys = goes
+    flag = reader.take(4)
+    said = False  # whether the four bytes have gone out: they say whether any extension is left
+    gone = 0
+    kept_to = at
+    for code, size_bytes in _chain(reader, at, end, order):
+        if code in dropped:
+            gone += size_bytes
+            for _ in reader.portions(size_bytes - 8):
+                pass
+            continue
+        if not said:
+            yield flag
+            said = True
+        kept_to += size_bytes
+        yield struct.pack(order + "ii", size_bytes, code)
+        if code == MRS_EXTENSION and keys and size_bytes <= _MRS_LIMIT_BYTES:
+            yield _without_keys(reader.take(size_bytes - 8), keys)
+        else:
+            yield from reader.portions(size_bytes - 8)
+    if gone != shorter_bytes:
+        raise FileChangedError("its extensions are not those that were looked at; make the plan again")
+    if not said:
+        yield bytes(4)
+    if end is not None:
+        for _ in reader.portions(end - kept_to - gone):
+            pass
+        yield bytes(end - shorter_bytes - kept_to)
+
+
+def _without_keys(content: bytes, keys: set[str]) -> bytes:
+    """JSON of the same length: what goes becomes blanks at its end."""
+    text = content.rstrip(b"\x00")
+    return without_keys(text, keys).ljust(len(text)) + bytes(len(content) - len(text))

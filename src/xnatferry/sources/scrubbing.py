@@ -1,0 +1,95 @@
+"""The bytes of a file without what ``--scrub`` takes out: the one place where data is changed on its way.
+
+Never on disk. The same file and the same instruction give the same bytes, so that a second push finds them there.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.errors import FileChangedError
+from xnatferry.sources.base import LocalFile, Scrub, ScrubKind
+from xnatferry.sources.scrub_json import without_keys
+from xnatferry.sources.scrub_nifti import scrubbed_nifti
+from xnatferry.xnat.digest import Hasher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["SURFACE_MAGIC", "scrubbed_file", "scrubbed_pieces"]
+
+#: First bytes of a FreeSurfer surface; a line of comment follows.
+SURFACE_MAGIC: Final = b"\xff\xff\xfe"
+_COMMENT_BYTES: Final = 4096
+_LINE_BYTES: Final = 1 << 20
+
+
+def scrubbed_pieces(pieces: Iterable[bytes], scrub: Scrub | None) -> Iterator[bytes]:
+    """*pieces* of a file as *scrub* leaves them; as they are without one.
+
+    Raises:
+        FileChangedError: It is not the file that was looked at.
+    """
+    if scrub is None:
+        return iter(pieces)
+    if scrub.kind is ScrubKind.NIFTI:
+        return scrubbed_nifti(pieces, scrub.removed, scrub.shorter_bytes)
+    return _sidecar(pieces, scrub) if scrub.kind is ScrubKind.SIDECAR else _freesurfer(pieces, scrub)
+
+
+def scrubbed_file(local: LocalFile, scrub: Scrub, pieces: Iterable[bytes]) -> LocalFile:
+    """*local* with size and digest of what arrives; *pieces* are its bytes as they are.
+
+    Raises:
+        FileChangedError: They are not what *scrub* was made for.
+    """
+    hasher = Hasher()
+    if local.data is not None:
+        return replace(LocalFile.written(local.path, local.name, b"".join(scrubbed_pieces(pieces, scrub))))
+    for piece in scrubbed_pieces(pieces, scrub):
+        hasher.update(piece)
+    return replace(local, size_bytes=hasher.size_bytes, digest=hasher.digest, scrub=scrub)
+
+
+def _sidecar(pieces: Iterable[bytes], scrub: Scrub) -> Iterator[bytes]:
+    """A sidecar is read whole: the check takes none above 64 MiB."""
+    try:
+        yield without_keys(b"".join(pieces), scrub.removed)
+    except (ValueError, RecursionError) as error:
+        raise FileChangedError(f"it is no JSON any more ({error}); make the plan again") from error
+
+
+def _freesurfer(pieces: Iterable[bytes], scrub: Scrub) -> Iterator[bytes]:
+    words = {word.encode(): instead.encode() for word, instead in scrub.words}
+    longest_first = sorted(words, key=len, reverse=True)
+    pattern = re.compile(rb"(?<![A-Za-z0-9])(" + b"|".join(map(re.escape, longest_first)) + rb")(?![A-Za-z0-9])")
+
+    def cleared(text: bytes) -> bytes:
+        return pattern.sub(lambda found: words[found[0]], text)
+
+    lines = _lines(pieces)
+    first = next(lines, b"")
+    if first.startswith(SURFACE_MAGIC):
+        yield cleared(first[:_COMMENT_BYTES]) + first[_COMMENT_BYTES:]
+        yield from lines
+        return
+    table = first.startswith((b"#", b"1 ")) and (b"#!ascii label" in first or b"Title Segmentation" in first)
+    yield cleared(first)
+    for text in lines:
+        # The numbers of a table are nobody's name: only its comments are looked at.
+        yield text if table and not text.startswith(b"#") else cleared(text)
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines with their ends; one that does not end within 1 MiB, as in binary files, comes in parts."""
+    held = b""
+    for piece in pieces:
+        *lines, held = (held + piece).split(b"\n")
+        yield from (line + b"\n" for line in lines)
+        if len(held) > _LINE_BYTES:
+            yield held
+            held = b""
+    if held:
+        yield held
