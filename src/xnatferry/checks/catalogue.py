@@ -63,6 +63,7 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = {
     "PRV09": (_INFO, "not evidently defaced"),
     "PRV10": (_WARNING, "picture that may hold text"),
     "PRV11": (_WARNING, "scrubbed on the way"),
+    "PRV12": (_ERROR, "cannot be scrubbed"),
     "BIDS01": (_ERROR, "dataset_description.json is missing"),
     "BIDS02": (_ERROR, "dataset_description.json cannot be read"),
     "BIDS03": (_WARNING, "dataset description is not complete"),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.catalogue import found
 from xnatferry.errors import FileChangedError
 from xnatferry.sources.base import Kind, LocalFile, Scrub, ScrubKind, Source
-from xnatferry.sources.packed import members
-from xnatferry.sources.scrubbing import SURFACE_MAGIC, scrubbed_file
+from xnatferry.sources.packed import ArchiveProblem, members
+from xnatferry.sources.scrubbing import SURFACE_MAGIC, scrubbed_file, whole_words
 from xnatferry.xnat.digest import PIECE_BYTES
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def scrubbed_subject(source: Source) -> Source:
             _collect(content, words)
         words = {word: instead for word, instead in words.items() if word != source.path.name.partition(".")[0]}
         changed = _changed(source, texts, words) if words else {}
-    except (OSError, FileChangedError):
-        return source  # the other checks say what cannot be read
+    except (OSError, FileChangedError, ArchiveProblem) as error:
+        why = f"it cannot be read, so nothing can be taken out of it ({error}); copy it again from where it came"
+        return replace(source, findings=(*source.findings, found("PRV12", why, source.path)))
     if not left and not changed:
         return source
     files = tuple(changed.get(file.name, file) for file in kept)
@@ -142,16 +144,17 @@ def _collect(content: bytes, words: dict[str, str]) -> None:
 
 def _changed(source: Source, texts: list[LocalFile], words: Mapping[str, str]) -> dict[str, LocalFile]:
     """Those of *texts* in which a word stands, by name, as they arrive."""
-    anything = re.compile("|".join(re.escape(word) for word in words).encode())
+    any_word = whole_words(word.encode() for word in words)
     kinds = tuple(sorted(set(words.values()), reverse=True))
     pairs = tuple(sorted(words.items()))
     changed: dict[str, LocalFile] = {}
     for file, read in _opened(source, texts):
-        pieces = list(read(PIECE_BYTES, None)) if not _SURFACES.fullmatch(_inner(file)) else None
-        if pieces is not None and not anything.search(b"".join(pieces)):
-            continue
-        scrub = Scrub(ScrubKind.FREESURFER, kinds, file.size_bytes, words=pairs)
-        made = scrubbed_file(file, scrub, pieces if pieces is not None else read(PIECE_BYTES, None))
-        if made.digest != file.digest:
-            changed[file.name] = made
+        if _SURFACES.fullmatch(_inner(file)):
+            first = next(read(_COMMENT_BYTES, 1), b"")
+            told = first.partition(b"\n")[0]
+        else:
+            first = told = b"".join(read(PIECE_BYTES, None))
+        if any_word.search(told):
+            scrub = Scrub(ScrubKind.FREESURFER, kinds, file.size_bytes, words=pairs)
+            changed[file.name] = scrubbed_file(file, scrub, chain([first], read(PIECE_BYTES, None)))
     return changed

@@ -18,7 +18,7 @@ from xnatferry.xnat.digest import Hasher
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["SURFACE_MAGIC", "scrubbed_file", "scrubbed_pieces"]
+__all__ = ["SURFACE_MAGIC", "scrubbed_file", "scrubbed_pieces", "whole_words"]
 
 #: First bytes of a FreeSurfer surface; a line of comment follows.
 SURFACE_MAGIC: Final = b"\xff\xff\xfe"
@@ -47,10 +47,17 @@ def scrubbed_file(local: LocalFile, scrub: Scrub, pieces: Iterable[bytes]) -> Lo
     """
     hasher = Hasher()
     if local.data is not None:
-        return replace(LocalFile.written(local.path, local.name, b"".join(scrubbed_pieces(pieces, scrub))))
+        data = b"".join(scrubbed_pieces(pieces, scrub))
+        return replace(LocalFile.written(local.path, local.name, data), tree_path=local.tree_path)
     for piece in scrubbed_pieces(pieces, scrub):
         hasher.update(piece)
     return replace(local, size_bytes=hasher.size_bytes, digest=hasher.digest, scrub=scrub)
+
+
+def whole_words(words: Iterable[bytes]) -> re.Pattern[bytes]:
+    """Finds any of *words*, but not within a longer one."""
+    longest_first = sorted(words, key=len, reverse=True)
+    return re.compile(rb"(?<![A-Za-z0-9])(" + b"|".join(map(re.escape, longest_first)) + rb")(?![A-Za-z0-9])")
 
 
 def _sidecar(pieces: Iterable[bytes], scrub: Scrub) -> Iterator[bytes]:
@@ -63,8 +70,7 @@ def _sidecar(pieces: Iterable[bytes], scrub: Scrub) -> Iterator[bytes]:
 
 def _freesurfer(pieces: Iterable[bytes], scrub: Scrub) -> Iterator[bytes]:
     words = {word.encode(): instead.encode() for word, instead in scrub.words}
-    longest_first = sorted(words, key=len, reverse=True)
-    pattern = re.compile(rb"(?<![A-Za-z0-9])(" + b"|".join(map(re.escape, longest_first)) + rb")(?![A-Za-z0-9])")
+    pattern = whole_words(words)
 
     def cleared(text: bytes) -> bytes:
         return pattern.sub(lambda found: words[found[0]], text)

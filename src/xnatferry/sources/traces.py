@@ -105,14 +105,13 @@ def with_traces(
 
 def _named(source: Source) -> Source:
     """With what its path tells."""
-    paths = [source.relative]
+    paths = [(source.relative, source.path)]
     if source.kind is not Kind.FREESURFER:
-        paths += [file.tree_path or file.name for file in source.files]
-    for path in paths:
-        if (what := path_problem(path, source.claims.subject)) is not None:
-            shown = path if path == source.relative else f"{source.relative} ({path})"
-            why = f"{shown}: the name holds {what}; names are stored as they are, so rename it if it tells who it is"
-            return replace(source, findings=(*source.findings, found("PRV06", why, source.path)))
+        paths += [(file.tree_path or file.name, file.path) for file in source.files]
+    for name, path in paths:
+        if (what := path_problem(name, source.claims.subject)) is not None:
+            why = f"its name holds {what}; names are stored as they are, so rename it if that tells who it is"
+            return replace(source, findings=(*source.findings, found("PRV06", why, path)))
     return source
 
 
@@ -130,9 +129,12 @@ def _looked(source: Source, *, allow_private: bool, scrub: bool) -> _Looked:
                 kept = scrubbed_file(file, trace.scrub, _pieces(file))
                 findings.append(found("PRV11", f"{trace.scrub}; the file on your disk stays as it is", file.path))
                 trace = replace(trace, blocking=[], open=[])
-        except (OSError, FileChangedError):
-            files.append(file)  # the other checks say what cannot be read
-            continue
+        except (OSError, FileChangedError) as error:
+            if not scrub:
+                files.append(file)  # the other checks say what cannot be read
+                continue
+            why = f"it cannot be read, so nothing can be taken out of it ({error}); repair it, or leave out --scrub"
+            kept, trace = file, _Trace(blocking=[found("PRV12", why, file.path)])
         files.append(kept)
         if allow_private:
             findings += [replace(finding, severity=Severity.WARNING) for finding in trace.blocking]
@@ -189,8 +191,8 @@ def _beginning(file: LocalFile) -> bytes:
 def _sidecar(file: LocalFile, source: Source) -> _Trace:
     try:
         sidecar = read_sidecar(b"".join(_pieces(file)))
-    except SidecarError:
-        return _Trace()
+    except SidecarError as error:
+        raise FileChangedError(str(error)) from error
     trace = _Trace(defaced=says_defaced(sidecar))
     if names := blocking_keys(sidecar, source.claims.subject):
         why = (
