@@ -222,7 +222,7 @@ def _image(file: LocalFile, source: Source) -> _Trace:
     trace = _Trace(defaced="defac" in file.name.lower())
     removed = flagged_texts(header)
     for name in removed:
-        why = f"header field {name} holds text that may identify a person or a day; look at it"
+        why = f"header field {name} holds text that may identify a person or a day; look at it, or let --scrub clear it"
         trace.open.append(found("PRV03", why, file.path))
     dropped = _extensions(file, extensions, source, trace, removed)
     if removed:
