@@ -10,6 +10,7 @@ from xnatferry.sources.gradients import B0_LIMIT, GradientError, Gradients, read
 from xnatferry.sources.sidecar import SidecarError, read_sidecar, repetition_time_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from xnatferry.sources.base import Finding

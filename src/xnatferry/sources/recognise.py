@@ -86,7 +86,13 @@ def discover(
 
 
 def _by_itself(
-    where: Path, kind: Kind, templates: Sequence[PathTemplate], *, allow_incomplete: bool, deep: bool, workers: int | None
+    where: Path,
+    kind: Kind,
+    templates: Sequence[PathTemplate],
+    *,
+    allow_incomplete: bool,
+    deep: bool,
+    workers: int | None,
 ) -> Discovery:
     if kind is Kind.FREESURFER:
         return discover_freesurfer(where, templates, allow_incomplete=allow_incomplete, deep=deep, workers=workers)

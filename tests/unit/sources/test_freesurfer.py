@@ -326,7 +326,7 @@ def test_every_subject_of_an_archive_is_a_source(whole_subject, tmp_path, ending
         else tarred(root, tmp_path / f"batch{ending}", dereference=False)
     )
     discovery = discover(archive)
-    assert ids(discovery.findings) == ["FS16"]
+    assert ids(discovery.findings) == ["FS16", "PRV09"]
     expected = {(f.name, f.size_bytes) for f in only(whole_subject).files}
     for source, subject in zip(discovery.sources, ("001", "002"), strict=True):
         assert (source.claims.subject, source.archived, errors(source)) == (subject, False, [])
