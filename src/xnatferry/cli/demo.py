@@ -81,7 +81,8 @@ def _title(screen: Screen, text: str) -> None:
 
 def _push(screen: Screen, remote: Remote, source: Path) -> int:
     from xnatferry import api
-    from xnatferry.cli.push import How, push_plan, show_plan
+    from xnatferry.cli.push import show_plan
+    from xnatferry.cli.sending import How, push_plan
 
     discovery = api.discover(source, allow_incomplete=True)
     plan = api.plan(discovery, remote, api.MappingRules(project=_PROJECT))

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 __all__ = [
     "BWLIMIT",
     "DEEP",
+    "DEPTH",
     "MAX_BODY",
     "MAX_SESSIONS",
+    "REPORT",
     "SHARD",
     "SOURCE",
     "WORKERS",
@@ -67,6 +69,17 @@ BWLIMIT = click.option("--bwlimit", metavar="RATE", help="Bytes a second for all
 
 DEEP = click.option(
     "--deep", is_flag=True, help="Read FreeSurfer volumes and surfaces to their end, not only their headers."
+)
+
+DEPTH = click.option(
+    "--depth", type=click.IntRange(0), metavar="N", help="Levels of the tree below its root; 0 is the root alone."
+)
+
+REPORT = click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a page about the run: tree, pictures, findings, what stands out. FILE.html.",
 )
 
 MAX_BODY = click.option(

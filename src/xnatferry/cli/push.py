@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +15,10 @@ from xnatferry.cli.connecting import connected
 from xnatferry.cli.options import (
     BWLIMIT,
     DEEP,
+    DEPTH,
     MAX_BODY,
     MAX_SESSIONS,
+    REPORT,
     SHARD,
     SOURCE,
     WORKERS,
@@ -35,24 +36,20 @@ from xnatferry.cli.options import (
     source_options,
     workers_from,
 )
-from xnatferry.errors import DataError, UsageError, VerifyError, XnatferryError
+from xnatferry.cli.reporting import check_page_name, write_import
+from xnatferry.cli.retelling import command_again
+from xnatferry.cli.sending import How, exit_of_plan, push_plan
+from xnatferry.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from distributed import Client
-
     from xnatferry.client.remote import Remote
     from xnatferry.cluster.places import Place
     from xnatferry.console.screen import Screen
     from xnatferry.planning.plan import Plan
     from xnatferry.planning.shares import Share
     from xnatferry.sources.base import Discovery, LocalFile
-    from xnatferry.transfer.engine import PushResult
-    from xnatferry.transfer.events import Listener
-    from xnatferry.transfer.pace import Pace
 
-__all__ = ["How", "make_plan", "plan_command", "push_command", "push_plan", "show_plan", "show_refusals"]
+__all__ = ["make_plan", "plan_command", "push_command", "show_plan", "show_refusals"]
 
 _CLUSTER = click.option(
     "--cluster",
@@ -82,6 +79,10 @@ _UPDATE_FIELDS = click.option(
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Store the plan for a later push."
 )
+@click.option(
+    "--html", type=click.Path(path_type=Path), metavar="FILE", help="Show the plan as a page, with pictures: FILE.html."
+)
+@DEPTH
 @source_options
 @DEEP
 @mapping_options
@@ -95,7 +96,7 @@ _UPDATE_FIELDS = click.option(
 @_ATTACH_REPORT
 @WORKERS
 @output_options
-def plan_command(source: Path, output: Path | None, **options: object) -> int:
+def plan_command(source: Path, output: Path | None, html: Path | None, depth: int | None, **options: object) -> int:
     """Show what a push would do; nothing is sent.
 
     + create   = same   ~ update   * differs   ! refused
@@ -106,17 +107,24 @@ def plan_command(source: Path, output: Path | None, **options: object) -> int:
     screen = screen_from(options)
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
         raise UsageError(f"{output}: a plan is stored in a file of a folder that exists")
+    if html is not None:
+        check_page_name(html)
     share = share_from(options)
     with connected(options, screen) as remote:
         plan = _limited(make_plan(source, options, screen, remote), options, share)
-        show_plan(plan, screen)
+        show_plan(plan, screen, depth=depth)
+    if html is not None:
+        from xnatferry.reports.imports import Import
+
+        again = command_again("push", plan, without=("output", "html", "depth"))
+        write_import(Import(plan, command=again), html, screen)
     if output is not None:
         try:
             write_plan(api.with_digests(plan), output, made=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
         except OSError as error:
             raise UsageError(f"{output}: cannot be written ({error.strerror})") from None
         screen.note(f"stored in {output}; 'xnatferry push {output}' carries out exactly this")
-    return _exit_of_plan(plan)
+    return exit_of_plan(plan)
 
 
 @click.command("push")
@@ -138,9 +146,10 @@ def plan_command(source: Path, output: Path | None, **options: object) -> int:
 @MAX_BODY
 @click.option("--backup", is_flag=True, help="Keep the old bytes of files that are replaced, for undo.")
 @click.option("--record", is_flag=True, help="Store the receipt of the run in the project, as resource XNATFERRY.")
+@REPORT
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @output_options
-def push_command(source: Path, *, backup: bool, record: bool, **options: object) -> int:
+def push_command(source: Path, *, backup: bool, record: bool, report: Path | None, **options: object) -> int:
     """Plan, ask, send, verify.
 
     SOURCE is a NIfTI file or folder, a SUBJECTS_DIR, one FreeSurfer subject folder or archive, a table, or a plan that
@@ -151,6 +160,8 @@ def push_command(source: Path, *, backup: bool, record: bool, **options: object)
     from xnatferry.xnat.model import Level
 
     screen = screen_from(options)
+    if report is not None:
+        check_page_name(report)
     place = _place_from(options, screen)
     pace, share, max_body = pace_from(options), share_from(options), size_from(options)
     how = How(
@@ -162,6 +173,7 @@ def push_command(source: Path, *, backup: bool, record: bool, **options: object)
         share=share,
         max_body=max_body,
         place=place,
+        report=report,
     )
     with connected(options, screen) as remote:
         if place is not None and remote.connection.local and not place.on_this_computer:
@@ -172,13 +184,13 @@ def push_command(source: Path, *, backup: bool, record: bool, **options: object)
             plan = _limited(make_plan(source, options, screen, remote), options, share)
         if share is not None and all(step.address.level is Level.PROJECT for step in plan.steps):
             screen.lines([f"nothing to do: no subject is in share {share}"])
-            screen.records([nothing_record((), set(), _exit_of_plan(plan))])
-            return _exit_of_plan(plan)
+            screen.records([nothing_record((), set(), exit_of_plan(plan))])
+            return exit_of_plan(plan)
         if screen.quiet and not screen.json:
             show_refusals(plan, screen)
         else:
             show_plan(plan, screen)
-        return push_plan(plan, remote, screen, how)
+        return push_plan(plan, remote, screen, replace(how, command=command_again("push", plan)))
 
 
 def _place_from(options: dict[str, object], screen: Screen) -> Place | None:
@@ -278,13 +290,13 @@ def _said_in_vain() -> list[str]:
     )
 
 
-def show_plan(plan: Plan, screen: Screen) -> None:
-    """Print findings, tree, refusals and counts of a plan."""
+def show_plan(plan: Plan, screen: Screen, *, depth: int | None = None) -> None:
+    """Print findings, tree down to *depth* levels below the project, refusals and counts of a plan."""
     from xnatferry.console.findings_view import finding_lines
     from xnatferry.console.plan_view import plan_counts, plan_lines, plan_records
 
     screen.lines(finding_lines(plan.findings, everything=screen.verbose))
-    screen.lines(plan_lines(plan, everything=screen.verbose))
+    screen.lines(plan_lines(plan, everything=screen.verbose, depth=depth))
     show_refusals(plan, screen)
     screen.lines([plan_counts(plan)])
     screen.records(plan_records(plan))
@@ -295,174 +307,3 @@ def show_refusals(plan: Plan, screen: Screen) -> None:
     from xnatferry.console.plan_view import refusal_lines
 
     screen.lines(refusal_lines((*plan.blocked, *plan.refusals)))
-
-
-def _exit_of_plan(plan: Plan) -> int:
-    return DataError.exit_code if plan.refusals or plan.blocked else 0
-
-
-@dataclass(frozen=True, slots=True)
-class How:
-    """How a plan is carried out.
-
-    Attributes:
-        workers: How many resources travel at the same time.
-        source: Where it came from; without it, no run is kept.
-        backup: Whether the old bytes of replaced files are kept.
-        record: Whether the receipt is stored in the project.
-        pace: The limit on bytes a second.
-        share: The share of an array that this run is.
-        max_body: The most bytes of files in one request.
-        place: The cluster whose workers send; without it, this process does.
-    """
-
-    workers: int = 4
-    source: Path | None = None
-    backup: bool = False
-    record: bool = False
-    pace: Pace | None = None
-    share: Share | None = None
-    max_body: int | None = None
-    place: Place | None = None
-
-
-def push_plan(plan: Plan, remote: Remote, screen: Screen, how: How) -> int:
-    """Ask, carry out *plan* with a journal, and show how it ended; returns the exit code.
-
-    Raises:
-        ConflictError: Files differ on the server and the policy is to fail.
-        DataError: Sources have no clear place, or none is left.
-    """
-    from xnatferry.console.result_view import push_lines, push_record
-    from xnatferry.console.wording import counted, human_bytes
-    from xnatferry.planning.plan import Decision
-    from xnatferry.transfer.engine import check_sendable
-
-    check_sendable(plan)
-    if plan.nothing_to_do:
-        return _nothing_to_do(plan, remote, screen)
-    sent = sum(step.sends for step in plan.files)
-    replaced = sum(step.decision is Decision.UPDATE for step in plan.files)
-    if replaced and not how.backup:
-        screen.note(
-            f"{counted(replaced, 'file')} will be replaced; without --backup, undo cannot put the old bytes back"
-        )
-    screen.confirm(f"Push {counted(sent, 'file')}, {human_bytes(plan.sends_bytes)}, to {_where(plan)}?")
-    started = time.monotonic()
-    run, result = _carry_out(plan, remote, screen, how)
-    seconds = time.monotonic() - started
-    code = result.exit_code or _exit_of_plan(plan)
-    screen.lines(push_lines(result, seconds))
-    _say_refused(plan, screen)
-    if run:
-        but = f", but for {counted(replaced, 'replaced file')}" if replaced and not how.backup else ""
-        screen.note(f"run {run}; 'xnatferry undo {run}' takes it back{but}")
-    screen.records([push_record(result, seconds, code, run)])
-    return code
-
-
-def _carry_out(plan: Plan, remote: Remote, screen: Screen, how: How) -> tuple[str, PushResult]:
-    from xnatferry import api
-    from xnatferry.cli.state import runs_folder
-    from xnatferry.console.progress import JsonProgress, PushProgress
-    from xnatferry.transfer.backup import back_up
-    from xnatferry.transfer.journal import Journal
-    from xnatferry.transfer.recording import record_on_server
-    from xnatferry.transfer.shared_runs import share_facts
-
-    with ExitStack() as stack:
-        client = stack.enter_context(_workers(plan, screen, how)) if how.place is not None else None
-        show: JsonProgress | PushProgress
-        show = JsonProgress() if screen.json else PushProgress(screen.err, plan, quiet=screen.quiet)
-        stack.enter_context(show)
-        if how.source is None:
-            return "", api.push(plan, remote, workers=how.workers, pace=how.pace, max_body=how.max_body, listener=show)
-        about = {"server": remote.connection.url, "local": plan.local, "project": plan.project}
-        facts = {**about, "user": remote.connection.user, "source": str(how.source.absolute())}
-        if how.share is not None:
-            where = "local" if plan.local else remote.connection.url
-            facts |= share_facts(how.share, server=where, project=plan.project, source=how.source)
-        with Journal.begin(runs_folder(), "push", facts, plan=plan) as journal:
-            try:
-                back_up(plan, remote, journal, everything=how.backup)
-                result = _send(plan, remote, how, client, show=show, journal=journal)
-                if how.record and not result.stopped:
-                    facts["source"] = how.source.name  # a path of this computer is nobody else's business
-                    record_on_server(result, facts, plan.project, remote, journal)
-            except XnatferryError as error:
-                journal.end(error.exit_code, error=str(error))
-                raise
-            journal.end(result.exit_code or _exit_of_plan(plan), refused=len(plan.refusals))
-        return journal.name, result
-
-
-def _send(
-    plan: Plan, remote: Remote, how: How, client: Client | None, *, show: Listener, journal: Listener
-) -> PushResult:
-    from xnatferry import api
-
-    if client is None:
-        return api.push(
-            plan,
-            remote,
-            workers=how.workers,
-            pace=how.pace,
-            max_body=how.max_body,
-            listener=show,
-            journal=journal,
-        )
-    from xnatferry.cluster.dispatch import push_on_cluster
-
-    rate = None if how.pace is None else how.pace.bytes_per_s
-    return push_on_cluster(
-        plan,
-        remote,
-        client,
-        workers=how.workers,
-        listener=show,
-        journal=journal,
-        bytes_per_s=rate,
-        max_body=how.max_body,
-    )
-
-
-@contextmanager
-def _workers(plan: Plan, screen: Screen, how: How) -> Iterator[Client]:
-    """The cluster of *how*, whose workers can carry *plan*."""
-    from xnatferry.cluster.places import check_workers, opened
-
-    assert how.place is not None  # noqa: S101  # the only caller asks
-    with opened(how.place, workers=how.workers, say=screen.note) as client:
-        check_workers(client, plan)
-        yield client
-
-
-def _nothing_to_do(plan: Plan, remote: Remote, screen: Screen) -> int:
-    from xnatferry import api
-    from xnatferry.console.result_view import nothing_record, verdict_counts, verdict_lines
-    from xnatferry.console.wording import counted
-
-    verdicts = api.verify_source(plan, remote)
-    left = {step.address for step in plan.conflicts}
-    bad = [verdict for verdict in verdicts if not verdict.proof.good and verdict.address not in left]
-    screen.lines(verdict_lines(bad))
-    same = len(plan.files) - len(left)
-    screen.lines([f"nothing to do: {_where(plan)} holds {'all ' if not left else ''}{counted(same, 'file')}"])
-    if left:
-        screen.lines([f"{counted(len(left), 'file')} left as they are on the server, where they differ"])
-    screen.lines([verdict_counts(verdicts)])
-    _say_refused(plan, screen)
-    code = VerifyError.exit_code if bad else _exit_of_plan(plan)
-    screen.records([nothing_record(verdicts, left, code)])
-    return code
-
-
-def _where(plan: Plan) -> str:
-    return "the local archive" if plan.local else plan.server
-
-
-def _say_refused(plan: Plan, screen: Screen) -> None:
-    from xnatferry.console.wording import counted
-
-    if plan.refusals:
-        screen.lines([f"{counted(len(plan.refusals), 'source')} refused and not sent; see above"])

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
     from xnatferry.console.screen import Screen
     from xnatferry.reports.freesurfer import Report
+    from xnatferry.reports.imports import Import
     from xnatferry.sources.base import Discovery
 
-__all__ = ["check_page_name", "freesurfer_report", "write_page"]
+__all__ = ["check_page_name", "freesurfer_report", "report_of_run", "write_import", "write_page"]
 
 _ENDINGS = (".html", ".htm", ".pdf")
 
@@ -44,6 +45,31 @@ def freesurfer_report(discovery: Discovery, screen: Screen) -> Report:
     name = discovery.root.name or discovery.root.resolve().name
     with screen.waiting("reading statistics, volumes and surfaces"):
         return read_report(discovery.sources, f"FreeSurfer report of {name}")
+
+
+def report_of_run(name: str, path: Path, screen: Screen) -> None:
+    """Write the page about a past run.
+
+    Raises:
+        UsageError: There is no such run, it carried out no plan, or the page cannot be written.
+    """
+    from xnatferry.cli.state import runs_folder
+    from xnatferry.reports.imports import Import
+    from xnatferry.transfer.shared_runs import find_run
+
+    write_import(Import.of_run(find_run(runs_folder(), name)), path, screen)
+
+
+def write_import(report: Import, path: Path, screen: Screen) -> None:
+    """Draw and write the page about an import, and say where it is.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
+    with screen.waiting("drawing the images of the report"):
+        html = report.html()
+    write_page(html, path)
+    screen.note(f"report: {path}")
 
 
 def write_page(html: str, path: Path) -> None:

@@ -8,11 +8,14 @@ import click
 
 from xnatferry.cli.completion import completes, run_names
 from xnatferry.cli.connecting import connected
-from xnatferry.cli.options import output_options, screen_from, server_options
+from xnatferry.cli.options import REPORT, output_options, screen_from, server_options
+from xnatferry.cli.reporting import check_page_name, report_of_run
 from xnatferry.cli.state import runs_folder
 from xnatferry.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from xnatferry.client.remote import Remote
     from xnatferry.console.screen import Screen
     from xnatferry.planning.undo import UndoPlan
@@ -23,8 +26,9 @@ __all__ = ["runs_command", "same_server", "undo_command"]
 
 @click.command("runs")
 @click.argument("run", required=False, shell_complete=completes(run_names))
+@REPORT
 @output_options
-def runs_command(run: str | None, **options: object) -> int:
+def runs_command(run: str | None, *, report: Path | None, **options: object) -> int:
     """Past runs, newest first, or one of them.
 
     RUN is a name from the list, or 'latest' for the newest push.
@@ -34,6 +38,10 @@ def runs_command(run: str | None, **options: object) -> int:
     from xnatferry.transfer.shared_runs import SharedRun, find_run, together
 
     screen = screen_from(options)
+    if report is not None:
+        if run is None:
+            raise UsageError("a report is about one run; name it, or 'latest' for the newest push")
+        check_page_name(report)
     if run is None:
         found = together(list_runs(runs_folder()))
         screen.lines(runs_lines(found) if found else ["no runs yet"])
@@ -45,6 +53,8 @@ def runs_command(run: str | None, **options: object) -> int:
         screen.lines(runs_lines(one.parts))
     screen.records([run_record(one)])
     screen.records(one.records)
+    if report is not None:
+        report_of_run(one.name, report, screen)
     return 0
 
 

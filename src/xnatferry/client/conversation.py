@@ -65,6 +65,11 @@ class Conversation:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    @property
+    def requests(self) -> int:
+        """Requests that were sent, each try counted."""
+        return self._wire.requests
+
     def close(self) -> None:
         """Give the login back and close the connections."""
         self._login.close()

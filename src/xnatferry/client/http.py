@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -142,6 +143,8 @@ class Wire:
         self._url = connection.url
         self._timeouts = timeouts or Timeouts()
         self._reached = False
+        self._counting = threading.Lock()
+        self._requests = 0
         # A jar that takes no cookie: the login cookie is ours to keep, one for all threads.
         no_cookies = CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
         self._client = httpx2.Client(
@@ -154,6 +157,11 @@ class Wire:
             follow_redirects=False,
             trust_env=not connection.local,  # proxies of the environment, but never for this computer
         )
+
+    @property
+    def requests(self) -> int:
+        """Requests that were sent, each try counted."""
+        return self._requests
 
     def close(self) -> None:
         """Close all connections."""
@@ -176,6 +184,8 @@ class Wire:
         url = self._url + request.target
         failure: Exception | None = None
         response: httpx2.Response | None = None
+        with self._counting:
+            self._requests += 1
         try:
             built = self._built(request, url, credential)
             response = self._client.send(built, stream=True)

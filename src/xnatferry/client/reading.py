@@ -64,6 +64,11 @@ class RemoteReader:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.connection.user} at {self.connection.url})"
 
+    @property
+    def requests(self) -> int:
+        """Requests that were sent so far, each try counted."""
+        return self._talk.requests
+
     def close(self) -> None:
         """Give the login back and close the connections."""
         self._talk.close()

@@ -38,11 +38,20 @@ DRAWN_SESSIONS = 25
 _INDENT = {Level.PROJECT: 0, Level.SUBJECT: 1, Level.SESSION: 2, Level.SCAN: 3, Level.ASSESSOR: 3}
 
 
-def plan_lines(plan: Plan, *, everything: bool = False) -> Iterator[Text]:
-    """The tree of a plan, one line an object; files are counted per resource unless *everything* is asked for."""
+def plan_lines(plan: Plan, *, everything: bool = False, depth: int | None = None) -> Iterator[Text]:
+    """The tree of a plan, one line an object with the files and bytes in it.
+
+    Args:
+        plan: What is shown.
+        everything: Name every file, and fold no sessions away.
+        depth: Levels below the project that are shown; as many as are worth it when None.
+    """
+    deepest = len(_INDENT) + 2 if depth is None else depth
     files: dict[Address | None, list[Step]] = defaultdict(list)
     for step in plan.files:
         files[step.address.parent].append(step)
+        for above in step.address.ancestors()[:-1]:
+            files[above].append(step)
     sessions = 0
     hidden: Counter[Decision] = Counter()
     hiding = False
@@ -57,22 +66,32 @@ def plan_lines(plan: Plan, *, everything: bool = False) -> Iterator[Text]:
             continue
         if level is Level.SUBJECT and sessions >= DRAWN_SESSIONS and not everything:
             continue
-        yield _object_line(step, files.get(step.address, ()))
-        yield from _file_lines(step, files.get(step.address, ()), everything=everything)
+        indent = _indent(step.address)
+        if indent <= deepest:
+            yield _object_line(step, files.get(step.address, ()))
+        if level is Level.RESOURCE and indent < deepest:
+            yield from _file_lines(step, files.get(step.address, ()), everything=everything or depth is not None)
     if hidden:
         counts = ", ".join(f"{number} {decision.value}" for decision, number in hidden.items())
         yield Text(f"    … {counted(sum(hidden.values()), 'more session')} ({counts}); -v shows all", style="dim")
 
 
+def _indent(address: Address) -> int:
+    return _INDENT.get(address.level, _INDENT[address.container.level] + 1)
+
+
 def _object_line(step: Step, files: Sequence[Step]) -> Text:
     address = step.address
-    depth = _INDENT.get(address.level, _INDENT[address.container.level] + 1)
+    depth = _indent(address)
     sign, label = step.decision, getattr(address, address.level.value)
     detail = ""
     if address.level is Level.SCAN:
         detail = step.fields.get("type", "")
     elif address.level in {Level.SESSION, Level.ASSESSOR}:
         detail = step.xsi_type
+    if address.level is not Level.RESOURCE and files:
+        held = f"{counted(len(files), 'file')}, {human_bytes(sum(f.size_bytes for f in files))}"
+        detail = f"{detail}  {held}" if detail else held
     elif address.level is Level.RESOURCE:
         sign = _sign_of(step, files)
         detail = f"{counted(len(files), 'file')}, {human_bytes(sum(f.size_bytes for f in files))}"

@@ -1,7 +1,7 @@
 """A process that draws: paths as JSON, one a line, on its standard input; pictures on its standard output.
 
 For each path one line ``{"pictures": {"ORIGINAL": 24301, "THUMBNAIL": 6890}}`` with sizes, followed by that many bytes;
-or ``{"error": "..."}``. It ends with its input.
+or ``{"error": "..."}``. For ``{"sketch": PATH}`` one small WebP comes, as ``SKETCH``. It ends with its input.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from xnatferry.errors import DataError
-from xnatferry.pictures.mosaic import snapshots
+from xnatferry.pictures.mosaic import snapshots, thumbnail
 
 __all__ = ["serve"]
 
@@ -26,19 +26,26 @@ def serve() -> None:
     with contextlib.suppress(AttributeError, OSError):  # not on Windows
         os.nice(_NICE)
     for line in sys.stdin.buffer:
-        answer, bodies = _drawn(Path(json.loads(line)))
+        asked = json.loads(line)
+        sketch = isinstance(asked, dict)
+        answer, bodies = _drawn(Path(asked["sketch"] if sketch else asked), sketch=sketch)
         sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + b"".join(bodies))
         sys.stdout.buffer.flush()
 
 
-def _drawn(path: Path) -> tuple[dict[str, object], list[bytes]]:
+def _drawn(path: Path, *, sketch: bool) -> tuple[dict[str, object], list[bytes]]:
     try:
-        original, small = snapshots(path)
+        if sketch:
+            pictures = {"SKETCH": thumbnail(path)}
+        else:
+            original, small = snapshots(path)
+            pictures = {"ORIGINAL": original, "THUMBNAIL": small}
     except DataError as error:
         return {"error": str(error)}, []
     except (MemoryError, ValueError, ArithmeticError) as error:
         return {"error": f"no picture: {type(error).__name__}: {error}"}, []
-    return {"pictures": {"ORIGINAL": len(original.data), "THUMBNAIL": len(small.data)}}, [original.data, small.data]
+    sizes = {word: len(picture.data) for word, picture in pictures.items()}
+    return {"pictures": sizes}, [picture.data for picture in pictures.values()]
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def together(runs: Iterable[Run]) -> list[Run]:
 
 def _joined(newest_first: Sequence[Run]) -> SharedRun:
     parts = tuple(reversed(newest_first))
-    facts = {name: value for name, value in parts[0].facts.items() if name not in {"run", "share"}}
+    facts = {name: value for name, value in parts[0].facts.items() if name not in {"run", "share", "command"}}
     return SharedRun(parts[0].folder, facts, tuple(chain.from_iterable(part.records for part in parts)), parts)
 
 

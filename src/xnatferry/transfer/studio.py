@@ -1,4 +1,4 @@
-"""Makes the pictures of a push in processes of their own, with less priority than the transfer.
+"""Makes the pictures of a push or a report in processes of their own, with less priority than the transfer.
 
 Processes, because drawing holds the interpreter's lock; our own (`xnatferry.pictures.worker`), because those of
 `multiprocessing` run a user's script anew unless it is written for that.
@@ -36,9 +36,11 @@ class Studio:
     Args:
         wanted: The files to be made, in the order of the plan.
         workers: Processes; one for every processor when None, but no more than 8.
+        small: Only thumbnails for pages are made, which read no series to its end; `sketch` gives them.
     """
 
-    def __init__(self, wanted: Iterable[LocalFile], *, workers: int | None = None) -> None:
+    def __init__(self, wanted: Iterable[LocalFile], *, workers: int | None = None, small: bool = False) -> None:
+        self._small = small
         self._coming = deque(dict.fromkeys(file.path for file in wanted))
         self._begun: dict[Path, Future[dict[str, bytes]]] = {}
         self._lock = threading.Lock()
@@ -74,11 +76,23 @@ class Studio:
             TransferError: The process that draws has died.
         """
         assert file.made is not None  # noqa: S101  # asked for made files only
+        return self._found(file.path)[file.made.content]
+
+    def sketch(self, path: Path) -> bytes:
+        """A thumbnail of an image as WebP, for a page; waits for it. Of a studio that is *small*.
+
+        Raises:
+            DataError: The image cannot be shown.
+            TransferError: The process that draws has died.
+        """
+        return self._found(path)["SKETCH"]
+
+    def _found(self, path: Path) -> dict[str, bytes]:
         with self._lock:
-            if file.path not in self._begun:
-                self._begin(file.path)
-            future = self._begun[file.path]
-        found = future.result()[file.made.content]
+            if path not in self._begun:
+                self._begin(path)
+            future = self._begun[path]
+        found = future.result()
         with self._lock:
             self._fill()
         return found
@@ -101,16 +115,17 @@ class Studio:
         assert process.stdin is not None  # noqa: S101  # both are pipes
         assert process.stdout is not None  # noqa: S101
         try:
-            process.stdin.write(json.dumps(os.fspath(path)).encode() + b"\n")
+            asked = {"sketch": os.fspath(path)} if self._small else os.fspath(path)
+            process.stdin.write(json.dumps(asked).encode() + b"\n")
             process.stdin.flush()
             answer = json.loads(process.stdout.readline() or b"{}")
             pictures = {word: _exactly(process.stdout, size) for word, size in answer.get("pictures", {}).items()}
         except (OSError, EOFError, ValueError) as error:
-            raise TransferError(f"{path}: the process that draws its picture has ended; push again") from error
+            raise TransferError(f"{path}: the process that draws its picture has ended; try again") from error
         if "error" in answer:
             raise DataError(f"{path}: {answer['error']}")
         if not pictures:
-            raise TransferError(f"{path}: the process that draws its picture has ended; push again")
+            raise TransferError(f"{path}: the process that draws its picture has ended; try again")
         return pictures
 
     def _process(self) -> subprocess.Popen[bytes]:

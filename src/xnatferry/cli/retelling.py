@@ -1,0 +1,52 @@
+"""The command line that is being carried out, as it can be typed again: in a report, in a journal; without secrets."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from xnatferry.planning.plan import Plan
+
+__all__ = ["command_again"]
+
+#: Never told again: a secret, what is said for one run only, and the server, which is told by its address.
+_UNTOLD = frozenset({"password", "json", "quiet", "verbose", "yes", "report", "server"})
+
+
+def command_again(verb: str, plan: Plan, *, without: tuple[str, ...] = ()) -> str:
+    """The command line with which *verb* does what this command was asked for, from any folder.
+
+    Args:
+        verb: ``push``, also where this command is ``plan``.
+        plan: Says which server it is about, wherever that was read from.
+        without: Options of this command that *verb* does not have.
+    """
+    context = click.get_current_context()
+    words = ["xnatferry", verb]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name not in _UNTOLD and name not in without:
+            words += _told(parameter, context.params[name])
+    if "--profile" not in words:
+        words += ["--server", "local" if plan.local else plan.server]
+    return shlex.join(words)
+
+
+def _told(parameter: click.Parameter, value: object) -> Iterator[str]:
+    values = value if isinstance(value, tuple) else (value,)
+    for one in values:
+        text = str(one.absolute()) if isinstance(one, Path) else str(one)
+        if isinstance(parameter, click.Argument):
+            yield text
+        else:
+            yield max(parameter.opts, key=len)
+            if not (isinstance(parameter, click.Option) and parameter.is_flag):
+                yield text
