@@ -7,7 +7,16 @@ from pathlib import Path
 import click
 
 from xnatferry.cli.connecting import connected
-from xnatferry.cli.options import DEEP, SOURCE, output_options, read_source, screen_from, server_options, source_options
+from xnatferry.cli.options import (
+    DEEP,
+    DEPTH,
+    SOURCE,
+    output_options,
+    read_source,
+    screen_from,
+    server_options,
+    source_options,
+)
 from xnatferry.cli.reporting import check_page_name, freesurfer_report, write_page
 from xnatferry.errors import DataError
 
@@ -51,22 +60,30 @@ def check_command(source: Path, *, report: Path | None, **options: object) -> in
 
 @click.command("list")
 @click.argument("address", required=False)
+@DEPTH
 @server_options
 @output_options
-def list_command(address: str | None, **options: object) -> int:
+def list_command(address: str | None, *, depth: int | None, **options: object) -> int:
     """Show what is on the server, as a tree.
 
     ADDRESS is PROJECT[/SUBJECT[/SESSION[/scans/ID | /resources/LABEL ...]]]; without it, the projects.
+
+    Files are counted in projects of up to 200 subjects and sessions; in larger ones with -v, or with a --depth below
+    the sessions.
     """
     from xnatferry.console.tree_view import tree_lines, tree_records
-    from xnatferry.results.tree import read_tree
+    from xnatferry.console.wording import counted
+    from xnatferry.results.tree import CHEAP, read_tree
     from xnatferry.xnat.model import Address
 
     screen = screen_from(options)
     with connected(options, screen) as remote:
-        nodes = read_tree(remote, Address.parse(address) if address else None)
-    screen.lines(tree_lines(nodes))
+        where = Address.parse(address) if address else None
+        nodes = read_tree(remote, where, depth=depth, counted=True if screen.verbose else None)
+    screen.lines(tree_lines(nodes, folded=not screen.verbose))
     screen.records(tree_records(nodes))
+    if len(nodes) > CHEAP and nodes[0].files is None and where is not None:
+        screen.note(f"files are not counted here, as that takes {counted(len(nodes), 'request')}; -v counts them")
     return 0
 
 

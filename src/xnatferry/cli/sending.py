@@ -90,7 +90,7 @@ def push_plan(plan: Plan, remote: Remote, screen: Screen, how: How) -> int:
     started = time.monotonic()
     with ExitStack() as afterwards:
         run, result = _carry_out(plan, remote, screen, how, afterwards)
-    seconds = time.monotonic() - started
+        seconds = time.monotonic() - started
     code = result.exit_code or exit_of_plan(plan)
     screen.lines(push_lines(result, seconds))
     _say_refused(plan, screen)

@@ -52,7 +52,7 @@ def plan_lines(plan: Plan, *, everything: bool = False, depth: int | None = None
         files[step.address.parent].append(step)
         for above in step.address.ancestors()[:-1]:
             files[above].append(step)
-    sessions = 0
+    sessions = folded_files = folded_bytes = 0
     hidden: Counter[Decision] = Counter()
     hiding = False
     for step in plan.steps:
@@ -62,6 +62,8 @@ def plan_lines(plan: Plan, *, everything: bool = False, depth: int | None = None
             hiding = sessions > DRAWN_SESSIONS and not everything
             if hiding:
                 hidden[step.decision] += 1
+                folded_files += len(files[step.address])
+                folded_bytes += sum(file.size_bytes for file in files[step.address])
         if level is Level.FILE or (hiding and level is not Level.SUBJECT):
             continue
         if level is Level.SUBJECT and sessions >= DRAWN_SESSIONS and not everything:
@@ -71,9 +73,12 @@ def plan_lines(plan: Plan, *, everything: bool = False, depth: int | None = None
             yield _object_line(step, files.get(step.address, ()))
         if level is Level.RESOURCE and indent < deepest:
             yield from _file_lines(step, files.get(step.address, ()), everything=everything or depth is not None)
-    if hidden:
+    if hidden and deepest >= _INDENT[Level.SESSION]:
+        held = f"{counted(folded_files, 'file')}, {human_bytes(folded_bytes)}"
         counts = ", ".join(f"{number} {decision.value}" for decision, number in hidden.items())
-        yield Text(f"    … {counted(sum(hidden.values()), 'more session')} ({counts}); -v shows all", style="dim")
+        yield Text(
+            f"    … {counted(sum(hidden.values()), 'more session')} ({counts}), {held}; -v shows all", style="dim"
+        )
 
 
 def _indent(address: Address) -> int:

@@ -17,10 +17,24 @@ if TYPE_CHECKING:
 __all__ = ["tree_lines", "tree_records"]
 
 
-def tree_lines(nodes: Sequence[Node]) -> Iterator[Text]:
-    """One line a node, indented by depth."""
+#: More subjects of a project than this are counted, not drawn, where trees are folded.
+DRAWN_SUBJECTS = 25
+
+
+def tree_lines(nodes: Sequence[Node], *, folded: bool = False) -> Iterator[Text]:
+    """One line a node, indented by depth; a project's many subjects are *folded* into a line that counts them."""
+    drawn = 0
+    hidden: list[Node] = []
+    project = ""
     for node in nodes:
-        level = node.address.level
+        level, address = node.address.level, node.address
+        if address.project != project or (level is Level.PROJECT):
+            yield from _folded(hidden)
+            project, drawn, hidden = address.project, 0, []
+        drawn += level is Level.SUBJECT
+        if folded and drawn > DRAWN_SUBJECTS and address.subject is not None:
+            hidden.append(node)
+            continue
         label = getattr(node.address, level.value) or ""
         line = Text("  " * node.depth)
         if level in {Level.SCAN, Level.ASSESSOR}:
@@ -34,6 +48,23 @@ def tree_lines(nodes: Sequence[Node]) -> Iterator[Text]:
         if details:
             line.append(f"  {'  '.join(details)}", style="dim")
         yield line
+    yield from _folded(hidden)
+
+
+def _folded(hidden: Sequence[Node]) -> Iterator[Text]:
+    """The line that stands for subjects that are not drawn."""
+    subjects = [node for node in hidden if node.address.level is Level.SUBJECT]
+    if not subjects:
+        return
+    parts = []
+    if sessions := sum(node.address.level is Level.SESSION for node in hidden):
+        parts.append(counted(sessions, "session"))
+    if all(node.files is not None for node in subjects):
+        files, size = sum(node.files or 0 for node in subjects), sum(node.size_bytes for node in subjects)
+        parts.append(f"{counted(files, 'file')}, {human_bytes(size)}")
+    told = f" ({', '.join(parts)})" if parts else ""
+    indent = "  " * subjects[0].depth
+    yield Text(f"{indent}\u2026 {counted(len(subjects), 'more subject')}{told}; -v shows all", style="dim")
 
 
 def tree_records(nodes: Sequence[Node]) -> Iterator[dict[str, object]]:

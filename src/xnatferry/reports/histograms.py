@@ -18,12 +18,12 @@ __all__ = ["Amounts", "Kinds", "columns_plot", "rows_plot"]
 #: A value is odd only when no more than one in so many have it (or one alone), and another is that of most.
 _ONE_IN: Final = 10
 #: Amounts nearer to the median than this part of it are not odd, however much the others agree.
-_LEAST: Final = 0.01
+_LEAST: Final = 0.05
 _BINS: Final = 16
 _MOST_ROWS: Final = 8
 _WIDTH, _EDGE, _ROW, _LABEL = 320, 4, 20, 118
 _COLUMNS, _FOOT, _HEAD = 64, 18, 16
-_NAME_LENGTH: Final = 26
+_NAME_LENGTH: Final = 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,12 @@ class Kinds:
         for name, value in self.values.items():
             found[value].append(name)
         return sorted(found.items(), key=lambda group: (-len(group[1]), group[0]))
+
+    @property
+    def told(self) -> bool:
+        """Whether the drawing itself names all that is odd."""
+        odd = self.odd()
+        return len(odd) < 2 and all(len(name) <= _NAME_LENGTH for name in odd)
 
     def odd(self) -> list[str]:
         """Names of those with a rare value, where most share another one; none among fewer than `FEWEST`."""
@@ -88,7 +94,7 @@ def rows_plot(kinds: Kinds) -> Markup:
         parts.append(
             f'<rect class="{kind}" x="{_LABEL}" y="{y + 3}" width="{length}" height="14" rx="2">{title}</rect>'
         )
-        told = f"{len(names)}" if not strange else f"{len(names)}  {_short(_several(sorted(strange)), _NAME_LENGTH)}"
+        told = f"{len(names)}  {_short(', '.join(sorted(strange)), _NAME_LENGTH)}" if strange else f"{len(names)}"
         style = "name" if strange else "count"
         parts.append(f'<text class="{style}" x="{_LABEL + length + 6}" y="{y + 14}">{told}</text>')
     return _svg(len(rows) * _ROW, parts)
@@ -125,7 +131,8 @@ def columns_plot(amounts: Amounts, shown: Callable[[float], str]) -> Markup:
         parts.append(f'<rect class="{"bar out" if strange else "bar"}" {box} rx="1.5">{title}</rect>')
         if strange and all(abs(x - other) > _WIDTH / 2 for other in taken):
             taken.append(x)
-            parts.append(_name(_several(strange), x + step / 2, y - 5))
+            more = f" +{len(strange) - 1}" if len(strange) > 1 else ""
+            parts.append(_name(f"{_cut(strange[0], _NAME_LENGTH - len(more))}{more}", x + step / 2, y - 5))
     parts.append(f'<text x="{_EDGE}" y="{floor + 14}">{escape(shown(low))}</text>')
     if high > low:
         parts.append(f'<text x="{_WIDTH - _EDGE}" y="{floor + 14}" text-anchor="end">{escape(shown(high))}</text>')
@@ -136,7 +143,8 @@ def columns_plot(amounts: Amounts, shown: Callable[[float], str]) -> Markup:
 
 def _name(name: str, x: float, y: float) -> str:
     anchor = "start" if x < _WIDTH / 3 else "end" if x > _WIDTH * 2 / 3 else "middle"
-    return f'<text class="name" x="{round(x, 1)}" y="{max(10, y)}" text-anchor="{anchor}">{_short(name, 40)}</text>'
+    told = _short(name, _NAME_LENGTH)
+    return f'<text class="name" x="{round(x, 1)}" y="{max(10, y)}" text-anchor="{anchor}">{told}</text>'
 
 
 def _several(names: Sequence[str]) -> str:
@@ -144,8 +152,12 @@ def _several(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}\u2026"
+
+
 def _short(text: str, length: int) -> str:
-    return str(escape(text if len(text) <= length else f"{text[: length - 1]}\u2026"))
+    return str(escape(_cut(text, length)))
 
 
 def _svg(height: float, parts: Sequence[str]) -> Markup:

@@ -174,7 +174,9 @@ class Import:
         """Heading, number, what it says, mood: planned, done, verified, refused."""
         plan = self.plan
         sends = sum(step.sends for step in plan.files)
-        tiles = [("planned", counted(sends, "file"), f"{human_bytes(plan.sends_bytes)} to send", "info")]
+        drawn = any(step.sends and step.payload and step.payload.local.made for step in plan.files)
+        said = f"{human_bytes(plan.sends_bytes)} to send{', and pictures made on the way' if drawn else ''}"
+        tiles = [("planned", counted(sends, "file"), said, "info")]
         if self.ran:
             outcomes = Counter(receipt.outcome for receipt in self.receipts.values())
             made = outcomes[Outcome.CREATED] + outcomes[Outcome.CHANGED]

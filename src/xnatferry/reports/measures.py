@@ -41,12 +41,14 @@ class Measured:
         drawing: The histogram.
         count: How many have it.
         odd: Name and value of each that stands out.
+        told: Whether the drawing itself says so.
     """
 
     title: str
     drawing: Markup
     count: int
     odd: tuple[tuple[str, str], ...]
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ def _kinds(title: str, values: Mapping[str, str]) -> Measured | None:
     if not values:
         return None
     kinds = Kinds(values)
-    return Measured(title, rows_plot(kinds), len(values), tuple((name, values[name]) for name in kinds.odd()))
+    odd = tuple((name, values[name]) for name in kinds.odd())
+    return Measured(title, rows_plot(kinds), len(values), odd, told=kinds.told)
 
 
 def _voxel(fields: Mapping[str, str]) -> str:

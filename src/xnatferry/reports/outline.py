@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Branch", "State", "decisions", "outline"]
 
-#: Files of one resource that are listed; those that need a look always are.
+#: Files of one resource that are listed; those that went wrong always are.
 _LISTED: Final = 12
 _SIGNS: Final = {
     Decision.CREATE: ("+", "created"),
@@ -61,7 +61,7 @@ class Branch:
         detail: Data type or kind.
         state: What became of it.
         files: Files at and below it.
-        size_bytes: Their local bytes.
+        size_bytes: Their bytes: as they arrived, else as they are here.
         proven: How many of them have a good verdict.
         troubled: How many steps at and below it need a look.
         branches: What is below it.
@@ -110,6 +110,9 @@ def outline(
         state = _state(step, receipts.get(step.address), verdicts.get(step.address)) if ran else _planned(step)
         verdict = verdicts.get(step.address)
         branch = _branch(step, state, proven=verdict is not None and verdict.proof.good)
+        receipt = receipts.get(step.address)
+        if receipt is not None and receipt.outcome is Outcome.STORED:
+            branch.size_bytes = receipt.size_bytes  # of pictures and of what was compressed on the way
         found[step.address] = branch
         above = [found[address] for address in step.address.ancestors() if address in found]
         (max(above, key=lambda one: len(one.address.ancestors())).branches if above else roots).append(branch)
@@ -159,17 +162,17 @@ def _state(step: Step, receipt: Receipt | None, verdict: Verdict | None) -> Stat
         return State(verdict.proof.value, "good" if verdict.proof.good else "error", verdict.message)
     if receipt is not None:
         return State(receipt.outcome.value, "faint", receipt.message)
-    if step.sends:
-        return State("not done", "warning", "the run ended before it" if step.payload else "")
+    if step.sends and step.payload is not None:
+        return State("not done", "warning", "the run ended before it")
     return State(note=step.reason)
 
 
 def _thin_out(branches: Iterable[Branch]) -> None:
-    """Keep the first files of a large resource, and all that need a look."""
+    """Keep the first files of a large resource, and all that went wrong."""
     for branch in branches:
         files = [one for one in branch.branches if one.is_file]
         if len(files) > _LISTED:
-            kept = [one for place, one in enumerate(files) if place < _LISTED or one.troubled]
+            kept = [one for place, one in enumerate(files) if place < _LISTED or one.state.mood == "error"]
             branch.hidden = len(files) - len(kept)
             branch.branches = [one for one in branch.branches if not one.is_file] + kept
 

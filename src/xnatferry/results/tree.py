@@ -1,20 +1,28 @@
-"""Reads the tree below an address, in as few requests as the level allows."""
+"""Reads the tree below an address, in as few requests as what is wanted of it allows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
 from xnatferry.errors import NotFoundError
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from xnatferry.client.remote import Remote
     from xnatferry.xnat.records import RemoteFile
+    from xnatferry.xnat.tables import Row
 
-__all__ = ["Node", "read_tree"]
+__all__ = ["CHEAP", "Node", "read_tree"]
+
+#: Subjects and sessions of a project up to which their files are counted, at one request each.
+CHEAP: Final = 200
+#: Levels below an address that are shown when nobody says how many.
+_USUAL: Final = {Level.PROJECT: 2, Level.SUBJECT: 1, Level.SESSION: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +33,8 @@ class Node:
         address: Where it is.
         depth: Steps below the address that was asked for.
         facts: What is worth showing beside its label.
-        size_bytes: Bytes of a file, or of the files counted in it.
-        files: Number of files in it; None where they were not counted.
+        size_bytes: Bytes of a file, or of the files counted at and below it.
+        files: Number of files at and below it; None where they were not counted.
     """
 
     address: Address
@@ -36,107 +44,192 @@ class Node:
     files: int | None = None
 
 
-def read_tree(remote: Remote, address: Address | None) -> list[Node]:
+def read_tree(
+    remote: Remote, address: Address | None, *, depth: int | None = None, counted: bool | None = False, workers: int = 8
+) -> list[Node]:
     """The objects at and below *address*; the projects when it is None.
 
-    A project shows its subjects and sessions, a session its scans, assessors and resources, a resource its files.
+    A project shows its subjects and sessions in four requests, a session its scans, assessors and resources in five, a
+    resource its files.
+
+    Args:
+        remote: The server.
+        address: Where to begin.
+        depth: Levels below it; those named above when None. Levels below sessions cost five requests a session.
+        counted: Whether the files of subjects and sessions are counted, at one request each; None where there are no
+            more than `CHEAP`. Where sessions are opened, they are counted anyway.
+        workers: Objects that are asked about at the same time.
 
     Raises:
         NotFoundError: Nothing is there.
     """
     if address is None:
+        rows = sorted(remote.list_projects(), key=lambda row: row["ID"])
+        if not depth:
+            return [Node(Address(row["ID"]), 0, _some(row, name="name", access="project_access")) for row in rows]
         return [
-            Node(Address(row["ID"]), 0, _some(row, name="name", access="project_access"))
-            for row in sorted(remote.list_projects(), key=lambda row: row["ID"])
+            replace(node, facts=_some(row, name="name", access="project_access")) if node.depth == 0 else node
+            for row in rows
+            for node in read_tree(remote, Address(row["ID"]), depth=depth, counted=counted, workers=workers)
         ]
     if not remote.project_exists(address.project):
         raise NotFoundError(f"{address.project}: no such project on {remote.connection.url}, or not for this account")
-    below = {
-        Level.PROJECT: _project,
-        Level.SUBJECT: _project,
-        Level.RESOURCE: _resource,
-        Level.FILE: _resource,
-    }.get(address.level, _session)
-    return list(below(remote, address))
+    levels = _USUAL.get(address.level, 1) if depth is None else depth
+    if address.level in {Level.PROJECT, Level.SUBJECT}:
+        nodes = _project(remote, address, levels, counted=counted, workers=workers)
+    elif address.level in {Level.RESOURCE, Level.FILE}:
+        nodes = list(_resource(remote, address))
+    else:
+        nodes = _part(remote, address, levels)
+    return [node for node in nodes if node.depth <= levels]
 
 
 def _some(row: Mapping[str, str], **names: str) -> dict[str, str]:
     return {shown: row[name] for shown, name in names.items() if row.get(name)}
 
 
-def _project(remote: Remote, address: Address) -> Iterator[Node]:
-    project = address.project
-    subjects = sorted(row["label"] for row in remote.list_subjects(project))
-    sessions = remote.list_sessions(project)
-    depth = 0
-    if address.subject is None:
-        yield Node(Address(project), 0)
-        yield from _resources(remote, Address(project), 1)
-        depth = 1
-    elif address.subject not in subjects:
-        raise NotFoundError(f"{address}: no such subject on {remote.connection.url}")
-    for label in subjects if address.subject is None else [address.subject]:
-        yield Node(Address(project, label), depth)
-        if address.subject is not None:
-            yield from _resources(remote, Address(project, label), depth + 1)
-        for row in sorted((row for row in sessions if row.get("subject_label") == label), key=lambda row: row["label"]):
-            facts = _some(row, type="xsiType", date="date")
-            yield Node(Address(project, label, row["label"]), depth + 1, facts)
+def _project(remote: Remote, address: Address, levels: int, *, counted: bool | None, workers: int) -> list[Node]:
+    subjects = sorted(row["label"] for row in remote.list_subjects(address.project))
+    if address.subject is not None:
+        if address.subject not in subjects:
+            raise NotFoundError(f"{address}: no such subject on {remote.connection.url}")
+        subjects = [address.subject]
+    rows: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in sorted(remote.list_sessions(address.project), key=lambda row: row["label"]):
+        rows[row.get("subject_label", "")].append(row)
+    wanted = [(Address(address.project, label), rows[label]) for label in subjects]
+    if counted is None:
+        counted = len(wanted) + sum(len(sessions) for _, sessions in wanted) <= CHEAP
+    opened = levels - (2 if address.subject is None else 1)
+    counted = counted or opened > 0
+    with ThreadPoolExecutor(workers) as pool:
+        own = pool.map(lambda one: _own(remote, one[0], read=counted or address.subject is not None), wanted)
+        below = [
+            [pool.submit(_session, remote, subject, row, opened, counted=counted) for row in sessions]
+            for subject, sessions in wanted
+        ]
+        branches = [
+            _above(subject, (*resources, *(node for future in futures for node in future.result())), counted=counted)
+            for (subject, _), resources, futures in zip(wanted, own, below, strict=True)
+        ]
+    inner = [node for branch in branches for node in branch]
+    if address.subject is not None:
+        return inner
+    return _above(Address(address.project), (*_resources(remote, Address(address.project), 0), *inner), counted=counted)
 
 
-def _session(remote: Remote, address: Address) -> Iterator[Node]:
+def _own(remote: Remote, subject: Address, *, read: bool) -> list[Node]:
+    return list(_resources(remote, subject, 0)) if read else []
+
+
+def _session(remote: Remote, subject: Address, row: Row, levels: int, *, counted: bool) -> list[Node]:
+    """A session of a listing, with *levels* below it."""
+    session, facts = subject.child(Level.SESSION, row["label"]), _some(row, type="xsiType", date="date")
+    if levels > 0:
+        return _opened(remote, session, facts, levels)
+    if not counted:
+        return [Node(session, 0, facts)]
+    held = remote.list_resources(session, all_scans=True)
+    sizes, counts = [one.get("file_size", "") for one in held], [one.get("file_count", "") for one in held]
+    if not all(text.isdecimal() for text in (*sizes, *counts)):
+        return [Node(session, 0, facts)]  # 1.6.4 lists no counts
+    return [Node(session, 0, facts, sum(map(int, sizes)), sum(map(int, counts)))]
+
+
+def _above(
+    address: Address, below: Sequence[Node], *, counted: bool, facts: Mapping[str, str] | None = None
+) -> list[Node]:
+    """*address* with what is below it, one level deeper, and the sum of the files where all of them were counted."""
+    direct = [node for node in below if node.depth == 0]
+    known = counted and all(node.files is not None for node in direct)
+    files, size = sum(node.files or 0 for node in direct), sum(node.size_bytes for node in direct)
+    first = Node(address, 0, facts or {}, size, files) if known else Node(address, 0, facts or {})
+    return [first, *(replace(node, depth=node.depth + 1) for node in below)]
+
+
+def _part(remote: Remote, address: Address, levels: int) -> list[Node]:
+    """A session, or one scan or assessor of it."""
     session = Address(address.project, address.subject, address.session)
     known = {row["label"]: row for row in remote.list_sessions(address.project)}
     row = known.get(session.session or "")
     if row is None or row.get("subject_label", session.subject) != session.subject:
         raise NotFoundError(f"{session}: no such session on {remote.connection.url}")
-    scans = sorted(remote.list_scans(session), key=lambda scan: _natural(scan["ID"]))
-    if address.scan is not None:
-        scans = [scan for scan in scans if scan["ID"] == address.scan]
-        if not scans:
-            raise NotFoundError(f"{address}: no such scan on {remote.connection.url}")
-    depth = 0
     if address.level is Level.SESSION:
-        yield Node(session, 0, _some(row, type="xsiType", date="date"))
-        depth = 1
+        return _opened(remote, session, _some(row, type="xsiType", date="date"), levels)
+    inside = _opened(remote, session, {}, levels + 1, only=address)
+    if not inside[1:]:
+        raise NotFoundError(f"{address}: no such {address.level} on {remote.connection.url}")
+    return [replace(node, depth=node.depth - 1) for node in inside[1:]]
+
+
+def _opened(
+    remote: Remote, session: Address, facts: Mapping[str, str], levels: int, *, only: Address | None = None
+) -> list[Node]:
+    """A session with its scans, assessors and resources, and their files where more than two levels are wanted."""
+    below: list[Node] = []
+    files = levels > 2
+    scans = (
+        sorted(remote.list_scans(session), key=lambda scan: _natural(scan["ID"])) if _takes(only, Level.SCAN) else []
+    )
     held = _by_resource(remote.list_files(session, all_scans=True)) if scans else {}
     for scan in scans:
-        here = Address(session.project, session.subject, session.session, scan["ID"])
-        yield Node(here, depth, _some(scan, type="type", quality="quality"))
-        yield from _counted(here, depth + 1, held)
-    if address.level is Level.SESSION:
-        for assessor in remote.list_assessors(session):
-            here = Address(session.project, session.subject, session.session, assessor=assessor["label"])
-            yield Node(here, 1, _some(assessor, type="xsiType"))
-        yield from _resources(remote, session, 1)
+        here = session.child(Level.SCAN, scan["ID"])
+        if only in {None, here}:
+            about = _some(scan, type="type", quality="quality")
+            below += _above(here, list(_counted(here, held, files=files)), counted=True, facts=about)
+    for assessor in remote.list_assessors(session) if _takes(only, Level.ASSESSOR) else []:
+        here = session.child(Level.ASSESSOR, assessor["label"])
+        if only in {None, here}:
+            inner = list(_resources(remote, here, 0, files=files))
+            below += _above(here, inner, counted=True, facts=_some(assessor, type="xsiType"))
+    if only is None:
+        below += _resources(remote, session, 0, files=files)
+    return _above(session, below, counted=True, facts=facts)
 
 
-def _resources(remote: Remote, container: Address, depth: int) -> Iterator[Node]:
+def _takes(only: Address | None, level: Level) -> bool:
+    return only is None or only.level is level
+
+
+def _resources(remote: Remote, container: Address, depth: int, *, files: bool = False) -> Iterator[Node]:
     for row in remote.list_resources(container):
         label = row.get("label", "")
         if label:
+            here = container.child(Level.RESOURCE, label)
             size, count = row.get("file_size", ""), row.get("file_count", "")
             yield Node(
-                container.child(Level.RESOURCE, label),
+                here,
                 depth,
                 _some(row, format="format", content="content"),
                 int(size) if size.isdecimal() else 0,
                 int(count) if count.isdecimal() else None,
             )
+            if files:
+                yield from _files(here, remote.list_files(here), depth + 1)
 
 
-def _by_resource(files: list[RemoteFile]) -> dict[tuple[str | None, str], list[RemoteFile]]:
+def _by_resource(files: Iterable[RemoteFile]) -> dict[tuple[str | None, str], list[RemoteFile]]:
     found: dict[tuple[str | None, str], list[RemoteFile]] = {}
     for file in files:
         found.setdefault((file.scan, file.resource), []).append(file)
     return found
 
 
-def _counted(container: Address, depth: int, held: Mapping[tuple[str | None, str], list[RemoteFile]]) -> Iterator[Node]:
-    for (scan, resource), files in sorted(held.items(), key=lambda item: item[0][1]):
+def _counted(
+    container: Address, held: Mapping[tuple[str | None, str], list[RemoteFile]], *, files: bool
+) -> Iterator[Node]:
+    for (scan, resource), inside in sorted(held.items(), key=lambda item: item[0][1]):
         if scan == container.scan:
-            size = sum(file.size_bytes for file in files)
-            yield Node(container.child(Level.RESOURCE, resource), depth, {}, size, len(files))
+            here = container.child(Level.RESOURCE, resource)
+            yield Node(here, 0, {}, sum(file.size_bytes for file in inside), len(inside))
+            if files:
+                yield from _files(here, inside, 1)
+
+
+def _files(resource: Address, files: Iterable[RemoteFile], depth: int) -> Iterator[Node]:
+    for file in sorted(files, key=lambda file: file.name):
+        facts = {"digest": file.digest} if file.digest else {}
+        yield Node(resource.child(Level.FILE, file.name), depth, facts, file.size_bytes)
 
 
 def _resource(remote: Remote, address: Address) -> Iterator[Node]:
@@ -149,9 +242,7 @@ def _resource(remote: Remote, address: Address) -> Iterator[Node]:
     if address.file is not None and not files:
         raise NotFoundError(f"{address}: no such file on {remote.connection.url}")
     yield Node(resource, 0, {}, sum(file.size_bytes for file in files), len(files))
-    for file in sorted(files, key=lambda file: file.name):
-        facts = {"digest": file.digest} if file.digest else {}
-        yield Node(resource.child(Level.FILE, file.name), 1, facts, file.size_bytes)
+    yield from _files(resource, files, 1)
 
 
 def _natural(label: str) -> tuple[int, int, str]:

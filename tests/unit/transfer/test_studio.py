@@ -43,3 +43,11 @@ def test_a_killed_process_is_replaced():
         process.wait()
         assert studio.picture(made(two)).startswith(b"GIF8")
     assert all(process.poll() is not None for process in studio._all)
+
+
+def test_a_small_studio_draws_thumbnails_for_pages():
+    from xnatferry.pictures import thumbnail
+
+    path = IMAGES / "anatomical.nii"
+    with Studio((), workers=1, small=True) as studio:
+        assert studio.sketch(path) == thumbnail(path).data
