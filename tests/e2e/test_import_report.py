@@ -165,6 +165,9 @@ def test_many_subjects_are_folded_unless_asked_for(ferry, tmp_path):
         write_image(tmp_path / "thirty" / f"s{number:02}" / "T1w.nii.gz", seed=number, shape=(3, 3, 3))
     planned = ferry("plan", tmp_path / "thirty", "-p", "P").out
     assert "\u2026 5 more sessions (5 +), 5 files, " in planned
+    shallow = ferry("plan", tmp_path / "thirty", "-p", "P", "--depth", "1").out
+    assert "s29" not in shallow
+    assert "5 more sessions" in shallow
     ferry("push", tmp_path / "thirty", "-p", "P", "-y", "-q")
     listed = ferry("list", "P").out
     assert "\u2026 5 more subjects (5 sessions, 5 files, " in listed

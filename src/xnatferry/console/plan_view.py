@@ -73,7 +73,7 @@ def plan_lines(plan: Plan, *, everything: bool = False, depth: int | None = None
             yield _object_line(step, files.get(step.address, ()))
         if level is Level.RESOURCE and indent < deepest:
             yield from _file_lines(step, files.get(step.address, ()), everything=everything or depth is not None)
-    if hidden and deepest >= _INDENT[Level.SESSION]:
+    if hidden and deepest >= _INDENT[Level.SUBJECT]:
         held = f"{counted(folded_files, 'file')}, {human_bytes(folded_bytes)}"
         counts = ", ".join(f"{number} {decision.value}" for decision, number in hidden.items())
         yield Text(
