@@ -40,7 +40,7 @@ def roles_of(connection: sqlite3.Connection, account: Account | None, project: s
         return set()
     rows = connection.execute(
         "SELECT role FROM roles JOIN items ON items.key = roles.project_key"
-        " WHERE items.level = 'project' AND items.id = ? AND roles.login = ?",
+        " WHERE items.level = 'project' AND items.id = ? COLLATE NOCASE AND roles.login = ?",
         (project, account.login),
     )
     return {row["role"] for row in rows}
@@ -49,7 +49,8 @@ def roles_of(connection: sqlite3.Connection, account: Account | None, project: s
 def accessibility_of(connection: sqlite3.Connection, project: str) -> str:
     """``private``, ``protected`` or ``public``; ``private`` for a project that is not there."""
     row = connection.execute(
-        "SELECT json_extract(fields, '$.accessibility') AS level FROM items WHERE level = 'project' AND id = ?",
+        "SELECT json_extract(fields, '$.accessibility') AS level FROM items"
+        " WHERE level = 'project' AND id = ? COLLATE NOCASE",
         (project,),
     ).fetchone()
     return (row["level"] or "protected") if row else "private"

@@ -398,12 +398,12 @@ class Landing:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that also drops finished intents: that saves them a flush of their own."""
         with self._done_lock:
-            done = list(self._done)
+            done = dict.fromkeys(self._done)
         with self._database.write() as connection:
             connection.executemany("DELETE FROM landings WHERE key = ?", [(key,) for key in done])
             yield connection
         with self._done_lock:
-            self._done = [key for key in self._done if key not in set(done)]
+            self._done = [key for key in self._done if key not in done]
 
 
 def migrations() -> list[Migration]:

@@ -111,6 +111,15 @@ CREATE TABLE renames (
 CREATE INDEX renames_of ON renames (item_key);
 """
 
+_SHARES_BY_LABEL: Final = """
+CREATE INDEX shares_by_label ON shares (project, label);
+DROP INDEX shares_into;
+"""
+
+# As the partial indices say it: SQLite takes such an index only where it finds its condition in the query.
+_SUBJECTS: Final = "items.level = 'subject'"
+_EXPERIMENTS: Final = "items.level IN ('experiment', 'assessor')"
+
 _RENAME_ACTIONS: Final = "ALTER TABLE renames ADD COLUMN action TEXT NOT NULL DEFAULT 'Renamed';"
 
 
@@ -164,6 +173,7 @@ def migrations() -> list[Migration]:
         Migration(10, "items, shares, roles, intents", _SCHEMA),
         Migration(11, "renames", _RENAMES),
         Migration(12, "what a rename was", _RENAME_ACTIONS),
+        Migration(13, "shares by label", _SHARES_BY_LABEL),
     ]
 
 
@@ -278,12 +288,12 @@ def find_project(connection: sqlite3.Connection, name: str) -> Item | None:
 
 def find_subject(connection: sqlite3.Connection, name: str, project: Item | None) -> Item | None:
     """The subject that *name* means in *project*, or on the whole site when that is None."""
-    return _find_labelled(connection, name, project, (Level.SUBJECT,))
+    return _find_labelled(connection, name, project, _SUBJECTS)
 
 
 def find_experiment(connection: sqlite3.Connection, name: str, project: Item | None) -> Item | None:
     """The experiment (or image assessor, which XNAT addresses as one too) that *name* means."""
-    return _find_labelled(connection, name, project, (Level.EXPERIMENT, Level.ASSESSOR))
+    return _find_labelled(connection, name, project, _EXPERIMENTS)
 
 
 def find_assessor(connection: sqlite3.Connection, name: str, session: Item) -> Item | None:
@@ -324,20 +334,26 @@ def scans_named(connection: sqlite3.Connection, session: Item, names: str) -> li
     return [scan for scan in scans if scan.id in wanted or (scan.fields.get("type") or "NULL") in wanted]
 
 
-def _find_labelled(
-    connection: sqlite3.Connection, name: str, project: Item | None, levels: tuple[Level, ...]
-) -> Item | None:
-    kinds = ", ".join(f"'{level}'" for level in levels)
+def _find_labelled(connection: sqlite3.Connection, name: str, project: Item | None, kinds: str) -> Item | None:
+    """The item of *kinds* that *name* means: below a project its label there, else its accession ID.
+
+    One search of an index each: every request for something below a project comes here, however large the project.
+    """
+    accession = f"items.level IN ('subject', 'experiment', 'assessor') AND {kinds} AND items.id = :name"
     if project is None:
-        row = connection.execute(f"SELECT * FROM items WHERE level IN ({kinds}) AND id = ?", (name,)).fetchone()  # noqa: S608  kinds are our own words
+        row = connection.execute(f"SELECT * FROM items WHERE {accession}", {"name": name}).fetchone()  # noqa: S608  our own words
         return item_of(row) if row else None
-    row = connection.execute(
-        f"""
-        SELECT items.* FROM items LEFT JOIN shares ON shares.item_key = items.key AND shares.project = :project
-        WHERE items.level IN ({kinds}) AND (items.project = :project OR shares.project IS NOT NULL)
-          AND (items.id = :name OR CASE WHEN items.project = :project THEN items.label ELSE shares.label END = :name)
-        ORDER BY items.id = :name LIMIT 1
-        """,  # noqa: S608  kinds are our own words
-        {"project": project.id, "name": name},
-    ).fetchone()
-    return item_of(row) if row else None
+    owned = f"SELECT * FROM items WHERE items.project = :project AND items.label = :name AND {kinds}"  # noqa: S608  our own words
+    shared = (
+        "SELECT items.* FROM shares JOIN items ON items.key = shares.item_key"  # noqa: S608  our own words
+        f" WHERE shares.project = :project AND shares.label = :name AND items.project <> :project AND {kinds}"
+    )
+    by_accession = (
+        f"SELECT * FROM items WHERE {accession} AND (items.project = :project OR EXISTS"  # noqa: S608  our own words
+        " (SELECT 1 FROM shares WHERE shares.item_key = items.key AND shares.project = :project))"
+    )
+    for search in (owned, shared, by_accession):
+        row = connection.execute(search, {"project": project.id, "name": name}).fetchone()
+        if row is not None:
+            return item_of(row)
+    return None

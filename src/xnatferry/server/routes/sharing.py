@@ -27,7 +27,10 @@ def rows_in(connection: sqlite3.Connection, project: Item, levels: Sequence[Leve
         f"""
         SELECT items.*, shares.label AS shared_label FROM items
         LEFT JOIN shares ON shares.item_key = items.key AND shares.project = :project
-        WHERE items.level IN ({kinds}) AND (items.project = :project OR shares.project IS NOT NULL)
+        WHERE items.level IN ({kinds}) AND items.key IN (
+            SELECT key FROM items WHERE project = :project AND level IN ({kinds}) UNION ALL
+            SELECT item_key FROM shares WHERE project = :project
+        )
         ORDER BY items.key
         """,  # noqa: S608  kinds are our own words
         {"project": project.id},
