@@ -199,10 +199,11 @@ def verify_run(run: Run, remote: Remote, *, workers: int = 4, deep: bool = False
         UsageError: The run carried no plan.
         RemoteError: The server cannot be asked.
     """
-    if run.plan is None:
+    plan = run.plan
+    if plan is None:
         raise UsageError(f"{run.name} carried no files; there is nothing to verify")
     sent = {receipt.address: receipt for receipt in run.receipts() if receipt.digest is not None}
-    return verify_plan(run.plan, remote, sent, workers=workers, deep=deep)
+    return verify_plan(plan, remote, sent, workers=workers, deep=deep)
 
 
 def recheck(plan: Plan, remote: Remote, *, workers: int = 8) -> Plan:

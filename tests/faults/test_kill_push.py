@@ -167,7 +167,7 @@ def in_flight(ground: Ground, project: str) -> set[Address]:
     found = set()
     for run in ground.runs(project):
         done = {receipt.address for receipt in run.receipts()}
-        begun = (Address.parse(a) for r in run.records if r.get("record") == "began" for a in r["addresses"])
+        begun = (Address.parse(a) for r in run.records() if r.get("record") == "began" for a in r["addresses"])
         found |= {address for address in begun if address not in done and address.file is not None}
     return found
 

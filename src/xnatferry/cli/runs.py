@@ -52,7 +52,7 @@ def runs_command(run: str | None, *, report: Path | None, **options: object) -> 
     if isinstance(one, SharedRun):
         screen.lines(runs_lines(one.parts))
     screen.records([run_record(one)])
-    screen.records(one.records)
+    screen.records(one.records())
     if report is not None:
         report_of_run(one.name, report, screen)
     return 0

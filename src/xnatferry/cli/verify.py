@@ -66,7 +66,7 @@ def _verify_run(name: str, options: dict[str, object], screen: Screen, *, deep: 
     from xnatferry.transfer.shared_runs import find_run
 
     run = find_run(runs_folder(), name)
-    if run.plan is None:
+    if not run.has_plan:
         raise UsageError(f"{run.name} carried no files; there is nothing to verify")
     same_server(run, options)
     with connected(options, screen) as remote, screen.waiting("verifying"):

@@ -11,12 +11,12 @@ from xnatferry.console.wording import counted, human_bytes, human_seconds
 from xnatferry.transfer.events import Outcome, Proof, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from xnatferry.transfer.engine import PushResult
     from xnatferry.xnat.model import Address
 
-__all__ = ["nothing_record", "push_lines", "push_record", "verdict_counts", "verdict_lines"]
+__all__ = ["nothing_record", "proof_counts", "push_lines", "push_record", "verdict_counts", "verdict_lines"]
 
 _STYLES = {Proof.DIGEST: "green", Proof.SIZE: "yellow"}
 
@@ -42,7 +42,7 @@ def push_lines(result: PushResult, seconds: float) -> Iterator[Text]:
         yield Text("stopped; the same command goes on where this one ended", style="bold yellow")
 
 
-def verdict_lines(verdicts: Sequence[Verdict]) -> Iterator[Text]:
+def verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[Text]:
     """One line for each file that did not arrive as it should."""
     for verdict in verdicts:
         line = Text.assemble(
@@ -55,9 +55,13 @@ def verdict_lines(verdicts: Sequence[Verdict]) -> Iterator[Text]:
 
 def verdict_counts(verdicts: Sequence[Verdict]) -> Text:
     """How many files have which proof."""
-    counts = Counter(verdict.proof for verdict in verdicts)
+    return proof_counts(Counter(verdict.proof.value for verdict in verdicts))
+
+
+def proof_counts(counts: Mapping[str, int]) -> Text:
+    """How many files have which proof, from their number by proof."""
     line = Text("verified: ")
-    parts = [(proof, counts[proof]) for proof in Proof if counts[proof]]
+    parts = [(proof, counts[proof.value]) for proof in Proof if counts.get(proof.value)]
     for index, (proof, number) in enumerate(parts):
         line.append(", " if index else "")
         line.append(f"{number:,} {proof.value}", style=_STYLES.get(proof, "bold red"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from xnatferry.console.result_view import verdict_counts, verdict_lines
+from xnatferry.console.result_view import proof_counts, verdict_lines
 from xnatferry.console.wording import counted, human_bytes
 from xnatferry.planning.undo import Fate
 from xnatferry.transfer.events import Outcome
@@ -55,11 +55,10 @@ def run_lines(run: Run, *, everything: bool) -> Iterator[Text]:
             yield Text(
                 f"{receipt.outcome.value:<9}{receipt.address}{message}", style="red" if receipt.exit_code else ""
             )
-    verdicts = list(run.verdicts())
-    yield from verdict_lines(verdicts if everything else [v for v in verdicts if not v.proof.good])
+    yield from verdict_lines(verdict for verdict in run.verdicts() if everything or not verdict.proof.good)
     yield Text(_counts(run))
-    if verdicts:
-        yield verdict_counts(verdicts)
+    if proofs := run.counts.proofs:
+        yield proof_counts(proofs)
 
 
 def _where(run: Run) -> str:
@@ -68,30 +67,27 @@ def _where(run: Run) -> str:
 
 
 def _counts(run: Run) -> str:
-    receipts = list(run.receipts())
-    stored = [receipt for receipt in receipts if receipt.outcome is Outcome.STORED]
-    removed = sum(receipt.outcome is Outcome.REMOVED for receipt in receipts)
-    failed = sum(receipt.exit_code != 0 for receipt in receipts)
-    parts = [f"{counted(len(stored), 'file')}, {human_bytes(sum(receipt.size_bytes for receipt in stored))}"]
+    counts = run.counts
+    stored, removed = counts.outcomes[Outcome.STORED.value], counts.outcomes[Outcome.REMOVED.value]
+    parts = [f"{counted(stored, 'file')}, {human_bytes(counts.stored_bytes)}"]
     if run.facts.get("verb") == "undo":
         parts = [f"{counted(removed, 'object')} removed"]
-    if failed:
-        parts.append(f"{failed} failed")
+    if counts.failed:
+        parts.append(f"{counts.failed} failed")
     return ", ".join(parts)
 
 
 def run_record(run: Run) -> dict[str, object]:
     """A run as one JSON record."""
-    outcomes = Counter(receipt.outcome.value for receipt in run.receipts())
-    proofs = Counter(verdict.proof.value for verdict in run.verdicts())
+    counts, end = run.counts, run.end
     return {
         "record": "run",
         **run.facts,
         "run": run.name,
-        "outcomes": dict(outcomes),
-        "verdicts": dict(proofs),
+        "outcomes": dict(counts.outcomes),
+        "verdicts": dict(counts.proofs),
         "verdict": run.verdict,
-        "exit_code": None if run.end is None else run.end.get("exit_code"),
+        "exit_code": None if end is None else end.get("exit_code"),
     }
 
 

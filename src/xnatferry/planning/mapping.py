@@ -35,6 +35,7 @@ from xnatferry.sources.base import Kind, Source
 from xnatferry.sources.header import number
 from xnatferry.xnat.labels import label_problem, resource_label_problem
 from xnatferry.xnat.model import Level
+from xnatferry.xnat.pooled import pooled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -139,7 +140,7 @@ def _place(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[st
     ), ()
 
 
-def _scan_fields(source: Source, rules: MappingRules, session_type: str) -> dict[str, str]:
+def _scan_fields(source: Source, rules: MappingRules, session_type: str) -> Mapping[str, str]:
     claims = source.claims
     kind = rules.type or claims.type or "unknown"
     found = {
@@ -151,9 +152,9 @@ def _scan_fields(source: Source, rules: MappingRules, session_type: str) -> dict
         found["note"] = claims.note
     scan_type = scan_type_for(session_type)
     if scan_type == "xnat:mrScanData":
-        return {**found, **source.facts}
+        return pooled({**found, **source.facts})
     geometry = _pet_geometry(source.facts) if scan_type == "xnat:petScanData" else {}
-    return found | fitting_fields(scan_type, {**source.facts, **geometry})
+    return pooled(found | fitting_fields(scan_type, {**source.facts, **geometry}))
 
 
 def _pet_geometry(facts: Mapping[str, str]) -> dict[str, str]:
@@ -177,7 +178,7 @@ def _pet_geometry(facts: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _resource_fields(source: Source, rules: MappingRules) -> dict[str, str]:
+def _resource_fields(source: Source, rules: MappingRules) -> Mapping[str, str]:
     claims = source.claims
     if source.kind is Kind.NIFTI:
         defaults = {"format": "NIFTI", "content": "NIFTI_RAW"}
@@ -190,7 +191,7 @@ def _resource_fields(source: Source, rules: MappingRules) -> dict[str, str]:
         "content": rules.content or claims.content or defaults.get("content"),
         "tags": rules.tags or claims.tags or defaults.get("tags"),
     }
-    return {key: value for key, value in said.items() if value}
+    return pooled({key: value for key, value in said.items() if value})
 
 
 def _number(wanted: Iterable[Wanted]) -> list[Wanted]:

@@ -61,7 +61,7 @@ def still_valid(
 
 def _compare(step: Step, now: RemoteState, fingerprint: Callable[[LocalFile, bool], Fingerprint]) -> tuple[Step, str]:
     if step.payload is not None:
-        return _compare_file(step, step.payload, _held(step.address, now), fingerprint)
+        return _compare_file(step, step.payload, now.held_file(step.address), fingerprint)
     there = _is_there(step.address, now)
     if there is None:
         return step, ""
@@ -116,10 +116,10 @@ def _compare_file(
 
 def _compare_picture(step: Step, now: RemoteState, record: LocalFile | None) -> tuple[Step, str]:
     """A picture is there when its record is, which was sent after it; without one it is of an interrupted push."""
-    if _held(step.address, now) is None:
+    if now.held_file(step.address) is None:
         gone = "" if step.decision is Decision.CREATE else "was there when the plan was made and is gone"
         return step, gone
-    there = _held(replace(step.address, file=RECORD_NAME), now)
+    there = now.held_file(replace(step.address, file=RECORD_NAME))
     vouched = (
         there is not None
         and record is not None
@@ -134,10 +134,6 @@ def _arrived(payload: Payload, held: HeldFile, fingerprint: Callable[[LocalFile,
         return False
     here = fingerprint(payload.local, payload.gzip)
     return here.size_bytes == held.size_bytes and held.digest in {None, here.digest}
-
-
-def _held(address: Address, now: RemoteState) -> HeldFile | None:
-    return (now.held_in(address) or {}).get(address.file or "")
 
 
 def _is_there(address: Address, now: RemoteState) -> bool | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
@@ -70,7 +71,7 @@ class RemoteState:
     """What a server holds of one project, as far as a plan asks.
 
     Attributes:
-        own_files: Files of the project and of subjects themselves, by (subject label or None, resource, name).
+        own_files: Files of the project and of subjects themselves, by (subject label or None, resource), then by name.
         subject_fields: Fields of subjects by label, when they were asked for.
         all_fields: Whether all fields of subjects, sessions and scans were asked for, or only those that listings of
             scans show.
@@ -80,7 +81,7 @@ class RemoteState:
     project_exists: bool
     subjects: frozenset[str] = frozenset()
     sessions: Mapping[str, RemoteSession] = field(default_factory=dict)
-    own_files: Mapping[tuple[str | None, str, str], HeldFile] = field(default_factory=dict)
+    own_files: Mapping[tuple[str | None, str], Mapping[str, HeldFile]] = field(default_factory=dict)
     subject_fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     all_fields: bool = False
 
@@ -95,8 +96,9 @@ class RemoteState:
 
     def held_in(self, resource: Address) -> Mapping[str, HeldFile] | None:
         """The files of a resource by name; None when it is not known to be there."""
+        found: Mapping[str, HeldFile]
         if resource.session is None:
-            found = {name: file for (who, label, name), file in self.own_files.items() if _here(who, label, resource)}
+            found = self.own_files.get((resource.subject, resource.resource or ""), {})
         elif resource.assessor is not None:
             there = self.sessions.get(resource.session)
             of_it = there.assessors.get(resource.assessor, {}) if there is not None else {}
@@ -106,6 +108,18 @@ class RemoteState:
             held = there.files.items() if there is not None else ()
             found = {name: file for (scan, label, name), file in held if (scan, label) == _place_of(resource)}
         return found or None
+
+    def held_file(self, address: Address) -> HeldFile | None:
+        """The file at *address*, without a look at the others of its resource; None when it is not there."""
+        session = self.sessions.get(address.session or "")
+        label, name = address.resource or "", address.file or ""
+        if address.session is None:
+            return self.own_files.get((address.subject, label), {}).get(name)
+        if session is None:
+            return None
+        if address.assessor is not None:
+            return session.assessors.get(address.assessor, {}).get((label, name))
+        return session.files.get((address.scan, label, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +203,7 @@ class _Decider:
     ) -> None:
         self.steps: dict[Address, Step] = {}
         self.blocked: list[Refusal] = []
+        self._resources: dict[str | None, set[str]] = defaultdict(set)
         self._remote = remote
         self._project = Address(project)
         self._fingerprint = fingerprint
@@ -238,6 +253,8 @@ class _Decider:
 
     def _ensure(self, step: Step) -> None:
         self.steps.setdefault(step.address, step)
+        if step.address.resource is not None:
+            self._resources[step.address.session].add(step.address.resource)
 
     def _add_object(
         self, address: Address, kind: str, fields: Mapping[str, str], held: Mapping[str, str], *, there: bool
@@ -312,11 +329,13 @@ class _Decider:
     def _left_over(self, item: Wanted) -> str:
         """What a session holds of an earlier state of its dataset: a push removes nothing. Manifests come last."""
         session = self._remote.sessions.get(item.session)
-        base = Address(self._project.project, item.subject or None, item.session or None)
-        ours = {step.resource for step in self.steps if base in step.ancestors()}
+        if session is None:
+            return ""
+        base = Address(self._project.project, item.subject, item.session)
+        ours = self._resources[item.session]
         old = [
             name
-            for scan, resource, name in (session.files if session is not None else ())
+            for scan, resource, name in session.files
             if resource in ours - {MANIFEST_RESOURCE}
             and replace(base, scan=scan, resource=resource, file=name) not in self.steps
         ]
@@ -367,10 +386,6 @@ def same_value(kind: str, path: str, held: str, wanted: str) -> bool:
 
 def _place_of(resource: Address) -> tuple[str | None, str | None]:
     return resource.scan, resource.resource
-
-
-def _here(subject: str | None, label: str, resource: Address) -> bool:
-    return subject == resource.subject and label == resource.resource
 
 
 def _entry(item: Wanted, name: str) -> Mapping[str, str]:

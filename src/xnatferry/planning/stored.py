@@ -2,6 +2,9 @@
 
 {"xnatferry_plan": 1, "made": "2026-01-31T12:00:00Z", "server": "https://...", "project": "BRAIN", ...,
  "steps": [{"address": "BRAIN/sub01", "decision": "create"}, ...]}
+
+It is written step by step, one a line, and read without a second copy of all steps: a plan may have hundreds of
+thousands of them.
 """
 
 from __future__ import annotations
@@ -9,15 +12,17 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from pathlib import Path
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from xnatferry.errors import UsageError
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport
 from xnatferry.sources.base import Finding, LocalFile, Made, Scrub, ScrubKind, Severity
 from xnatferry.xnat.model import Address
+from xnatferry.xnat.pooled import pooled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["PLAN_VERSION", "is_plan_file", "plan_from_dict", "plan_to_dict", "read_plan", "write_plan"]
 
@@ -27,6 +32,7 @@ PLAN_VERSION = 1
 _SCRUBBING_VERSION = 2
 
 _MARK = "xnatferry_plan"
+_DAMAGES = (KeyError, TypeError, ValueError, UsageError)
 
 
 def is_plan_file(path: Path) -> bool:
@@ -48,12 +54,27 @@ def write_plan(plan: Plan, path: Path, *, made: str) -> None:
     Raises:
         OSError: It cannot be written.
     """
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", encoding="utf-8", errors="surrogatepass") as stream:  # names of refused files, as they are
+        for piece in _pieces(plan, made):
+            stream.write(piece)
+    part.replace(path)
+
+
+def _pieces(plan: Plan, made: str) -> Iterator[str]:
+    """The text of a stored plan, piece by piece; every element of a list stands on a line of its own."""
     scrubs = any(step.payload is not None and step.payload.local.scrub is not None for step in plan.steps)
     version = _SCRUBBING_VERSION if scrubs else PLAN_VERSION
-    text = json.dumps({_MARK: version, "made": made, **plan_to_dict(plan)}, indent=1, ensure_ascii=False)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text + "\n", encoding="utf-8", errors="surrogatepass")  # names of refused files, as they are
-    part.replace(path)
+    facts = {_MARK: version, "made": made, **_facts_of(plan)}
+    yield json.dumps(facts, indent=1, ensure_ascii=False).removesuffix("\n}")
+    for name, elements in _lists_of(plan):
+        between = "\n"
+        yield f',\n "{name}": ['
+        for element in elements:
+            yield between + "  " + json.dumps(element, ensure_ascii=False)
+            between = ",\n"
+        yield "]"
+    yield "\n}\n"
 
 
 def read_plan(path: Path) -> Plan:
@@ -63,7 +84,7 @@ def read_plan(path: Path) -> Plan:
         UsageError: It cannot be read, is no plan, or was written by a newer version.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"))
+        found = json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"), object_hook=_step_or_dict)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
@@ -76,22 +97,39 @@ def read_plan(path: Path) -> Plan:
         )
     try:
         return plan_from_dict(found)
-    except (KeyError, TypeError, ValueError, UsageError) as error:
+    except _DAMAGES as error:
         raise UsageError(f"{path}: the plan is damaged ({type(error).__name__}: {error}); make it again") from error
+
+
+def _step_or_dict(found: dict[str, Any]) -> Step | dict[str, Any]:
+    """What JSON makes of an object: steps at once, as the members of one take ten times as much memory."""
+    try:
+        return _step_from_dict(found) if {"address", "decision"} <= found.keys() else found
+    except _DAMAGES:
+        return found  # named when the version is known to be ours
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
     """The plan as JSON members."""
+    return _facts_of(plan) | {name: list(elements) for name, elements in _lists_of(plan)}
+
+
+def _facts_of(plan: Plan) -> dict[str, Any]:
+    """What a plan says once."""
     return {
         "server": plan.server,
         "local": plan.local,
         "project": plan.project,
         "on_conflict": plan.on_conflict.value,
-        "steps": [_step_to_dict(step) for step in plan.steps],
-        "refusals": [_refusal_to_dict(refusal) for refusal in plan.refusals],
-        "blocked": [_refusal_to_dict(refusal) for refusal in plan.blocked],
-        "findings": [finding.to_dict() for finding in plan.findings],
     }
+
+
+def _lists_of(plan: Plan) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+    """What a plan says many times, by name; made as it is asked for."""
+    yield "steps", map(_step_to_dict, plan.steps)
+    yield "refusals", map(_refusal_to_dict, plan.refusals)
+    yield "blocked", map(_refusal_to_dict, plan.blocked)
+    yield "findings", (finding.to_dict() for finding in plan.findings)
 
 
 def plan_from_dict(found: Mapping[str, Any]) -> Plan:
@@ -105,7 +143,7 @@ def plan_from_dict(found: Mapping[str, Any]) -> Plan:
         server=str(found["server"]),
         local=bool(found["local"]),
         project=str(found["project"]),
-        steps=tuple(_step_from_dict(step) for step in found["steps"]),
+        steps=tuple(step if isinstance(step, Step) else _step_from_dict(step) for step in found["steps"]),
         refusals=tuple(_refusal_from_dict(refusal) for refusal in found["refusals"]),
         findings=tuple(_finding_from_dict(finding) for finding in found["findings"]),
         on_conflict=OnConflict(found["on_conflict"]),
@@ -136,7 +174,7 @@ def _step_from_dict(found: Mapping[str, Any]) -> Step:
         decision=Decision[found["decision"].upper()],
         reason=found.get("reason", ""),
         xsi_type=found.get("xsi_type", ""),
-        fields=dict(found.get("fields", {})),
+        fields=pooled(found.get("fields", {})),
         changes={path: (old, new) for path, (old, new) in found.get("changes", {}).items()},
         transport=Transport(found.get("transport", "single")),
         payload=_payload_from_dict(found["payload"]) if "payload" in found else None,
@@ -173,7 +211,7 @@ def _payload_from_dict(found: Mapping[str, Any]) -> Payload:
         return Payload(local, held_digest=found.get("held_digest"))
     local = LocalFile(
         path=Path(found["path"]),
-        name=str(found["name"]),
+        name=intern(str(found["name"])),
         size_bytes=int(found["size_bytes"]),
         mtime_ns=int(found["mtime_ns"]),
         digest=found["digest"],

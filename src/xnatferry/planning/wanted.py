@@ -11,6 +11,7 @@ from xnatferry.errors import UsageError
 from xnatferry.sources.base import Kind
 from xnatferry.xnat.datatypes import data_type
 from xnatferry.xnat.labels import clean_label, label_problem, remote_name_problem, scan_id_problem
+from xnatferry.xnat.pooled import pooled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -189,7 +190,7 @@ def entry_fields(name: str) -> Mapping[str, str]:
     """Format and content of the catalog entry for *name*; empty when we have no word for it."""
     for ending, kind, content in _ENTRIES:
         if name.lower().endswith(ending):
-            return {"format": kind, "content": content}
+            return pooled({"format": kind, "content": content})
     return {}
 
 

@@ -16,6 +16,7 @@ from xnatferry.sources.folder import Entry, entry_at, walk
 from xnatferry.sources.layouts import claims_of_path, doubts_of_path
 from xnatferry.sources.sidecar import series_description, sidecar_facts
 from xnatferry.sources.template import AmbiguousPathError, PathTemplate
+from xnatferry.xnat.pooled import pooled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -192,7 +193,7 @@ def image_source(
             for entry in entries
         ),
         claims=claims,
-        facts=facts,
+        facts=pooled(facts),
         findings=(*findings, *report.findings, *more),
         line=line,
     )

@@ -186,6 +186,7 @@ class _Run:
         self._receipts: list[Receipt] = []
         self._verdicts: list[Verdict] = []
         self._sent: dict[Address, Receipt] = {}
+        self._failed: dict[Address, Receipt] = {}
         self._made_by_document: set[Address] = set()
         self._ours: set[Address] = set()
 
@@ -285,7 +286,8 @@ class _Run:
         """Create a session with its scans, or the new scans of one that is there; returns what failed."""
         step = session.step
         if step.address.session is None:
-            return {r.address: r for r in self._receipts if r.exit_code and r.address == step.address}
+            cause = self._failed.get(step.address)
+            return {} if cause is None else {step.address: cause}
         if step.decision is not Decision.CREATE:
             return self._make_parts((step, *session.scans, *session.assessors))
         made = (step.address, *(scan.address for scan in session.scans))
@@ -366,6 +368,8 @@ class _Run:
         except XnatferryError as error:
             self._receive(Receipt.failed(session.step.address, error))
             verdicts = [Verdict(file.address, Proof.UNKNOWN, message=str(error)) for file in files]
+        for file in files:
+            self._sent.pop(file.address, None)
         self._judge(verdicts)
 
     def _judge(self, verdicts: Iterable[Verdict]) -> None:
@@ -398,6 +402,8 @@ class _Run:
             self._receipts.append(receipt)
             if receipt.address.file is not None:
                 self._sent[receipt.address] = receipt
+            elif receipt.exit_code:
+                self._failed[receipt.address] = receipt
         self._tell(receipt)
 
     def _tell(self, event: Event) -> None:

@@ -3,7 +3,7 @@
     RUNS/20260131-120000-push-BRAIN/
       run.json        who, what, where; written first
       plan.json       the plan, as ``plan -o`` writes it
-      journal.jsonl   one line for every step begun, every receipt, every verdict; the last line is the end
+      journal.jsonl   one line for every step begun, every receipt, every verdict; the last line is the end, with counts
       run.log         the same for people, with what was tried in between
       backup/         old bytes of replaced files, with ``--backup``
 
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 from xnatferry import __version__
 from xnatferry.errors import JournalError
 from xnatferry.planning.stored import write_plan
+from xnatferry.transfer.counts import Counts
 from xnatferry.transfer.events import Began, BytesSent, Event, Receipt, Stage, Verdict
 from xnatferry.transfer.runlog import RunLog, log_event
 
@@ -42,6 +43,7 @@ class Journal:
         self._lock = threading.Lock()
         self._stream = (folder / "journal.jsonl").open("a", encoding="utf-8", errors="surrogatepass")
         self._log = RunLog(folder)
+        self._counts = Counts()
 
     @classmethod
     def begin(cls, runs: Path, verb: str, about: Mapping[str, Any], *, plan: Plan | None = None) -> Self:
@@ -88,14 +90,16 @@ class Journal:
         if not isinstance(event, BytesSent):
             log_event(event)
             self._write(event_to_dict(event), durable=isinstance(event, Began))
+            with self._lock:
+                self._counts.take(event)
 
     def note(self, record: Mapping[str, Any]) -> None:
         """Write a line of one's own, durably."""
         self._write(dict(record), durable=True)
 
-    def end(self, exit_code: int, **counts: Any) -> None:
-        """Write the last line."""
-        self._write({"record": "end", "exit_code": exit_code, **counts}, durable=True)
+    def end(self, exit_code: int, **more: Any) -> None:
+        """Write the last line: how it ended, and the counts that a list of runs then need not count again."""
+        self._write({"record": "end", "exit_code": exit_code, **more, "counts": self._counts.to_dict()}, durable=True)
 
     def close(self) -> None:
         """Close the file; the run has ended, one way or the other."""

@@ -1,8 +1,13 @@
-"""Past runs, read from their journals."""
+"""Past runs, read from their journals.
+
+A journal has several lines a file, so it is never held in memory: whoever asks for records reads them anew. How a run
+ended, and how many files it stored, stands in its last line, which is all that a list of runs reads.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +17,7 @@ from xnatferry.planning.reconcile import Fingerprint
 from xnatferry.planning.stored import read_plan
 from xnatferry.planning.undo import Deeds
 from xnatferry.transfer.content import fingerprint
+from xnatferry.transfer.counts import Counts
 from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict
 from xnatferry.xnat.model import Address
 
@@ -21,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "list_runs", "read_run"]
 
+#: The last line of a journal is looked for in so many bytes at its end first.
+_TAIL_BYTES = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -29,17 +38,35 @@ class Run:
     Attributes:
         folder: Its journal's folder; the name is the run's.
         facts: ``run.json``: verb, started, server, project, source.
-        records: The journal's lines, in order; a line that a crash cut off is left out.
     """
 
     folder: Path
     facts: Mapping[str, Any]
-    records: tuple[Mapping[str, Any], ...]
 
     @property
     def name(self) -> str:
         """Name of the run."""
         return self.folder.name
+
+    def records(self) -> Iterator[Mapping[str, Any]]:
+        """The journal's lines, in order, read as they are asked for; a line that a crash cut off is left out.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+        try:
+            with self._journal.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+                for line in lines:
+                    if (record := _record(line)) is not None:
+                        yield record
+        except FileNotFoundError:
+            return  # the run was killed before it began its journal
+        except OSError as error:
+            raise _unreadable(self.folder, error) from error
+
+    @property
+    def _journal(self) -> Path:
+        return self.folder / "journal.jsonl"
 
     @property
     def undoable(self) -> bool:
@@ -48,8 +75,30 @@ class Run:
 
     @property
     def end(self) -> Mapping[str, Any] | None:
-        """The last line of a run that came to its end; None for one that was killed, or is still running."""
-        return self.records[-1] if self.records and self.records[-1].get("record") == "end" else None
+        """The last line of a run that came to its end; None for one that was killed, or is still running.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+        try:
+            last = _record(_last_line(self._journal))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unreadable(self.folder, error) from error
+        return last if last is not None and last.get("record") == "end" else None
+
+    @property
+    def counts(self) -> Counts:
+        """What came of its steps: from the last line, or counted where that does not say it."""
+        try:
+            return Counts.from_dict((self.end or {})["counts"])
+        except (KeyError, TypeError, AttributeError):  # killed, or written by an older version
+            counted = Counts()
+            for record in self.records():
+                if (event := _event(record)) is not None:
+                    counted.take(event)
+            return counted
 
     @property
     def verdict(self) -> str:
@@ -61,30 +110,22 @@ class Run:
         return words.get(code, "failed") if isinstance(code, int) else "failed"
 
     @property
+    def has_plan(self) -> bool:
+        """Whether it has a plan, without reading it."""
+        return (self.folder / "plan.json").exists()
+
+    @property
     def plan(self) -> Plan | None:
-        """Its plan; None for runs that have none."""
-        path = self.folder / "plan.json"
-        return read_plan(path) if path.exists() else None
+        """Its plan, read anew; None for runs that have none."""
+        return read_plan(self.folder / "plan.json") if self.has_plan else None
 
     def receipts(self) -> Iterator[Receipt]:
         """What was done, in order."""
-        for record in self.records:
-            if record.get("record") == "receipt":
-                yield Receipt(
-                    Address.parse(record["address"]),
-                    Outcome(record["outcome"]),
-                    record["size_bytes"],
-                    record["digest"],
-                    record["message"],
-                    record.get("exit_code", 0),
-                )
+        return (event for record in self.records() if isinstance(event := _event(record), Receipt))
 
     def verdicts(self) -> Iterator[Verdict]:
         """The proofs of its files."""
-        for record in self.records:
-            if record.get("record") == "verdict":
-                proof = Proof(record["proof"])
-                yield Verdict(Address.parse(record["address"]), proof, record["size_bytes"], record["message"])
+        return (event for record in self.records() if isinstance(event := _event(record), Verdict))
 
     def deeds(self) -> Deeds:
         """What it made, stored, replaced and changed; a step that was begun and has no receipt counts as done."""
@@ -93,7 +134,7 @@ class Run:
         done = {receipt.address: receipt for receipt in self.receipts()}
         begun = {
             Address.parse(text)
-            for record in self.records
+            for record in self.records()
             if record.get("record") == "began"
             for text in record["addresses"]
         }
@@ -131,7 +172,7 @@ class Run:
                 replaced[address] = sent
         backups = {
             Address.parse(record["address"]): self.folder / record["path"]
-            for record in self.records
+            for record in self.records()
             if record.get("record") == "backup"
         }
         return Deeds(created, stored, replaced, changed, backups, frozenset(uncertain))
@@ -170,18 +211,48 @@ def read_run(folder: Path) -> Run:
     """
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        journal = folder / "journal.jsonl"
-        lines = journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.exists() else []
     except (OSError, ValueError) as error:
-        raise JournalError(f"{folder}: the journal of this run cannot be read ({error})") from error
-    return Run(folder, facts, tuple(_records(lines)))
+        raise _unreadable(folder, error) from error
+    return Run(folder, facts)
 
 
-def _records(lines: list[str]) -> Iterator[Mapping[str, Any]]:
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue  # the machine went down while it was written
-        if isinstance(record, dict):
-            yield record
+def _unreadable(folder: Path, error: Exception) -> JournalError:
+    return JournalError(f"{folder}: the journal of this run cannot be read ({error})")
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """The record of one line; None where the machine went down while it was written."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _event(record: Mapping[str, Any]) -> Receipt | Verdict | None:
+    """The receipt or verdict that a record holds; None for other records."""
+    if record.get("record") == "receipt":
+        return Receipt(
+            Address.parse(record["address"]),
+            Outcome(record["outcome"]),
+            record["size_bytes"],
+            record["digest"],
+            record["message"],
+            record.get("exit_code", 0),
+        )
+    if record.get("record") == "verdict":
+        proof = Proof(record["proof"])
+        return Verdict(Address.parse(record["address"]), proof, record["size_bytes"], record["message"])
+    return None
+
+
+def _last_line(path: Path) -> str:
+    """The last line of a file, read from its end; what follows the last line feed counts when there is anything."""
+    with path.open("rb") as stream:
+        place = stream.seek(0, os.SEEK_END)
+        tail = b""
+        while place and b"\n" not in tail.rstrip(b"\n"):
+            place, upto = max(0, place - _TAIL_BYTES), place
+            stream.seek(place)
+            tail = stream.read(upto - place) + tail
+    return tail.rstrip(b"\n").rpartition(b"\n")[2].decode("utf-8", "replace")

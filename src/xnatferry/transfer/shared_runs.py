@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from xnatferry.errors import UsageError
 from xnatferry.planning.plan import Plan, in_tree_order
 from xnatferry.planning.undo import Deeds
+from xnatferry.transfer.counts import Counts
 from xnatferry.transfer.runs import Run, list_runs, read_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from xnatferry.planning.shares import Share
@@ -53,6 +53,16 @@ class SharedRun(Run):
         """What the parts have in common."""
         return str(self.facts["shares"])
 
+    def records(self) -> Iterator[Mapping[str, Any]]:
+        """The lines of all journals, one after the other."""
+        for part in self.parts:
+            yield from part.records()
+
+    @property
+    def counts(self) -> Counts:
+        """What came of all their steps."""
+        return Counts.together(part.counts for part in self.parts)
+
     @property
     def newest(self) -> dict[int, Run]:
         """The last run of every share that was begun, by number."""
@@ -81,6 +91,11 @@ class SharedRun(Run):
             return str(Run.verdict.fget(self))  # type: ignore[attr-defined]
         done = sum(part.end is not None for part in self.newest.values())
         return f"{done} of {self.of} shares ended"
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether any share has a plan, without reading it."""
+        return any(part.has_plan for part in self.newest.values())
 
     @property
     def plan(self) -> Plan | None:
@@ -122,7 +137,7 @@ def together(runs: Iterable[Run]) -> list[Run]:
 def _joined(newest_first: Sequence[Run]) -> SharedRun:
     parts = tuple(reversed(newest_first))
     facts = {name: value for name, value in parts[0].facts.items() if name not in {"run", "share", "command"}}
-    return SharedRun(parts[0].folder, facts, tuple(chain.from_iterable(part.records for part in parts)), parts)
+    return SharedRun(parts[0].folder, facts, parts)
 
 
 def find_run(runs: Path, name: str) -> Run:

@@ -129,11 +129,10 @@ def survey(destination: Destination, *, server: str, project: str, asked: Questi
         facts = pool.map(lambda subject: destination.facts(Address(project, subject)), described)
         own = pool.map(lambda who: _own(destination, Address(project, who), asked.own[who]), owners)
         held = dict(zip(there, sessions, strict=True))
-        files = {
-            (subject, resource, name): file
-            for subject, found in zip(owners, own, strict=True)
-            for (resource, name), file in found.items()
-        }
+        files: dict[tuple[str | None, str], dict[str, HeldFile]] = defaultdict(dict)
+        for subject, found in zip(owners, own, strict=True):
+            for (resource, name), file in found.items():
+                files[subject, resource][name] = file
         fields = {label: one.fields for label, one in zip(described, facts, strict=True) if one is not None}
     return RemoteState(
         server,

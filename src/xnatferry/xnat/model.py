@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from sys import intern
 from urllib.parse import quote
 
 from xnatferry.errors import UsageError
@@ -82,7 +83,8 @@ class Address:
         Raises:
             UsageError: The text is no address.
         """
-        parts = text.strip("/").split("/")
+        # Thousands of addresses share their labels: one copy of each is kept.
+        parts = [intern(part) for part in text.strip("/").split("/")]
         found: dict[str, str] = {}
         if "resources" in parts[1:]:
             cut = parts.index("resources", 1)
@@ -91,7 +93,7 @@ class Address:
                 raise UsageError(f"{text!r}: after 'resources' comes LABEL, or LABEL/files/PATH")
             found["resource"] = tail[0]
             if len(tail) > 2:
-                found["file"] = "/".join(tail[2:])
+                found["file"] = intern("/".join(tail[2:]))
         if len(parts) == 5 and parts[3] in {"scans", "assessors"}:
             found[parts[3][:-1]] = parts[4]
             parts = parts[:3]

@@ -4,11 +4,13 @@ import os
 
 import pytest
 
+from xnatferry.console.runs_view import runs_lines
 from xnatferry.planning.plan import Decision, Payload, Plan, Step
 from xnatferry.planning.undo import Fate, Inventory, plan_undo
 from xnatferry.sources.base import LocalFile
-from xnatferry.transfer.events import Began, Outcome, Receipt
+from xnatferry.transfer.events import Began, Outcome, Proof, Receipt, Verdict
 from xnatferry.transfer.journal import Journal
+from xnatferry.transfer.runs import Run, list_runs
 from xnatferry.transfer.shared_runs import find_run
 from xnatferry.xnat.digest import digest_of
 from xnatferry.xnat.model import Address, Level
@@ -68,3 +70,37 @@ def test_what_was_found_or_kept_is_nobodys_deed(run_with):
         Began((RESOURCE,)), Receipt(RESOURCE, Outcome.FOUND), Began((FILE,)), Receipt(FILE, Outcome.KEPT, 5, "0" * 32)
     ).deeds()
     assert (set(deeds.created), dict(deeds.stored)) == (set(), {})
+
+
+def test_a_list_of_runs_reads_nothing_but_their_last_lines(run_with, tmp_path, monkeypatch):
+    events = [Receipt(FILE, Outcome.STORED, 5, "0" * 32), Receipt(RESOURCE, Outcome.FAILED, exit_code=5)]
+    run = run_with(*events, Verdict(FILE, Proof.DIGEST, 5))
+    counted = run.counts
+    assert (counted.outcomes, counted.proofs) == ({"stored": 1, "failed": 1}, {"digest matched": 1})
+    assert (counted.stored_bytes, counted.failed) == (5, 1)
+    assert (run.end, run.verdict) == (None, "interrupted")
+
+    with Journal.begin(tmp_path / "runs", "push", {"project": "P"}) as journal:
+        for event in (*events * 1000, Verdict(FILE, Proof.DIGEST, 5)):
+            journal(event)
+        journal.end(1, error="x" * 10_000)
+    monkeypatch.setattr(Run, "records", lambda _: pytest.fail("the whole journal was read"))
+    (ended,) = (one for one in list_runs(tmp_path / "runs") if one.end is not None)
+    assert ended.name == journal.name
+    assert ended.verdict == "failed"
+    assert ended.counts.outcomes == {"stored": 1000, "failed": 1000}
+    assert ended.counts.stored_bytes == 5000
+    assert "1000 failed" in " ".join(line.plain for line in runs_lines([ended]))
+
+
+def test_a_line_that_was_cut_off_is_no_end_of_a_run(run_with):
+    run = run_with(Receipt(FILE, Outcome.STORED, 5, "0" * 32))
+    journal = run.folder / "journal.jsonl"
+    with journal.open("ab") as stream:
+        stream.write(b'{"record": "end", "exit')
+    assert run.end is None
+    assert [receipt.address for receipt in run.receipts()] == [FILE]
+    journal.write_bytes(b"")
+    assert (run.end, list(run.records())) == (None, [])
+    journal.unlink()
+    assert (run.end, run.counts.outcomes) == (None, {})
