@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from xnatferry.sources.base import Finding, LocalFile
@@ -175,12 +176,13 @@ class Plan:
 
 def in_tree_order(steps: Iterable[Step]) -> tuple[Step, ...]:
     """Sort steps so that a container stands before its content and numbers count as numbers."""
-    return tuple(sorted(steps, key=lambda step: _tree_key(step.address)))
+    natural = cache(_natural)  # all keys of a sort are there at once, and most labels stand in many of them
+    return tuple(sorted(steps, key=lambda step: _tree_key(step.address, natural)))
 
 
-def _tree_key(address: Address) -> tuple[object, ...]:
+def _tree_key(address: Address, natural: Callable[[str | None], object]) -> tuple[object, ...]:
     labels = (address.subject, address.session, address.scan, address.assessor, address.resource, address.file)
-    return (address.project, *(_natural(label) for label in labels))
+    return (address.project, *map(natural, labels))
 
 
 def _natural(label: str | None) -> tuple[int, int, str]:

@@ -1,0 +1,121 @@
+"""Planning takes as much work for each session of a large project as for one of a small one.
+
+Counted in lines that the interpreter runs, loops included; memory in bytes that Python holds. No clock is asked.
+"""
+
+import sys
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from xnatferry.planning.mapping import map_sources
+from xnatferry.planning.plan import Decision, Payload, Plan, Step, in_tree_order
+from xnatferry.planning.recheck import still_valid
+from xnatferry.planning.reconcile import Fingerprint, HeldFile, RemoteSession, RemoteState, reconcile
+from xnatferry.planning.stored import read_plan, write_plan
+from xnatferry.planning.wanted import MappingRules
+from xnatferry.sources.base import Claims, Kind, LocalFile, Source
+from xnatferry.xnat.model import Address, Level
+
+DIGEST = "0" * 32
+
+
+def image(subject):
+    local = LocalFile(Path(f"/in/{subject}/t1.nii"), "t1.nii", 5, 0, digest=DIGEST)
+    facts = {"parameters/matrix/x": "256"}
+    return Source(Kind.NIFTI, local.path, f"{subject}/t1.nii", (local,), Claims(subject=subject), facts=facts)
+
+
+def notes(subject):
+    """A resource of the subject itself."""
+    local = LocalFile(Path(f"/in/{subject}/notes.txt"), "notes.txt", 5, 0, digest=DIGEST)
+    claims = Claims(subject=subject, resource="NOTES")
+    return Source(Kind.FILES, local.path, f"{subject}/notes.txt", (local,), claims, level=Level.SUBJECT)
+
+
+def planned(number, *, there):
+    """The plan of so many sessions, onto an empty server or one that holds them all with other bytes in between."""
+    subjects = [f"s{index}" for index in range(number)]
+    mapped = map_sources([one(subject) for subject in subjects for one in (image, notes)], MappingRules("P"))
+    assert not mapped.refusals
+    state = RemoteState("http://x", project_exists=False)
+    held = HeldFile(5, DIGEST)
+    if there:
+        scan = {("1", "NIFTI", "t1.nii"): held}
+        sessions = {f"{s}_MR1": RemoteSession(s, "xnat:mrSessionData", {"1": {}}, scan) for s in subjects}
+        own = {(s, "NOTES"): {"notes.txt": held} for s in subjects}
+        state = RemoteState(
+            "http://x", project_exists=True, subjects=frozenset(subjects), sessions=sessions, own_files=own
+        )
+    known = lambda file, _: Fingerprint(file.size_bytes, DIGEST)  # noqa: E731
+    plan = reconcile(mapped, state, project="P", fingerprint=known)
+    assert {step.decision for step in plan.steps} == {Decision.SAME if there else Decision.CREATE}
+    return still_valid(plan, state, fingerprint=known)
+
+
+def lines_of(act):
+    """How many lines of Python *act* runs."""
+    count = 0
+
+    def trace(_frame, event, _argument):
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        act()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_plan_ten_times_as_large_is_ten_times_the_work(there):
+    planned(2, there=there)  # what is read once and kept
+    small, large = (lines_of(lambda n=n: planned(n, there=there)) for n in (20, 200))
+    assert large < 10.5 * small
+
+
+def many_steps(number):
+    for index in range(number):
+        session = Address("P", f"s{index}", f"s{index}_MR1", scan="1", resource="NIFTI")
+        local = LocalFile(Path(f"/in/s{index}/t1.nii"), "t1.nii", 5, 0)
+        fields = {"format": "NIFTI", "content": "IMAGE"}
+        yield Step(session.child(Level.FILE, "t1.nii"), Decision.CREATE, fields=fields, payload=Payload(local))
+
+
+def peak_of(act):
+    """Bytes that *act* held at most, beside what was there."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        kept = act()
+        return tracemalloc.get_traced_memory()[1] - before, kept
+    finally:
+        tracemalloc.stop()
+
+
+def test_steps_are_sorted_without_a_copy_of_their_labels_for_each():
+    steps = [
+        replace(step, address=replace(step.address, file=str(file))) for step in many_steps(500) for file in range(10)
+    ]
+    taken, ordered = peak_of(lambda: in_tree_order(reversed(steps)))
+    assert len(ordered) == len(steps)
+    assert taken < 250 * len(steps)
+
+
+def test_a_plan_is_stored_without_a_second_copy_of_it_and_read_as_it_was(tmp_path):
+    number = 5_000
+    plan = Plan("http://x", "P", tuple(many_steps(number)))
+    path = tmp_path / "plan.json"
+    write_plan(plan, path, made="2026-01-31T12:00:00Z")  # what is imported and compiled once
+    written, _ = peak_of(lambda: write_plan(plan, path, made="2026-01-31T12:00:00Z"))
+    assert written < 10 * number
+    taken, again = peak_of(lambda: read_plan(path))
+    assert again == plan
+    assert taken < path.stat().st_size * 2 + 900 * number
+    assert len({id(step.fields) for step in again.steps}) == 1, "equal fields are kept once"
