@@ -156,14 +156,14 @@ class Import:
         if began is not None and ended is not None:
             seconds = max((ended - began).total_seconds(), 0.001)
             facts["took"] = f"{human_seconds(seconds)} ({human_bytes(self._stored_bytes() / seconds)}/s)"
-        requests = [end["requests"] for end in self.run.records if end.get("record") == "end" and "requests" in end]
+        requests = [end["requests"] for end in self.run.records() if end.get("record") == "end" and "requests" in end]
         if requests:
             facts["requests"] = f"{sum(requests):,}"
         return facts
 
     def _times(self) -> tuple[datetime | None, datetime | None]:
         """When it began, and when it last did something."""
-        moments = [_moment(record.get("at")) for record in self.run.records] if self.run is not None else []
+        moments = [_moment(record.get("at")) for record in self.run.records()] if self.run is not None else []
         known = [moment for moment in (_moment(self.facts.get("started")), *moments) if moment is not None]
         return (min(known), max(known)) if known else (None, None)
 

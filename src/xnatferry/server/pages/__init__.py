@@ -32,4 +32,4 @@ _FAMILIES: Final = frozenset(route.template.split("/")[1] for route in PAGE_ROUT
 
 def is_page(path: str) -> bool:
     """Whether *path* is that of a page: a browser without a login is sent to the login page, not to a challenge."""
-    return path.split("/")[1] in _FAMILIES
+    return path.partition("/")[2].partition("/")[0] in _FAMILIES
