@@ -128,4 +128,4 @@ def test_pictures_are_drawn_of_what_is_still_there_and_the_page_says_of_what_not
 
 def test_an_undo_has_no_report(tmp_path):
     with pytest.raises(UsageError, match="carried out no plan"):
-        Import.of_run(Run(tmp_path, {"verb": "undo"}, ()))
+        Import.of_run(Run(tmp_path, {"verb": "undo"}))
