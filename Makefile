@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/installed
 TOOLS := $(VENV)/tools
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test test-wheel lint reference viewer bench torture bbrc clean
+.PHONY: demo test test-wheel lint reference docs viewer bench torture bbrc clean
 
 demo: $(INSTALLED)
 	$(BIN)/xnatferry demo
@@ -28,14 +28,19 @@ test-wheel: $(TOOLS)
 	$(BIN)/python -m venv $(WHEEL)/venv
 	$(WHEEL)/venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	$(WHEEL)/venv/bin/python -m pip install --quiet --group test-wheel $(WHEEL)/dist/*.whl
-	mkdir $(WHEEL)/copy && cp -r tests examples docs README.md CHANGELOG.md pyproject.toml $(WHEEL)/copy
+	mkdir $(WHEEL)/copy && cp -r tests examples docs README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md pyproject.toml $(WHEEL)/copy
 	cd $(WHEEL)/copy && ../venv/bin/python -c 'import pathlib, sys, xnatferry; sys.exit("/site-packages/" not in xnatferry.__file__ or pathlib.Path("src").exists())'
 	cd $(WHEEL)/copy && ../venv/bin/python -m pytest --numprocesses auto --dist worksteal tests/unit tests/e2e --ignore tests/e2e/test_wheel.py
 
-# docs/cli.md and the manual page, from the commands.
+# docs/cli.md and the manual page, from the commands; docs/python-api.md, from the docstrings.
 reference: $(TOOLS)
 	$(BIN)/python -m xnatferry.cli.reference markdown > docs/cli.md
 	$(BIN)/python -m xnatferry.cli.reference man > docs/man/xnatferry.1
+	$(BIN)/python -m xnatferry.cli.python_reference > docs/python-api.md
+
+# The documentation as a site, in site/; warnings are errors.
+docs: $(TOOLS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 # The 3-D viewer of the web pages comes from npm; without npm everything but that view works.
 viewer: $(INSTALLED)
@@ -79,5 +84,5 @@ $(VENV)-bbrc/bin/bx:
 	$(VENV)-bbrc/bin/python -m pip install --quiet bbrc-bx==0.9.2 bbrc-validator==0.6.post1
 
 clean:
-	rm -rf $(VENV) $(VENV)-bbrc $(WHEEL) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bbrc $(WHEEL) dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
