@@ -142,6 +142,8 @@ def test_the_verdict_on_every_variant(ferry, broken):
     for record in ended.records:
         if record["record"] != "finding" or record["path"] is None:
             continue
+        if Path(record["path"]) == broken:
+            continue  # what is said of all of them
         subject = Path(record["path"]).relative_to(broken).parts[0]
         worst.setdefault(subject, []).append(record)
     for name, (_, expected) in VARIANTS.items():
