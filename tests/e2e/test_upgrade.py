@@ -18,7 +18,7 @@ FIRST = Path(__file__).resolve().parents[1] / "data" / "first-archive" / "archiv
 @pytest.fixture
 def old(tmp_path):
     with tarfile.open(FIRST) as packed:
-        packed.extractall(tmp_path, filter="data")
+        packed.extractall(tmp_path, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     return tmp_path / "archive"
 
 

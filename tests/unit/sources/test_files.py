@@ -48,6 +48,11 @@ def test_results_are_recognised_and_named_as_their_readers_ask(tmp_path, folder,
     assert not source.refused
 
 
+def test_images_that_are_only_numbered_are_no_segmentation(tmp_path):
+    make(tmp_path, "c1.nii.gz", "c2.nii.gz", "c3.nii.gz")
+    assert recognise(tmp_path) is Kind.NIFTI
+
+
 def test_every_built_in_rule_has_a_case_above():
     tested = {
         param[2]
