@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
-from xnatferry.planning.wanted import MappingRules, Wanted, file_name_reasons, label_of, session_type_of
+from xnatferry.planning.wanted import MappingRules, Wanted, file_name_reasons, label_of, scan_words, session_type_of
 from xnatferry.sources.base import Claims, Kind, LocalFile, Source
 from xnatferry.xnat.bids_manifest import MANIFEST_RESOURCE, BidsFile, manifest_name, write_manifest
 from xnatferry.xnat.labels import encode_label, label_problem, resource_label_problem
@@ -92,21 +92,9 @@ def place_bids(source: Source, rules: MappingRules) -> tuple[Wanted | None, tupl
         by_type=bool(session) and _is_by_type(claims, rules),
         subject_fields=source.subject_facts,
         session_fields={**source.session_facts, **date},
-        scan_fields=_scan_fields(source, rules) if on_scan else {},
+        scan_fields={**scan_words(claims, rules), **source.facts} if on_scan else {},
         resource_fields={key: value for key, value in fields.items() if value},
     ), ()
-
-
-def _scan_fields(source: Source, rules: MappingRules) -> dict[str, str]:
-    claims = source.claims
-    kind = claims.type or "unknown"
-    return {
-        "type": kind,
-        "series_description": rules.series_description or claims.series_description or kind,
-        "quality": rules.quality or claims.quality or "usable",
-        **({"note": claims.note} if claims.note else {}),
-        **source.facts,
-    }
 
 
 def _session(claims: Claims, subject: str, rules: MappingRules, reasons: list[str]) -> str:

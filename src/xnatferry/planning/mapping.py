@@ -27,6 +27,7 @@ from xnatferry.planning.wanted import (
     label_of,
     next_free,
     scan_type_for,
+    scan_words,
     session_from,
     session_text,
     session_type_of,
@@ -141,15 +142,7 @@ def _place(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[st
 
 
 def _scan_fields(source: Source, rules: MappingRules, session_type: str) -> Mapping[str, str]:
-    claims = source.claims
-    kind = rules.type or claims.type or "unknown"
-    found = {
-        "type": kind,
-        "series_description": rules.series_description or claims.series_description or kind,
-        "quality": rules.quality or claims.quality or "usable",
-    }
-    if claims.note:
-        found["note"] = claims.note
+    found = scan_words(source.claims, rules)
     scan_type = scan_type_for(session_type)
     if scan_type == "xnat:mrScanData":
         return pooled({**found, **source.facts})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
-from xnatferry.planning.wanted import MappingRules, Wanted, label_of, session_text, session_type_of
+from xnatferry.planning.wanted import MappingRules, Wanted, label_of, scan_words, session_text, session_type_of
 from xnatferry.xnat.labels import label_problem, remote_name_problem, resource_label_problem
 from xnatferry.xnat.model import Level
 
@@ -66,7 +66,7 @@ def place_result(source: Source, rules: MappingRules) -> tuple[Wanted | None, tu
         assessor=assessor,
         assessor_type=(rules.assessor_type or _ASSESSOR_TYPE) if assessor else "",
         session_fields={"date": day} if day and session else {},
-        scan_fields=_scan_fields(source, rules) if scan else {},
+        scan_fields=scan_words(claims, rules) if scan else {},
         resource_fields={key: value for key, value in fields.items() if value},
     ), ()
 
@@ -84,14 +84,3 @@ def _level(source: Source, rules: MappingRules) -> Level:
     if source.level is not None:
         return source.level
     return Level.SCAN if source.claims.scan is not None else Level.SESSION
-
-
-def _scan_fields(source: Source, rules: MappingRules) -> dict[str, str]:
-    claims = source.claims
-    kind = rules.type or claims.type or "unknown"
-    return {
-        "type": kind,
-        "series_description": rules.series_description or claims.series_description or kind,
-        "quality": rules.quality or claims.quality or "usable",
-        **({"note": claims.note} if claims.note else {}),
-    }

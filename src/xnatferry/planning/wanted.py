@@ -32,6 +32,7 @@ __all__ = [
     "label_of",
     "next_free",
     "scan_type_for",
+    "scan_words",
     "session_from",
     "session_text",
     "session_type_of",
@@ -260,6 +261,17 @@ def session_from(template: str, subject: str) -> str:
     if fields - {"subject"}:
         raise UsageError(f"session template {template!r} cannot be used: only {{subject}} may stand in it")
     return template.replace("{subject}", subject)
+
+
+def scan_words(claims: Claims, rules: MappingRules) -> dict[str, str]:
+    """Type, description, quality and note of a scan: as the user says, as the source says, else ``usable``."""
+    kind = rules.type or claims.type or "unknown"
+    found = {
+        "type": kind,
+        "series_description": rules.series_description or claims.series_description or kind,
+        "quality": rules.quality or claims.quality or "usable",
+    }
+    return found | ({"note": claims.note} if claims.note else {})
 
 
 def next_free(taken: set[str]) -> str:

@@ -84,8 +84,8 @@ def _recognised(root: Path, rules: Sequence[ResultRule]) -> tuple[list[Source], 
     if not results:
         return _plain(root)
     sources = [_by_rule(one.path, one.relative, one.rule, _claims_of_place(one, root)) for one in results]
-    inside = [one.path for one in results]
-    behind = [entry for entry in walk(root) if not any(entry.path.is_relative_to(folder) for folder in inside)]
+    inside = {one.path for one in results}
+    behind = [] if root in inside else list(walk(root, skip=inside))
     return sources, _stay_behind(behind, root, "no result that is known (--template or --rules says its place)")
 
 
@@ -152,12 +152,15 @@ def _claims_of_place(one: _Result, root: Path) -> Claims:
 
 def _plain(root: Path) -> tuple[list[Source], list[Finding]]:
     """Each folder of the root as the result of one subject; files beside them stay behind."""
-    entries = list(walk(root))
-    tops = sorted({entry.relative.split("/")[0] for entry in entries if "/" in entry.relative}, key=natural_key)
-    if not tops:
-        return [_whole(root, root.resolve().name, root, Claims())], []
-    sources = [_whole(root / top, top, root / top, claims_of_folder(top)) for top in tops]
-    loose = [entry for entry in entries if "/" not in entry.relative]
+    inside: defaultdict[str, list[tuple[Entry, str]]] = defaultdict(list)
+    for entry in walk(root):
+        top, slash, name = entry.relative.partition("/")
+        inside[top if slash else ""].append((entry, name))
+    loose = [entry for entry, _ in inside.pop("", [])]
+    if not inside:
+        return [_source(root, root.resolve().name, [(entry, entry.relative) for entry in loose], Claims())], []
+    tops = sorted(inside, key=natural_key)
+    sources = [_source(root / top, top, inside[top], claims_of_folder(top)) for top in tops]
     return sources, _stay_behind(loose, root, "beside the folders of subjects (push it by itself, with --subject)")
 
 
@@ -220,7 +223,7 @@ def _source(path: Path, relative: str, members: Iterable[tuple[Entry, str]], cla
             if not entry.path.is_dir():  # a folder called like an image is only a folder here
                 findings.append(found("FIL02", f"{entry.relative}: {entry.problem[1]}", entry.path))
         elif name in files:
-            why = f"{name}: the template gives this place to {files[name].path.name} twice, from different folders"
+            why = f"{files[name].path} has the name {name} there already; a template that ends in / keeps their folders"
             findings.append(found("FIL03", why, entry.path))
         else:
             files[name] = LocalFile(entry.path, name, entry.size_bytes, entry.mtime_ns)

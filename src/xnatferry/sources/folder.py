@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 __all__ = ["Entry", "entry_at", "natural_key", "walk"]
 
@@ -48,11 +48,12 @@ class Entry:
         return self.relative.rpartition("/")[0]
 
 
-def walk(root: Path) -> Iterator[Entry]:
+def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Entry]:
     """Every file below *root* in natural order (``run2`` before ``run10``), files before folders; no hidden ones.
 
     Links are followed; a folder that is reached again through a link to one of its parents is not entered twice. A
-    folder named like an image, or one that cannot be listed, comes as an entry with a problem.
+    folder named like an image, or one that cannot be listed, comes as an entry with a problem. Folders of *skip*
+    are not entered.
     """
     # Folders still to be listed, each with the identities of the folders that lead to it; the next one is last.
     waiting = [(root, "", frozenset({_identity(root)}))]
@@ -70,6 +71,8 @@ def walk(root: Path) -> Iterator[Entry]:
             if child.name.startswith(".") or child.name in _LEFTOVERS:
                 continue
             path = Path(child.path)
+            if path in skip:
+                continue
             if not _is_folder(child):
                 yield entry_at(path, prefix + child.name)
                 continue

@@ -101,11 +101,17 @@ class Run:
             return counted
 
     @property
+    def unended(self) -> str:
+        """What is said in place of a verdict as long as there is no end."""
+        return "interrupted"
+
+    @property
     def verdict(self) -> str:
         """One word or two on how it ended."""
-        if self.end is None:
-            return "interrupted"
-        code = self.end.get("exit_code")
+        end = self.end
+        if end is None:
+            return self.unended
+        code = end.get("exit_code")
         words = {0: "done", 6: "conflict", 7: "partly refused", 8: "unproven", 130: "stopped"}
         return words.get(code, "failed") if isinstance(code, int) else "failed"
 
