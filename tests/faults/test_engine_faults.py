@@ -38,7 +38,7 @@ from xnatferry.client.remote import Remote
 from xnatferry.client.settings import Connection, Secret
 from xnatferry.errors import XnatferryError
 from xnatferry.planning.plan import Decision, Payload, Plan, Step, Transport
-from xnatferry.planning.reconcile import Fingerprint
+from xnatferry.planning.remote_state import Fingerprint
 from xnatferry.planning.undo import Deeds
 from xnatferry.sources.base import LocalFile
 from xnatferry.transfer import sending

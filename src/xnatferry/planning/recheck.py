@@ -14,7 +14,7 @@ from xnatferry.xnat.model import Address, Level
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from xnatferry.planning.reconcile import Fingerprint, HeldFile, RemoteState
+    from xnatferry.planning.remote_state import Fingerprint, HeldFile, RemoteState
     from xnatferry.sources.base import LocalFile
 
 __all__ = ["still_valid"]

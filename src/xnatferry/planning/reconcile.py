@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -32,102 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Fingerprint", "HeldFile", "RemoteSession", "RemoteState", "reconcile", "same_value"]
+    from xnatferry.planning.remote_state import Fingerprint, HeldFile, RemoteState
+
+__all__ = ["reconcile", "same_value"]
 
 _BY_POSITION = re.compile(r"\[\d+\]")
 _NO_DIGEST = "size matches; the server lists no digest"
-
-
-@dataclass(frozen=True, slots=True)
-class HeldFile:
-    """A file that the server lists; *digest* is None where it lists none."""
-
-    size_bytes: int
-    digest: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteSession:
-    """A session that exists.
-
-    Attributes:
-        subject: Label of its subject.
-        scans: Fields of each scan by scan ID.
-        fields: Its own fields, when they were asked for.
-        files: By (scan ID or None, resource label, name in the resource).
-        assessors: Files of each image assessor that is there, by its label, then by (resource label, name).
-    """
-
-    subject: str
-    xsi_type: str
-    scans: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    files: Mapping[tuple[str | None, str, str], HeldFile] = field(default_factory=dict)
-    fields: Mapping[str, str] = field(default_factory=dict)
-    assessors: Mapping[str, Mapping[tuple[str, str], HeldFile]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteState:
-    """What a server holds of one project, as far as a plan asks.
-
-    Attributes:
-        own_files: Files of the project and of subjects themselves, by (subject label or None, resource), then by name.
-        subject_fields: Fields of subjects by label, when they were asked for.
-        all_fields: Whether all fields of subjects, sessions and scans were asked for, or only those that listings of
-            scans show.
-    """
-
-    server: str
-    project_exists: bool
-    subjects: frozenset[str] = frozenset()
-    sessions: Mapping[str, RemoteSession] = field(default_factory=dict)
-    own_files: Mapping[tuple[str | None, str], Mapping[str, HeldFile]] = field(default_factory=dict)
-    subject_fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    all_fields: bool = False
-
-    def fields_of(self, address: Address) -> Mapping[str, str]:
-        """The fields of a subject, session or scan by path, as far as they were asked for."""
-        if address.session is None:
-            return self.subject_fields.get(address.subject or "", {})
-        session = self.sessions.get(address.session)
-        if session is None:
-            return {}
-        return session.fields if address.scan is None else session.scans.get(address.scan, {})
-
-    def held_in(self, resource: Address) -> Mapping[str, HeldFile] | None:
-        """The files of a resource by name; None when it is not known to be there."""
-        found: Mapping[str, HeldFile]
-        if resource.session is None:
-            found = self.own_files.get((resource.subject, resource.resource or ""), {})
-        elif resource.assessor is not None:
-            there = self.sessions.get(resource.session)
-            of_it = there.assessors.get(resource.assessor, {}) if there is not None else {}
-            found = {name: file for (label, name), file in of_it.items() if label == resource.resource}
-        else:
-            there = self.sessions.get(resource.session)
-            held = there.files.items() if there is not None else ()
-            found = {name: file for (scan, label, name), file in held if (scan, label) == _place_of(resource)}
-        return found or None
-
-    def held_file(self, address: Address) -> HeldFile | None:
-        """The file at *address*, without a look at the others of its resource; None when it is not there."""
-        session = self.sessions.get(address.session or "")
-        label, name = address.resource or "", address.file or ""
-        if address.session is None:
-            return self.own_files.get((address.subject, label), {}).get(name)
-        if session is None:
-            return None
-        if address.assessor is not None:
-            return session.assessors.get(address.assessor, {}).get((label, name))
-        return session.files.get((address.scan, label, name))
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """Size and MD5 of a file as it would arrive."""
-
-    size_bytes: int
-    digest: str
 
 
 def reconcile(
@@ -382,10 +292,6 @@ def same_value(kind: str, path: str, held: str, wanted: str) -> bool:
         return normal_value(resolved.node, held) == normal_value(resolved.node, wanted)
     except ValueProblem:
         return False
-
-
-def _place_of(resource: Address) -> tuple[str | None, str | None]:
-    return resource.scan, resource.resource
 
 
 def _entry(item: Wanted, name: str) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from xnatferry.sources.base import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from xnatferry.planning.reconcile import HeldFile, RemoteSession, RemoteState
+    from xnatferry.planning.remote_state import HeldFile, RemoteSession, RemoteState
     from xnatferry.sources.base import LocalFile
 
     Same = Callable[[LocalFile, HeldFile, str], bool]

@@ -15,7 +15,7 @@ from xnatferry.planning.wanted import SESSION_TYPES, Wanted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from xnatferry.planning.reconcile import RemoteState
+    from xnatferry.planning.remote_state import RemoteState
 
 __all__ = ["labels_by_type", "settle_sessions"]
 

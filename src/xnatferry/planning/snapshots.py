@@ -21,7 +21,7 @@ from xnatferry.xnat.digest import digest_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from xnatferry.planning.reconcile import Fingerprint, HeldFile
+    from xnatferry.planning.remote_state import Fingerprint, HeldFile
     from xnatferry.sources.base import Source
     from xnatferry.xnat.model import Address
 

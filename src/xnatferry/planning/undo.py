@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from xnatferry.planning.reconcile import Fingerprint, HeldFile
+    from xnatferry.planning.remote_state import Fingerprint, HeldFile
 
 __all__ = ["Deeds", "Fate", "Inventory", "UndoPlan", "UndoStep", "plan_undo"]
 

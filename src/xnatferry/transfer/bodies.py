@@ -6,7 +6,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from xnatferry.planning.plan import Payload, Step, Transport
-from xnatferry.planning.reconcile import Fingerprint
+from xnatferry.planning.remote_state import Fingerprint
 from xnatferry.transfer.content import (
     ArchiveWalk,
     archive_digests,

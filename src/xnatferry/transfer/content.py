@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 from xnatferry.errors import FileChangedError, TransferError
 from xnatferry.planning.plan import Payload, Plan
-from xnatferry.planning.reconcile import Fingerprint
+from xnatferry.planning.remote_state import Fingerprint
 from xnatferry.sources.scrubbing import scrubbed_pieces
 from xnatferry.sources.streams import gzipped
 from xnatferry.xnat.digest import PIECE_BYTES, Hasher

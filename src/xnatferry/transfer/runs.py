@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from xnatferry.errors import JournalError, TransferError
 from xnatferry.planning.plan import Decision, Plan, Step
-from xnatferry.planning.reconcile import Fingerprint
+from xnatferry.planning.remote_state import Fingerprint
 from xnatferry.planning.stored import read_plan
 from xnatferry.planning.undo import Deeds
 from xnatferry.transfer.content import fingerprint

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from xnatferry.errors import FileChangedError, RefusedError, UnavailableError, XnatferryError
 from xnatferry.planning.plan import Decision, Payload, Step, Transport
-from xnatferry.planning.reconcile import Fingerprint
+from xnatferry.planning.remote_state import Fingerprint
 from xnatferry.transfer.bodies import Bodies
 from xnatferry.transfer.content import fingerprint
 from xnatferry.transfer.events import Began, Event, Outcome, Receipt

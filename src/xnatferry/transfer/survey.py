@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from xnatferry.planning.matching import HeldSession
 from xnatferry.planning.plan import Decision
-from xnatferry.planning.reconcile import HeldFile, RemoteSession, RemoteState
+from xnatferry.planning.remote_state import HeldFile, RemoteSession, RemoteState
 from xnatferry.planning.session_labels import labels_by_type
 from xnatferry.xnat.model import Address, Level
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import ConflictError, NotFoundError, XnatferryError
-from xnatferry.planning.reconcile import HeldFile
+from xnatferry.planning.remote_state import HeldFile
 from xnatferry.planning.undo import Deeds, Inventory, UndoPlan, UndoStep, plan_undo
 from xnatferry.transfer.content import file_pieces
 from xnatferry.transfer.events import Began, Listener, Outcome, Receipt

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from xnatferry.errors import FileChangedError, NotFoundError, RefusedError, RemoteError, UnavailableError
 from xnatferry.planning.plan import Decision, Plan, Step
-from xnatferry.planning.reconcile import Fingerprint
+from xnatferry.planning.remote_state import Fingerprint
 from xnatferry.planning.snapshots import BY_RECORD
 from xnatferry.transfer.content import fingerprint
 from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict

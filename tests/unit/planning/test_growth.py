@@ -13,7 +13,8 @@ import pytest
 from xnatferry.planning.mapping import map_sources
 from xnatferry.planning.plan import Decision, Payload, Plan, Step, in_tree_order
 from xnatferry.planning.recheck import still_valid
-from xnatferry.planning.reconcile import Fingerprint, HeldFile, RemoteSession, RemoteState, reconcile
+from xnatferry.planning.reconcile import reconcile
+from xnatferry.planning.remote_state import Fingerprint, HeldFile, RemoteSession, RemoteState
 from xnatferry.planning.stored import read_plan, write_plan
 from xnatferry.planning.wanted import MappingRules
 from xnatferry.sources.base import Claims, Kind, LocalFile, Source

@@ -3,7 +3,8 @@ from pathlib import Path
 
 from xnatferry.planning.mapping import MappingRules, map_sources
 from xnatferry.planning.plan import Decision, OnConflict, Transport
-from xnatferry.planning.reconcile import Fingerprint, HeldFile, RemoteSession, RemoteState, reconcile
+from xnatferry.planning.reconcile import reconcile
+from xnatferry.planning.remote_state import Fingerprint, HeldFile, RemoteSession, RemoteState
 from xnatferry.sources.base import Claims, Kind, LocalFile, Source
 from xnatferry.xnat.model import Address, Level
 

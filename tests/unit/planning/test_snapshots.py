@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from xnatferry.planning.plan import Decision
-from xnatferry.planning.reconcile import HeldFile
+from xnatferry.planning.remote_state import HeldFile
 from xnatferry.planning.snapshots import image_of, snapshot_steps
 from xnatferry.sources.base import Kind, LocalFile, Source
 from xnatferry.xnat.model import Address

@@ -51,7 +51,7 @@ def test_a_file_on_its_way_is_known_by_its_local_bytes(run_with):
 def test_when_they_have_changed_the_file_stays_and_is_named(run_with):
     deeds = run_with(Began((FILE,)), change=lambda path: os.utime(path, ns=(1, 1))).deeds()
     assert deeds.stored == {}
-    from xnatferry.planning.reconcile import HeldFile
+    from xnatferry.planning.remote_state import HeldFile
 
     (step,) = plan_undo(deeds, Inventory(files={FILE: HeldFile(5, digest_of([b"bytes"]))})).steps
     assert (step.address, step.fate) == (FILE, Fate.STAY)
