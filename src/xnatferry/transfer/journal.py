@@ -8,7 +8,7 @@
       backup/         old bytes of replaced files, with ``--backup``
 
 A line that says *began* is on the disk (fsync) before the request leaves: whatever a killed run made on the server is
-named in its journal.
+named in its journal. Threads that wait for the disk at the same time share one flush, and none waits to write a line.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+        self._written = 0
+        self._durable = 0
         self._stream = (folder / "journal.jsonl").open("a", encoding="utf-8", errors="surrogatepass")
         self._log = RunLog(folder)
         self._counts = Counts()
@@ -103,7 +106,7 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; the run has ended, one way or the other."""
-        with self._lock:
+        with self._flushing, self._lock:
             if not self._stream.closed:
                 self._stream.close()
                 self._log.close()
@@ -111,15 +114,37 @@ class Journal:
     def _write(self, record: dict[str, Any], *, durable: bool) -> None:
         line = json.dumps({"at": _stamp(datetime.now(UTC)), **record}, ensure_ascii=False) + "\n"
         with self._lock:
-            if self._stream.closed:
-                raise JournalError(f"{self.folder}: the run has ended; nothing more may happen in it")
+            self._check_open()
             try:
                 self._stream.write(line)
                 self._stream.flush()
-                if durable:
-                    os.fsync(self._stream.fileno())
             except OSError as error:
                 raise _unwritable(self.folder, error) from error
+            self._written += 1
+            number = self._written
+        if durable:
+            self._flush_to(number)
+
+    def _flush_to(self, number: int) -> None:
+        """Return when line *number* is on the disk: one flush serves all who came while another was under way."""
+        with self._flushing:
+            if self._durable >= number:
+                return
+            self._check_open()
+            with self._lock:
+                newest = self._written
+            try:
+                os.fsync(self._stream.fileno())
+            except OSError as error:
+                # A second fsync may succeed although the lines of the first are lost: nothing goes on after this one.
+                with self._lock:
+                    self._stream.close()
+                raise _unwritable(self.folder, error) from error
+            self._durable = newest
+
+    def _check_open(self) -> None:
+        if self._stream.closed:
+            raise JournalError(f"{self.folder}: the run has ended; nothing more may happen in it")
 
 
 def event_to_dict(event: Began | Receipt | Verdict | Stage) -> dict[str, Any]:
