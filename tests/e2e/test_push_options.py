@@ -83,8 +83,9 @@ def test_every_run_has_a_log_without_secrets(ferry, images, archive):
     assert ferry("push", images, "-p", "P", "-y", "-s", archive.url, env=secret).code == 0
     (log,) = (ferry.home / "state").rglob("run.log")
     text = log.read_text()
-    assert "stored P/ann/ann_MR1/scans/1/resources/NIFTI/files/T1w.nii.gz" in text
-    assert "verdict digest matched" in text
+    assert "created P/ann/ann_MR1/scans/1" in text
+    assert "stored 1 of 1 files in P/ann/ann_MR1/scans/1/resources/NIFTI" in text
+    assert "proven 2 of 2 files of P/ann/ann_MR1" in text
     for file in log.parent.rglob("*"):
         assert "admin-pw" not in file.read_text()
         assert "JSESSIONID" not in file.read_text()

@@ -355,11 +355,14 @@ class _Run:
             if receipt.exit_code:
                 self._follow(receipt, files, f"{step.address} could not be created")
                 return left.one_less()
+        stored = 0
         for receipt in sender.send():
             if comes_with_files and receipt.outcome is Outcome.STORED:
                 comes_with_files = False
                 self._receive(Receipt(step.address, Outcome.CREATED))
             self._receive(receipt)
+            stored += receipt.outcome is Outcome.STORED
+        log.info("stored %d of %d files in %s", stored, len(files), step.address)
         return left.one_less()
 
     def _verify(self, session: _Session, files: Sequence[Step]) -> None:
@@ -371,6 +374,8 @@ class _Run:
         for file in files:
             self._sent.pop(file.address, None)
         self._judge(verdicts)
+        good = sum(verdict.proof.good for verdict in verdicts)
+        log.info("proven %d of %d files of %s", good, len(files), session.step.address)
 
     def _judge(self, verdicts: Iterable[Verdict]) -> None:
         for verdict in verdicts:

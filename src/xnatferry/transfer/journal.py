@@ -4,7 +4,7 @@
       run.json        who, what, where; written first
       plan.json       the plan, as ``plan -o`` writes it
       journal.jsonl   one line for every step begun, every receipt, every verdict; the last line is the end, with counts
-      run.log         the same for people, with what was tried in between
+      run.log         the same for people: what was made, what went wrong, what was tried in between
       backup/         old bytes of replaced files, with ``--backup``
 
 A line that says *began* is on the disk (fsync) before the request leaves: whatever a killed run made on the server is
@@ -17,6 +17,7 @@ import json
 import os
 import threading
 from datetime import UTC, datetime
+from errno import ENOSPC
 from typing import TYPE_CHECKING, Any, Self
 
 from xnatferry import __version__
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Journal", "event_to_dict"]
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 
 class Journal:
     """Writes the journal of one run; call it with events. Safe for any number of threads."""
@@ -44,7 +47,7 @@ class Journal:
         self._flushing = threading.Lock()
         self._written = 0
         self._durable = 0
-        self._stream = (folder / "journal.jsonl").open("a", encoding="utf-8", errors="surrogatepass")
+        self._stream = (folder / "journal.jsonl").open("ab", buffering=0)
         self._log = RunLog(folder)
         self._counts = Counts()
 
@@ -112,12 +115,12 @@ class Journal:
                 self._log.close()
 
     def _write(self, record: dict[str, Any], *, durable: bool) -> None:
-        line = json.dumps({"at": _stamp(datetime.now(UTC)), **record}, ensure_ascii=False) + "\n"
+        line = (_encode({"at": _stamp(datetime.now(UTC)), **record}) + "\n").encode(errors="surrogatepass")
         with self._lock:
             self._check_open()
             try:
-                self._stream.write(line)
-                self._stream.flush()
+                if self._stream.write(line) != len(line):  # all that had room
+                    raise OSError(ENOSPC, os.strerror(ENOSPC))  # noqa: TRY301  # as a full disk says it at the next try
             except OSError as error:
                 raise _unwritable(self.folder, error) from error
             self._written += 1

@@ -6,7 +6,7 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
-from xnatferry.transfer.events import Began, Receipt, Stage, Verdict
+from xnatferry.transfer.events import Began, Outcome, Receipt, Stage, Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,14 +51,22 @@ class _Formatter(logging.Formatter):
 
 
 def log_event(event: Event) -> None:
-    """One line for what people look for in a log: stages, receipts, verdicts."""
+    """One line for what people look for in a log: stages, what was made, what is not as it should be.
+
+    A file that arrived, and one that was proven, is told only at DEBUG: the journal beside the log names them all.
+    """
     if isinstance(event, Stage):
         log.info("%s %s", event.name, event.detail)
     elif isinstance(event, Receipt):
-        level = logging.ERROR if event.exit_code else logging.INFO
-        log.log(level, "%s %s %s", event.outcome.value, event.address, event.message)
+        log.log(_level_of(event), "%s %s %s", event.outcome.value, event.address, event.message)
     elif isinstance(event, Verdict):
-        level = logging.INFO if event.proof.good else logging.WARNING
+        level = logging.DEBUG if event.proof.good else logging.WARNING
         log.log(level, "verdict %s: %s (%s)", event.proof.value, event.address, event.message)
-    elif isinstance(event, Began):
+    elif isinstance(event, Began) and log.isEnabledFor(logging.DEBUG):
         log.debug("began %s", ", ".join(map(str, event.addresses)))
+
+
+def _level_of(receipt: Receipt) -> int:
+    if receipt.exit_code:
+        return logging.ERROR
+    return logging.DEBUG if receipt.outcome is Outcome.STORED and not receipt.message else logging.INFO

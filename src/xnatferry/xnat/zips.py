@@ -27,6 +27,9 @@ _END = struct.Struct("<4s4H2IH")
 _END64 = struct.Struct("<4sQ2H2I4Q")
 _END64_LOCATOR = struct.Struct("<4sIQI")
 
+#: The least that is handed on at once, but for the end; so little that a slow, paced body never stands still for long.
+_TOGETHER = 1 << 16
+
 _BLOCK = 0xFFFF
 _LIMIT32 = 0xFFFFFFFF
 _LIMIT16 = 0xFFFF
@@ -87,7 +90,18 @@ class ZipStream:
         return body + directory + len(self._end(directory, body))
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the archive in pieces of about the size that the members yield."""
+        """Yield the archive in pieces of about the size that the members yield; small ones travel together."""
+        held: list[bytes] = []
+        size = 0
+        for piece in self._parts():
+            held.append(piece)
+            size += len(piece)
+            if size >= _TOGETHER:
+                yield b"".join(held)
+                held, size = [], 0
+        yield b"".join(held)
+
+    def _parts(self) -> Iterator[bytes]:
         checksums: list[int] = []
         for member in self._members:
             yield _local(member)
