@@ -6,6 +6,9 @@ INSTALLED := $(VENV)/installed
 TOOLS := $(VENV)/tools
 UV := $(shell command -v uv 2>/dev/null)
 
+# Tests start the command hundreds of times; without bytecode every start would compile the program anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-wheel lint reference docs viewer bench torture bbrc clean
 
 demo: $(INSTALLED)
