@@ -50,7 +50,7 @@ viewer: $(INSTALLED)
 	$(BIN)/python hatch_build.py
 
 bench: $(TOOLS)
-	$(BIN)/python bench/push.py
+	$(BIN)/python bench/transfer.py --latency 0 10 30
 
 # Hundreds of killed processes and tens of thousands of bad requests; takes its time.
 torture: $(TOOLS)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from push import ADMIN, served_archive
+from served import ADMIN, served_archive
 
 from xnatferry.checks.bids_validator import find_validator
 

@@ -24,7 +24,7 @@ import threading
 import time
 from pathlib import Path
 
-from push import ADMIN, served_archive
+from served import ADMIN, served_archive
 
 MANIFEST = Path(__file__).with_name("data") / "freesurfer-7.4.1_ds004604_sub-001.tsv"
 TEXTS = Path(__file__).parents[1] / "tests" / "data" / "freesurfer7" / "sub-001"

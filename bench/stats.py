@@ -22,7 +22,7 @@ from pathlib import Path
 
 import httpx2
 from loopback import loopback
-from push import ADMIN, served_archive
+from served import ADMIN, served_archive
 
 SAMPLE = Path(__file__).parents[1] / "tests" / "data" / "freesurfer7" / "sub-001"
 TABLES = ("aseg", "aparc")
