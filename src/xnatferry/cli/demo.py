@@ -80,12 +80,14 @@ def _title(screen: Screen, text: str) -> None:
 
 
 def _push(screen: Screen, remote: Remote, source: Path) -> int:
-    from xnatferry import api
+    from xnatferry import crossing
     from xnatferry.cli.push import show_plan
     from xnatferry.cli.sending import How, push_plan
+    from xnatferry.planning.mapping import MappingRules
+    from xnatferry.sources.recognise import discover
 
-    discovery = api.discover(source, allow_incomplete=True)
-    plan = api.plan(discovery, remote, api.MappingRules(project=_PROJECT))
+    discovery = discover(source, allow_incomplete=True)
+    plan = crossing.plan(discovery, remote, MappingRules(project=_PROJECT))
     plan = replace(plan, local=True)
     show_plan(plan, screen)
     return push_plan(plan, remote, screen, How())

@@ -101,7 +101,7 @@ def plan_command(source: Path, output: Path | None, html: Path | None, depth: in
 
     + create   = same   ~ update   * differs   ! refused
     """
-    from xnatferry import api
+    from xnatferry.crossing import with_digests
     from xnatferry.planning.stored import write_plan
 
     screen = screen_from(options)
@@ -120,7 +120,7 @@ def plan_command(source: Path, output: Path | None, html: Path | None, depth: in
         write_import(Import(plan, command=again), html, screen)
     if output is not None:
         try:
-            write_plan(api.with_digests(plan), output, made=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+            write_plan(with_digests(plan), output, made=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
         except OSError as error:
             raise UsageError(f"{output}: cannot be written ({error.strerror})") from None
         screen.note(f"stored in {output}; 'xnatferry push {output}' carries out exactly this")
@@ -208,16 +208,17 @@ def _place_from(options: dict[str, object], screen: Screen) -> Place | None:
 
 def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: Remote) -> Plan:
     """Discover *source* and plan its push as the options of a command say."""
-    from xnatferry import api
+    from xnatferry import crossing
     from xnatferry.console.plan_view import compared_line
+    from xnatferry.planning.plan import OnConflict
 
     discovery = read_source(source, options, screen)
     rules = rules_from(options)
     reports = _reports(discovery, screen) if options.pop("attach_report", False) else None
-    policy = api.OnConflict(str(options.pop("on_conflict", "fail")))
+    policy = OnConflict(str(options.pop("on_conflict", "fail")))
     started = time.monotonic()
     with screen.waiting("comparing with the server"):
-        plan = api.plan(
+        plan = crossing.plan(
             discovery,
             remote,
             rules,
@@ -251,7 +252,7 @@ def _limited(plan: Plan, options: dict[str, object], share: Share | None = None)
 
 
 def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote: Remote, share: Share | None) -> Plan:
-    from xnatferry import api
+    from xnatferry.crossing import recheck
     from xnatferry.planning.stored import read_plan
 
     plan = read_plan(path)
@@ -262,7 +263,7 @@ def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote:
     if share is not None:
         plan = share.of_plan(plan)  # what the others do meanwhile is no change that this one must know of
     with screen.waiting("looking whether the plan still holds"):
-        return api.recheck(plan, remote)
+        return recheck(plan, remote)
 
 
 def _said_in_vain() -> list[str]:

@@ -103,11 +103,11 @@ def push_plan(plan: Plan, remote: Remote, screen: Screen, how: How) -> int:
 
 def _carry_out(plan: Plan, remote: Remote, screen: Screen, how: How, afterwards: ExitStack) -> tuple[str, PushResult]:
     """Returns the name of the run and how it ended; a page about it is written *afterwards*, however it ended."""
-    from xnatferry import api
     from xnatferry.cli.reporting import report_of_run
     from xnatferry.cli.state import runs_folder
     from xnatferry.console.progress import JsonProgress, PushProgress
     from xnatferry.transfer.backup import back_up
+    from xnatferry.transfer.engine import carry_out
     from xnatferry.transfer.journal import Journal
     from xnatferry.transfer.recording import record_on_server
     from xnatferry.transfer.shared_runs import share_facts
@@ -118,7 +118,7 @@ def _carry_out(plan: Plan, remote: Remote, screen: Screen, how: How, afterwards:
         show = JsonProgress() if screen.json else PushProgress(screen.err, plan, quiet=screen.quiet)
         stack.enter_context(show)
         if how.source is None:
-            return "", api.push(plan, remote, workers=how.workers, pace=how.pace, max_body=how.max_body, listener=show)
+            return "", carry_out(plan, remote, workers=how.workers, pace=how.pace, max_body=how.max_body, listener=show)
         about = {"server": remote.connection.url, "local": plan.local, "project": plan.project}
         facts = {**about, "user": remote.connection.user, "source": str(how.source.absolute())}
         if how.command:
@@ -147,10 +147,10 @@ def _carry_out(plan: Plan, remote: Remote, screen: Screen, how: How, afterwards:
 def _send(
     plan: Plan, remote: Remote, how: How, client: Client | None, *, show: Listener, journal: Listener
 ) -> PushResult:
-    from xnatferry import api
+    from xnatferry.transfer.engine import carry_out
 
     if client is None:
-        return api.push(
+        return carry_out(
             plan,
             remote,
             workers=how.workers,
@@ -186,11 +186,11 @@ def _workers(plan: Plan, screen: Screen, how: How) -> Iterator[Client]:
 
 
 def _nothing_to_do(plan: Plan, remote: Remote, screen: Screen, how: How) -> int:
-    from xnatferry import api
     from xnatferry.console.result_view import nothing_record, verdict_counts, verdict_lines
     from xnatferry.console.wording import counted
+    from xnatferry.crossing import verify_source
 
-    verdicts = api.verify_source(plan, remote)
+    verdicts = verify_source(plan, remote)
     left = {step.address for step in plan.conflicts}
     bad = [verdict for verdict in verdicts if not verdict.proof.good and verdict.address not in left]
     screen.lines(verdict_lines(bad))

@@ -51,18 +51,18 @@ def verify_command(source: str, *, deep: bool, **options: object) -> int:
     screen = screen_from(options)
     if not Path(source).exists() and options.get("project") is None:
         return _verify_run(source, options, screen, deep=deep)
-    from xnatferry import api
+    from xnatferry.crossing import verify_source
 
     with connected(options, screen) as remote:
         plan = make_plan(Path(source), options, screen, remote)
         with screen.waiting("verifying"):
-            verdicts = api.verify_source(plan, remote, workers=workers_from(options), deep=deep)
+            verdicts = verify_source(plan, remote, workers=workers_from(options), deep=deep)
     show_refusals(plan, screen)
     return _show(verdicts, screen, refused=len(plan.refusals) + len(plan.blocked))
 
 
 def _verify_run(name: str, options: dict[str, object], screen: Screen, *, deep: bool) -> int:
-    from xnatferry import api
+    from xnatferry.crossing import verify_run
     from xnatferry.transfer.shared_runs import find_run
 
     run = find_run(runs_folder(), name)
@@ -70,7 +70,7 @@ def _verify_run(name: str, options: dict[str, object], screen: Screen, *, deep: 
         raise UsageError(f"{run.name} carried no files; there is nothing to verify")
     same_server(run, options)
     with connected(options, screen) as remote, screen.waiting("verifying"):
-        verdicts = api.verify_run(run, remote, workers=workers_from(options), deep=deep)
+        verdicts = verify_run(run, remote, workers=workers_from(options), deep=deep)
     return _show(verdicts, screen, refused=0)
 
 

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 
 from distributed import KilledWorker, wait
 
-from xnatferry import api
 from xnatferry.cluster.errands import Errand, Report, failed, run_errand, under_way
 from xnatferry.cluster.splitting import split, subject_of
 from xnatferry.errors import StoppedError, TransferError, UnavailableError, XnatferryError
 from xnatferry.transfer.conditions import Outage
-from xnatferry.transfer.engine import PushResult, check_sendable
+from xnatferry.transfer.engine import PushResult, carry_out, check_sendable
 from xnatferry.transfer.events import Began, BytesSent, Event, Listener, Outcome, Receipt, Stage, Verdict
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def push_on_cluster(
     bytes_per_s: float | None = None,
     max_body: int | None = None,
 ) -> PushResult:
-    """Do what *plan* says and prove it, as `xnatferry.api.push` does.
+    """Do what *plan* says and prove it, as `xnatferry.transfer.engine.carry_out` does.
 
     Args:
         plan: What to do.
@@ -114,7 +113,7 @@ class _Dispatch:
 
     def _here(self, part: Plan) -> None:
         """Carry out one part in this process."""
-        result = api.push(
+        result = carry_out(
             part,
             self._remote,
             workers=1,

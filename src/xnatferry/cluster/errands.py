@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 from distributed import get_worker
 from distributed.utils import sync
 
-from xnatferry import __version__, api
+from xnatferry import __version__
 from xnatferry.client.remote import Remote
 from xnatferry.client.settings import Connection, Secret
 from xnatferry.cluster.splitting import first_file, subject_of
+from xnatferry.crossing import recheck
 from xnatferry.errors import UsageError, XnatferryError
 from xnatferry.planning.plan import Decision, Plan, Step
 from xnatferry.planning.stored import plan_from_dict, plan_to_dict
 from xnatferry.transfer.content import fingerprint
+from xnatferry.transfer.engine import carry_out
 from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict
 from xnatferry.transfer.pace import Pace
 
@@ -136,8 +138,8 @@ def _carry(
     pauses = _PAUSES_S if tries > 1 else ()
     for pause in (0.0, *pauses):
         stop.wait(pause)
-        left = api.recheck(part, remote, workers=1)
-        result = api.push(left, remote, workers=1, stop=stop, pace=pace, max_body=max_body)
+        left = recheck(part, remote, workers=1)
+        result = carry_out(left, remote, workers=1, stop=stop, pace=pace, max_body=max_body)
         kept = any(receipt.outcome is Outcome.KEPT for receipt in result.receipts)
         if result.stopped or not (result.failures or result.unproven or kept):
             break

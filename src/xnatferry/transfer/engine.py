@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import defaultdict
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from xnatferry.planning.plan import Decision, OnConflict, Plan, Step
 from xnatferry.transfer.conditions import Conditions
 from xnatferry.transfer.events import Began, Event, Listener, Outcome, Proof, Receipt, Stage, Verdict
 from xnatferry.transfer.flow import Countdown, Flow, Work
+from xnatferry.transfer.grouping import SessionSteps, by_session, subjects_of_documents
 from xnatferry.transfer.parcels import Ceiling
 from xnatferry.transfer.sending import ResourceSender
 from xnatferry.transfer.studio import Studio
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from xnatferry.transfer.destination import Destination
+    from xnatferry.transfer.grouping import Resources
     from xnatferry.transfer.pace import Pace
 
 __all__ = ["PushResult", "carry_out", "check_sendable"]
@@ -138,32 +139,6 @@ def check_sendable(plan: Plan) -> None:
         raise DataError("nothing is left to push: every source is refused")
 
 
-#: Resource steps with their file steps.
-_Resources = dict[Address, tuple[Step, list[Step]]]
-
-
-@dataclass(slots=True)
-class _Session:
-    """The steps of one session; or those of a project or subject that has resources of its own.
-
-    Attributes:
-        resources: Resources with their files.
-        pictures: Those whose files are made on the way; they go when everything else has gone.
-        failed: Receipts of what could not be made ready, by address.
-    """
-
-    step: Step
-    scans: list[Step] = field(default_factory=list)
-    assessors: list[Step] = field(default_factory=list)
-    resources: _Resources = field(default_factory=dict)
-    pictures: _Resources = field(default_factory=dict)
-    failed: dict[Address, Receipt] = field(default_factory=dict)
-
-    def set_pictures_apart(self) -> None:
-        self.pictures = {a: found for a, found in self.resources.items() if any(map(_is_made, found[1]))}
-        self.resources = {a: found for a, found in self.resources.items() if a not in self.pictures}
-
-
 class _Run:
     def __init__(
         self,
@@ -187,11 +162,12 @@ class _Run:
         self._verdicts: list[Verdict] = []
         self._sent: dict[Address, Receipt] = {}
         self._failed: dict[Address, Receipt] = {}
-        self._made_by_document: set[Address] = set()
+        self._unready: dict[Address, dict[Address, Receipt]] = {}
+        self._made_by_document: frozenset[Address] = frozenset()
         self._ours: set[Address] = set()
 
     def carry_out(self) -> PushResult:
-        sessions = self._sessions()
+        sessions = by_session(self._plan)
         self._tell(Stage("push", f"{len(sessions)} sessions, {sum(step.sends for step in self._plan.files)} files"))
         try:
             self._containers()
@@ -206,49 +182,17 @@ class _Run:
         left = frozenset(step.address for step in self._plan.conflicts)
         return PushResult(tuple(self._receipts), tuple(self._verdicts), left, stopped=self._conditions.stop.is_set())
 
-    def _sessions(self) -> list[_Session]:
-        found: dict[Address, _Session] = {}
-        for step in self._plan.steps:
-            address = step.address
-            session = Address(address.project, address.subject, address.session)
-            if address == session:
-                found[session] = _Session(step)
-            elif address.level is Level.SCAN:
-                found[session].scans.append(step)
-            elif address.level is Level.ASSESSOR:
-                found[session].assessors.append(step)
-            elif address.level is Level.RESOURCE:
-                found[session].resources[address] = (step, [])
-            elif address.parent is not None:
-                found[session].resources[address.parent][1].append(step)
-        for one in found.values():
-            one.set_pictures_apart()
-        return [session for address, session in found.items() if address.session is not None or session.resources]
-
     def _containers(self) -> None:
-        """The project, and the subjects that a session's document does not make.
-
-        Those that more than one new session needs, as two sessions must not race for them, and those with fields or
-        resources of their own.
-        """
-        owners = {step.address.container for step in self._plan.steps if step.address.level is Level.RESOURCE}
-        new_sessions: dict[str | None, int] = defaultdict(int)
-        for step in self._plan.steps:
-            if step.address.level is Level.SESSION and step.decision is Decision.CREATE:
-                new_sessions[step.address.subject] += 1
+        """The project, and the subjects that a session's document does not make."""
+        self._made_by_document = subjects_of_documents(self._plan)
         for step in self._plan.steps:
             if not step.sends or self._conditions.stop.is_set():
                 continue
             if step.decision is Decision.UPDATE:
                 if step.address.level in {Level.PROJECT, Level.SUBJECT}:
                     self._guard(step, partial(self._change_fields, step))
-            elif (
-                step.address.level is Level.SUBJECT
-                and new_sessions[step.address.subject] == 1
-                and not step.fields
-                and step.address not in owners
-            ):
-                self._made_by_document.add(step.address)
+            elif step.address in self._made_by_document:
+                continue
             elif step.address.level is Level.PROJECT:
                 self._tell(Began((step.address,)))
                 made = self._destination.ensure_project(step.address.project, fields=step.fields)
@@ -256,14 +200,16 @@ class _Run:
             elif step.address.level is Level.SUBJECT:
                 self._guard(step, partial(self._ensure_subject, step))
 
-    def _begin(self, session: _Session) -> list[Work]:
+    def _begin(self, session: SessionSteps) -> list[Work]:
         """Make one session ready; returns the work that may follow at once."""
-        session.failed = self._make_ready(session)
+        if failed := self._make_ready(session):
+            self._unready[session.step.address] = failed
         return self._deliver(session, session.resources)
 
-    def _deliver(self, session: _Session, resources: _Resources) -> list[Work]:
+    def _deliver(self, session: SessionSteps, resources: Resources) -> list[Work]:
         """The work that sends and verifies some resources of a session that is ready."""
-        failed, files = session.failed, [file for _, found in resources.values() for file in found]
+        failed = self._unready.get(session.step.address, {})
+        files = [file for _, found in resources.values() for file in found]
         if (cause := failed.get(session.step.address)) is not None:
             why = f"{cause.address} could not be made ready"
             self._follow(cause, [file for file in files if file.sends], why)
@@ -282,7 +228,7 @@ class _Run:
         more: list[Work] = [partial(self._resource, step, sends, left, complete) for step, sends, complete in work]
         return more or [verify]
 
-    def _make_ready(self, session: _Session) -> dict[Address, Receipt]:
+    def _make_ready(self, session: SessionSteps) -> dict[Address, Receipt]:
         """Create a session with its scans, or the new scans of one that is there; returns what failed."""
         step = session.step
         if step.address.session is None:
@@ -316,7 +262,7 @@ class _Run:
         receipts = [self._guard(step, partial(act, step)) for step, act in acts]
         return {receipt.address: receipt for receipt in receipts if receipt.exit_code}
 
-    def _create_session(self, session: _Session) -> Outcome:
+    def _create_session(self, session: SessionSteps) -> Outcome:
         step = session.step
         scans = [ScanDocument(s.address.scan or "", s.xsi_type, s.fields) for s in session.scans]
         made = self._destination.create_session_document(
@@ -365,7 +311,7 @@ class _Run:
         log.info("stored %d of %d files in %s", stored, len(files), step.address)
         return left.one_less()
 
-    def _verify(self, session: _Session, files: Sequence[Step]) -> None:
+    def _verify(self, session: SessionSteps, files: Sequence[Step]) -> None:
         try:
             verdicts = self._verifier.session(session.step.address, files, self._sent)
         except XnatferryError as error:
@@ -423,7 +369,3 @@ class _Run:
 
 def _outcome(created: bool) -> Outcome:  # noqa: FBT001  # reads as a question
     return Outcome.CREATED if created else Outcome.FOUND
-
-
-def _is_made(step: Step) -> bool:
-    return step.payload is not None and step.payload.local.made is not None
