@@ -16,16 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from xnatferry.client.local import Content, archive_of, content_of
+from xnatferry.client.proving import Prover
 from xnatferry.client.remote import Remote
 from xnatferry.client.settings import resolve_connection
 from xnatferry.errors import (
-    ConflictError,
     FileChangedError,
-    ForbiddenError,
-    RefusedError,
-    UnavailableError,
     UsageError,
-    VerifyError,
 )
 from xnatferry.xnat.digest import Hasher
 from xnatferry.xnat.labels import label_problem, remote_name_problem, resource_label_problem, scan_id_problem
@@ -33,16 +29,13 @@ from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from xnatferry.xnat.records import Ensured, RemoteFile
     from xnatferry.xnat.tables import Row
 
 __all__ = ["Client", "connect"]
 
-#: Tries of one upload, the first included.
-ATTEMPTS = 4
-_PAUSE_S = 0.5
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -101,7 +94,7 @@ class Client:
 
     def __init__(self, remote: Remote, *, pause: Callable[[float], None] = time.sleep) -> None:
         self.remote = remote
-        self._pause = pause
+        self._prover = Prover(remote, pause)
 
     def __enter__(self) -> Self:
         return self
@@ -240,8 +233,8 @@ class Client:
             )
 
         contents = {place.file or "": sent}
-        kept = self._persist(resource, frozenset(contents), contents, send, overwrite=overwrite)
-        return self._proven(resource, contents, kept)[0]
+        kept = self._prover.persist(resource, frozenset(contents), contents, send, overwrite=overwrite)
+        return self._prover.proven(resource, contents, kept)[0]
 
     def put_archive(
         self,
@@ -290,8 +283,8 @@ class Client:
                 tags=tags,
             )
 
-        kept = self._persist(address, archive.names, archive.members, send, overwrite=overwrite)
-        return self._proven(address, archive.members, kept)
+        kept = self._prover.persist(address, archive.names, archive.members, send, overwrite=overwrite)
+        return self._prover.proven(address, archive.members, kept)
 
     def get_file(self, address: Address | str, target: str | os.PathLike[str]) -> Path:
         """Fetch one file, compared with the listed size and digest; returns where it is.
@@ -329,85 +322,6 @@ class Client:
             RefusedError: It is still there afterwards.
         """
         self.remote.remove(_address(address), remove_files=remove_files)
-
-    # Inside
-
-    def _persist(
-        self,
-        resource: Address,
-        names: frozenset[str],
-        sent: Mapping[str, Content],
-        send: Callable[[bool], list[str]],
-        *,
-        overwrite: bool,
-    ) -> list[str]:
-        """Send until the outcome is known. A reply that was lost may stand for a file that arrived: look first.
-
-        Args:
-            resource: Where it goes.
-            names: Every file that is sent.
-            sent: What each of them is, as far as it has been read.
-            send: Sends it, replacing files or not.
-            overwrite: Whether files that were there before may be replaced.
-        """
-        before = {file.name for file in self.remote.list_files(resource)} if not overwrite else set()
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return send(overwrite)
-            except (UnavailableError, RefusedError) as error:
-                if attempt == ATTEMPTS or (isinstance(error, RefusedError) and error.status != 500):
-                    raise
-                asked = error.retry_after_s if isinstance(error, UnavailableError) else None
-                self._pause(max(_PAUSE_S * 2**attempt, asked or 0.0))
-            held = {file.name: file for file in self.remote.list_files(resource)}
-            if len(sent) == len(names) and all(_same(held.get(name), sent[name]) is True for name in names):
-                return []
-            # Bytes of the failed try may lie on the server's disk; only what was there before is protected.
-            overwrite = overwrite or before.isdisjoint(names)
-        raise AssertionError  # pragma: no cover  # the loop returns or raises
-
-    def _proven(self, resource: Address, sent: Mapping[str, Content], kept: Sequence[str]) -> list[RemoteFile]:
-        held = self._settled(resource, sent)
-        others = [name for name in kept if name in sent and not self._is(resource, held.get(name), sent[name])]
-        if others:
-            raise ConflictError(
-                f"{resource}: the server keeps other files under {_some(others)}; "
-                "nothing was replaced; say overwrite=True to replace them"
-            )
-        if missing := [name for name in sent if name not in held]:
-            raise VerifyError(
-                f"{resource}: the server answered that all is well and lists no {_some(missing)}; "
-                "has the account the right to edit this project?"
-            )
-        differing = [name for name, content in sent.items() if not self._is(resource, held[name], content, deep=False)]
-        if differing:
-            raise VerifyError(f"{resource}: the server holds something else under {_some(differing)} than was sent")
-        return [held[name] for name in sorted(sent)]
-
-    def _settled(self, resource: Address, sent: Mapping[str, Content]) -> dict[str, RemoteFile]:
-        """The listing; read again after a refresh of the catalog where files are missing or digests may be stale."""
-        held = {file.name: file for file in self.remote.list_files(resource)}
-        if any(_same(held.get(name), content) is False for name, content in sent.items()):
-            try:
-                self.remote.refresh_catalog(resource, ["append", "checksum", "populateStats"])
-            except (ForbiddenError, RefusedError):
-                return held
-            held = {file.name: file for file in self.remote.list_files(resource)}
-        return held
-
-    def _is(self, resource: Address, held: RemoteFile | None, content: Content, *, deep: bool = True) -> bool:
-        """Whether the server holds *content*; where it lists no digest, its bytes are fetched and hashed if *deep*."""
-        known = _same(held, content)
-        if known is None and deep and held is not None:
-            return self.remote.read_digest(resource.child(Level.FILE, held.name)) == content.digest
-        return known is not False
-
-
-def _same(held: RemoteFile | None, content: Content) -> bool | None:
-    """Whether a listed file is *content*; None when the sizes agree and no digest is listed."""
-    if held is None or held.size_bytes != content.size_bytes:
-        return False
-    return None if held.digest is None else held.digest == content.digest
 
 
 def _unchanged(path: Path, content: Content) -> Iterator[bytes]:
@@ -447,8 +361,3 @@ def _container(address: Address, level: Level) -> Address:
 def _clean(problem: str | None, kind: str, label: str) -> None:
     if problem is not None:
         raise UsageError(f"{label!r} is no {kind} that XNAT takes: {problem}")
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(sorted(names)[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
