@@ -50,6 +50,8 @@ def test_a_changed_file_stops_the_push_until_a_policy_says_otherwise(ferry, imag
     stopped = ferry("push", images, "-p", "BRAIN", "-y")
     assert stopped.code == 6
     assert "--on-conflict" in stopped.err
+    assert ferry("plan", images, "-p", "BRAIN").code == 6
+    assert ferry("plan", images, "-p", "BRAIN", "--on-conflict", "skip").code == 0
     verified = ferry("verify", images, "-p", "BRAIN")
     assert verified.code == 8
     assert "differs" in verified.out

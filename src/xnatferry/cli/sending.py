@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xnatferry.errors import DataError, VerifyError, XnatferryError
+from xnatferry.errors import ConflictError, DataError, VerifyError, XnatferryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +28,11 @@ __all__ = ["How", "exit_of_plan", "push_plan"]
 
 
 def exit_of_plan(plan: Plan) -> int:
-    """What a command leaves with when all that the plan sends is there."""
+    """What ``plan`` leaves with, and a push when all that it sends is there: what would stop it comes first."""
+    from xnatferry.planning.plan import OnConflict
+
+    if not plan.blocked and plan.conflicts and plan.on_conflict is OnConflict.FAIL:
+        return ConflictError.exit_code
     return DataError.exit_code if plan.refusals or plan.blocked else 0
 
 
