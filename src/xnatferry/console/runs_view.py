@@ -123,7 +123,8 @@ def undo_result_lines(receipts: Sequence[Receipt], plan: UndoPlan) -> Iterator[T
         if receipt.exit_code:
             yield Text(f"failed   {receipt.address}  {receipt.message}", style="bold red")
     done = sum(receipt.exit_code == 0 for receipt in receipts)
-    yield Text(f"taken back: {counted(done, 'object')}; {len(plan.stays)} stayed, see above")
+    stayed = f"; {len(plan.stays)} stayed, see above" if plan.stays else ""
+    yield Text(f"taken back: {counted(done, 'object')}{stayed}")
 
 
 def undone_record(run: str, receipts: Sequence[Receipt], plan: UndoPlan, exit_code: int) -> dict[str, object]:
