@@ -8,11 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
+from tests.e2e import slurm
 from tests.e2e.conftest import write_image
+from tests.e2e.documented import blocks_of
 from xnatferry import api
 from xnatferry.client.remote import Remote
 from xnatferry.client.settings import Connection, Secret
@@ -273,10 +276,14 @@ def test_the_push_itself_is_killed(ferry, site, door, many, cluster):
 
 
 def test_processes_of_this_computer_and_its_own_archive(ferry, many):
-    first = ferry("push", many, "-p", "P", "-y", "--cluster", "local:2", *TEMPLATE)
+    with ExitStack() as stack:
+        with suppress(OSError):  # somebody has it already
+            stack.enter_context(socket.create_server(("127.0.0.1", 8787)))  # where dashboards are
+        first = ferry("push", many, "-p", "P", "-y", "--cluster", "local:2", *TEMPLATE)
     assert first.code == 0, first.text
     assert f"{2 * SUBJECTS} digest matched" in first.out
     assert "distributed" not in first.text
+    assert "8787" not in first.text
 
 
 def test_what_cannot_work_is_said_before_anything_moves(ferry, site, many, cluster, tmp_path):
@@ -337,3 +344,54 @@ def test_jobs_of_slurm(ferry, site, many, tmp_path):
                 os.killpg(int(pid), signal.SIGKILL)
     unsaid = ferry("push", many, "-p", "Q", "-y", *TEMPLATE, "--cluster", "slurm", env=access(site, door))
     assert unsaid.code != 0
+
+
+@pytest.fixture(scope="module")
+def real_slurm():
+    """The variables that lead to it, and to our commands."""
+    if why := slurm.missing():
+        pytest.skip(f"Slurm is not installed: no {why}")
+    with slurm.running() as variables:
+        yield variables | {"PATH": f"{Path(sys.executable).parent}:{variables['PATH']}"}
+
+
+def test_an_array_of_a_real_slurm_does_what_the_page_says(ferry, site, many, tmp_path, real_slurm):
+    """The script of docs/cluster.md with three jobs in place of sixteen; one of them is started again alone."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "cluster.md"
+    (script,) = [b.text for b in blocks_of(page.read_text(encoding="utf-8")) if "#SBATCH" in b.text]
+    assert script.count("16") == 2
+    (tmp_path / "push.sh").write_text(script.replace("16", "3"))
+    env = access(site) | real_slurm
+    assert ferry("plan", many, "-p", "P", "-o", tmp_path / "study.json", *TEMPLATE, env=env).code == 0
+    for how in ([], ["--array=2"]):
+        submit = ["sbatch", *how, "push.sh"]
+        subprocess.run(submit, cwd=tmp_path, env=ferry.environment | env, check=True, capture_output=True)
+        slurm.wait_for_jobs(real_slurm)
+    logs = {path.name.rpartition("-")[2]: path.read_text() for path in sorted(tmp_path.glob("xnatferry-*.log"))}
+    assert "nothing to do" in logs["2.log"]
+    assert "digest matched" in logs["1.log"]
+    listed = ferry("runs", env=env).out
+    assert len(listed.splitlines()) == 1
+    assert "done" in listed
+    assert ferry("verify", "latest", "--json", env=env).record("result")["files"] == 2 * SUBJECTS
+
+
+def test_a_job_of_a_real_slurm_that_is_cancelled_is_replaced(ferry, site, many, real_slurm):
+    door = Door(site.url, host="0.0.0.0")  # reaches this computer, and does not look like it
+    door.holds_after = 40
+    quick = {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1s"}
+    slurm_of_dask = {f"DASK_JOBQUEUE__SLURM__{name}": value for name, value in {"CORES": "1", "MEMORY": "1GB"}.items()}
+    env = access(site, door) | real_slurm | slurm_of_dask | quick
+    arguments = (many, "-p", "P", *TEMPLATE, "--cluster", "slurm", "--workers", "1")
+    push = start(ferry, env, *arguments)
+    try:
+        until(lambda: door.held == 1, push)  # it is in the middle of something
+        subprocess.run(["scancel", "--state", "RUNNING"], env=ferry.environment | env, check=True)
+        door.let_go.set()
+        out, err = push.communicate(timeout=100)
+    finally:
+        push.kill()
+        door.close()
+    assert push.returncode == 0, out + err
+    assert f"{2 * SUBJECTS} digest matched" in out
+    assert [r["detail"] for r in journal(ferry) if r.get("name") == "again"]

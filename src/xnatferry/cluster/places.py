@@ -9,6 +9,7 @@ import os
 import re
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -27,6 +28,8 @@ __all__ = ["Place", "check_workers", "opened"]
 
 #: Seconds that a scheduler and the first worker of this computer get to answer.
 _ANSWER_S = 15.0
+#: Dask's dashboard speaks without TLS and wants port 8787, where another user's may be: a login node has many users.
+_NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 _INSTALL = "it needs the extra 'cluster': pip install 'xnatferry[cluster]'"
 
 
@@ -132,18 +135,50 @@ def _started(place: Place, workers: int) -> Any:
             threads_per_worker=1,
             processes=True,
             security=True,
-            dashboard_address=None,
+            scheduler_kwargs=_NO_DASHBOARD,
             worker_dashboard_address=None,
             silence_logs=logging.CRITICAL,
         )
+    return _jobs(workers)
+
+
+def _jobs(workers: int) -> Any:
+    """Jobs of Slurm, as many as *workers*; another one follows where one is cancelled or at the end of its time.
+
+    Raises:
+        UsageError: Dask's configuration does not say enough, or names a folder that cannot be made.
+    """
+    import dask
     from dask_jobqueue import SLURMCluster
 
+    options = dask.config.get("jobqueue.slurm.scheduler-options", None) or {}
     try:
-        cluster = SLURMCluster(security=True, protocol="tls://", silence_logs=logging.CRITICAL)
+        cluster = SLURMCluster(
+            security=True,
+            protocol="tls://",
+            shared_temp_directory=str(_folder_of_certificates()),
+            scheduler_options={**_NO_DASHBOARD, **options},
+            silence_logs=logging.CRITICAL,
+        )
     except ValueError as error:
         raise UsageError(f"--cluster slurm: Dask's configuration does not say enough: {error}") from None
-    cluster.scale(workers)
+    cluster.adapt(minimum=workers, maximum=workers)
     return cluster
+
+
+def _folder_of_certificates() -> Path:
+    """Where jobs find the certificates of this push; only its user may look into it when it is made here."""
+    import dask
+    from platformdirs import user_cache_path
+
+    named = dask.config.get("jobqueue.slurm.shared-temp-directory", None)
+    folder = Path(os.path.expandvars(named)).expanduser() if named else user_cache_path("xnatferry", appauthor=False)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        where = "jobqueue.slurm.shared-temp-directory in Dask's configuration names another one"
+        raise UsageError(f"--cluster slurm: {folder} cannot be made ({error.strerror}); {where}") from None
+    return folder
 
 
 def check_workers(client: Client, plan: Plan) -> None:
