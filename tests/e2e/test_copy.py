@@ -199,6 +199,46 @@ def test_credentials_of_one_server_never_go_to_the_other(ferry, archives, source
     assert "P" not in projects(archives[1])
 
 
+def test_a_profile_says_where_and_as_whom(ferry, archives, source):
+    env = {"XNAT_HOST": source.url, "XNAT_USER": source.user, "XNAT_PASS": source.password}
+    lab = ("--profile", "lab", "-s", archives[1].url, "-u", archives[1].user, "--password-stdin")
+    assert ferry("login", *lab, stdin=archives[1].password + "\n").code == 0
+    copy = ("copy", "P", "-y", "--to-profile")
+    for more, said in (
+        (("--to-server", source.url), f"is for {archives[1].url}"),
+        (("--to-server", "local"), f"is for {archives[1].url}"),
+        (("--to-config", "any.json"), "--to-profile and --to-config"),
+    ):
+        wrong = ferry(*copy, "lab", *more, env=env)
+        assert wrong.code == 2, wrong.text
+        assert said in wrong.err
+    none = ferry(*copy, "none", env=env)
+    assert none.code == 2
+    assert "there is no profile 'none'" in none.err
+    nowhere = ferry("copy", "P", "-y", env=env)
+    assert nowhere.code == 2
+    assert "--to-profile" in nowhere.err
+    assert projects(archives[1]) == []
+    done = ferry(*copy, "lab", env=env)
+    assert done.code == 0, done.text
+    assert held(archives[1]) == held(source)
+    again = ferry(*copy, "lab", "--to-server", archives[1].url, env=env)
+    assert "nothing to do" in again.out
+
+
+def test_a_limit_on_bytes_a_second_holds_for_a_copy(run, archives, tmp_path):
+    with connected(archives[0]) as xnat:
+        (tmp_path / "noise.bin").write_bytes(bytes(300_000))
+        xnat.ensure_project("P")
+        xnat.ensure_session("P/s/s_MR1")
+        xnat.put_file(tmp_path / "noise.bin", "P/s/s_MR1/resources/NOISE")
+    assert run("copy", "P", "-y", "--bwlimit", "fast").code == 2
+    assert projects(archives[1]) == []
+    done = run("copy", "P", "-y", "--bwlimit", "200k", "--json")
+    assert done.code == 0, done.text
+    assert done.record("result")["seconds"] > 1  # 300 kB at 200 kB/s; a faster one has no limit
+
+
 def test_a_file_that_differs_there_stops_the_copy(run, archives, source, tmp_path):
     run("copy", "P", "-y")
     other = write_image(tmp_path / "T1 w+(ü).nii.gz", seed=9)

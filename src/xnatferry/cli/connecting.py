@@ -45,15 +45,15 @@ def connected(options: dict[str, object], screen: Screen) -> Iterator[Remote]:
 
 @contextmanager
 def connected_target(options: dict[str, object], screen: Screen, source: Connection) -> Iterator[Remote]:
-    """Log in where ``--to-server`` of a copy leads.
+    """Log in where ``--to-server`` or ``--to-profile`` of a copy leads.
 
-    Its credentials come from ``--to-user``, ``XNATFERRY_TO_USER`` and ``XNATFERRY_TO_PASS``, ``--to-config`` or the
-    netrc file; those of the *source* are used when both are one server, and never sent to another.
+    Its credentials come from ``--to-user``, ``XNATFERRY_TO_USER`` and ``XNATFERRY_TO_PASS``, ``--to-config``, a profile
+    or the netrc file; those of the *source* are used when both are one server, and never sent to another.
 
     Afterwards ``options["to_local"]`` says whether it is the local archive.
 
     Raises:
-        UsageError: Address or config file cannot be used.
+        UsageError: Address, config file or profile cannot be used.
         AuthenticationError: There are no credentials for it, or they are wrong.
         RemoteError: The server cannot be reached.
     """
@@ -61,12 +61,14 @@ def connected_target(options: dict[str, object], screen: Screen, source: Connect
     from xnatferry.client.settings import normal_url
     from xnatferry.errors import AuthenticationError
 
-    taken = take(options, "to_server", "to_user", "to_config")
+    taken = take(options, "to_server", "to_user", "to_config", "to_profile")
     said = {name.removeprefix("to_"): None if value is None else str(value) for name, value in taken.items()}
+    if said["profile"]:
+        _check_target_profile(said["profile"], said["server"], said["config"])
     environment = {f"XNAT_{word}": os.environ.get(f"XNATFERRY_TO_{word}", "") for word in ("USER", "PASS")}
     environment["SSL_CERT_FILE"] = os.environ.get("SSL_CERT_FILE", "")
     options["to_local"] = False
-    own = said["user"] or said["config"] or environment["XNAT_USER"]
+    own = said["user"] or said["config"] or said["profile"] or environment["XNAT_USER"]
     if said["server"] not in {None, "local"} and not own and normal_url(said["server"] or "") == source.url:
         with Remote(source) as remote:
             yield remote
@@ -82,6 +84,17 @@ def connected_target(options: dict[str, object], screen: Screen, source: Connect
         for word, meant in (("XNAT_", "XNATFERRY_TO_"), ("--user", "--to-user"), ("--config", "--to-config")):
             words = words.replace(word, meant)
         raise AuthenticationError(words, url=error.url) from None
+
+
+def _check_target_profile(name: str, server: str | None, config: str | None) -> None:
+    from xnatferry.cli.profiles import Profiles
+    from xnatferry.client.settings import normal_url
+
+    if config is not None:
+        raise UsageError("--to-profile and --to-config exclude each other: each says which account")
+    known = Profiles().named(name).server
+    if server is not None and (server == "local" or normal_url(server) != normal_url(known)):
+        raise UsageError(f"profile {name} is for {known}, and --to-server names {server}; leave out one of them")
 
 
 @contextmanager

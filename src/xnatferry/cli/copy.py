@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xnatferry.cli.completion import completes, profile_names
 from xnatferry.cli.connecting import connected, connected_target
-from xnatferry.cli.options import WORKERS, output_options, screen_from, server_options, workers_from
+from xnatferry.cli.options import (
+    BWLIMIT,
+    WORKERS,
+    output_options,
+    pace_from,
+    screen_from,
+    server_options,
+    workers_from,
+)
 from xnatferry.cli.push import show_plan
 from xnatferry.errors import DataError, UsageError
 
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
     from xnatferry.console.screen import Screen
     from xnatferry.planning.plan import Plan
     from xnatferry.transfer.engine import PushResult
+    from xnatferry.transfer.pace import Pace
     from xnatferry.xnat.model import Address
 
 __all__ = ["copy_command"]
@@ -26,7 +36,13 @@ __all__ = ["copy_command"]
 
 @click.command("copy")
 @click.argument("address")
-@click.option("--to-server", metavar="URL|local", required=True, help="Where to; 'local' is this computer's archive.")
+@click.option("--to-server", metavar="URL|local", help="Where to; 'local' is this computer's archive.")
+@click.option(
+    "--to-profile",
+    metavar="NAME",
+    shell_complete=completes(profile_names),
+    help="Where to, as which account: what 'xnatferry login --profile NAME' has remembered.",
+)
 @click.option("--to-project", metavar="ID", help="Project ID there  [the same]")
 @click.option("--to-user", metavar="NAME", help="Login name there; the password in XNATFERRY_TO_PASS.")
 @click.option(
@@ -46,6 +62,7 @@ __all__ = ["copy_command"]
 @click.option("--update-fields", is_flag=True, help="Change attributes that differ.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only show the plan.")
 @WORKERS
+@BWLIMIT
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @output_options
 def copy_command(address: str, to_project: str | None, *, dry_run: bool, **options: object) -> int:
@@ -57,6 +74,9 @@ def copy_command(address: str, to_project: str | None, *, dry_run: bool, **optio
     from xnatferry.xnat.model import Address
 
     screen = screen_from(options)
+    if options["to_server"] is None and options["to_profile"] is None:
+        raise UsageError("where to? say it with --to-server URL, or --to-profile NAME")
+    pace = pace_from(options)
     source = Address.parse(address)
     project = to_project or source.project
     with (
@@ -70,7 +90,8 @@ def copy_command(address: str, to_project: str | None, *, dry_run: bool, **optio
             show_plan(plan, screen)
         if dry_run:
             return _exit_of_plan(plan)
-        return _copy(plan, target, screen, workers=workers_from(options), source=f"{remote.connection.url} {source}")
+        origin = f"{remote.connection.url} {source}"
+        return _copy(plan, target, screen, workers=workers_from(options), pace=pace, source=origin)
 
 
 def _plan(remote: Remote, target: Remote, address: Address, options: dict[str, object], screen: Screen) -> Plan:
@@ -101,7 +122,7 @@ def _exit_of_plan(plan: Plan) -> int:
     return DataError.exit_code if plan.refusals else 0
 
 
-def _copy(plan: Plan, target: Remote, screen: Screen, *, workers: int, source: str) -> int:
+def _copy(plan: Plan, target: Remote, screen: Screen, *, workers: int, pace: Pace | None, source: str) -> int:
     from xnatferry.console.result_view import push_lines, push_record
     from xnatferry.console.wording import counted, human_bytes
     from xnatferry.transfer.engine import check_sendable
@@ -112,7 +133,7 @@ def _copy(plan: Plan, target: Remote, screen: Screen, *, workers: int, source: s
     sent = sum(step.sends for step in plan.files)
     screen.confirm(f"Copy {counted(sent, 'file')}, {human_bytes(plan.sends_bytes)}, to {target.connection.url}?")
     started = time.monotonic()
-    run, result = _carry_out(plan, target, screen, workers=workers, source=source)
+    run, result = _carry_out(plan, target, screen, workers=workers, pace=pace, source=source)
     seconds = time.monotonic() - started
     code = result.exit_code or _exit_of_plan(plan)
     screen.lines(push_lines(result, seconds))
@@ -122,7 +143,9 @@ def _copy(plan: Plan, target: Remote, screen: Screen, *, workers: int, source: s
     return code
 
 
-def _carry_out(plan: Plan, target: Remote, screen: Screen, *, workers: int, source: str) -> tuple[str, PushResult]:
+def _carry_out(
+    plan: Plan, target: Remote, screen: Screen, *, workers: int, pace: Pace | None, source: str
+) -> tuple[str, PushResult]:
     from xnatferry.cli.state import runs_folder
     from xnatferry.console.progress import JsonProgress, PushProgress
     from xnatferry.transfer.engine import carry_out
@@ -133,7 +156,7 @@ def _carry_out(plan: Plan, target: Remote, screen: Screen, *, workers: int, sour
         JsonProgress() if screen.json else PushProgress(screen.err, plan) as show,
         Journal.begin(runs_folder(), "copy", about, plan=plan) as journal,
     ):
-        result = carry_out(plan, target, workers=workers, listener=show, journal=journal)
+        result = carry_out(plan, target, workers=workers, pace=pace, listener=show, journal=journal)
         journal.end(result.exit_code or _exit_of_plan(plan), refused=len(plan.refusals))
     return journal.name, result
 

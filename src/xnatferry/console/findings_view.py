@@ -70,7 +70,8 @@ def finding_lines(findings: Sequence[Finding], *, everything: bool) -> Iterator[
     counts = Counter(finding.severity for finding in findings)
     if counts:
         told = ", ".join(counted(counts[severity], _noun(severity)) for severity in Severity if counts[severity])
-        yield Text(told + (" (-v shows it)" if counts[Severity.INFO] and not everything else ""))
+        hidden = 0 if everything else counts[Severity.INFO]
+        yield Text(told + (f" (-v shows {'it' if hidden == 1 else 'them'})" if hidden else ""))
 
 
 def _noun(severity: Severity) -> str:
