@@ -23,15 +23,16 @@ lint: $(TOOLS)
 	$(BIN)/mypy
 
 # The wheel as people install it, in an environment of its own, tested from a copy of the tests with no src/ beside it.
-# Left out: what reads the source itself (architecture, the builds of wheel and reference).
+# Left out: what needs the source tree (tests/test_architecture.py, the build of a wheel, links from pages into src/), and what
+# has a browser or programs of others beside it (tests/web, tests/clients, tests/contract, tests/faults, tests/golden).
 WHEEL := .wheel-test
 test-wheel: $(TOOLS)
 	rm -rf $(WHEEL) && mkdir $(WHEEL)
 	$(BIN)/python -m hatchling build -t wheel -d $(WHEEL)/dist
 	$(BIN)/python -m venv $(WHEEL)/venv
 	$(WHEEL)/venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(WHEEL)/venv/bin/python -m pip install --quiet --group test-wheel $(WHEEL)/dist/*.whl
-	mkdir $(WHEEL)/copy && cp -r tests examples docs README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md pyproject.toml $(WHEEL)/copy
+	$(WHEEL)/venv/bin/python -m pip install --quiet --group test-wheel "$$(echo $(WHEEL)/dist/*.whl)[cluster,tables]"
+	mkdir $(WHEEL)/copy && cp -r tests examples docs README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md Makefile pyproject.toml $(WHEEL)/copy
 	cd $(WHEEL)/copy && ../venv/bin/python -c 'import pathlib, sys, xnatferry; sys.exit("/site-packages/" not in xnatferry.__file__ or pathlib.Path("src").exists())'
 	cd $(WHEEL)/copy && ../venv/bin/python -m pytest --numprocesses auto --dist worksteal tests/unit tests/e2e --ignore tests/e2e/test_wheel.py
 

@@ -8,8 +8,9 @@ import pytest
 
 from tests.e2e.conftest import write_image
 from tests.unit.reports.pages import Page
+from xnatferry import samples
 
-NIFTI = Path(__file__).resolve().parents[2] / "src" / "xnatferry" / "samples" / "nifti"
+NIFTI = Path(samples.__file__).parent / "nifti"
 
 
 @pytest.fixture

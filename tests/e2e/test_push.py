@@ -63,6 +63,21 @@ def test_a_changed_file_stops_the_push_until_a_policy_says_otherwise(ferry, imag
     assert [r["digest"] for r in listed.records if r["record"] == "file"] == [digest(changed)]
 
 
+def test_what_was_never_made_is_missing(ferry, images):
+    """A run that was stopped has made some subjects only; what came after it may have taken more away."""
+    assert ferry("push", images, "-p", "BRAIN", "-y").code == 0
+    for gone, missing in (("BRAIN/bob/bob_MR1", 2), ("BRAIN/bob", 2), ("BRAIN", 4)):
+        assert ferry("remove", gone, "-y", "--remove-files").code == 0
+        verified = ferry("verify", "latest", "--json")
+        assert verified.code == 8, verified.text
+        found = [record["address"] for record in verified.records if record.get("proof") == "missing"]
+        assert len(found) == missing, verified.text
+        assert all(address.startswith(gone) for address in found)
+    lost = ferry("verify", "latest").out
+    assert lost.count("missing BRAIN/") == 4
+    assert "verified: 4 missing" in lost
+
+
 def test_keep_both_leaves_the_old_file_and_adds_the_new(ferry, images):
     ferry("push", images, "-p", "BRAIN", "-y")
     write_image(images / "ann" / "T1w.nii.gz", seed=99)

@@ -180,13 +180,22 @@ class Verifier:
         found: dict[Address, RemoteFile] = {}
         resources = _resources(files)
         if any(resource.scan is not None for resource in resources):
-            for file in self._destination.list_files(session, all_scans=True):
+            for file in self._held(session, all_scans=True):
                 found[replace(session, scan=file.scan, resource=file.resource, file=file.name)] = file
         for resource in resources:
             if resource.scan is None:
-                for file in self._destination.list_files(resource):
+                for file in self._held(resource):
                     found[replace(resource, file=file.name)] = file
         return found
+
+    def _held(self, address: Address, *, all_scans: bool = False) -> list[RemoteFile]:
+        """One listing; empty where even what should hold the files is not there, as after a push that was stopped."""
+        try:
+            return self._destination.list_files(address, all_scans=all_scans)
+        except NotFoundError as error:
+            if error.status is None:  # the server itself is not found
+                raise
+            return []
 
     def _verdict(
         self,

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import xnatferry
 from xnatferry.checks.catalogue import CATALOGUE
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -15,7 +16,8 @@ def test_the_page_explains_every_id_with_its_severity():
 
 
 def test_every_id_in_the_catalogue_is_given_somewhere_and_none_besides():
-    rooms = [ROOT / "src" / "xnatferry" / room for room in ("sources", "checks", "planning", "results")]
+    house = Path(xnatferry.__file__).parent
+    rooms = [house / room for room in ("sources", "checks", "planning", "results")]
     modules = [path for room in rooms for path in room.rglob("*.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in modules if path.name not in {"catalogue.py", "base.py"})
     given = set(re.findall(r'"((?:NII|SID|DWI|PRV|BIDS|PIC|TAB|FS|FIL)\d\d)"', text))
