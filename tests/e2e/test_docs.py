@@ -76,7 +76,9 @@ def test_the_python_page_is_up_to_date():
     assert PAGES["python-api.md"] == python_page(), "run `make reference`"
 
 
-@pytest.mark.skipif(not (DOCS.parent / "src").is_dir(), reason="pages link to the source, which a wheel is tested without")
+@pytest.mark.skipif(
+    not (DOCS.parent / "src").is_dir(), reason="pages link to the source, which a wheel is tested without"
+)
 @pytest.mark.parametrize("name", PAGES)
 def test_links_lead_somewhere_on_github(name):
     """To a file of the repository, and to a heading that is in it; mkdocs looks after the site."""
