@@ -15,11 +15,11 @@ from xnatferry.xnat.zips import ZipMember, ZipStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from pathlib import Path, PurePath
 
     from xnatferry.client.http import Body
 
-__all__ = ["Content", "LocalArchive", "archive_of", "content_of"]
+__all__ = ["Content", "LocalArchive", "archive_of", "content_of", "member_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _zipped(folder: Path) -> LocalArchive:
     found: dict[str, Content] = {}
 
     def member(path: Path) -> ZipMember:
-        name = _checked(folder, f"{root.name}/{path.relative_to(root).as_posix()}")
+        name = _checked(folder, member_name(root, path))
         size = path.stat().st_size
 
         def pieces() -> Iterator[bytes]:
@@ -106,6 +106,11 @@ def _zipped(folder: Path) -> LocalArchive:
     archive = ZipStream(packed)
     names = frozenset(file.name for file in packed)
     return LocalArchive(f"{root.name}.zip", lambda: archive, archive.size_bytes, names, found)
+
+
+def member_name(root: PurePath, path: PurePath) -> str:
+    """The name in an archive of the file at *path*, with the folder *root* as its top: parts joined by ``/``."""
+    return "/".join((root.name, *path.relative_to(root).parts))
 
 
 def _walked(root: Path) -> Iterator[Path]:

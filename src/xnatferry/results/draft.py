@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import ntpath
+import posixpath
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath, PureWindowsPath
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.errors import DataError
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.base import Discovery, Finding, Source
 
-__all__ = ["Draft", "draft_of"]
+__all__ = ["Draft", "cell_of", "draft_of"]
 
 _CLAIMED: Final = ("subject", "session", "scan", "type", "series_description", "quality", "date", "resource")
 #: In a handful of rows nothing is the rule.
@@ -69,7 +71,7 @@ def draft_of(discovery: Discovery, table: Path) -> Draft:
     named = {row["file"] for row in rows}
     for finding in discovery.findings:
         if finding.severity is Severity.ERROR and finding.path is not None and finding.path.is_file():
-            file = _relative(finding.path, home)
+            file = cell_of(finding.path.absolute(), home)
             if file not in named:
                 named.add(file)
                 rows.append({"file": file, "check": finding.message})
@@ -77,8 +79,16 @@ def draft_of(discovery: Discovery, table: Path) -> Draft:
     return _with_edits(fresh, table) if table.exists() else fresh
 
 
-def _relative(path: Path, home: Path) -> str:
-    return os.path.relpath(path.absolute(), home).replace(os.sep, "/")
+def cell_of(path: PurePath, home: PurePath) -> str:
+    """How a table in the folder *home* names the file at *path*: from there, with ``/`` on every system.
+
+    Both are absolute. A file on another drive of Windows has no way there, so it is named from its drive.
+    """
+    rules = ntpath if isinstance(path, PureWindowsPath) else posixpath
+    try:
+        return type(path)(rules.relpath(path, home)).as_posix()
+    except ValueError:
+        return path.as_posix()
 
 
 def _shared(sources: Sequence[Source]) -> dict[str, int]:
@@ -94,7 +104,7 @@ def _row(source: Source, home: Path, shared: Container[str]) -> dict[str, str]:
     voxel = (facts.get(f"parameters/voxelRes/{axis}", "") for axis in "xyz")
     matrix = (facts.get(f"parameters/{name}", "") for name in ("matrix/x", "matrix/y", "partitions"))
     return {
-        "file": _relative(source.path, home),
+        "file": cell_of(source.path.absolute(), home),
         **{name: getattr(source.claims, name) or "" for name in _CLAIMED},
         "voxel_size": " x ".join(filter(None, voxel)),
         "matrix": " x ".join(filter(None, matrix)),

@@ -25,6 +25,7 @@ from xnatferry.sources.packed import (
     members,
     read_contents,
     stem_of,
+    target_within,
 )
 from xnatferry.sources.subject_folder import SubjectFile, left_out, read_subject_folder
 from xnatferry.sources.template import AmbiguousPathError
@@ -367,7 +368,7 @@ def _of_contents(
     if not contents.ready:
         findings.append(found("FS22", f"it is packed anew on the way: {_not_ready(contents)}", path))
         for inner, link in contents.links.items():
-            target = os.path.normpath(PurePosixPath(inner).parent / (link.target or ""))
+            target = target_within(inner, link.target or "")
             if target in contents.files:
                 linked[inner], read[inner] = contents.files[target], read[target]
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import stat
 import tarfile
 import zipfile
@@ -27,6 +28,7 @@ __all__ = [
     "members",
     "read_contents",
     "stem_of",
+    "target_within",
 ]
 
 #: Endings of what XNAT unpacks (``extract=true``).
@@ -79,6 +81,15 @@ class Contents:
     def ready(self) -> bool:
         """Whether a server can unpack the archive as it is: one top folder, no links, nothing else."""
         return self.prefix == f"{self.top}/" != "/" and not self.links and not self.strays
+
+
+def target_within(inner: str, link: str) -> str:
+    """Where a link leads that stands at *inner*, by the rules of archives, whatever this computer's are.
+
+    >>> target_within("surf/lh.pial", "../mri/T1.mgz")
+    'mri/T1.mgz'
+    """
+    return posixpath.normpath(posixpath.join(posixpath.dirname(inner), link))
 
 
 def stem_of(name: str) -> str:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.catalogue import found
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["COLUMNS", "FACT_COLUMNS", "QUALITIES", "column_name", "discover_table", "read_lines"]
+__all__ = ["COLUMNS", "FACT_COLUMNS", "QUALITIES", "column_name", "discover_table", "read_lines", "slashed"]
 
 #: Columns by the names that people give them; the first is ours.
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -250,7 +251,7 @@ def _checked_twice(table: Path, rows: Sequence[_Row]) -> list[_Row]:
     places: dict[tuple[str, ...], list[_Row]] = defaultdict(list)
     for row in rows:
         if "file" in row.cells:
-            files[os.path.normpath(table.parent / row.cells["file"])].append(row)
+            files[os.path.normcase(os.path.normpath(table.parent / row.cells["file"]))].append(row)
         if "scan" in row.cells:
             keys = ("subject", "session", "scan", "resource")
             places[tuple(row.cells.get(key, "") for key in keys)].append(row)
@@ -268,7 +269,7 @@ def _checked_twice(table: Path, rows: Sequence[_Row]) -> list[_Row]:
 
 def _source(table: Path, row: _Row, *, allow_incomplete: bool) -> Source:
     """The source that a row names; what cannot be read comes as a source with an error."""
-    shown = row.cells.get("file", "")
+    shown = slashed(row.cells.get("file", ""))
     # A leading ~ is a name like any other: tables travel between people, home folders do not.
     path = table.parent / shown if shown else table
     claims = Claims(**{name: value for name, value in row.cells.items() if name != "file"})
@@ -276,7 +277,7 @@ def _source(table: Path, row: _Row, *, allow_incomplete: bool) -> Source:
     if not shown:
         return bare
     if "\x00" in shown or not _is_there(path):
-        why = f"{shown!r} is not there; paths are relative to the folder of the table"
+        why = f"{shown!r} is not there; paths are relative to the folder of the table, with / between folders"
         return replace(bare, findings=(*row.findings, found("TAB05", why, table, line=row.line)))
     if is_image_name(path.name):
         images, companions = image_at(path, shown)
@@ -300,6 +301,11 @@ def _source(table: Path, row: _Row, *, allow_incomplete: bool) -> Source:
         findings.append(found("TAB11", why, table, line=row.line))
     file = LocalFile(path, path.name, entry.size_bytes, entry.mtime_ns)
     return replace(bare, files=(file,), findings=tuple(findings))
+
+
+def slashed(cell: str, system: type[PurePath] = PurePath) -> str:
+    """A path as a person wrote it, with ``/`` between its parts also where the *system* takes a backslash as well."""
+    return system(cell).as_posix() if cell else ""
 
 
 def _is_there(path: Path) -> bool:

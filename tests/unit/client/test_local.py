@@ -2,10 +2,11 @@ import hashlib
 import io
 import tarfile
 import zipfile
+from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
 
-from xnatferry.client.local import archive_of, content_of
+from xnatferry.client.local import archive_of, content_of, member_name
 from xnatferry.errors import DataError, FileChangedError
 
 
@@ -107,3 +108,15 @@ def test_content_of(tmp_path):
     assert (content_of(path).size_bytes, content_of(path).digest) == (5, md5(b"hello"))
     with pytest.raises(DataError, match="cannot be read"):
         content_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("root", "path"),
+    [
+        (PurePosixPath("/data/sub01"), PurePosixPath("/data/sub01/mri/orig.mgz")),
+        (PureWindowsPath(r"D:\data\sub01"), PureWindowsPath(r"d:\Data\sub01\mri\orig.mgz")),
+        (PureWindowsPath(r"\\server\share\sub01"), PureWindowsPath(r"\\server\share\sub01\mri\orig.mgz")),
+    ],
+)
+def test_names_in_an_archive_are_the_same_from_every_system(root, path):
+    assert member_name(root, path) == "sub01/mri/orig.mgz"

@@ -1,5 +1,5 @@
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from xnatferry.sources.base import Kind, Severity
 from xnatferry.sources.recognise import discover
+from xnatferry.sources.table import slashed
 
 
 @pytest.fixture
@@ -164,3 +165,24 @@ def test_any_cells_are_read(cells):
             csv.writer(stream, quoting=csv.QUOTE_ALL).writerows([["file", "subject"], cells])
         discovery = discover(path)
         assert all(source.refused or source.files for source in discovery.sources)
+
+
+@pytest.mark.parametrize(
+    ("cell", "on_windows", "elsewhere"),
+    [
+        ("img/a.nii.gz", "img/a.nii.gz", "img/a.nii.gz"),
+        (r"img\a.nii.gz", "img/a.nii.gz", r"img\a.nii.gz"),
+        (r"..\other/b.nii", "../other/b.nii", r"..\other/b.nii"),
+        (r"D:\mri\a.nii", "D:/mri/a.nii", r"D:\mri\a.nii"),
+        ("./img//a.nii", "img/a.nii", "img/a.nii"),
+        ("", "", ""),
+    ],
+)
+def test_paths_are_read_by_the_rules_of_the_system(cell, on_windows, elsewhere):
+    assert slashed(cell, PureWindowsPath) == on_windows
+    assert slashed(cell, PurePosixPath) == elsewhere
+
+
+def test_a_file_in_two_spellings_is_one(folder):
+    discovery = read(folder, "file,subject\nimg/a.nii.gz,P1\n./img/../img/a.nii.gz,P2\n")
+    assert problems(discovery)[:2] == [("TAB06", 2), ("TAB06", 3)]
