@@ -1,7 +1,9 @@
 """What people install is the wheel: it must hold everything, and nothing else."""
 
+import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -10,17 +12,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def build(kind, tree, where, **variables):
+    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", where]
+    subprocess.run(command, cwd=tree, env=os.environ | variables, capture_output=True, check=True)
+    (found,) = where.iterdir()
+    return found
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    where = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", where],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    (found,) = where.glob("*.whl")
-    return found
+    return build("wheel", ROOT, tmp_path_factory.mktemp("wheel"))
 
 
 def test_the_installed_wheel_crosses_without_the_source_tree(ferry, wheel, tmp_path):
@@ -56,3 +57,18 @@ def test_the_wheel_names_its_licences_and_carries_no_tests(wheel):
     assert "xnatferry/py.typed" in names
     assert any(name.endswith(".data/data/share/man/man1/xnatferry.1") for name in names)
     assert not [name for name in names if "tests" in name.split("/")]
+
+
+def test_a_wheel_made_from_the_source_distribution_is_the_same(wheel, tmp_path):
+    with tarfile.open(build("sdist", ROOT, tmp_path / "sdist")) as packed:
+        packed.extractall(tmp_path / "unpacked", filter="data")
+    (tree,) = (tmp_path / "unpacked").iterdir()
+    again = build("wheel", tree, tmp_path / "again", PATH="")  # without npm, so without the viewer that is fetched
+
+    def contents(path):
+        with zipfile.ZipFile(path) as packed:
+            held = {info.filename: info.CRC for info in packed.infolist()}
+        return {name: crc for name, crc in held.items() if not name.endswith(("/niivue.js", "/RECORD"))}
+
+    assert contents(again) == contents(wheel)
+    assert not (tree / "src" / "xnatferry" / "server" / "pages" / "static" / "niivue.js").exists()
