@@ -72,8 +72,8 @@ def serve_command(
 
     settings = ServerSettings(root=folder, host=host, port=port, certfile=certfile, keyfile=keyfile)
     if settings.exposed:
-        screen.error(
-            f"WARNING: {host} is reachable from other computers and this is plain HTTP: everybody on the way can read "
+        screen.warn(
+            f"{host} is reachable from other computers and this is plain HTTP: everybody on the way can read "
             "passwords and data. Use --certfile and --keyfile, or put an HTTPS proxy in front and listen on 127.0.0.1"
         )
     serve(settings, admin_password=given, on_ready=ready)

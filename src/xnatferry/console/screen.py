@@ -70,6 +70,10 @@ class Screen:
         """Say what went wrong; never left out."""
         self.err.print(Text.assemble(("error: ", "bold red"), text))
 
+    def warn(self, text: str) -> None:
+        """Say what is dangerous, though it works; never left out."""
+        self.err.print(Text.assemble(("warning: ", "bold yellow"), text))
+
     def confirm(self, question: str) -> None:
         """Ask before something is written; an answer other than yes stops.
 
