@@ -107,7 +107,7 @@ def _end_jobs(environment: dict[str, str]) -> None:
 
 
 def _until(happened, what: str, logs: Path | None = None) -> None:
-    for _ in range(400):
+    for _ in range(1000):
         if happened():
             return
         time.sleep(0.1)

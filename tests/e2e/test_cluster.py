@@ -355,6 +355,7 @@ def real_slurm():
         yield variables | {"PATH": f"{Path(sys.executable).parent}:{variables['PATH']}"}
 
 
+@pytest.mark.timeout(300)
 def test_an_array_of_a_real_slurm_does_what_the_page_says(ferry, site, many, tmp_path, real_slurm):
     """The script of docs/cluster.md with three jobs in place of sixteen; one of them is started again alone."""
     page = Path(__file__).resolve().parents[2] / "docs" / "cluster.md"
@@ -376,6 +377,7 @@ def test_an_array_of_a_real_slurm_does_what_the_page_says(ferry, site, many, tmp
     assert ferry("verify", "latest", "--json", env=env).record("result")["files"] == 2 * SUBJECTS
 
 
+@pytest.mark.timeout(300)
 def test_a_job_of_a_real_slurm_that_is_cancelled_is_replaced(ferry, site, many, real_slurm):
     door = Door(site.url, host="0.0.0.0")  # reaches this computer, and does not look like it
     door.holds_after = 40
