@@ -119,6 +119,28 @@ def many_pyxnat(url: str, folder: Path) -> None:
                 file.insert(str(path), content="NIFTI_RAW", format="NIFTI", overwrite=True)
 
 
+def many_bxl(url: str, folder: Path) -> None:
+    """The founding recipe in bxl."""
+    import bxl.xnat
+
+    with bxl.xnat.Connection(url, ADMIN) as central:
+        project = f"{central.host}/data/projects/BENCH"
+        central._put_resource(project, {"name": "BENCH"})
+        for subject in sorted(folder.iterdir()):
+            central._put_resource(f"{project}/subjects/{subject.name}")
+            session = f"{project}/subjects/{subject.name}/experiments/{subject.name}_MR1"
+            found = central._put_resource(session, {"xsiType": "xnat:mrSessionData"}).text
+            for number, path in enumerate(sorted(subject.glob("*.nii.gz")), start=1):
+                scan = f"{central.host}/data/experiments/{found}/scans/{number}"
+                kind = path.name.split(".")[0]
+                said = {"type": kind, "series_description": kind, "quality": "usable"}
+                central._put_resource(scan, {"xsiType": "xnat:mrScanData", **said})
+                nifti = {"format": "NIFTI", "content": "NIFTI_RAW"}
+                central._put_resource(f"{scan}/resources/NIFTI", nifti)
+                options = {**nifti, "extract": "false", "overwrite": "true"}
+                central._put_file(f"{scan}/resources/NIFTI/files/{path.name}", str(path), options)
+
+
 def many_xnatpy(url: str, folder: Path) -> None:
     import xnat
 
@@ -270,7 +292,13 @@ def pull_pyxnat(url: str, folder: Path) -> None:
 
 
 CONTESTANTS: dict[str, dict[str, Callable[..., None]]] = {
-    "many": {"wire": many_wire, "xnatferry": push, "pyxnat": many_pyxnat, "xnatpy": many_xnatpy},
+    "many": {
+        "wire": many_wire,
+        "xnatferry": push,
+        "pyxnat": many_pyxnat,
+        "bxl": many_bxl,
+        "xnatpy": many_xnatpy,
+    },
     "freesurfer": {
         "wire": freesurfer_wire,
         "xnatferry": freesurfer_xnatferry,
