@@ -6,6 +6,7 @@ meaning.
 
 from __future__ import annotations
 
+from sys import intern
 from typing import TYPE_CHECKING
 
 from xnatferry.sources.base import Finding, Severity
@@ -143,4 +144,5 @@ def found(
 ) -> Finding:
     """A finding with the severity that its id has in the catalogue; *seen* is what was found in *file*."""
     severity = CATALOGUE[finding_id][0]
+    message = intern(message)  # thousands of images have the same doubts
     return Finding(finding_id, severity, message, path, line, file=file, found=seen, expected=expected)

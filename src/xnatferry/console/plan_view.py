@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -47,38 +47,47 @@ def plan_lines(plan: Plan, *, everything: bool = False, depth: int | None = None
         depth: Levels below the project that are shown; as many as are worth it when None.
     """
     deepest = len(_INDENT) + 2 if depth is None else depth
-    files: dict[Address | None, list[Step]] = defaultdict(list)
-    for step in plan.files:
-        files[step.address.parent].append(step)
-        for above in step.address.ancestors()[:-1]:
-            files[above].append(step)
     sessions = folded_files = folded_bytes = 0
     hidden: Counter[Decision] = Counter()
     hiding = False
-    for step in plan.steps:
+    for index, step in enumerate(plan.steps):
         level = step.address.level
         if level is Level.SESSION:
             sessions += 1
             hiding = sessions > DRAWN_SESSIONS and not everything
             if hiding:
                 hidden[step.decision] += 1
-                folded_files += len(files[step.address])
-                folded_bytes += sum(file.size_bytes for file in files[step.address])
+                folded = _files_in(plan.steps, index)
+                folded_files += len(folded)
+                folded_bytes += sum(file.size_bytes for file in folded)
         if level is Level.FILE or (hiding and level is not Level.SUBJECT):
             continue
         if level is Level.SUBJECT and sessions >= DRAWN_SESSIONS and not everything:
             continue
         indent = _indent(step.address)
-        if indent <= deepest:
-            yield _object_line(step, files.get(step.address, ()))
+        if indent > deepest:
+            continue
+        files = _files_in(plan.steps, index)
+        yield _object_line(step, files)
         if level is Level.RESOURCE and indent < deepest:
-            yield from _file_lines(step, files.get(step.address, ()), everything=everything or depth is not None)
+            yield from _file_lines(step, files, everything=everything or depth is not None)
     if hidden and deepest >= _INDENT[Level.SUBJECT]:
         held = f"{counted(folded_files, 'file')}, {human_bytes(folded_bytes)}"
         counts = ", ".join(f"{number} {decision.value}" for decision, number in hidden.items())
         yield Text(
             f"    … {counted(sum(hidden.values()), 'more session')} ({counts}), {held}; -v shows all", style="dim"
         )
+
+
+def _files_in(steps: Sequence[Step], index: int) -> list[Step]:
+    """The files of the object at *index*: what it holds follows it, as plans are in the order of the tree."""
+    found: list[Step] = []
+    for place in range(index + 1, len(steps)):
+        if not steps[index].address.holds(steps[place].address):
+            break
+        if steps[place].payload is not None:
+            found.append(steps[place])
+    return found
 
 
 def _indent(address: Address) -> int:

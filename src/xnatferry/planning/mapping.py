@@ -36,7 +36,7 @@ from xnatferry.sources.base import Kind, Source
 from xnatferry.sources.header import number
 from xnatferry.xnat.labels import label_problem, resource_label_problem
 from xnatferry.xnat.model import Level
-from xnatferry.xnat.pooled import pooled
+from xnatferry.xnat.pooled import no_fields, pooled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -135,8 +135,8 @@ def _place(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[st
         scan=label["scan"],
         numbered=label["scan"] is not None,
         on_scan=on_scan,
-        session_fields={"date": day} if day and not of_subject else {},
-        scan_fields=_scan_fields(source, rules, session_type) if on_scan else {},
+        session_fields=pooled({"date": day}) if day and not of_subject else no_fields(),
+        scan_fields=_scan_fields(source, rules, session_type) if on_scan else no_fields(),
         resource_fields=_resource_fields(source, rules),
     ), ()
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cache
 from typing import TYPE_CHECKING
 
+from xnatferry.xnat.pooled import no_fields
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from xnatferry.sources.base import Finding, LocalFile
@@ -84,8 +85,8 @@ class Step:
     decision: Decision
     reason: str = ""
     xsi_type: str = ""
-    fields: Mapping[str, str] = field(default_factory=dict)
-    changes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=no_fields)
+    changes: Mapping[str, tuple[str, str]] = field(default_factory=no_fields)
     transport: Transport = Transport.SINGLE
     payload: Payload | None = None
 
@@ -171,18 +172,22 @@ class Plan:
 
     def below(self, address: Address) -> tuple[Step, ...]:
         """The steps at and below *address*."""
-        return tuple(step for step in self.steps if step.address == address or address in step.address.ancestors())
+        return tuple(step for step in self.steps if step.address == address or address.holds(step.address))
 
 
 def in_tree_order(steps: Iterable[Step]) -> tuple[Step, ...]:
     """Sort steps so that a container stands before its content and numbers count as numbers."""
-    natural = cache(_natural)  # all keys of a sort are there at once, and most labels stand in many of them
-    return tuple(sorted(steps, key=lambda step: _tree_key(step.address, natural)))
+    sessions: defaultdict[tuple[str, str | None, str | None], list[Step]] = defaultdict(list)
+    for step in steps:
+        sessions[step.address.project, step.address.subject, step.address.session].append(step)
+    # Session by session, as all keys of a sort are in memory at once.
+    ordered = sorted(sessions, key=lambda place: (place[0], _natural(place[1]), _natural(place[2])))
+    return tuple(step for place in ordered for step in sorted(sessions[place], key=_key_in_session))
 
 
-def _tree_key(address: Address, natural: Callable[[str | None], object]) -> tuple[object, ...]:
-    labels = (address.subject, address.session, address.scan, address.assessor, address.resource, address.file)
-    return (address.project, *map(natural, labels))
+def _key_in_session(step: Step) -> tuple[object, ...]:
+    address = step.address
+    return tuple(map(_natural, (address.scan, address.assessor, address.resource, address.file)))
 
 
 def _natural(label: str | None) -> tuple[int, int, str]:

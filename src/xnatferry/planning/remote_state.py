@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from xnatferry.xnat.pooled import no_fields
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -37,7 +39,7 @@ class RemoteSession:
     xsi_type: str
     scans: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     files: Mapping[tuple[str | None, str, str], HeldFile] = field(default_factory=dict)
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=no_fields)
     assessors: Mapping[str, Mapping[tuple[str, str], HeldFile]] = field(default_factory=dict)
 
 

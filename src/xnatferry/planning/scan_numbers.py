@@ -40,7 +40,7 @@ def settle_scan_numbers(wanted: Sequence[Wanted], remote: RemoteState, same: Sam
         groups = _scans_of(items)
         numbers = _numbers(groups, there, {item.scan or "" for item in items if item.numbered}, same, gzip=gzip)
         for group, scan in zip(groups, numbers, strict=True):
-            settled.update((id(item), replace(item, scan=scan)) for item in group)
+            settled.update((id(item), replace(item, scan=scan)) for item in group if item.scan != scan)
     return [settled.get(id(item), item) for item in wanted]
 
 

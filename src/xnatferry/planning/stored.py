@@ -3,8 +3,7 @@
 {"xnatferry_plan": 1, "made": "2026-01-31T12:00:00Z", "server": "https://...", "project": "BRAIN", ...,
  "steps": [{"address": "BRAIN/sub01", "decision": "create"}, ...]}
 
-It is written step by step, one a line, and read without a second copy of all steps: a plan may have hundreds of
-thousands of them.
+It is written step by step, one a line, and read step by step: a plan may have hundreds of thousands of them.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from xnatferry.errors import UsageError
+from xnatferry.planning.json_stream import read_members
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport
 from xnatferry.sources.base import Finding, LocalFile, Made, Scrub, ScrubKind, Severity
 from xnatferry.xnat.model import Address
-from xnatferry.xnat.pooled import pooled
+from xnatferry.xnat.pooled import no_fields, pooled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -84,12 +84,13 @@ def read_plan(path: Path) -> Plan:
         UsageError: It cannot be read, is no plan, or was written by a newer version.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"), object_hook=_step_or_dict)
+        with path.open(encoding="utf-8", errors="surrogatepass") as stream:
+            found = read_members(stream, _element)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise UsageError(f"{path}: is no stored plan (not JSON: {error})") from error
-    if not isinstance(found, dict) or _MARK not in found:
+    if _MARK not in found:
         raise UsageError(f"{path}: is no stored plan; 'xnatferry plan SOURCE -o FILE' writes one")
     if found[_MARK] not in {PLAN_VERSION, _SCRUBBING_VERSION}:
         raise UsageError(
@@ -101,10 +102,11 @@ def read_plan(path: Path) -> Plan:
         raise UsageError(f"{path}: the plan is damaged ({type(error).__name__}: {error}); make it again") from error
 
 
-def _step_or_dict(found: dict[str, Any]) -> Step | dict[str, Any]:
-    """What JSON makes of an object: steps at once, as the members of one take ten times as much memory."""
+def _element(name: str, found: Any) -> Any:
+    """An element of a list of a stored plan: made at once, as the members of one take ten times as much memory."""
+    made = {"steps": _step_from_dict, "findings": _finding_from_dict}.get(name)
     try:
-        return _step_from_dict(found) if {"address", "decision"} <= found.keys() else found
+        return found if made is None else made(found)
     except _DAMAGES:
         return found  # named when the version is known to be ours
 
@@ -145,7 +147,7 @@ def plan_from_dict(found: Mapping[str, Any]) -> Plan:
         project=str(found["project"]),
         steps=tuple(step if isinstance(step, Step) else _step_from_dict(step) for step in found["steps"]),
         refusals=tuple(_refusal_from_dict(refusal) for refusal in found["refusals"]),
-        findings=tuple(_finding_from_dict(finding) for finding in found["findings"]),
+        findings=tuple(one if isinstance(one, Finding) else _finding_from_dict(one) for one in found["findings"]),
         on_conflict=OnConflict(found["on_conflict"]),
         blocked=tuple(_refusal_from_dict(refusal) for refusal in found["blocked"]),
     )
@@ -172,13 +174,17 @@ def _step_from_dict(found: Mapping[str, Any]) -> Step:
     return Step(
         address=Address.parse(found["address"]),
         decision=Decision[found["decision"].upper()],
-        reason=found.get("reason", ""),
-        xsi_type=found.get("xsi_type", ""),
+        reason=intern(found.get("reason", "")),
+        xsi_type=intern(found.get("xsi_type", "")),
         fields=pooled(found.get("fields", {})),
-        changes={path: (old, new) for path, (old, new) in found.get("changes", {}).items()},
+        changes=_changes(found["changes"]) if "changes" in found else no_fields(),
         transport=Transport(found.get("transport", "single")),
         payload=_payload_from_dict(found["payload"]) if "payload" in found else None,
     )
+
+
+def _changes(found: Mapping[str, Any]) -> Mapping[str, tuple[str, str]]:
+    return {path: (old, new) for path, (old, new) in found.items()}
 
 
 def _payload_to_dict(payload: Payload) -> dict[str, Any]:
@@ -254,7 +260,5 @@ def _refusal_from_dict(found: Mapping[str, Any]) -> Refusal:
 
 
 def _finding_from_dict(found: Mapping[str, Any]) -> Finding:
-    path = found["path"]
-    return Finding(
-        found["id"], Severity(found["severity"]), found["message"], None if path is None else Path(path), found["line"]
-    )
+    path = None if found["path"] is None else Path(found["path"])
+    return Finding(intern(found["id"]), Severity(found["severity"]), intern(found["message"]), path, found["line"])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from string import Formatter
+from sys import intern
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
 from xnatferry.sources.base import Kind
 from xnatferry.xnat.datatypes import data_type
 from xnatferry.xnat.labels import clean_label, label_problem, remote_name_problem, scan_id_problem
-from xnatferry.xnat.pooled import pooled
+from xnatferry.xnat.pooled import no_fields, pooled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,10 +143,10 @@ class Wanted:
     assessor_type: str = ""
     group: str = ""
     by_type: bool = False
-    subject_fields: Mapping[str, str] = field(default_factory=dict)
-    session_fields: Mapping[str, str] = field(default_factory=dict)
-    scan_fields: Mapping[str, str] = field(default_factory=dict)
-    resource_fields: Mapping[str, str] = field(default_factory=dict)
+    subject_fields: Mapping[str, str] = field(default_factory=no_fields)
+    session_fields: Mapping[str, str] = field(default_factory=no_fields)
+    scan_fields: Mapping[str, str] = field(default_factory=no_fields)
+    resource_fields: Mapping[str, str] = field(default_factory=no_fields)
 
     @property
     def holder(self) -> tuple[str, str]:
@@ -225,13 +226,13 @@ def label_of(what: str, text: str, rules: MappingRules, reasons: list[str]) -> s
     """A label that XNAT takes; None, and a reason, when there is none."""
     problem = scan_id_problem(text) if what == "scan" else label_problem(text)
     if problem is None:
-        return text
+        return intern(text)  # every source of a session says it anew
     proposed = clean_label(text)
     if not proposed:
         reasons.append(f"{what} label {text!r}: {problem}; nothing usable is left of it, so name it by a table")
         return None
     if rules.clean_labels:
-        return proposed
+        return intern(proposed)
     reasons.append(f"{what} label {text!r}: {problem}; proposed: {proposed} (--clean-labels uses it)")
     return None
 
@@ -279,4 +280,4 @@ def next_free(taken: set[str]) -> str:
     number = 1
     while str(number) in taken:
         number += 1
-    return str(number)
+    return intern(str(number))

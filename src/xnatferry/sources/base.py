@@ -9,6 +9,7 @@ from pathlib import Path
 
 from xnatferry.xnat.digest import digest_of
 from xnatferry.xnat.model import Level
+from xnatferry.xnat.pooled import no_fields
 
 __all__ = ["Claims", "Discovery", "Finding", "Kind", "LocalFile", "Made", "Scrub", "ScrubKind", "Severity", "Source"]
 
@@ -221,13 +222,13 @@ class Source:
     relative: str
     files: tuple[LocalFile, ...]
     claims: Claims = field(default_factory=Claims)
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=no_fields)
     version: str | None = None
     archived: bool = False
     findings: tuple[Finding, ...] = ()
     line: int | None = None
-    session_facts: Mapping[str, str] = field(default_factory=dict)
-    subject_facts: Mapping[str, str] = field(default_factory=dict)
+    session_facts: Mapping[str, str] = field(default_factory=no_fields)
+    subject_facts: Mapping[str, str] = field(default_factory=no_fields)
     level: Level | None = None
 
     @property

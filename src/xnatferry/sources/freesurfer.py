@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Final
@@ -30,6 +29,7 @@ from xnatferry.sources.packed import (
 from xnatferry.sources.subject_folder import SubjectFile, left_out, read_subject_folder
 from xnatferry.sources.template import AmbiguousPathError
 from xnatferry.xnat.model import Level
+from xnatferry.xnat.threaded import threaded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,17 +140,17 @@ def discover_freesurfer(
     named_alone = len(subjects) == 1 and subjects[0].path == path
     how = _Reading(tuple(templates), allow_incomplete=allow_incomplete, deep=deep)
     sources: list[Source] = []
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for subject, (read, said) in zip(subjects, pool.map(lambda one: _read(one, how), subjects), strict=True):
-            findings += said
-            if not read and not said:
-                finding_id = "FS18" if named_alone else "FS17"
-                why = "an archive without a FreeSurfer subject; it stays behind"
-                findings.append(found(finding_id, why, subject.path))
-            for source in read:
-                claims, why_not = _by_template(source, how.templates)
-                findings += why_not
-                sources += [] if why_not else [replace(source, claims=claims)]
+    reading = threaded(lambda one: _read(one, how), subjects, workers=workers)
+    for subject, (read, said) in zip(subjects, reading, strict=True):
+        findings += said
+        if not read and not said:
+            finding_id = "FS18" if named_alone else "FS17"
+            why = "an archive without a FreeSurfer subject; it stays behind"
+            findings.append(found(finding_id, why, subject.path))
+        for source in read:
+            claims, why_not = _by_template(source, how.templates)
+            findings += why_not
+            sources += [] if why_not else [replace(source, claims=claims)]
     if not sources and not any(finding.severity is Severity.ERROR for finding in findings):
         findings.append(found("NII22", "no FreeSurfer subject in it (a folder with mri, surf, stats ...)", path))
     return Discovery(path, Kind.FREESURFER, tuple(sources), tuple(findings))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.catalogue import found
@@ -17,9 +16,10 @@ from xnatferry.sources.layouts import claims_of_path, doubts_of_path
 from xnatferry.sources.sidecar import series_description, sidecar_facts
 from xnatferry.sources.template import AmbiguousPathError, PathTemplate
 from xnatferry.xnat.pooled import pooled
+from xnatferry.xnat.threaded import threaded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["ImageFiles", "discover_nifti", "image_at", "image_source", "is_image_name", "split_name"]
@@ -55,27 +55,37 @@ def discover_nifti(path: Path, templates: Sequence[PathTemplate] = (), *, worker
             `xnatferry.sources.layouts`.
         workers: Threads that read; as many as there are processors when None.
     """
-    if path.is_dir():
-        entries, root = list(walk(path)), path
-    else:
-        entries, root = _with_companions(path), path.parent
-    groups, others = _grouped(entries)
+    entries, root = (walk(path), path) if path.is_dir() else (iter(_with_companions(path)), path.parent)
     findings: list[Finding] = []
-    placed: list[tuple[ImageFiles, tuple[Entry, ...], Claims, tuple[Finding, ...]]] = []
-    for images, companions in groups:
-        claims, why = _claims(images, templates)
-        if why is not None:
-            findings.append(why)
-            continue
-        doubt = None if templates else doubts_of_path(images[0].relative)
-        doubts = () if doubt is None else (found(*doubt, images[0].path),)
-        placed += [(files, companions, claims, (*extra, *doubts)) for files, extra in _told_apart(images)]
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        sources = tuple(pool.map(lambda item: image_source(item[0], item[1], item[2], findings=item[3]), placed))
+    others: list[Entry] = []
+    placed = _placed(entries, templates, findings, others)
+    read = threaded(lambda item: image_source(item[0], item[1], item[2], findings=item[3]), placed, workers=workers)
+    sources = tuple(read)
     if not sources and not findings:
         findings.append(found("NII22", "no NIfTI images in it (.nii, .nii.gz, .hdr with .img)", path))
     findings += _stay_behind(others, root)
     return Discovery(root=root, kind=Kind.NIFTI, sources=_with_twins(sources), findings=tuple(findings))
+
+
+def _placed(
+    entries: Iterable[Entry], templates: Sequence[PathTemplate], findings: list[Finding], others: list[Entry]
+) -> Iterator[tuple[ImageFiles, tuple[Entry, ...], Claims, tuple[Finding, ...]]]:
+    """Images with companions, claims and what is known of them, folder by folder.
+
+    What has no place is added to *findings*, what belongs to no image to *others*.
+    """
+    for _, of_folder in groupby(entries, key=lambda entry: entry.folder):
+        groups, left = _grouped(of_folder)
+        others += left
+        for images, companions in groups:
+            claims, why = _claims(images, templates)
+            if why is not None:
+                findings.append(why)
+                continue
+            doubt = None if templates else doubts_of_path(images[0].relative)
+            doubts = () if doubt is None else (found(*doubt, images[0].path),)
+            for files, extra in _told_apart(images):
+                yield files, companions, claims, (*extra, *doubts)
 
 
 def image_at(path: Path, relative: str) -> tuple[ImageFiles, tuple[Entry, ...]]:
@@ -104,22 +114,22 @@ def _with_companions(path: Path) -> list[Entry]:
 
 
 def _grouped(entries: Iterable[Entry]) -> tuple[list[tuple[list[Entry], tuple[Entry, ...]]], list[Entry]]:
-    """Images by folder and stem with their companions, in the order of entries; then what belongs to no image."""
-    images: dict[tuple[str, str], list[Entry]] = defaultdict(list)
-    companions: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    """Images of a folder by stem with their companions, in the order of entries; then what belongs to no image."""
+    images: dict[str, list[Entry]] = defaultdict(list)
+    companions: dict[str, list[Entry]] = defaultdict(list)
     others: list[Entry] = []
     for entry in entries:
         stem, ending = split_name(entry.name)
         if ending in _IMAGE_ENDINGS:
-            images[entry.folder, stem].append(entry)
+            images[stem].append(entry)
         elif ending:
-            companions[entry.folder, stem].append(entry)
+            companions[stem].append(entry)
         else:
             others.append(entry)
-    for key, lonely in companions.items():
-        if key not in images:
+    for stem, lonely in companions.items():
+        if stem not in images:
             others += lonely
-    return [(found_images, tuple(companions[key])) for key, found_images in images.items()], others
+    return [(found_images, tuple(companions[stem])) for stem, found_images in images.items()], others
 
 
 def _is_pair(images: Sequence[Entry]) -> bool:
@@ -183,13 +193,18 @@ def image_source(
     by_ending = {split_name(entry.name)[1]: entry.path for entry in companions if entry.problem is None}
     beside, claims, more = _read_companions(by_ending, report, claims)
     facts.update(beside)
-    digests = report.digests or {}
     return Source(
         kind=Kind.NIFTI,
         path=images[0].path,
         relative=images[0].relative,
         files=tuple(
-            LocalFile(entry.path, entry.name, entry.size_bytes, entry.mtime_ns, digest=digests.get(entry.path))
+            LocalFile(
+                entry.path,
+                entry.name,
+                entry.size_bytes,
+                entry.mtime_ns,
+                digest=report.digests.get(entry.path) if report.digests else None,
+            )
             for entry in entries
         ),
         claims=claims,

@@ -8,7 +8,6 @@ import io
 import os
 import re
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import PurePath
@@ -21,6 +20,7 @@ from xnatferry.sources.folder import entry_at
 from xnatferry.sources.freesurfer import freesurfer_source, is_result_path
 from xnatferry.sources.nifti import image_at, image_source, is_image_name
 from xnatferry.sources.spreadsheet import xlsx_lines
+from xnatferry.xnat.threaded import threaded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,8 +84,8 @@ def discover_table(table: Path, *, allow_incomplete: bool = False, workers: int 
     """
     rows, findings = _read(table)
     rows = _checked_twice(table, [_checked(table, row) for row in rows])
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        sources = tuple(pool.map(lambda row: _source(table, row, allow_incomplete=allow_incomplete), rows))
+    read = threaded(lambda row: _source(table, row, allow_incomplete=allow_incomplete), rows, workers=workers)
+    sources = tuple(read)
     if not sources and not findings:
         findings.append(found("NII22", "the table has no rows", table))
     return Discovery(root=table.parent, kind=Kind.TABLE, sources=sources, findings=tuple(findings))

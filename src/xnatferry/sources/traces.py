@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +30,7 @@ from xnatferry.sources.scrubbing import scrubbed_file
 from xnatferry.sources.sidecar import SidecarError, read_sidecar
 from xnatferry.sources.streams import unpacked
 from xnatferry.xnat.digest import PIECE_BYTES
+from xnatferry.xnat.threaded import threaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -97,8 +96,7 @@ def with_traces(
             return _Looked(_named(scrubbed_subject(source) if scrub else source))
         return _looked(source, allow_private=allow_private, scrub=scrub)
 
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        looked = list(pool.map(look, discovery.sources))
+    looked = list(threaded(look, discovery.sources, workers=workers))
     sources = _with_siblings(looked)
     return replace(discovery, sources=sources, findings=(*discovery.findings, *_faces(discovery, looked)))
 
@@ -143,8 +141,9 @@ def _looked(source: Source, *, allow_private: bool, scrub: bool) -> _Looked:
         findings += [*trace.open, *trace.lasting]
         heads += [file.tree_path or source.relative] if trace.head else []
         defaced = defaced or trace.defaced
-    made = replace(source, files=tuple(files), findings=(*source.findings, *blocked, *findings))
-    return _Looked(_named(made), tuple(blocked), tuple(heads), defaced)
+    if blocked or findings or scrub:
+        source = replace(source, files=tuple(files), findings=(*source.findings, *blocked, *findings))
+    return _Looked(_named(source), tuple(blocked), tuple(heads), defaced)
 
 
 def _examined(file: LocalFile, source: Source) -> _Trace:

@@ -6,8 +6,9 @@ Two requests a project, two for each session that exists, one for each resource 
 from __future__ import annotations
 
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from sys import intern
 from typing import TYPE_CHECKING
 
 from xnatferry.planning.matching import HeldSession
@@ -15,6 +16,8 @@ from xnatferry.planning.plan import Decision
 from xnatferry.planning.remote_state import HeldFile, RemoteSession, RemoteState
 from xnatferry.planning.session_labels import labels_by_type
 from xnatferry.xnat.model import Address, Level
+from xnatferry.xnat.pooled import pooled
+from xnatferry.xnat.threaded import threaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from xnatferry.planning.plan import Plan
     from xnatferry.planning.wanted import Wanted
     from xnatferry.transfer.destination import Destination
+    from xnatferry.xnat.records import RemoteFile
     from xnatferry.xnat.tables import Row
 
 __all__ = ["Asked", "Questions", "asked_of", "asked_of_plan", "project_sessions", "survey"]
@@ -115,30 +119,25 @@ def survey(destination: Destination, *, server: str, project: str, asked: Questi
     if not destination.project_exists(project):
         return RemoteState(server, project_exists=False)
     subjects = frozenset(row["label"] for row in destination.list_subjects(project))
-    rows = {row["label"]: row for row in destination.list_sessions(project)}
-    there = [label for label in asked.sessions if label in rows]
+    sessions = {row["label"]: _bare(row) for row in destination.list_sessions(project)}
+    there = [label for label in asked.sessions if label in sessions]
     owners = [subject for subject in asked.own if subject is None or subject in subjects]
     described = sorted(asked.subjects & subjects) if asked.all_fields else []
-    with ThreadPoolExecutor(workers) as pool:
-        sessions = pool.map(
-            lambda label: _session(
-                destination, project, rows[label], asked.sessions[label], all_fields=asked.all_fields
-            ),
-            there,
-        )
-        facts = pool.map(lambda subject: destination.facts(Address(project, subject)), described)
-        own = pool.map(lambda who: _own(destination, Address(project, who), asked.own[who]), owners)
-        held = dict(zip(there, sessions, strict=True))
-        files: dict[tuple[str | None, str], dict[str, HeldFile]] = defaultdict(dict)
-        for subject, found in zip(owners, own, strict=True):
-            for (resource, name), file in found.items():
-                files[subject, resource][name] = file
-        fields = {label: one.fields for label, one in zip(described, facts, strict=True) if one is not None}
+    read = partial(_session, destination, project, all_fields=asked.all_fields)
+    held = threaded(lambda label: read(label, sessions[label], asked.sessions[label]), there, workers=workers)
+    sessions.update(zip(there, held, strict=True))
+    facts = threaded(lambda subject: destination.facts(Address(project, subject)), described, workers=workers)
+    fields = {label: one.fields for label, one in zip(described, facts, strict=True) if one is not None}
+    own = threaded(lambda who: _own(destination, Address(project, who), asked.own[who]), owners, workers=workers)
+    files: dict[tuple[str | None, str], dict[str, HeldFile]] = defaultdict(dict)
+    for subject, of_subject in zip(owners, own, strict=True):
+        for (resource, name), file in of_subject.items():
+            files[subject, resource][name] = file
     return RemoteState(
         server,
         project_exists=True,
         subjects=subjects,
-        sessions={label: held.get(label) or _bare(row) for label, row in rows.items()},
+        sessions=sessions,
         own_files=files,
         subject_fields=fields,
         all_fields=asked.all_fields,
@@ -161,7 +160,7 @@ def project_sessions(destination: Destination, project: str) -> tuple[list[HeldS
 
 
 def _bare(row: Row) -> RemoteSession:
-    return RemoteSession(row.get("subject_label", ""), row.get("xsiType", ""))
+    return RemoteSession(row.get("subject_label", ""), intern(row.get("xsiType", "")))
 
 
 def _own(destination: Destination, container: Address, resources: set[str]) -> dict[tuple[str, str], HeldFile]:
@@ -169,17 +168,18 @@ def _own(destination: Destination, container: Address, resources: set[str]) -> d
     asked = [container] if len(resources) >= _TOGETHER_FROM else []
     asked = asked or [container.child(Level.RESOURCE, resource) for resource in sorted(resources)]
     return {
-        (file.resource, file.name): HeldFile(file.size_bytes, file.digest)
+        (intern(file.resource), intern(file.name)): _held(file)
         for address in asked
         for file in destination.list_files(address)
         if file.resource in resources
     }
 
 
-def _session(destination: Destination, project: str, row: Row, asked: Asked, *, all_fields: bool) -> RemoteSession:
-    subject = row.get("subject_label", "")
+def _session(
+    destination: Destination, project: str, label: str, bare: RemoteSession, asked: Asked, *, all_fields: bool
+) -> RemoteSession:
     # A session whose subject is not listed can still be asked for by its label alone.
-    address = Address(project, subject or "-", row["label"])
+    address = Address(project, bare.subject or "-", label)
     files: dict[tuple[str | None, str, str], HeldFile] = {}
     scans: dict[str, dict[str, str]] = {}
     if asked.scans:
@@ -188,7 +188,7 @@ def _session(destination: Destination, project: str, row: Row, asked: Asked, *, 
             for scan in destination.list_scans(address)
         }
         for file in destination.list_files(address, all_scans=True) if scans else ():
-            files[file.scan, file.resource, file.name] = HeldFile(file.size_bytes, file.digest)
+            files[file.scan and intern(file.scan), intern(file.resource), intern(file.name)] = _held(file)
     for (resource, name), held in _own(destination, address, asked.resources).items():
         files[None, resource, name] = held
     assessors = _assessors(destination, address, asked.assessors) if asked.assessors else {}
@@ -198,7 +198,12 @@ def _session(destination: Destination, project: str, row: Row, asked: Asked, *, 
             if scan_id in scans:
                 scans[scan_id] |= scan.fields
     fields = facts.fields if facts is not None else {}
-    return RemoteSession(subject, row.get("xsiType", ""), scans, files, fields, assessors)
+    kept = {intern(scan_id): pooled(said) for scan_id, said in scans.items()}
+    return replace(bare, scans=kept, files=files, fields=fields, assessors=assessors)
+
+
+def _held(file: RemoteFile) -> HeldFile:
+    return HeldFile(file.size_bytes, file.digest)
 
 
 def _assessors(

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from xnatferry.planning.snapshots import BY_RECORD
 from xnatferry.transfer.content import fingerprint
 from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict
 from xnatferry.xnat.model import Address
+from xnatferry.xnat.threaded import threaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -83,9 +83,8 @@ def verify_plan(
         address = step.address
         by_session[Address(address.project, address.subject, address.session)].append(step)
     verifier = Verifier(destination, deep=deep)
-    with ThreadPoolExecutor(workers) as pool:
-        found = pool.map(lambda pair: verifier.session(pair[0], pair[1], sent), by_session.items())
-        return tuple(verdict for verdicts in found for verdict in verdicts)
+    found = threaded(lambda pair: verifier.session(pair[0], pair[1], sent), by_session.items(), workers=workers)
+    return tuple(verdict for verdicts in found for verdict in verdicts)
 
 
 class Verifier:

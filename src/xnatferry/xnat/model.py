@@ -129,6 +129,19 @@ class Address:
             above = above.parent
         return found[::-1]
 
+    def holds(self, other: Address) -> bool:
+        """Whether *other* is below this address."""
+        if self.resource is not None:
+            return self.file is None and other.file is not None and replace(other, file=None) == self
+        pairs = (
+            (self.project, other.project),
+            (self.subject, other.subject),
+            (self.session, other.session),
+            (self.scan, other.scan),
+            (self.assessor, other.assessor),
+        )
+        return self != other and all(own is None or own == of_other for own, of_other in pairs)
+
     @property
     def container(self) -> Address:
         """The address without resource and file: what the resource belongs to."""

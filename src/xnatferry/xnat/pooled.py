@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["pooled"]
+__all__ = ["no_fields", "pooled"]
+
+_NOTHING: Mapping[str, Never] = {}
 
 
 def pooled(fields: Mapping[str, str]) -> Mapping[str, str]:
@@ -17,6 +19,11 @@ def pooled(fields: Mapping[str, str]) -> Mapping[str, str]:
     The images of one protocol have the same geometry in every session, and a plan keeps the fields of each scan.
     """
     return _pool(tuple(fields.items()))
+
+
+def no_fields() -> Mapping[str, Never]:
+    """The mapping that stands for all that are empty; nobody may change it. A default of frozen classes."""
+    return _NOTHING
 
 
 @lru_cache(maxsize=4096)

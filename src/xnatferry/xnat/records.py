@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from xnatferry.xnat.pooled import no_fields
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -65,7 +67,7 @@ class ScanDocument:
 
     id: str
     xsi_type: str
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=no_fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Facts:
     """
 
     xsi_type: str
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=no_fields)
     unspoken: tuple[str, ...] = ()
     scans: Mapping[str, Facts] = field(default_factory=dict)
     assessors: Mapping[str, Facts] = field(default_factory=dict)

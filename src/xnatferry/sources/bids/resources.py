@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +16,7 @@ from xnatferry.sources.bids.recons import recons_in
 from xnatferry.sources.bids.scans import ScanReport, scan_type_of
 from xnatferry.xnat.digest import PIECE_BYTES, digest_of
 from xnatferry.xnat.model import Level
+from xnatferry.xnat.threaded import threaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -298,8 +298,7 @@ class Resources:
 
 def with_digests(sources: Iterable[Source], workers: int) -> tuple[Source, ...]:
     """The same sources with the MD5 of every file: a manifest names it, and a second push asks for it."""
-    with ThreadPoolExecutor(workers) as pool:
-        return tuple(pool.map(_with_digests, sources))
+    return tuple(threaded(_with_digests, sources, workers=workers))
 
 
 def _with_digests(source: Source) -> Source:
