@@ -13,6 +13,8 @@ __all__ = ["read_members"]
 
 _PIECE: Final = 1 << 16
 _WHITE: Final = " \t\n\r"
+#: What may follow a value.
+_AFTER: Final = frozenset(_WHITE + ",:]}")
 
 
 def read_members(stream: TextIO, element: Callable[[str, Any], Any]) -> dict[str, Any]:
@@ -83,7 +85,7 @@ class _Window:
                 if not self._fill():
                     raise ValueError(f"{error.msg} in line {self._line}") from None
                 continue
-            if end == len(self._text) and self._fill():  # a number may go on
+            if self._text[end : end + 1] not in _AFTER and self._fill():  # a number that goes on
                 continue
             self._at = end
             return value
