@@ -39,6 +39,21 @@ def test_ancestors_lead_from_the_project_down(address):
     assert all(upper == lower.parent for upper, lower in pairwise(chain))
 
 
+@given(addresses(), addresses())
+def test_an_address_holds_what_it_is_an_ancestor_of_and_nothing_else(address, other):
+    above = address.ancestors()
+    assert all(one.holds(address) for one in above)
+    assert not address.holds(address)
+    assert other.holds(address) == (other in above)
+
+
+def test_a_resource_does_not_hold_the_files_of_one_of_its_name_further_down():
+    upper, lower = (Address.parse(f"{text}/resources/NOTES/files/a.txt") for text in ("P/S", "P/S/S_MR1"))
+    assert upper.parent.holds(upper)
+    assert not upper.parent.holds(lower)
+    assert Address("P", "S").holds(lower)
+
+
 @given(st.lists(addresses()))
 def test_a_container_is_sorted_before_what_it_holds(found):
     ordered = sorted(found)
