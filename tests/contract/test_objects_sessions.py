@@ -262,6 +262,19 @@ class TestAssessors:
         assert answer.status_code == 200
         assert http.get(f"{session.url}/assessors/QC3").status_code == 200
 
+    def test_provenance_is_refused_as_a_field_and_in_a_document(self, http, session):
+        url, field = f"{session.url}/assessors/QC4", "xnat:qcManualAssessorData/provenance/processStep/program"
+        document = (
+            f"<xnat:QCManualAssessment {XNAT}><xnat:provenance><xnat:processStep/></xnat:provenance>"
+            f"</xnat:QCManualAssessment>"
+        )
+        for answer in (
+            http.put(url, params={**self.QC, field: "recon-all"}),
+            http.put(url, content=document, headers=XML, params=self.QC),
+        ):
+            assert (answer.status_code, "of which the archive keeps nothing" in answer.text) == (422, True)
+        assert http.get(url).status_code == 404
+
 
 def test_reconstructions(http, session, rows, item):
     url = f"{session.url}/reconstructions/R1"

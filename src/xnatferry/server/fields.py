@@ -2,6 +2,7 @@
 
 ``gender=F``, ``xnat:subjectData/demographics[@xsi:type=xnat:demographicData]/gender=F`` and the element in an XML
 document say the same. Keys that are neither a short name nor a path of the item's type are passed over, as XNAT does.
+What XNAT would store and the archive cannot, the provenance of results, is refused.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from python_multipart import parse_form
 from python_multipart.exceptions import FormParserError
 
 from xnatferry.server.scope import Refusal
-from xnatferry.xnat.datatypes import data_type, extends, resolve
-from xnatferry.xnat.items import DocumentError, ItemTree, decode_item_xml
+from xnatferry.xnat.datatypes import data_type, extends, is_foreign, resolve
+from xnatferry.xnat.item_xml import decode_item_xml
+from xnatferry.xnat.items import DocumentError, ItemTree
 from xnatferry.xnat.values import ValueProblem, normal_value
 
 if TYPE_CHECKING:
@@ -206,7 +208,7 @@ def submitted(scope: Scope, *, default_type: str = "", stored_type: str = "") ->
         stored_type: Type of the item that is there already; a type that is asked for is still returned.
 
     Raises:
-        Refusal: 400 for an unknown type or a bad value, 422 for a document that is none.
+        Refusal: 400 for an unknown type or a bad value, 422 for a document that is none, or for provenance.
     """
     found = Submitted()
     if body := _document_of(scope):
@@ -247,6 +249,7 @@ def _from_pairs(found: Submitted, pairs: Iterable[tuple[str, str]], type_name: s
         seen.add(key)
         resolved = resolve(type_name, path)
         if resolved is None:
+            _refuse_foreign(type_name, path)
             continue
         try:
             text = "" if value == "NULL" else normal_value(resolved.node, value)
@@ -257,6 +260,15 @@ def _from_pairs(found: Submitted, pairs: Iterable[tuple[str, str]], type_name: s
             continue
         found.fields[resolved.path] = text
         found.fields |= {f"{at}/@type": name for at, name in resolved.types.items()}
+
+
+def _refuse_foreign(type_name: str, path: str) -> None:
+    """Refuse a path that XNAT would store and the archive cannot; one that the schema lacks is passed over."""
+    name = path.partition("/")[0].partition("[")[0].lower()
+    of_type = data_type(type_name)
+    for node in of_type.nodes if of_type else ():
+        if node.name.lower() == name and is_foreign(node):
+            raise Refusal(422, f"'{path}' is of the schema {node.type_name}, of which the archive keeps nothing")
 
 
 def _document_of(scope: Scope) -> bytes:

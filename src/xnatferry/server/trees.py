@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from xnatferry.server import access, answers, objects, resources
 from xnatferry.server.objects import Item, Level
-from xnatferry.xnat.items import ItemTree, encode_item_json, encode_item_xml
+from xnatferry.xnat.item_json import encode_item_json
+from xnatferry.xnat.item_xml import encode_item_xml
+from xnatferry.xnat.items import ItemTree
 
 if TYPE_CHECKING:
     import sqlite3

@@ -24,10 +24,13 @@ __all__ = [
     "Node",
     "Resolved",
     "data_type",
+    "data_types",
     "extends",
+    "is_foreign",
     "kind_of",
     "of_element",
     "resolve",
+    "schema_bytes",
     "split_path",
     "text_name",
     "type_names",
@@ -231,6 +234,11 @@ def kind_of(node: Node) -> str:
     """What the text of *node* is, its named type included; "" when it holds none of its own."""
     named = data_types().get(node.type_name)
     return node.kind or (named.kind if named else "")
+
+
+def is_foreign(node: Node) -> bool:
+    """Whether *node* holds what another schema describes, of which nothing is kept: the ``provenance`` of results."""
+    return bool(node.type_name) and data_type(node.type_name) is None
 
 
 @lru_cache(maxsize=4096)

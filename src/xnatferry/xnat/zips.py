@@ -85,7 +85,7 @@ class ZipStream:
     @property
     def size_bytes(self) -> int:
         """Exact length of the archive."""
-        body = sum(_head_bytes(member) + member.packed_bytes + _tail_bytes(member) for member in self._members)
+        body = self._body_bytes()
         directory = sum(len(_central(member, 0, offset)) for member, offset in self._offsets())
         return body + directory + len(self._end(directory, body))
 

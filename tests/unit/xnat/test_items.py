@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xnatferry.xnat.items import DocumentError, ItemTree, decode_item_xml, encode_item_json, encode_item_xml
+from xnatferry.xnat.item_json import encode_item_json
+from xnatferry.xnat.item_xml import decode_item_xml, encode_item_xml
+from xnatferry.xnat.items import DocumentError, ItemTree
 
 #: What XML can hold; leading and trailing blanks are cut, as XNAT does.
 words = (
@@ -126,6 +128,15 @@ def test_documents_that_are_none(body, status, words):
     with pytest.raises(DocumentError, match=re.escape(words)) as caught:
         decode_item_xml(body)
     assert caught.value.status == status
+
+
+def test_provenance_is_refused_and_not_dropped():
+    document = b'<x:%s xmlns:x="http://nrg.wustl.edu/xnat"><x:provenance>%s</x:provenance></x:%s>'
+    for name in (b"QCManualAssessment", b"ReconstructedImage"):
+        assert decode_item_xml(document % (name, b"", name)).fields == {}
+        with pytest.raises(DocumentError, match="'provenance' is of the schema prov:process") as caught:
+            decode_item_xml(document % (name, b"<x:processStep/>", name))
+        assert caught.value.status == 422
 
 
 @given(st.binary(max_size=200))
