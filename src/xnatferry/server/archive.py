@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from xnatferry.errors import ArchiveError
 from xnatferry.server import accounts as accounts_module
-from xnatferry.server import landing, objects, resources, saved_searches
+from xnatferry.server import objects, redo_log, resources, saved_searches
 from xnatferry.server.accounts import FERRY, Accounts
 from xnatferry.server.database import Database
 from xnatferry.server.holder import Holder
@@ -105,7 +105,7 @@ class Archive:
         migrations = [
             *objects.migrations(),
             *resources.migrations(),
-            *landing.migrations(),
+            *redo_log.migrations(),
             *saved_searches.migrations(),
             *accounts_module.migrations(),
         ]
@@ -115,7 +115,7 @@ class Archive:
             self.accounts = Accounts(self.database, login_minutes=self.settings.login_minutes)
             self.landing = Landing(self.database, self.vault)
             moves, deletions = self._finish_intents()
-            replayed = self.landing.replay()
+            replayed = self.landing.log.replay()
             self.repairs = Repairs(moves, deletions, replayed.placed, replayed.removed, self.vault.clean_incoming())
             if sentence := self.repairs.sentence():
                 _LOG.warning("%s: %s", root, sentence)
@@ -127,7 +127,7 @@ class Archive:
 
     def close(self) -> None:
         """Give the folder back."""
-        self.landing.settle()
+        self.landing.log.settle()
         self.database.close()
         self._holder.release()
 

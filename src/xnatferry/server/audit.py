@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import ArchiveError
-from xnatferry.server import objects, resources
+from xnatferry.server import objects, redo_log, resources
 from xnatferry.server.holder import Holder
 from xnatferry.xnat.digest import PIECE_BYTES, Hasher
 
@@ -113,11 +113,11 @@ class _Auditor:
     def _unfinished(self) -> Iterator[Finding]:
         for row in self._connection.execute("SELECT act, old FROM intents"):
             yield Finding("unfinished", f"archive/{row['old']}", f"a {row['act']} was begun and not finished")
-        for row in self._connection.execute("SELECT target, staged FROM landings"):
-            if row["staged"] is None and (self._root / "archive" / row["target"]).exists():
-                yield Finding("unfinished", f"archive/{row['target']}", "was removed, and is still on disk")
-            elif row["staged"] is not None and (self._root / row["staged"]).exists():
-                yield Finding("unfinished", row["staged"], f"is stored, and not yet in its place {row['target']}")
+        for target, staged in redo_log.outstanding(self._connection):
+            if staged is None and (self._root / "archive" / target).exists():
+                yield Finding("unfinished", f"archive/{target}", "was removed, and is still on disk")
+            elif staged is not None and (self._root / staged).exists():
+                yield Finding("unfinished", staged, f"is stored, and not yet in its place {target}")
         for path in sorted((self._root / "incoming").glob("*")):
             yield Finding("unfinished", f"incoming/{path.name}", "is left from an upload that broke off")
 

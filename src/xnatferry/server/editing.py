@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server import objects
+from xnatferry.server import objects, redo_log
 from xnatferry.server.objects import Level
 from xnatferry.server.scope import Refusal
 from xnatferry.xnat.datatypes import data_type, split_path
@@ -295,10 +295,7 @@ def _intended(archive: Archive, act: str, steps: Sequence[tuple[int, str, str]])
             connection.executemany("DELETE FROM intents WHERE key = ?", marks)
             for _, old, new in steps:
                 # A removal that is long done, but still noted, must not strike what now has its place.
-                connection.execute(
-                    "DELETE FROM landings WHERE staged IS NULL AND (target = ?1 OR substr(target, 1, ?2) = ?1 || '/')",
-                    (new or old, len(new or old) + 1),
-                )
+                redo_log.forget_removals_below(connection, new or old)
     except BaseException:
         for _, old, new in steps:
             if act == "move" and archive.vault.exists(new) and not archive.vault.exists(old):

@@ -1,52 +1,33 @@
 """How bytes become part of the archive, and stop being part of it, whatever happens in between.
 
-The rule is a redo log. Bytes wait in ``incoming``, whole and durable. One transaction then writes their rows *and* an
-intent that says where they belong; from its commit on the change has happened. Only then are the files renamed into
-place, and the intents go with a later transaction, when the renames are durable too. A process killed before the
-commit leaves the old state, one killed after it leaves intents that `Landing.replay` carries out at the next start.
-Removal works the same way: rows go first. Between a commit and its renames no folder of an item moves or goes
-(`Landing.still`), so an intent always means the folder that it names.
+Bytes wait in ``incoming``, whole and durable. One transaction then writes their rows *and* an intent in the redo log;
+only then are the files renamed into place. A process killed before the commit leaves the old state, one killed after it
+leaves intents that are carried out at the next start. Removal works the same way: rows go first. Between a commit and
+its renames no folder of an item moves or goes (`Landing.still`), so an intent always means the folder that it names.
 """
 
 from __future__ import annotations
 
-import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from xnatferry.server import durable, objects, resources
-from xnatferry.server.database import Migration
+from xnatferry.server import objects, resources
 from xnatferry.server.locks import Gate, Locks
+from xnatferry.server.redo_log import RedoLog, forget, forget_target, intend
 from xnatferry.server.scope import Refusal
-from xnatferry.server.vault import Staged, UnsafeNameError
+from xnatferry.server.vault import UnsafeNameError
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from xnatferry.server.database import Database
     from xnatferry.server.objects import Item
     from xnatferry.server.resources import Described, Resource, StoredFile
-    from xnatferry.server.vault import Vault
+    from xnatferry.server.vault import Staged, Vault
 
-__all__ = ["Arrival", "Landing", "Replayed", "Target", "migrations"]
-
-# Renames are made durable for so many files at once; until then their intents stay, so that nothing hangs on it.
-_SETTLED_AT_ONCE: Final = 64
-
-_SCHEMA: Final = """
-CREATE TABLE landings (
-    key         INTEGER PRIMARY KEY AUTOINCREMENT,
-    target      TEXT NOT NULL,
-    staged      TEXT,
-    resource_id INTEGER,
-    name        TEXT
-) STRICT;
-CREATE INDEX landings_targets ON landings (target);
-"""
-
+__all__ = ["Arrival", "Landing", "Target"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -62,19 +43,6 @@ class Target:
     item: Item
     direction: str
     resource: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """What `Landing.replay` made good.
-
-    Attributes:
-        placed: Files that were stored, and not yet in their place.
-        removed: Files and folders that were removed, and still there.
-    """
-
-    placed: int
-    removed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,38 +81,8 @@ class Landing:
         self._vault = vault
         self._locks = Locks()
         self._gate = Gate()
-        self._placed: list[int] = []
-        self._folders: set[Path] = set()
-        self._done: list[int] = []
-        self._done_lock = threading.Lock()
-
-    def replay(self) -> Replayed:
-        """Carry out what a killed process had committed but not finished.
-
-        Comes after folders of items have been moved as intended, and before ``Vault.clean_incoming``, which would
-        remove the bytes.
-        """
-        placed = removed = 0
-        with self._database.write() as connection:
-            for intent in connection.execute("SELECT * FROM landings ORDER BY key").fetchall():
-                if intent["staged"] is None:
-                    removed += self._vault.exists(intent["target"])
-                    self._vault.trash(intent["target"])
-                    continue
-                path = self._vault.archive.parent / intent["staged"]
-                resource = resources.by_id(connection, intent["resource_id"])
-                if resource is not None and path.exists():
-                    folder = resources.folder_of(objects.by_key(connection, resource.item_key), resource)
-                    self._vault.place(Staged(path, path.stat().st_size, ""), f"{folder}/{intent['name']}")
-                    placed += 1
-            connection.execute("DELETE FROM landings")
-        return Replayed(placed, removed)
-
-    def settle(self) -> None:
-        """Make all renames durable and drop their intents: after an orderly end nothing is to be replayed."""
-        self._settle(self._take_placed(at_least=1))
-        with self._writing():
-            pass
+        #: What is committed and perhaps not yet on disk.
+        self.log = RedoLog(database, vault)
 
     @contextmanager
     def still(self) -> Iterator[None]:
@@ -155,7 +93,7 @@ class Landing:
         """
         with self._gate.alone():
             # A folder that has moved can no longer be flushed under the name it had.
-            self._settle(self._take_placed(at_least=1))
+            self.log.flush()
             yield
 
     @contextmanager
@@ -193,7 +131,7 @@ class Landing:
         """
         try:
             with self._alone_or_by_name(target, arrivals), self._gate.together():
-                with self._writing() as connection:
+                with self.log.writing() as connection:
                     change = self._resource_for(connection, target, described, user)
                     self._sort_out(connection, change, arrivals, overwrite=overwrite)
                     if change.pairs:
@@ -215,7 +153,7 @@ class Landing:
             Refusal: 409, there is one with that label; 404, *item* has gone meanwhile.
         """
         target = Target(item, direction, label)
-        with self._locks.hold(self._lock_key(target)), self._writing() as connection:
+        with self._locks.hold(self._lock_key(target)), self.log.writing() as connection:
             if label and _existing(connection, target) is not None:
                 raise Refusal(409, "Specified resource already exists.")
             return self._make(connection, target, described, user).resource.id
@@ -229,7 +167,7 @@ class Landing:
             for resource in sorted(held, key=lambda one: one.id):
                 stack.enter_context(self.holding(resource))
             stack.enter_context(self._gate.together())
-            with self._writing() as connection:
+            with self.log.writing() as connection:
                 folder = {one.id: resources.folder_of(_item(connection, item), one) for one in held}
                 gone = [f"{folder[file.resource_id]}/{file.name}" for file in found if file.resource_id in folder]
                 connection.executemany(
@@ -238,17 +176,17 @@ class Landing:
                 )
                 for resource in held:
                     resources.count(connection, resource)
-                intents = [] if keep_bytes else [_intend(connection, path) for path in gone]
+                intents = [] if keep_bytes else [intend(connection, path) for path in gone]
             if not keep_bytes:
                 self._trash(gone, intents)
 
     def remove_resource(self, item: Item, resource: Resource) -> None:
         """Take a resource away; its folder goes to the trash."""
         with self.holding(resource), self._gate.together():
-            with self._writing() as connection:
+            with self.log.writing() as connection:
                 folder = resources.folder_of(_item(connection, item), resource)
                 connection.execute("DELETE FROM resources WHERE id = ?", (resource.id,))
-                intents = [_intend(connection, folder)]
+                intents = [intend(connection, folder)]
             self._trash([folder], intents)
 
     @contextmanager
@@ -290,7 +228,7 @@ class Landing:
             connection, item, target.direction, target.resource or "", described=described, user=user
         )
         folder = resources.folder_of(item, made)
-        connection.execute("DELETE FROM landings WHERE target = ?", (folder,))
+        forget_target(connection, folder)
         return _Change(made, folder, created=True)
 
     def _sort_out(
@@ -347,7 +285,7 @@ class Landing:
         )
         for name, (staged, relative) in zip(change.names, change.pairs, strict=True):
             waiting = staged.path.relative_to(self._vault.archive.parent).as_posix()
-            change.intents.append(_intend(connection, relative, waiting, change.resource.id, name))
+            change.intents.append(intend(connection, relative, waiting, change.resource.id, name))
 
     def _place(self, change: _Change) -> None:
         """Rename what was committed into place; when that cannot be done, take the commit back."""
@@ -356,14 +294,11 @@ class Landing:
         except BaseException:
             self._take_back(change)
             raise
-        with self._done_lock:
-            self._placed += change.intents
-            self._folders |= folders
-        self._settle(self._take_placed(at_least=_SETTLED_AT_ONCE))
+        self.log.placed(change.intents, folders)
 
     def _take_back(self, change: _Change) -> None:
         with self._database.write() as connection:
-            connection.executemany("DELETE FROM landings WHERE key = ?", [(key,) for key in change.intents])
+            forget(connection, change.intents)
             for name, before in zip(change.names, change.before, strict=True):
                 connection.execute("DELETE FROM files WHERE resource_id = ? AND name = ?", (change.resource.id, name))
                 if before is not None:
@@ -372,60 +307,11 @@ class Landing:
             if change.created:
                 connection.execute("DELETE FROM resources WHERE id = ? AND held_files = 0", (change.resource.id,))
 
-    def _take_placed(self, *, at_least: int) -> tuple[list[int], set[Path]]:
-        """The intents whose renames are to be made durable now, with the folders that hold the names."""
-        with self._done_lock:
-            if len(self._placed) < at_least:
-                return [], set()
-            taken = self._placed, self._folders
-            self._placed, self._folders = [], set()
-            return taken
-
-    def _settle(self, taken: tuple[list[int], set[Path]]) -> None:
-        intents, folders = taken
-        durable.flush_folders(folders)
-        with self._done_lock:
-            self._done += intents
-
     def _trash(self, targets: Sequence[str], intents: Sequence[int]) -> None:
         """Carry out a removal; its intent goes with the next transaction, before anything can take the place."""
         for target in targets:
             self._vault.trash(target)
-        with self._done_lock:
-            self._done += intents
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that also drops finished intents: that saves them a flush of their own."""
-        with self._done_lock:
-            done = dict.fromkeys(self._done)
-        with self._database.write() as connection:
-            connection.executemany("DELETE FROM landings WHERE key = ?", [(key,) for key in done])
-            yield connection
-        with self._done_lock:
-            self._done = [key for key in self._done if key not in done]
-
-
-def migrations() -> list[Migration]:
-    """The schema of this module; its numbers are 25 to 29."""
-    return [Migration(25, "intents of files", _SCHEMA)]
-
-
-def _intend(
-    connection: sqlite3.Connection,
-    target: str,
-    staged: str | None = None,
-    resource_id: int | None = None,
-    name: str | None = None,
-) -> int:
-    """Note that *target* is to be trashed or, with *staged*, placed; older notes on the place no longer hold."""
-    connection.execute("DELETE FROM landings WHERE target = ?", (target,))
-    row = connection.execute(
-        "INSERT INTO landings (target, staged, resource_id, name) VALUES (?, ?, ?, ?)",
-        (target, staged, resource_id, name),
-    )
-    return row.lastrowid or 0
-
+        self.log.done(intents)
 
 def _key_of(resource: Resource) -> tuple[int, str, str]:
     return resource.item_key, resource.direction, resource.label or str(resource.id)
