@@ -6,7 +6,7 @@ sees that a protected one exists; administrators may do everything (XNAT's ``Per
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from xnatferry.server.scope import Refusal
 
@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     import sqlite3
 
     from xnatferry.server.accounts import Account
+    from xnatferry.server.objects import Item
     from xnatferry.server.scope import Scope
 
 __all__ = [
+    "ROLES",
     "accessibility_of",
+    "give_role",
     "may_delete",
     "may_edit",
     "may_own",
@@ -29,13 +32,16 @@ __all__ = [
     "require_edit",
     "require_read",
     "roles_of",
+    "take_role",
 ]
 
-_EDITORS = {"owner", "member"}
+#: From most to least rights.
+ROLES: Final = ("owner", "member", "collaborator")
+_EDITORS: Final = {"owner", "member"}
 
 
 def roles_of(connection: sqlite3.Connection, account: Account | None, project: str) -> set[str]:
-    """The roles of *account* in *project* (an ID): of ``owner``, ``member``, ``collaborator``."""
+    """The roles of *account* in *project* (an ID): of `ROLES`."""
     if account is None:
         return set()
     rows = connection.execute(
@@ -44,6 +50,18 @@ def roles_of(connection: sqlite3.Connection, account: Account | None, project: s
         (project, account.login),
     )
     return {row["role"] for row in rows}
+
+
+def give_role(connection: sqlite3.Connection, project: Item, login: str, role: str) -> None:
+    """Give *login* a role in *project*; one that it has is nothing to do."""
+    connection.execute("INSERT OR IGNORE INTO roles VALUES (?, ?, ?)", (project.key, login, role))
+
+
+def take_role(connection: sqlite3.Connection, project: Item, login: str, role: str) -> None:
+    """Take a role in *project* from *login*; one that it has not is nothing to do."""
+    connection.execute(
+        "DELETE FROM roles WHERE project_key = ? AND login = ? COLLATE NOCASE AND role = ?", (project.key, login, role)
+    )
 
 
 def accessibility_of(connection: sqlite3.Connection, project: str) -> str:

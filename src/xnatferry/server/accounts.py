@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from xnatferry.server.database import Database
 
-__all__ = ["FERRY", "Account", "Accounts", "migrations"]
+__all__ = ["FERRY", "Account", "Accounts", "is_alias", "migrations"]
 
 #: The command line's own account.
 FERRY: Final = "ferry"
@@ -48,6 +48,11 @@ _LONGEST_DELAY_S: Final = 60.0
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
+
+
+def is_alias(name: str) -> bool:
+    """Whether *name* has the shape of an alias of a token."""
+    return _ALIAS.fullmatch(name) is not None
 
 
 def migrations() -> list[Migration]:
@@ -149,7 +154,7 @@ class Accounts:
         Raises:
             UsageError: The name is taken or not allowed, or the password is empty.
         """
-        if not _NAME.fullmatch(login) or _ALIAS.fullmatch(login) or login.lower() == "guest":
+        if not _NAME.fullmatch(login) or is_alias(login) or login.lower() == "guest":
             msg = f"{login!r} cannot be a login name: letters, digits and . _ @ - only, at most 64, and not guest"
             raise UsageError(msg)
         password_hash = self._hash(password)
@@ -168,7 +173,7 @@ class Accounts:
 
     def find(self, login: str) -> Account | None:
         """The account of that name."""
-        row = self._row("login = ?", login)
+        row = self._row_of(login)
         return None if row is None else _account(row)
 
     def everyone(self) -> list[Account]:
@@ -206,7 +211,7 @@ class Accounts:
         After five failures in a row for one name, attempts are refused unseen for 1 s, then 2, 4, ... up to 60. A
         password that was right before in this process is known at once, then and always.
         """
-        row = self._row("login = ?", login)
+        row = self._row_of(login)
         password_hash = row["password_hash"] if row is not None else self._decoy
         mark = self._mark(password_hash, password)
         with self._lock:
@@ -224,7 +229,7 @@ class Accounts:
 
     def known(self, login: str, password: str) -> Account | None:
         """As `verify`, for a password that was right before in this process; None says nothing."""
-        row = self._row("login = ?", login)
+        row = self._row_of(login)
         if row is None or not row["enabled"]:
             return None
         with self._lock:
@@ -253,7 +258,7 @@ class Accounts:
                 return None
             login.expires = now + self._login_s
             self._logins.move_to_end(cookie)  # sorted by expiry
-        return self._enabled("key = ?", login.account_key)
+        return self._enabled(login.account_key)
 
     def retire(self, silent_s: float) -> bool:
         """Let nobody in any more, unless a login was used in the last *silent_s* seconds; whether that is so now."""
@@ -287,29 +292,27 @@ class Accounts:
         stored = row["secret_sha256"] if row else _sha256("")
         if not hmac.compare_digest(stored, _sha256(secret)) or row is None or row["expires"] <= self._clock():
             return None
-        return self._enabled("key = ?", row["account_key"])
+        return self._enabled(row["account_key"])
 
     def owner_of_token(self, alias: str) -> Account | None:
         """Who was given the token of that alias; None when there is none."""
         with self._database.read() as connection:
             row = connection.execute("SELECT * FROM alias_tokens WHERE alias = ?", (alias.lower(),)).fetchone()
-        return self._enabled("key = ?", row["account_key"]) if row else None
+        return self._enabled(row["account_key"]) if row else None
 
     def revoke_token(self, alias: str) -> bool:
         """End a token; returns whether there was one."""
         with self._database.write() as connection:
             return connection.execute("DELETE FROM alias_tokens WHERE alias = ?", (alias.lower(),)).rowcount > 0
 
-    def _row(self, condition: str, value: object) -> sqlite3.Row | None:
+    def _row_of(self, login: str) -> sqlite3.Row | None:
         with self._database.read() as connection:
-            row: sqlite3.Row | None = connection.execute(
-                f"SELECT * FROM accounts WHERE {condition}",  # noqa: S608  # a constant of this module
-                (value,),
-            ).fetchone()
+            row: sqlite3.Row | None = connection.execute("SELECT * FROM accounts WHERE login = ?", (login,)).fetchone()
         return row
 
-    def _enabled(self, condition: str, value: object) -> Account | None:
-        row = self._row(condition, value)
+    def _enabled(self, key: int) -> Account | None:
+        with self._database.read() as connection:
+            row = connection.execute("SELECT * FROM accounts WHERE key = ?", (key,)).fetchone()
         return _account(row) if row is not None and row["enabled"] else None
 
     def _required(self, login: str) -> Account:

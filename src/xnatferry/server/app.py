@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from xnatferry.server.archive import Archive
 
-__all__ = ["ROUTES", "ArchiveApp", "Scope"]
+__all__ = ["ROUTES", "ArchiveApp"]
 
 T = TypeVar("T")
 

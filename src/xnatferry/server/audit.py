@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from xnatferry.errors import ArchiveError
 from xnatferry.server import objects, redo_log, resources
 from xnatferry.server.holder import Holder
-from xnatferry.xnat.digest import PIECE_BYTES, Hasher
+from xnatferry.xnat.digest import digest_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -149,7 +149,7 @@ class _Auditor:
         found = path.stat().st_size
         if found != size_bytes:
             yield Finding("size", f"archive/{name}", f"has {found} bytes, listed are {size_bytes}")
-        elif self._deep and digest and (hashed := _digest(path)) != digest:
+        elif self._deep and digest and (hashed := digest_of_file(path)) != digest:
             yield Finding("digest", f"archive/{name}", f"has the MD5 {hashed}, listed is {digest}")
 
     def _unlisted(self) -> Iterator[Finding]:
@@ -159,11 +159,3 @@ class _Auditor:
             name = path.relative_to(top).as_posix()
             if (path.is_symlink() or not path.is_dir()) and name not in self._listed:
                 yield Finding("unlisted", f"archive/{name}", "lies on disk and is listed nowhere")
-
-
-def _digest(path: Path) -> str:
-    hasher = Hasher()
-    with path.open("rb", buffering=0) as file:
-        while piece := file.read(PIECE_BYTES):
-            hasher.update(piece)
-    return hasher.digest

@@ -13,7 +13,7 @@ from xnatferry.server import objects, resources
 from xnatferry.server.objects import Level
 from xnatferry.server.resources import StoredFile
 from xnatferry.xnat.catalog import Catalog, CatalogEntry
-from xnatferry.xnat.digest import PIECE_BYTES, Hasher
+from xnatferry.xnat.digest import digest_of_file
 from xnatferry.xnat.tables import Table
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _changes(folder: Path, listed: dict[str, StoredFile], there: dict[str, int],
         if file.size_bytes != size:
             file = replace(file, size_bytes=size, digest="", modified=resources.now())
         if acts & Refresh.CHECKSUM:
-            file = replace(file, digest=_digest(folder / name))
+            file = replace(file, digest=digest_of_file(folder / name))
         if file != before:
             changed.append(file)
     return changed
@@ -212,11 +212,3 @@ def _rewrite(connection: sqlite3.Connection, changed: list[StoredFile]) -> None:
     for file in changed:
         connection.execute("DELETE FROM files WHERE resource_id = ? AND name = ?", (file.resource_id, file.name))
         resources.insert(connection, file)
-
-
-def _digest(path: Path) -> str:
-    hasher = Hasher()
-    with path.open("rb", buffering=0) as file:
-        while piece := file.read(PIECE_BYTES):
-            hasher.update(piece)
-    return hasher.digest

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Arrival", "Landing", "Target"]
 
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where an upload goes.
@@ -312,6 +313,7 @@ class Landing:
         for target in targets:
             self._vault.trash(target)
         self.log.done(intents)
+
 
 def _key_of(resource: Resource) -> tuple[int, str, str]:
     return resource.item_key, resource.direction, resource.label or str(resource.id)

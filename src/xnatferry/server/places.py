@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from xnatferry.server.resources import Resource
     from xnatferry.server.scope import Scope
 
-__all__ = ["Holding", "Place", "find_place", "holdings", "place_of", "resource_routes", "segment"]
+__all__ = ["Holding", "Place", "experiment_of", "find_place", "holdings", "place_of", "resource_routes", "segment"]
 
 _SESSIONS: Final = (
     "/projects/{project}/subjects/{subject}/experiments/{experiment}",
@@ -172,6 +172,19 @@ def _experiments(
             found.append(session)
     words = {"scan": "scan", "reconstruction": "reconstruction", "assessor": "experiment"}
     return found, f"Unable to identify {words[next(iter(below), 'assessor')]}"
+
+
+def experiment_of(connection: sqlite3.Connection, scope: Scope) -> Item | None:
+    """The one experiment of the address; None when it, or its project, is not there or may not be read."""
+    project = None
+    if "project" in scope.params:
+        project = objects.find_project(connection, scope.params["project"])
+        if project is None:
+            return None
+    found = objects.find_experiment(connection, scope.params["experiment"], project)
+    if found is None or not access.may_read(connection, scope.account, (project or found).project):
+        return None
+    return found
 
 
 def holdings(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from xnatferry.server.objects import Item
+    from xnatferry.server.scope import Query
 
 __all__ = [
     "Described",
@@ -39,6 +40,7 @@ __all__ = [
     "count",
     "create",
     "describe",
+    "described_by",
     "direction_of",
     "file_named",
     "files_of",
@@ -120,6 +122,16 @@ class Described:
     content: str | None = None
     description: str | None = None
     tags: str | None = None
+
+
+def described_by(query: Query) -> Described:
+    """What *query* says about an upload; empty values say nothing."""
+    return Described(
+        format=query.get("format") or None,
+        content=query.get("content") or None,
+        description=query.get("description") or None,
+        tags=",".join(tag for tag in query.all("tags") if tag) or None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

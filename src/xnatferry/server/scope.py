@@ -63,6 +63,11 @@ class Query:
         """Whether *key* was sent at all."""
         return bool(self.all(key))
 
+    def page(self) -> int:
+        """The number of the page that is asked for; 1 where it is none."""
+        text = self.get("page")
+        return max(1, int(text)) if text.isdecimal() and len(text) < 8 else 1
+
     def is_true(self, key: str) -> bool:
         """Present and neither ``false`` nor ``0``: so ``extract``, ``extract=`` and ``extract=no`` are all true."""
         return any(value.lower() not in {"false", "0"} for value in self.all(key)[:1])

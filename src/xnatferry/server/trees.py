@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from typing import TYPE_CHECKING
 
 from xnatferry.server import access, answers, objects, resources
@@ -126,7 +127,5 @@ def _history(connection: sqlite3.Connection, item: Item) -> list[tuple[dict[str,
 
 def _page(item: Item, tree: ItemTree) -> str:
     """A plain page for people; it does not start as an error page does."""
-    from html import escape  # noqa: PLC0415
-
     rows = "".join(f"<tr><th>{escape(path)}</th><td>{escape(text)}</td></tr>" for path, text in tree.fields.items())
     return f'<table class="x_rs_t"><caption>{escape(item.level)} {escape(item.label)}</caption>{rows}</table>'

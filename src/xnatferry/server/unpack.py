@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from xnatferry.server.inflate import INFLATE_ERRORS, open_gzip
 from xnatferry.server.vault import UnsafeNameError, checked_name
 from xnatferry.server.zip_members import BrokenZipError, ZipDirectory, ZipEntry
+from xnatferry.xnat.digest import PIECE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ArchiveFormat", "BrokenArchiveError", "UnpackLimits", "UnsafeArchiveError", "format_of", "unpack"]
 
-_PIECE: Final = 1 << 20
 _TAR_BLOCK: Final = 512
 _DAMAGE: Final[tuple[type[Exception], ...]] = (*INFLATE_ERRORS, tarfile.TarError, BrokenZipError)
 
@@ -256,7 +256,7 @@ def _unpack_tar(file: BinaryIO, intake: _Intake) -> None:
     if not stream.ended:
         msg = "it is damaged or ends too early"
         raise tarfile.ReadError(msg)
-    while file.read(_PIECE):  # to the end: a gzip checksum stands there
+    while file.read(PIECE_BYTES):  # to the end: a gzip checksum stands there
         pass
 
 
@@ -288,7 +288,7 @@ class _TarStream:
         return self._last == bytes(_TAR_BLOCK)
 
     def read(self, size: int) -> bytes:
-        if size > _PIECE:
+        if size > PIECE_BYTES:
             msg = "the archive has a member header of more than 1 MiB"
             raise UnsafeArchiveError(msg)
         data = self._file.read(size)
@@ -303,13 +303,13 @@ class _TarStream:
         if position < self._position:
             msg = "a member overlaps another"
             raise tarfile.ReadError(msg)
-        while self._position < position and self.read(min(_PIECE, position - self._position)):
+        while self._position < position and self.read(min(PIECE_BYTES, position - self._position)):
             pass
 
 
 def _exactly(stream: _TarStream, size: int) -> Iterator[bytes]:
     while size:
-        piece = stream.read(min(size, _PIECE))
+        piece = stream.read(min(size, PIECE_BYTES))
         if not piece:
             msg = "it ends too early"
             raise tarfile.ReadError(msg)
@@ -318,7 +318,7 @@ def _exactly(stream: _TarStream, size: int) -> Iterator[bytes]:
 
 
 def _read(file: BinaryIO) -> Iterator[bytes]:
-    while piece := file.read(_PIECE):
+    while piece := file.read(PIECE_BYTES):
         yield piece
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from xnatferry.server.inflate import INFLATE_ERRORS, raw_inflater
+from xnatferry.xnat.digest import PIECE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,6 @@ _CENTRAL: Final = struct.Struct("<4s6H3I5H2I")
 _LOCAL: Final = struct.Struct("<4s5H3I2H")
 _LIMIT32: Final = 0xFFFFFFFF
 _COMMENT_BYTES: Final = 0xFFFF
-_PIECE: Final = 1 << 20
 _STORED, _DEFLATED = 0, 8
 
 
@@ -194,7 +194,7 @@ def _exactly(file: BinaryIO, size: int) -> bytes:
 
 def _limited(file: BinaryIO, size: int) -> Iterator[bytes]:
     while size:
-        piece = _exactly(file, min(size, _PIECE))
+        piece = _exactly(file, min(size, PIECE_BYTES))
         size -= len(piece)
         yield piece
 
@@ -211,9 +211,9 @@ def _unpacked(packed: Iterator[bytes], entry: ZipEntry) -> Iterator[bytes]:
         for piece in packed:
             rest = piece
             while rest and not inflater.eof:
-                yield inflater.decompress(rest, _PIECE)
+                yield inflater.decompress(rest, PIECE_BYTES)
                 rest = inflater.unconsumed_tail
-        while not inflater.eof and (piece := inflater.decompress(b"", _PIECE)):
+        while not inflater.eof and (piece := inflater.decompress(b"", PIECE_BYTES)):
             yield piece
     except INFLATE_ERRORS as error:
         msg = f"{entry.name!r} is damaged: {error}"

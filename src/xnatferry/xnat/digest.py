@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
-__all__ = ["PIECE_BYTES", "Hasher", "digest_of", "normal_digest"]
+__all__ = ["PIECE_BYTES", "Hasher", "digest_of", "digest_of_file", "normal_digest"]
 
 #: Read and send in pieces of this many bytes: 1 MiB was the fastest measured.
 PIECE_BYTES: Final = 1 << 20
@@ -43,6 +44,16 @@ def digest_of(pieces: Iterable[bytes]) -> str:
     for piece in pieces:
         hasher.update(piece)
     return hasher.digest
+
+
+def digest_of_file(path: Path) -> str:
+    """MD5 of the file at *path*.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb", buffering=0) as stream:
+        return digest_of(iter(lambda: stream.read(PIECE_BYTES), b""))
 
 
 def normal_digest(text: str | None) -> str | None:

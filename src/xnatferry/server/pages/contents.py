@@ -183,9 +183,7 @@ def asked(query: Query, sorts: Mapping[str, str]) -> Asked:
     name = sort.removeprefix("-")
     if name not in sorts:
         sort = name = next(iter(sorts))
-    page = query.get("page")
-    number = int(page) if page.isdecimal() and len(page) < 8 else 1
-    return Asked(name, sort.startswith("-"), max(1, number), query.get("q").strip(), query.get("type"))
+    return Asked(name, sort.startswith("-"), query.page(), query.get("q").strip(), query.get("type"))
 
 
 def sessions_of(connection: sqlite3.Connection, project: str, wanted: Asked) -> Found:

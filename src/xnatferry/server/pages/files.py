@@ -66,14 +66,13 @@ class Preview:
 def read_resource(scope: Scope) -> Response:
     """GET .../resources/{resource}: its files, with digest and state."""
     words = scope.query.get("q").strip()
-    number = scope.query.get("page")
     with scope.archive.database.read() as connection:
         standing = standing_at(connection, scope)
         resource = resource_at(connection, scope, standing)
         found = [one for one in resources.files_of(connection, [resource]) if words.lower() in one.name.lower()]
         proofs = proofs_in(scope.archive, connection, standing.project)
     pages = max(1, -(-len(found) // _FILES_A_PAGE))
-    at = min(max(1, int(number)), pages) if number.isdecimal() and len(number) < 8 else 1
+    at = min(scope.query.page(), pages)
     files = [
         (one, proofs.state(standing.ferry_address(resource, one.name), one))
         for one in found[(at - 1) * _FILES_A_PAGE : at * _FILES_A_PAGE]

@@ -73,8 +73,7 @@ def read_import(scope: Scope) -> Response:
 
 def _page_of(scope: Scope) -> tuple[int, int]:
     """First row and number of the page that the query asks for."""
-    number = scope.query.get("page")
-    at = max(1, int(number)) if number.isdecimal() and len(number) < 8 else 1
+    at = scope.query.page()
     return (at - 1) * _ROWS, at
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ROUTES"]
 
-_ROLES: Final = ("owner", "member", "collaborator")
 _SHORTEST: Final = 8
 
 
@@ -108,30 +107,27 @@ def _members_page(scope: Scope, problem: str = "") -> Response:
             (item.key,),
         ).fetchall()
     status = 400 if problem else 200
-    return page(scope, "members", status=status, **about, rows=rows, roles=_ROLES, problem=problem, tab="members")
+    return page(scope, "members", status=status, **about, rows=rows, roles=access.ROLES, problem=problem, tab="members")
 
 
 def change_members(scope: Scope) -> Response:
     """POST /projects/{project}/members: give a role, or take one away."""
     fields = form_of(scope)
     login, role = fields.get("login", "").strip(), fields.get("role", "")
-    if role not in _ROLES:
+    if role not in access.ROLES:
         raise Refusal(400, f"{role} is no role")
     with scope.archive.database.write() as connection:
         item = project_of(connection, scope)
         if not access.may_own(connection, scope.account, item.id):
             raise Refusal(403, "Only owners of the project change who is in it.")
         if fields.get("act") == "remove":
-            connection.execute(
-                "DELETE FROM roles WHERE project_key = ? AND login = ? COLLATE NOCASE AND role = ?",
-                (item.key, login, role),
-            )
+            access.take_role(connection, item, login, role)
             known = True
         else:
             row = connection.execute("SELECT login FROM accounts WHERE login = ?", (login,)).fetchone()
             known = row is not None
             if row is not None:
-                connection.execute("INSERT OR IGNORE INTO roles VALUES (?, ?, ?)", (item.key, row["login"], role))
+                access.give_role(connection, item, row["login"], role)
     if not known:
         return _members_page(scope, f"There is no account {login}. An administrator can add it.")
     return moved(address("projects", item.id, "members"))

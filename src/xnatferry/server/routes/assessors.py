@@ -8,6 +8,7 @@ from xnatferry.server import access, answers, editing, objects
 from xnatferry.server.fields import Submitted, submitted
 from xnatferry.server.listings import Listing, Row, table_of
 from xnatferry.server.objects import Item, Level
+from xnatferry.server.places import experiment_of
 from xnatferry.server.routes import sharing
 from xnatferry.server.scope import Refusal, Route, Scope
 from xnatferry.server.trees import item_answer
@@ -15,6 +16,7 @@ from xnatferry.xnat.datatypes import extends
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
 
     from starlette.responses import Response
 
@@ -39,13 +41,8 @@ _MISSING: Final = "Unable to find the specified experiment."
 
 
 def _session(connection: sqlite3.Connection, scope: Scope, message: str = "") -> Item:
-    project = None
-    if "project" in scope.params:
-        project = objects.find_project(connection, scope.params["project"])
-        if project is None:
-            raise Refusal(404, message)
-    found = objects.find_experiment(connection, scope.params["experiment"], project)
-    if found is None or not access.may_read(connection, scope.account, (project or found).project):
+    found = experiment_of(connection, scope)
+    if found is None:
         raise Refusal(404, message)
     return found
 
@@ -197,10 +194,10 @@ def delete_reconstruction(scope: Scope) -> Response:
     return _delete(scope, _reconstruction)
 
 
-def _delete(scope: Scope, find: object) -> Response:
+def _delete(scope: Scope, find: Callable[[sqlite3.Connection, Scope], Item]) -> Response:
     access.require_account(scope)
     with scope.archive.database.read() as connection:
-        item = (_assessor if find is _assessor else _reconstruction)(connection, scope)
+        item = find(connection, scope)
         access.require_delete(connection, scope, item.project)
     editing.delete_items(scope.archive, [item], remove_files=scope.query.is_true("removeFiles"))
     return answers.empty()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from xnatferry.server import access, answers
+from xnatferry.server.accounts import is_alias
 from xnatferry.server.scope import Refusal, Route, Scope
 from xnatferry.xnat.tables import Table
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["ROUTES", "Caller", "identify", "same_origin", "set_cookie"]
 
 _COOKIE: Final = "JSESSIONID"
-_ALIAS: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 #: Addresses that are answered to anybody: they are how one logs in.
 _OPEN: Final = {"/data/services/auth", "/REST/services/auth", "/", "/favicon.ico", "/login"}
 #: Stylesheets and scripts, which the login page needs too; they tell nothing.
@@ -86,7 +85,7 @@ def _basic(header: str) -> tuple[str, str]:
 
 
 def _verified(archive: Archive, user: str, password: str) -> Account | None:
-    if _ALIAS.fullmatch(user):
+    if is_alias(user):
         return archive.accounts.account_of_token(user, password)
     return archive.accounts.verify(user, password)
 

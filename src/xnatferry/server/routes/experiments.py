@@ -11,6 +11,7 @@ from xnatferry.server import access, answers, editing, objects
 from xnatferry.server.fields import Submitted, submitted
 from xnatferry.server.listings import Listing, Row, table_of
 from xnatferry.server.objects import Item, Level
+from xnatferry.server.places import experiment_of
 from xnatferry.server.routes import scans, sharing
 from xnatferry.server.routes.subjects import new_subject
 from xnatferry.server.scope import Refusal, Route, Scope
@@ -101,15 +102,10 @@ def read_experiment(scope: Scope) -> Response:
 
 
 def _found(connection: sqlite3.Connection, scope: Scope) -> Item:
-    project = None
-    if "project" in scope.params:
-        project = objects.find_project(connection, scope.params["project"])
-        if project is None:
-            raise Refusal(404, _MISSING)
-    item = objects.find_experiment(connection, scope.params["experiment"], project)
-    if item is None or not access.may_read(connection, scope.account, (project or item).project):
+    found = experiment_of(connection, scope)
+    if found is None:
         raise Refusal(404, _MISSING)
-    return item
+    return found
 
 
 def put_experiment(scope: Scope) -> Response:

@@ -12,7 +12,7 @@ import anyio.to_thread
 from xnatferry.server import access, answers, resources
 from xnatferry.server.landing import Arrival, Target
 from xnatferry.server.places import holdings, place_of, resource_routes, segment
-from xnatferry.server.resources import Described
+from xnatferry.server.resources import Described, described_by
 from xnatferry.server.scope import Refusal
 from xnatferry.server.unpack import BrokenArchiveError, UnsafeArchiveError, format_of, unpack
 from xnatferry.server.uploads import BodyIntake, FormIntake, drain, receive_body, refuse_larger, small_body
@@ -160,12 +160,7 @@ def _wanted(scope: Scope) -> _Wanted:
     return _Wanted(
         Target(place.only, place.direction, label),
         stored_name(scope.raw_params.get("file", "")),
-        Described(
-            format=query.get("format") or None,
-            content=query.get("content") or None,
-            description=query.get("description") or None,
-            tags=",".join(tag for tag in query.all("tags") if tag) or None,
-        ),
+        described_by(query),
         extract=query.is_true("extract"),
         overwrite=query.is_true("overwrite"),
         update_stats=not query.has("update-stats") or query.get("update-stats").lower() in {"true", "1"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import access, answers, editing, objects
@@ -15,6 +16,7 @@ from xnatferry.xnat.tables import Table
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
     from starlette.responses import Response
 
@@ -42,7 +44,13 @@ _SEARCHED: Final = (
 )
 _LEVELS: Final = ("private", "protected", "public")
 _ROLES: Final = {"owner": "Owners", "member": "Members", "collaborator": "Collaborators"}
-_CODES: Final = {"quarantine_code": "0", "prearchive_code": "4", "current_arc": "arc001", "scan_type_mapping": "true"}
+#: Settings of a project, with what they are until somebody sets them.
+_SETTINGS: Final = {
+    "quarantine_code": "0",
+    "prearchive_code": "4",
+    "current_arc": "arc001",
+    "scan_type_mapping": "true",
+}
 
 
 def project_of(connection: sqlite3.Connection, scope: Scope, message: str = "") -> Item:
@@ -192,7 +200,7 @@ def _new_project(connection: sqlite3.Connection, scope: Scope, name: str, wanted
     fields |= {path: text for path, text in wanted.fields.items() if text}
     item = Item(0, Level.PROJECT, name, name, name, "xnat:projectData", None, name, fields=fields)
     item = editing.insert_item(connection, item, scope.user_name)
-    connection.execute("INSERT INTO roles VALUES (?, ?, 'owner')", (item.key, scope.user_name))
+    access.give_role(connection, item, scope.user_name, "owner")
     return item
 
 
@@ -237,17 +245,16 @@ def _set_accessibility(connection: sqlite3.Connection, item: Item, level: str) -
     )
 
 
-def read_code(scope: Scope) -> Response:
-    """GET of a project's settings, as text."""
+def read_setting(name: str, scope: Scope) -> Response:
+    """GET of one setting of a project, as text."""
     with scope.archive.database.read() as connection:
         item = project_of(connection, scope)
-    name = scope.params["setting"]
-    return answers.text(item.fields.get(f"setting:{name}", _CODES[name]))
+    return answers.text(item.fields.get(f"setting:{name}", _SETTINGS[name]))
 
 
-def put_code(scope: Scope) -> Response:
-    """PUT of a project's settings: the value is the last part of the path."""
-    name, value = scope.params["setting"], scope.params["value"]
+def put_setting(name: str, scope: Scope) -> Response:
+    """PUT of one setting of a project: the value is the last part of the path."""
+    value = scope.params["value"]
     with scope.archive.database.write() as connection:
         item = project_of(connection, scope)
         if not access.may_own(connection, scope.account, item.id):
@@ -275,9 +282,7 @@ def put_user(scope: Scope) -> Response:
             (one for one in _accounts(connection) if one["login"].lower() == scope.params["login"].lower()), None
         )
         if account is not None:
-            connection.execute(
-                "INSERT OR IGNORE INTO roles VALUES (?, ?, ?)", (item.key, account["login"], _role(scope, item))
-            )
+            access.give_role(connection, item, account["login"], _role(scope, item))
         return _users(connection, scope, item)
 
 
@@ -285,10 +290,7 @@ def delete_user(scope: Scope) -> Response:
     """DELETE /data/projects/{project}/users/{group}/{login}: take a role away."""
     with scope.archive.database.write() as connection:
         item = _owned(connection, scope)
-        connection.execute(
-            "DELETE FROM roles WHERE project_key = ? AND login = ? COLLATE NOCASE AND role = ?",
-            (item.key, scope.params["login"], _role(scope, item)),
-        )
+        access.take_role(connection, item, scope.params["login"], _role(scope, item))
         return _users(connection, scope, item)
 
 
@@ -336,23 +338,11 @@ def unknown_below(scope: Scope) -> Response:
     raise Refusal(400)
 
 
-_CODE_NAMES: Final = tuple(_CODES)
-
-
-def _code_routes() -> tuple[Route, ...]:
-    """A route a setting, so that other words below a project stay unknown."""
-
-    def named(handler_of: str, name: str, scope: Scope) -> Response:
-        scope.params = {**scope.params, "setting": name}
-        return (read_code if handler_of == "read" else put_code)(scope)
-
-    routes = []
-    for name in _CODE_NAMES:
-        routes.append(Route(("GET",), f"/projects/{{project}}/{name}", lambda scope, n=name: named("read", n, scope)))
-        routes.append(
-            Route(("PUT",), f"/projects/{{project}}/{name}/{{value}}", lambda scope, n=name: named("put", n, scope))
-        )
-    return tuple(routes)
+def _setting_routes() -> Iterator[Route]:
+    """Routes for each setting, so that other words below a project stay unknown."""
+    for name in _SETTINGS:
+        yield Route(("GET",), f"/projects/{{project}}/{name}", partial(read_setting, name))
+        yield Route(("PUT",), f"/projects/{{project}}/{name}/{{value}}", partial(put_setting, name))
 
 
 ROUTES: Final = (
@@ -366,6 +356,6 @@ ROUTES: Final = (
     Route(("GET",), "/projects/{project}/users", users_of),
     Route(("PUT",), "/projects/{project}/users/{group}/{login}", put_user),
     Route(("DELETE",), "/projects/{project}/users/{group}/{login}", delete_user),
-    *_code_routes(),
+    *_setting_routes(),
     Route(("GET",), "/projects/{project}/{rest*}", unknown_below),
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from xnatferry.server import access, answers, catalogs, resources
 from xnatferry.server.catalogs import Refresh
 from xnatferry.server.places import holdings, place_of, resource_routes, segment
-from xnatferry.server.resources import Described
+from xnatferry.server.resources import described_by
 from xnatferry.server.scope import Refusal
 from xnatferry.xnat.catalog import encode_catalog
 
@@ -103,13 +103,7 @@ def _editable(connection: sqlite3.Connection, scope: Scope) -> Place:
 
 
 def _make(scope: Scope, place: Place, label: str) -> int:
-    query = scope.query
-    described = Described(
-        format=query.get("format") or None,
-        content=query.get("content") or None,
-        description=query.get("description") or None,
-        tags=",".join(query.all("tags")) or None,
-    )
+    described = described_by(scope.query)
     return scope.archive.landing.create(place.only, place.direction, label, described, scope.user_name)
 
 

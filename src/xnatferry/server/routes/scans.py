@@ -9,6 +9,7 @@ from xnatferry.server import access, answers, editing, objects
 from xnatferry.server.fields import submitted
 from xnatferry.server.listings import Listing, Row, table_of
 from xnatferry.server.objects import Item, Level
+from xnatferry.server.places import experiment_of
 from xnatferry.server.scope import Refusal, Route, Scope
 from xnatferry.server.trees import item_answer
 from xnatferry.xnat.datatypes import extends
@@ -39,15 +40,16 @@ _MODALITIES: Final = (
 
 def _session(connection: sqlite3.Connection, scope: Scope) -> Item | None:
     """The imaging session of the path, where it is there and may be read."""
-    project = None
-    if "project" in scope.params:
-        project = objects.find_project(connection, scope.params["project"])
-        if project is None:
-            return None
-    found = objects.find_experiment(connection, scope.params["experiment"], project)
-    if found is None or not extends(found.xsi_type, "xnat:imageSessionData"):
-        return None
-    return found if access.may_read(connection, scope.account, (project or found).project) else None
+    found = experiment_of(connection, scope)
+    return found if found is not None and extends(found.xsi_type, "xnat:imageSessionData") else None
+
+
+def _session_to_change(connection: sqlite3.Connection, scope: Scope) -> Item:
+    session = _session(connection, scope)
+    if session is None:
+        raise Refusal(417, _NO_SESSION)
+    access.require_edit(connection, scope, session.project)
+    return session
 
 
 def list_scans(scope: Scope) -> Response:
@@ -85,10 +87,7 @@ def put_scan(scope: Scope) -> Response:
     """PUT of one scan: create or change; an empty 200 either way."""
     access.require_account(scope)
     with scope.archive.database.write() as connection:
-        session = _session(connection, scope)
-        if session is None:
-            raise Refusal(417, _NO_SESSION)
-        access.require_edit(connection, scope, session.project)
+        session = _session_to_change(connection, scope)
         name = scope.params["scan"]
         stored = objects.find_scan(connection, name, session)
         wanted = submitted(scope, stored_type=stored.xsi_type if stored else "")
@@ -131,10 +130,7 @@ def post_scan(scope: Scope) -> Response:
     """POST .../scans: create; without an ID the smallest number that is free."""
     access.require_account(scope)
     with scope.archive.database.write() as connection:
-        session = _session(connection, scope)
-        if session is None:
-            raise Refusal(417, _NO_SESSION)
-        access.require_edit(connection, scope, session.project)
+        session = _session_to_change(connection, scope)
         default = session.xsi_type.replace("SessionData", "ScanData")
         wanted = submitted(scope, default_type=default)
         taken = {scan.id for scan in objects.children(connection, session, Level.SCAN)}

@@ -15,8 +15,6 @@ from xnatferry.xnat.datatypes import schema_bytes, type_names
 from xnatferry.xnat.tables import Table
 
 if TYPE_CHECKING:
-    from starlette.responses import Response as Answer
-
     from xnatferry.server.accounts import Account
 
 __all__ = ["ROUTES", "SITE_ROUTES"]
@@ -26,7 +24,7 @@ XNAT_VERSION: Final = "1.8.11"
 _SCHEMAS: Final = ("xdat", "xnat")
 
 
-def _json(value: object) -> Answer:
+def _json(value: object) -> Response:
     return answers.text(json.dumps(value), media="application/json")
 
 
@@ -48,12 +46,12 @@ def _build_info(scope: Scope) -> dict[str, str]:
     }
 
 
-def build_info(scope: Scope) -> Answer:
+def build_info(scope: Scope) -> Response:
     """GET /xapi/siteConfig/buildInfo."""
     return _json(_build_info(scope))
 
 
-def build_property(scope: Scope) -> Answer:
+def build_property(scope: Scope) -> Response:
     """GET /xapi/siteConfig/buildInfo/{property}."""
     value = _build_info(scope).get(scope.params["property"])
     if value is None:
@@ -61,7 +59,7 @@ def build_property(scope: Scope) -> Answer:
     return answers.text(value)
 
 
-def site_config(scope: Scope) -> Answer:
+def site_config(scope: Scope) -> Response:
     """GET /xapi/siteConfig: the settings that clients look at."""
     settings = scope.archive.settings
     return _json(
@@ -78,12 +76,12 @@ def site_config(scope: Scope) -> Answer:
     )
 
 
-def schemas(_scope: Scope) -> Answer:
+def schemas(_scope: Scope) -> Response:
     """GET /xapi/schemas: every name that is listed can be read."""
     return _json(list(_SCHEMAS))
 
 
-def schema(scope: Scope) -> Answer:
+def schema(scope: Scope) -> Response:
     """GET /xapi/schemas/{name} and the address that documents name as their schema location."""
     name = scope.params["name"].removesuffix(".xsd")
     if name not in _SCHEMAS:
@@ -91,17 +89,17 @@ def schema(scope: Scope) -> Answer:
     return Response(schema_bytes(name), media_type="application/xml")
 
 
-def datatypes(_scope: Scope) -> Answer:
+def datatypes(_scope: Scope) -> Response:
     """GET /xapi/schemas/datatypes."""
     return _json(type_names())
 
 
-def user_name(scope: Scope) -> Answer:
+def user_name(scope: Scope) -> Response:
     """GET /xapi/users/username, /data/user."""
     return answers.text(scope.user_name)
 
 
-def user_record(scope: Scope) -> Answer:
+def user_record(scope: Scope) -> Response:
     """GET /xapi/users/{name}: oneself, or for an administrator anybody."""
     asking = access.require_account(scope)
     found = scope.archive.accounts.find(scope.params["name"])
@@ -110,13 +108,13 @@ def user_record(scope: Scope) -> Answer:
     return _json(_profile(found))
 
 
-def user_names(scope: Scope) -> Answer:
+def user_names(scope: Scope) -> Response:
     """GET /xapi/users: the login names of all accounts."""
     access.require_account(scope)
     return _json([account.login for account in scope.archive.accounts.everyone()])
 
 
-def user_records(scope: Scope) -> Answer:
+def user_records(scope: Scope) -> Response:
     """GET /xapi/users/profiles: all accounts, for administrators."""
     if not access.require_account(scope).admin:
         raise Refusal(403)
@@ -136,24 +134,23 @@ def _profile(account: Account) -> dict[str, object]:
     }
 
 
-def project_access(scope: Scope) -> Answer:
+def project_access(scope: Scope) -> Response:
     """GET /xapi/access/projects: the projects one has a role in."""
-    roles = {"owner": "owner", "member": "member", "collaborator": "collaborator"}
     with scope.archive.database.read() as connection:
         found = [
-            {"ID": name, "role": next((roles[one] for one in roles if one in held), "admin")}
+            {"ID": name, "role": next((role for role in access.ROLES if role in held), "admin")}
             for name in sorted(access.readable_projects(connection, scope.account))
             if (held := access.roles_of(connection, scope.account, name)) or (scope.account and scope.account.admin)
         ]
     return _json(found)
 
 
-def prearchive(scope: Scope) -> Answer:
+def prearchive(scope: Scope) -> Response:
     """GET /data/prearchive, .../experiments, .../projects[/{project}]: nothing ever waits there."""
     return answers.listing(scope, Table((), (), counted=False))
 
 
-def workflows(scope: Scope) -> Answer:
+def workflows(scope: Scope) -> Response:
     """GET /data/workflows: nothing ever runs in the background."""
     return answers.listing(scope, Table(("id", "status"), ()))
 
