@@ -6,12 +6,12 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from xnatferry.checks.catalogue import found
+from xnatferry.checks.catalogue import found, listed
 from xnatferry.xnat.datatypes import resolve
 from xnatferry.xnat.values import ValueProblem, normal_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from xnatferry.sources.base import Finding
@@ -22,11 +22,9 @@ __all__ = [
     "check_table_header",
     "fitting_fields",
     "intended_for_nowhere",
-    "listed",
     "twin_labels",
 ]
 
-_NAMED: Final = 5
 _HEADER_LIMIT_BYTES: Final = 64 << 10
 #: The column that tables of a suffix must have (BIDS 1.11, tabular files).
 _REQUIRED: Final[Mapping[str, str]] = {
@@ -38,12 +36,6 @@ _REQUIRED: Final[Mapping[str, str]] = {
     "blood": "time",
 }
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first few names and the number of the others."""
-    shown = ", ".join(names[:_NAMED])
-    return f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED else shown
 
 
 def fitting_fields(xsi_type: str, fields: Mapping[str, str]) -> dict[str, str]:

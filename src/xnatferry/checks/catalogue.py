@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from xnatferry.sources.base import Finding, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["CATALOGUE", "found"]
+__all__ = ["CATALOGUE", "found", "listed"]
 
 _ERROR, _WARNING, _INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 
@@ -146,3 +146,9 @@ def found(
     severity = CATALOGUE[finding_id][0]
     message = intern(message)  # thousands of images have the same doubts
     return Finding(finding_id, severity, message, path, line, file=file, found=seen, expected=expected)
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first *most* names and the number of the others."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

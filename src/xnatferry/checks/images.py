@@ -29,8 +29,6 @@ _NAMED_OTHERWISE: Final[Mapping[Content, tuple[str, str]]] = {
     ),
 }
 
-_FIRST_VOXEL: Final[Mapping[int, int]] = {1: 352, 2: 544}
-
 
 @dataclass(frozen=True, slots=True)
 class ImageReport:
@@ -62,8 +60,7 @@ def inspect_image(path: Path) -> ImageReport:
     digests = {path: stream.digest} if stream.packed else {}
     header, findings = _header(path, stream, content)
     if header is not None:
-        offset = max(header.vox_offset, _FIRST_VOXEL[header.version])
-        findings += _length(path, stream.unpacked_bytes, offset, header)
+        findings += _length(path, stream.unpacked_bytes, header.data_offset, header)
     if stream.trailing_bytes:
         why = f"{stream.trailing_bytes} bytes follow the end of the gzip stream; most programs ignore them"
         findings.append(found("NII24", why, path))

@@ -26,17 +26,21 @@ _SIDECAR_LIMIT_BYTES: Final = 64 << 20
 
 
 def check_sidecar(path: Path, header: NiftiHeader | None) -> tuple[dict[str, Any], list[Finding]]:
-    """Read the JSON beside an image; empty when it cannot be read."""
+    """Read the JSON beside an image, and compare it with *header*; empty when it cannot be read."""
+    sidecar, findings = sidecar_at(path)
+    return sidecar, [*findings, *(found("SID02", why, path) for why in disagreements(sidecar, header))]
+
+
+def sidecar_at(path: Path) -> tuple[dict[str, Any], list[Finding]]:
+    """The JSON object in a file, empty when it cannot be read; what is wrong with it."""
     try:
         if path.stat().st_size > _SIDECAR_LIMIT_BYTES:
             return {}, [found("SID01", "it is larger than 64 MiB, which no sidecar is; move it away", path)]
-        sidecar = read_sidecar(path.read_bytes())
+        return read_sidecar(path.read_bytes()), []
     except OSError as error:
         return {}, [found("SID01", f"it cannot be read ({error.strerror}); check its permissions", path)]
     except SidecarError as error:
         return {}, [found("SID01", f"{error}; repair it or move it away", path)]
-    findings = [found("SID02", why, path) for why in disagreements(sidecar, header)]
-    return sidecar, findings
 
 
 def disagreements(sidecar: Mapping[str, Any], header: NiftiHeader | None) -> list[str]:

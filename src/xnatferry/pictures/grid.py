@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xnatferry.checks.surfaces import FormatError, read_mgh
+from xnatferry.checks.surfaces import MGH_HEADER_BYTES, FormatError, read_mgh
 from xnatferry.errors import DataError
 from xnatferry.sources.header import HeaderError, NiftiHeader, read_header
 
@@ -30,8 +30,6 @@ _NIFTI: Final[Mapping[int, tuple[str, int]]] = {
     256: ("i1", 1), 512: ("u2", 1), 768: ("u4", 1), 1024: ("i8", 1), 1280: ("u8", 1), 1792: ("c16", 1), 2304: ("u1", 4),
 }  # fmt: skip
 _MGH: Final[Mapping[int, str]] = {0: "u1", 1: "i4", 3: "f4", 4: "i2", 10: "u2"}
-_MGH_DATA: Final = 284
-_FIRST_VOXEL: Final[Mapping[int, int]] = {1: 352, 2: 544}
 _MAGIC: Final[Mapping[bytes, tuple[int, int, bool]]] = {
     b"n+1\0": (344, 1, True), b"ni1\0": (344, 1, False), b"n+2\0": (4, 2, True), b"ni2\0": (4, 2, False),
 }  # fmt: skip
@@ -124,7 +122,7 @@ def _nifti_grid(header: NiftiHeader, *, single: bool) -> Grid:
         frames=math.prod(header.shape[3:]),
         dtype=np.dtype(header.byte_order + kind),
         colours=colours,
-        offset=max(header.vox_offset, _FIRST_VOXEL[header.version]) if single else header.vox_offset,
+        offset=header.data_offset if single else header.vox_offset,
         scaling=header.scaling if colours == 1 else (1.0, 0.0),
         steps_mm=_usable(steps[0], steps[1], steps[2]),
         orientation=_orientation(header.columns),
@@ -145,7 +143,7 @@ def _mgh_grid(head: bytes) -> Grid:
         frames=header.frames,
         dtype=np.dtype(">" + _MGH[header.kind]),
         colours=1,
-        offset=_MGH_DATA,
+        offset=MGH_HEADER_BYTES,
         scaling=(1.0, 0.0),
         steps_mm=_usable(*header.voxel_size_mm),
         orientation=_orientation(columns),

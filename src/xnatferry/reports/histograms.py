@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from markupsafe import Markup, escape
 
+from xnatferry.checks.catalogue import listed
 from xnatferry.reports.plots import FEWEST, LIMIT, Spread
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def rows_plot(kinds: Kinds) -> Markup:
         y, length = place * _ROW, max(3.0, round(len(names) / most * room, 1))
         strange = odd.intersection(names)
         kind = "bar out" if strange else "bar"
-        title = f"<title>{escape(value)}: {escape(_several(names))}</title>"
+        title = f"<title>{escape(value)}: {escape(listed(names, 3))}</title>"
         parts.append(f'<text class="label" x="{_LABEL - 8}" y="{y + 14}" text-anchor="end">{_short(value, 20)}</text>')
         parts.append(
             f'<rect class="{kind}" x="{_LABEL}" y="{y + 3}" width="{length}" height="14" rx="2">{title}</rect>'
@@ -126,7 +127,7 @@ def columns_plot(amounts: Amounts, shown: Callable[[float], str]) -> Markup:
             continue
         x, height = round(_EDGE + place * step + 1, 1), max(3.0, round(len(names) / most * _COLUMNS, 1))
         strange, y = sorted(odd.intersection(names)), round(floor - height, 1)
-        title = f"<title>{escape(_several(names))}</title>"
+        title = f"<title>{escape(listed(names, 3))}</title>"
         box = f'x="{x}" y="{y}" width="{round(step - 2, 1)}" height="{height}"'
         parts.append(f'<rect class="{"bar out" if strange else "bar"}" {box} rx="1.5">{title}</rect>')
         if strange and all(abs(x - other) > _WIDTH / 2 for other in taken):
@@ -145,11 +146,6 @@ def _name(name: str, x: float, y: float) -> str:
     anchor = "start" if x < _WIDTH / 3 else "end" if x > _WIDTH * 2 / 3 else "middle"
     told = _short(name, _NAME_LENGTH)
     return f'<text class="name" x="{round(x, 1)}" y="{max(10, y)}" text-anchor="{anchor}">{told}</text>'
-
-
-def _several(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
 
 
 def _cut(text: str, length: int) -> str:

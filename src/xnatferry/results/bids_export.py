@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
+from xnatferry.checks.catalogue import listed
 from xnatferry.errors import DataError
 from xnatferry.planning.plan import OnConflict, Refusal
 from xnatferry.results.held import Held, read_held
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BidsExport", "bids_export", "plan_bids_pull", "read_bids_export"]
 
-_NAMED: Final = 5
 #: Where a suffix may stand in several folders, the first of these.
 _USUAL: Final = ("anat", "func", "dwi", "perf", "fmap", "pet", "meg", "eeg", "ieeg")
 _DESCRIPTION: Final = "dataset_description.json"
@@ -177,7 +177,7 @@ def bids_export(held: Sequence[Held], manifests: Mapping[Address, Sequence[BidsF
             _by_manifest(export, owner, [], entries)
     if others:
         names = [str(one.address) for one in others]
-        export.warnings.append(f"{len(names)} files are no part of a BIDS dataset and stay: {_some(names)}")
+        export.warnings.append(f"{len(names)} files are no part of a BIDS dataset and stay: {listed(sorted(names))}")
     return export
 
 
@@ -206,7 +206,8 @@ def _by_manifest(export: BidsExport, owner: Address, files: Iterable[Held], entr
             changed.append(entry.path)
         export.add(chosen, entry.path, entry.digest)
     if changed:
-        export.warnings.append(f"{len(changed)} files were changed on the server since the push: {_some(changed)}")
+        names = listed(sorted(changed))
+        export.warnings.append(f"{len(changed)} files were changed on the server since the push: {names}")
     return [one for rest in there.values() for one in rest]
 
 
@@ -254,8 +255,3 @@ def _path(held: Held, name: BidsName | None, datatype: str | None) -> str | None
     if datatype is None and len(known) == 1:
         datatype = known[0]
     return f"{folder}/{datatype}/{last}" if datatype is not None and known else None
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(sorted(names)[:_NAMED])
-    return f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED else shown

@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.checks.catalogue import found
+from xnatferry.checks.catalogue import found, listed
 from xnatferry.sources.base import Claims, Discovery, Finding, Kind, LocalFile, Source
 from xnatferry.sources.folder import Entry, entry_at, natural_key, walk
 from xnatferry.sources.layouts import claims_of_folder, joined_session
@@ -32,7 +32,6 @@ _PLAIN_NAMES: Final = frozenset({"output", "outputs", "out", "results", "result"
 #: How deep below the root results are looked for, and among how many folders when a path is only to be recognised.
 _DEPTH: Final = 5
 _FOLDERS: Final = 2_000
-_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +234,5 @@ def _source(path: Path, relative: str, members: Iterable[tuple[Entry, str]], cla
 def _stay_behind(entries: Sequence[Entry], root: Path, why: str) -> list[Finding]:
     if not entries:
         return []
-    names = ", ".join(entry.relative for entry in entries[:_SHOWN])
-    more = f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
-    return [found("FIL01", f"stays behind: {names}{more}: {why}", root)]
+    names = listed([entry.relative for entry in entries])
+    return [found("FIL01", f"stays behind: {names}: {why}", root)]

@@ -56,7 +56,7 @@ def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Entry]:
     are not entered.
     """
     # Folders still to be listed, each with the identities of the folders that lead to it; the next one is last.
-    waiting = [(root, "", frozenset({_identity(root)}))]
+    waiting = [(root, "", frozenset({identity_of(root)}))]
     while waiting:
         folder, prefix, above = waiting.pop()
         inner: list[tuple[Path, str, frozenset[tuple[int, int]]]] = []
@@ -73,26 +73,28 @@ def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Entry]:
             path = Path(child.path)
             if path in skip:
                 continue
-            if not _is_folder(child):
+            if not is_folder(child):
                 yield entry_at(path, prefix + child.name)
                 continue
             if child.name.lower().endswith((".nii", ".nii.gz")):
                 why = "it is a folder with the name of an image; if it holds the image, move that out of it"
                 yield Entry(path, prefix + child.name, problem=("NII02", why))
-            identity = _identity(path)
+            identity = identity_of(path)
             if identity not in above:
                 inner.append((path, f"{prefix}{child.name}/", above | {identity}))
         waiting.extend(reversed(inner))
 
 
-def _is_folder(child: os.DirEntry[str]) -> bool:
+def is_folder(child: os.DirEntry[str]) -> bool:
+    """Whether *child* is a folder, or a link to one; one that cannot be asked is none."""
     try:
         return child.is_dir()
     except OSError:
         return False
 
 
-def _identity(folder: Path) -> tuple[int, int]:
+def identity_of(folder: Path) -> tuple[int, int]:
+    """What tells whether a link leads back to a folder above."""
     try:
         found = folder.stat()
     except OSError:

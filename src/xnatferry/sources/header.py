@@ -22,6 +22,7 @@ BITS: Final[Mapping[int, int]] = {
     1536: 128, 1792: 128, 2048: 256, 2304: 32,
 }  # fmt: skip
 
+_FIRST_VOXEL: Final[Mapping[int, int]] = {1: 352, 2: 544}
 _TO_MM: Final[Mapping[int, float]] = {1: 1000.0, 2: 1.0, 3: 0.001}
 _TO_MS: Final[Mapping[int, float]] = {8: 1000.0, 16: 1.0, 24: 0.001}
 _NOT_TIME: Final = frozenset({32, 40, 48})  # Hz, ppm, rad/s: the fourth axis is something else
@@ -69,7 +70,7 @@ class NiftiHeader:
         pixdim: Spacing of each used axis, in the units of *spatial_unit* and *time_unit*.
         datatype: NIfTI datatype code.
         voxel_bits: Bits of one voxel.
-        vox_offset: Where voxels begin in a single file.
+        vox_offset: Where voxels begin, as the header says.
         spatial_unit: Code: 0 unknown, 1 m, 2 mm, 3 micrometre.
         time_unit: Code: 0 unknown, 8 s, 16 ms, 24 microsecond; 32, 40 and 48 are no times.
         columns: Columns of the affine, one for each voxel axis, each (right, anterior, superior): of the sform when it
@@ -97,6 +98,11 @@ class NiftiHeader:
     byte_order: str
     scaling: tuple[float, float]
     leftovers: frozenset[str]
+
+    @property
+    def data_offset(self) -> int:
+        """Where voxels begin in a single file: never within the header, whatever ``vox_offset`` says."""
+        return max(self.vox_offset, _FIRST_VOXEL[self.version])
 
     @property
     def voxel_bytes(self) -> int:

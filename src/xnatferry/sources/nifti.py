@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.checks.catalogue import found
+from xnatferry.checks.catalogue import found, listed
 from xnatferry.checks.images import ImageReport, inspect_image, inspect_pair
 from xnatferry.checks.sidecars import check_gradients, check_sidecar
 from xnatferry.sources.base import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
@@ -267,12 +267,11 @@ def _stay_behind(others: Sequence[Entry], root: Path) -> list[Finding]:
     findings = [found(*entry.problem, entry.path) for entry in others if entry.problem and entry.problem[0] == "NII03"]
     ignored = [entry for entry in others if not entry.problem or entry.problem[0] != "NII03"]
     if ignored:
-        names = ", ".join(entry.relative for entry in ignored[:_LISTED])
-        more = f" and {len(ignored) - _LISTED} more" if len(ignored) > _LISTED else ""
+        names = listed([entry.relative for entry in ignored], _LISTED)
         what = (
             "1 file belongs to no image and stays"
             if len(ignored) == 1
             else f"{len(ignored)} files belong to no image and stay"
         )
-        findings.append(found("NII19", f"{what} behind: {names}{more}", root))
+        findings.append(found("NII19", f"{what} behind: {names}", root))
     return findings

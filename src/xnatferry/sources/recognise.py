@@ -47,7 +47,8 @@ def discover(
     Whatever is wrong with data comes as a finding, never as an exception.
 
     Args:
-        path: A NIfTI image or a folder of them; a CSV or TSV table; a FreeSurfer SUBJECTS_DIR, subject or archive.
+        path: A NIfTI image or a folder of them; a CSV, TSV or XLSX table; a BIDS dataset; a FreeSurfer SUBJECTS_DIR,
+            subject or archive; results of another program.
         kind: How to read it; recognised when None.
         template: Path templates such as ``{subject}/{type}.nii.gz`` or ``re:(?P<subject>[^/]+)/.*``; the first
             that matches counts.

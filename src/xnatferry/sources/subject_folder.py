@@ -36,13 +36,8 @@ class SubjectFile:
 
 
 def left_out(relative: str) -> bool:
-    """Whether a file of a subject stays behind: scratch folders, hidden and debug files."""
-    parts = relative.split("/")
-    return (
-        f"{relative}/".startswith(_SCRATCH)
-        or any(part.startswith(".") for part in parts)
-        or parts[-1].startswith(".xdebug")
-    )
+    """Whether a file of a subject stays behind: scratch folders, and hidden files such as ``.xdebug_mris_sphere``."""
+    return f"{relative}/".startswith(_SCRATCH) or any(part.startswith(".") for part in relative.split("/"))
 
 
 def read_subject_folder(folder: Path) -> tuple[list[SubjectFile], list[Finding]]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AmbiguousPathError", "PathTemplate"]
 
-#: What a template may name; data type and group of a scan come from BIDS only.
-_FIELDS: Final = tuple(field.name for field in fields(Claims) if field.name not in {"scan_type", "group"})
+#: What a template may name; the others come from BIDS only.
+_FIELDS: Final = tuple(field.name for field in fields(Claims) if field.name not in {"scan_type", "group", "pipeline"})
 _EXPRESSION: Final = "re:"
 _PLACEHOLDER: Final = re.compile(
     r"\{(?P<name>\w+)(?P<optional>\?)?(?::(?P<kind>int|re\((?P<pattern>(?:[^()]|\([^()]*\))*)\)))?\}"

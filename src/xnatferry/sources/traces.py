@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.checks.catalogue import found
+from xnatferry.checks.catalogue import found, listed
 from xnatferry.checks.privacy import (
     DICOM_EXTENSION,
     EXTENSION_NAMES,
@@ -294,18 +294,13 @@ def _faces(discovery: Discovery, looked: Sequence[_Looked]) -> Iterator[Finding]
     shown = [name for one in looked if not one.defaced and _scan_of(one.source) not in defaced for name in one.heads]
     if shown:
         why = (
-            f"{_listed(shown)}: by name, the whole head, and neither name nor sidecar says that the face was taken out;"
-            " xnatferry does not look at the voxels"
+            f"{listed(shown, _NAMED)}: by name, the whole head, and neither name nor sidecar says that the face was"
+            " taken out; xnatferry does not look at the voxels"
         )
         yield found("PRV09", why, discovery.root)
     if subjects := [one.source.relative for one in looked if holds_faces(one.source)]:
         why = (
-            f"{_listed(subjects)}: orig, rawavg and T1 of FreeSurfer keep the face, also where the images that are"
-            " pushed beside them were defaced"
+            f"{listed(subjects, _NAMED)}: orig, rawavg and T1 of FreeSurfer keep the face, also where the images that"
+            " are pushed beside them were defaced"
         )
         yield found("PRV09", why, discovery.root)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

@@ -48,6 +48,7 @@ def test_reads(template, relative, expected):
         ("re:", "write something like"),
         ("{subjekt}.nii", "'subjekt' is unknown; is 'subject' meant"),
         ("{group}.nii", "'group' is unknown"),
+        ("{pipeline}.nii", "'pipeline' is unknown"),
         ("{subject", "at '{subject' (character 1)"),
         ("a/{}.nii", "at '{}.nii' (character 3)"),
         ("subject}.nii", "at '}.nii' (character 8)"),

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from xnatferry.checks.bids import listed
-from xnatferry.checks.catalogue import found
+from xnatferry.checks.catalogue import found, listed
 from xnatferry.sources.bids.inheritance import read_object
 from xnatferry.sources.bids.people import BIRTH, custom_name, person_of, session_times, visit_of
 from xnatferry.sources.bids.tables import Table, read_tsv
@@ -118,12 +117,15 @@ def _participants(
     if unmapped and not custom:
         why = f"columns or values without an XNAT field: {listed(sorted(unmapped))}; --custom-fields carries them"
         cohort.findings.append(found("BIDS11", why, entry.path))
-    birth = [column for column in table.columns if column.lower() in BIRTH]
-    if birth:
-        why = f"{', '.join(birth)} tells dates of birth; no field gets them, but the table travels as it is"
-        cohort.findings.append(found("BIDS16", why, entry.path))
+    _tell_births(cohort, entry, table)
     if capped:
         why = f"{capped} ages above 89 identify people; the fields say 89, but the table travels as it is"
+        cohort.findings.append(found("BIDS16", why, entry.path))
+
+
+def _tell_births(cohort: Cohort, entry: Entry, table: Table) -> None:
+    if birth := [column for column in table.columns if column.lower() in BIRTH]:
+        why = f"{', '.join(birth)} tells dates of birth; no field gets them, but the table travels as it is"
         cohort.findings.append(found("BIDS16", why, entry.path))
 
 
@@ -160,9 +162,7 @@ def _phenotype(
     table = read_tsv(entry.path, "participant_id", "session_id")
     cohort.findings += table.findings
     tool = entry.name.removesuffix(".tsv")
-    if birth := [column for column in table.columns if column.lower() in BIRTH]:
-        why = f"{', '.join(birth)} tells dates of birth; no field gets them, but the table travels as it is"
-        cohort.findings.append(found("BIDS16", why, entry.path))
+    _tell_births(cohort, entry, table)
     columns = [c for c in table.columns if c not in {"participant_id", "session_id"} and c.lower() not in BIRTH]
     if columns and not custom:
         why = f"its columns have no XNAT field: {listed(columns)}; --custom-fields carries them"

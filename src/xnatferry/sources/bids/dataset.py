@@ -15,11 +15,10 @@ from xnatferry.checks.bids import (
     check_table_header,
     fitting_fields,
     intended_for_nowhere,
-    listed,
     twin_labels,
 )
 from xnatferry.checks.bids_validator import find_validator, run_validator
-from xnatferry.checks.catalogue import found
+from xnatferry.checks.catalogue import found, listed
 from xnatferry.sources.base import Discovery, Finding, Kind, Severity, Source
 from xnatferry.sources.bids.cohort import Cohort, read_cohort
 from xnatferry.sources.bids.derivatives import pipelines_of, whole_pipeline

@@ -10,9 +10,8 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from xnatferry.checks.catalogue import found
+from xnatferry.checks.sidecars import sidecar_at
 from xnatferry.sources.bids.names import BidsName, parse_name, split_extension
-from xnatferry.sources.sidecar import SidecarError, read_sidecar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Inheritance", "merged_text", "read_object"]
 
-_LIMIT_BYTES = 64 << 20
 _ENDINGS = (".json", ".bval", ".bvec")
 
 
@@ -71,17 +69,7 @@ class Inheritance:
 
 def read_object(entry: Entry) -> tuple[dict[str, Any], list[Finding]]:
     """The JSON object in a file, empty where there is none; what is wrong with it."""
-    if entry.problem is not None:
-        return {}, []
-    if entry.size_bytes > _LIMIT_BYTES:
-        return {}, [found("SID01", "it is larger than 64 MiB, which no sidecar is; move it away", entry.path)]
-    try:
-        parsed = read_sidecar(entry.path.read_bytes())
-    except OSError as error:
-        return {}, [found("SID01", f"it cannot be read ({error.strerror}); check its permissions", entry.path)]
-    except SidecarError as error:
-        return {}, [found("SID01", f"{error}; repair it or move it away", entry.path)]
-    return parsed, []
+    return ({}, []) if entry.problem is not None else sidecar_at(entry.path)
 
 
 def merged_text(sidecar: Mapping[str, Any]) -> bytes:

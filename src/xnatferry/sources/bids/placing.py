@@ -151,7 +151,7 @@ def units_of(part: Part, schema: BidsSchema, ignored: Ignored) -> tuple[list[Uni
         if name is None or ignored.matches(entry.relative) or not _is_data(name, steps, schema):
             others.append(entry)
             continue
-        whole = BidsName(tuple(pair for pair in name.entities if pair[0] != "split"), name.suffix, name.extension)
+        whole = _without_split(name)
         folder = f"{part.folder}/{steps[0]}"
         unit = units.setdefault(f"{folder}/{whole.stem}", Unit(f"{folder}/{whole.stem}", steps[0], folder, whole))
         unit.data.append(entry)
@@ -208,8 +208,12 @@ def companions_of(units: Sequence[Unit], others: Iterable[Entry], part: Part, ig
 
 
 def _key(entry: Entry, name: BidsName) -> str:
-    whole = BidsName(tuple(pair for pair in name.entities if pair[0] != "split"), name.suffix, name.extension)
-    return f"{entry.folder}/{whole.stem}"
+    return f"{entry.folder}/{_without_split(name).stem}"
+
+
+def _without_split(name: BidsName) -> BidsName:
+    """The name that the parts of one recording have in common."""
+    return BidsName(tuple(pair for pair in name.entities if pair[0] != "split"), name.suffix, name.extension)
 
 
 def _owner(by_key: Mapping[str, Unit], units: Sequence[Unit], entry: Entry, name: BidsName) -> Unit | None:

@@ -6,8 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.checks.bids import listed
-from xnatferry.checks.catalogue import found
+from xnatferry.checks.catalogue import found, listed
 from xnatferry.sources.base import Claims, Finding, Kind, LocalFile, Severity, Source
 from xnatferry.sources.bids.derivatives import grouped
 from xnatferry.sources.bids.inheritance import merged_text, read_object

@@ -49,8 +49,10 @@ def read_tsv(path: Path, key: str, *more: str) -> Table:
         more: Columns that may tell rows of one key apart: ``session_id``.
     """
     try:
-        content = path.read_bytes() if path.stat().st_size <= _LIMIT_BYTES else b""
-        text = content.decode("utf-8-sig")
+        if path.stat().st_size > _LIMIT_BYTES:
+            why = f"it is larger than {_LIMIT_BYTES >> 20} MiB, which no such table is; its values are not used"
+            return Table(findings=(found("BIDS08", why, path),))
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         return Table(findings=(found("BIDS08", f"it cannot be read ({error.strerror}); check its permissions", path),))
     except UnicodeDecodeError as error:

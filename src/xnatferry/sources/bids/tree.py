@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.sources.folder import Entry, entry_at, natural_key
+from xnatferry.sources.folder import Entry, entry_at, identity_of, is_folder, natural_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +39,7 @@ class Tree:
 def read_tree(root: Path) -> Tree:
     """Walk a dataset. Links are followed, as git-annex makes them; one that leads up again is not entered twice."""
     tree = Tree()
-    waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(root, "", frozenset({_identity(root)}))]
+    waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(root, "", frozenset({identity_of(root)}))]
     while waiting:
         folder, prefix, above = waiting.pop()
         try:
@@ -55,29 +55,14 @@ def read_tree(root: Path) -> Tree:
             relative = prefix + child.name
             if child.name in _NOT_DATA or child.name.startswith("._"):
                 tree.left.append(relative)
-            elif not _is_folder(child):
+            elif not is_folder(child):
                 tree.entries.append(entry_at(folder / child.name, relative))
-            elif (identity := _identity(folder / child.name)) not in above:
+            elif (identity := identity_of(folder / child.name)) not in above:
                 inner.append((folder / child.name, f"{relative}/", above | {identity}))
             else:
                 tree.left.append(relative)
         waiting.extend(reversed(inner))
     return tree
-
-
-def _is_folder(child: os.DirEntry[str]) -> bool:
-    try:
-        return child.is_dir()
-    except OSError:
-        return False
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    try:
-        found = folder.stat()
-    except OSError:
-        return (0, 0)
-    return (found.st_dev, found.st_ino)
 
 
 class Ignored:

@@ -276,6 +276,13 @@ def test_bad_input_has_its_finding(dataset, files, finding):
     assert finding in ids(dataset({**IMAGE, **files}))
 
 
+def test_a_table_that_is_too_large_is_not_called_empty(dataset, monkeypatch):
+    monkeypatch.setattr("xnatferry.sources.bids.tables._LIMIT_BYTES", 1 << 20)
+    discovery = dataset({**IMAGE, "participants.tsv": "participant_id\n" + "sub-01\n" * 200_000})
+    (why,) = (one.message for one in discovery.findings if one.id == "BIDS08")
+    assert why.startswith("it is larger than 1 MiB")
+
+
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(dataset):
     table = b"\xef\xbb\xbfparticipant_id\tsex\tage\r\nsub-01\tF\tn/a\r\n"
     discovery = dataset({**IMAGE, "participants.tsv": table})
