@@ -24,6 +24,11 @@ A message says what happened, where, and what to do. Facts are attributes, so th
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 __all__ = [
     "ArchiveError",
     "AuthenticationError",
@@ -43,7 +48,14 @@ __all__ = [
     "UsageError",
     "VerifyError",
     "XnatferryError",
+    "joint_exit_code",
 ]
+
+
+def joint_exit_code(codes: Iterable[int]) -> int:
+    """What several acts end with: 0 when all are well, the one code that those share that are not, else 1."""
+    bad = set(codes) - {0}
+    return bad.pop() if len(bad) == 1 else int(bool(bad))
 
 
 class XnatferryError(Exception):

@@ -21,7 +21,8 @@ from xnatferry.cli.options import (
     workers_from,
 )
 from xnatferry.cli.push import show_plan
-from xnatferry.errors import DataError, UsageError
+from xnatferry.cli.sending import exit_of_plan
+from xnatferry.errors import UsageError
 
 if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
@@ -89,37 +90,30 @@ def copy_command(address: str, to_project: str | None, *, dry_run: bool, **optio
         if not screen.quiet:
             show_plan(plan, screen)
         if dry_run:
-            return _exit_of_plan(plan)
+            return exit_of_plan(plan)
         origin = f"{remote.connection.url} {source}"
         return _copy(plan, target, screen, workers=workers_from(options), pace=pace, source=origin)
 
 
 def _plan(remote: Remote, target: Remote, address: Address, options: dict[str, object], screen: Screen) -> Plan:
     from xnatferry.planning.plan import OnConflict
-    from xnatferry.results.contents import read_contents, read_same
-    from xnatferry.results.copy_plan import plan_copy
+    from xnatferry.results.verbs import plan_copy
     from xnatferry.xnat.labels import label_problem
 
     project = str(options["project"])
     if why := label_problem(project):
         raise UsageError(f"project {project!r} cannot be used: {why}")
-    workers = max(workers_from(options), 8)
     with screen.waiting("comparing the two servers"):
-        contents = read_contents(remote, address, workers=workers).in_project(project)
         plan = plan_copy(
-            contents,
-            read_same(target, contents, project, workers=workers),
-            from_project=address.project,
+            address,
+            remote,
+            target,
             project=project,
-            relay=remote.relay,
             on_conflict=OnConflict(str(options["on_conflict"])),
             update_fields=bool(options["update_fields"]),
+            workers=max(workers_from(options), 8),
         )
     return replace(plan, local=bool(options["to_local"]))
-
-
-def _exit_of_plan(plan: Plan) -> int:
-    return DataError.exit_code if plan.refusals else 0
 
 
 def _copy(plan: Plan, target: Remote, screen: Screen, *, workers: int, pace: Pace | None, source: str) -> int:
@@ -135,7 +129,7 @@ def _copy(plan: Plan, target: Remote, screen: Screen, *, workers: int, pace: Pac
     started = time.monotonic()
     run, result = _carry_out(plan, target, screen, workers=workers, pace=pace, source=source)
     seconds = time.monotonic() - started
-    code = result.exit_code or _exit_of_plan(plan)
+    code = result.exit_code or exit_of_plan(plan)
     screen.lines(push_lines(result, seconds))
     _say_refused(plan, screen)
     screen.note(f"run {run}; 'xnatferry undo {run}' takes it back")
@@ -157,7 +151,7 @@ def _carry_out(
         Journal.begin(runs_folder(), "copy", about, plan=plan) as journal,
     ):
         result = carry_out(plan, target, workers=workers, pace=pace, listener=show, journal=journal)
-        journal.end(result.exit_code or _exit_of_plan(plan), refused=len(plan.refusals))
+        journal.end(result.exit_code or exit_of_plan(plan), refused=len(plan.refusals))
     return journal.name, result
 
 
@@ -169,7 +163,7 @@ def _nothing_to_do(plan: Plan, screen: Screen) -> int:
     verdicts = verdicts_of(plan)
     screen.lines([f"nothing to do: {plan.server} holds all {counted(len(verdicts), 'file')}", verdict_counts(verdicts)])
     _say_refused(plan, screen)
-    code = _exit_of_plan(plan)
+    code = exit_of_plan(plan)
     screen.records([{"record": "result", "exit_code": code, "sent_files": 0, "sent_bytes": 0, "files": len(verdicts)}])
     return code
 

@@ -47,6 +47,7 @@ __all__ = [
     "size_from",
     "source_options",
     "take",
+    "together",
     "workers_from",
 ]
 
@@ -196,9 +197,11 @@ _MAPPING = (
 )
 
 
-def _apply(
-    options: tuple[Callable[[Callable[P, R]], Callable[P, R]], ...],
+def together(
+    *options: Callable[[Callable[P, R]], Callable[P, R]],
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Several options as one; the help shows them in this order."""
+
     def add(command: Callable[P, R]) -> Callable[P, R]:
         return functools.reduce(lambda made, option: option(made), reversed(options), command)
 
@@ -207,27 +210,27 @@ def _apply(
 
 def server_options(command: Callable[P, R]) -> Callable[P, R]:
     """``-s``, ``-u``, ``--password``, ``--config``, ``--profile``, ``--ca``, ``--insecure``."""
-    return _apply(_SERVER)(command)
+    return together(*_SERVER)(command)
 
 
 def output_options(command: Callable[P, R]) -> Callable[P, R]:
     """``--json``, ``-q``, ``-v``."""
-    return _apply(_OUTPUT)(command)
+    return together(*_OUTPUT)(command)
 
 
 def source_options(command: Callable[P, R]) -> Callable[P, R]:
-    """``--as``, ``--template``."""
-    return _apply(_SOURCE)(command)
+    """What SOURCE is, and what of it is carried: ``--as``, ``--template``, ``--scrub`` and the like."""
+    return together(*_SOURCE)(command)
 
 
 def selection_options(command: Callable[P, R]) -> Callable[P, R]:
     """``--only``, ``--exclude``."""
-    return _apply(_SELECTION)(command)
+    return together(*_SELECTION)(command)
 
 
 def mapping_options(command: Callable[P, R]) -> Callable[P, R]:
     """Everything that says where things go and what they are."""
-    return _apply(_MAPPING)(command)
+    return together(*_MAPPING)(command)
 
 
 def take(options: dict[str, object], *names: str) -> dict[str, object]:

@@ -34,6 +34,7 @@ from xnatferry.cli.options import (
     share_from,
     size_from,
     source_options,
+    together,
     workers_from,
 )
 from xnatferry.cli.reporting import check_page_name, write_import
@@ -72,6 +73,20 @@ _ATTACH_REPORT = click.option(
 _UPDATE_FIELDS = click.option(
     "--update-fields", is_flag=True, help="Change fields of subjects, sessions and scans that differ."
 )
+_planning_options = together(
+    source_options,
+    DEEP,
+    mapping_options,
+    selection_options,
+    MAX_SESSIONS,
+    SHARD,
+    server_options,
+    _ON_CONFLICT,
+    _UPDATE_FIELDS,
+    _SNAPSHOTS,
+    _ATTACH_REPORT,
+    WORKERS,
+)
 
 
 @click.command("plan")
@@ -83,18 +98,7 @@ _UPDATE_FIELDS = click.option(
     "--html", type=click.Path(path_type=Path), metavar="FILE", help="Show the plan as a page, with pictures: FILE.html."
 )
 @DEPTH
-@source_options
-@DEEP
-@mapping_options
-@selection_options
-@MAX_SESSIONS
-@SHARD
-@server_options
-@_ON_CONFLICT
-@_UPDATE_FIELDS
-@_SNAPSHOTS
-@_ATTACH_REPORT
-@WORKERS
+@_planning_options
 @output_options
 def plan_command(source: Path, output: Path | None, html: Path | None, depth: int | None, **options: object) -> int:
     """Show what a push would do; nothing is sent.
@@ -129,18 +133,7 @@ def plan_command(source: Path, output: Path | None, html: Path | None, depth: in
 
 @click.command("push")
 @SOURCE
-@source_options
-@DEEP
-@mapping_options
-@selection_options
-@MAX_SESSIONS
-@SHARD
-@server_options
-@_ON_CONFLICT
-@_UPDATE_FIELDS
-@_SNAPSHOTS
-@_ATTACH_REPORT
-@WORKERS
+@_planning_options
 @_CLUSTER
 @BWLIMIT
 @MAX_BODY
@@ -152,8 +145,8 @@ def plan_command(source: Path, output: Path | None, html: Path | None, depth: in
 def push_command(source: Path, *, backup: bool, record: bool, report: Path | None, **options: object) -> int:
     """Plan, ask, send, verify.
 
-    SOURCE is a NIfTI file or folder, a SUBJECTS_DIR, one FreeSurfer subject folder or archive, a table, or a plan that
-    'xnatferry plan -o' has stored.
+    SOURCE is a NIfTI file or folder, a BIDS dataset, a SUBJECTS_DIR, one FreeSurfer subject folder or archive, results
+    of another program, a table, or a plan that 'xnatferry plan -o' has stored.
     """
     from xnatferry.console.result_view import nothing_record
     from xnatferry.planning.stored import is_plan_file

@@ -11,7 +11,7 @@ from xnatferry.cli.connecting import connected
 from xnatferry.cli.options import REPORT, output_options, screen_from, server_options
 from xnatferry.cli.reporting import check_page_name, report_of_run
 from xnatferry.cli.state import runs_folder
-from xnatferry.errors import UsageError
+from xnatferry.errors import UsageError, joint_exit_code
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,8 +112,7 @@ def _undo(run: Run, plan: UndoPlan, remote: Remote, screen: Screen) -> int:
     with Journal.begin(runs_folder(), "undo", {**about, "undoes": run.name}) as journal:
         receipts = undo(plan, remote, journal=journal)
         screen.records(event_to_dict(receipt) for receipt in receipts)
-        codes = {receipt.exit_code for receipt in receipts} - {0}
-        code = 0 if not codes else codes.pop() if len(codes) == 1 else 1
+        code = joint_exit_code(receipt.exit_code for receipt in receipts)
         journal.end(code, removed=sum(receipt.exit_code == 0 for receipt in receipts), stayed=len(plan.stays))
     screen.lines(undo_result_lines(receipts, plan))
     screen.records([undone_record(journal.name, receipts, plan, code)])

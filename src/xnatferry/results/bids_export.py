@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from xnatferry.checks.catalogue import listed
 from xnatferry.errors import DataError
 from xnatferry.planning.plan import OnConflict, Refusal
-from xnatferry.results.held import Held, read_held
+from xnatferry.results.held import Held, own_files, read_held
 from xnatferry.results.pull import PullPlan, plan_pull
 from xnatferry.sources.bids.names import BidsName, bids_schema, parse_name
 from xnatferry.xnat.bids_manifest import (
@@ -120,7 +120,7 @@ def read_bids_export(remote: Remote, held: Sequence[Held], address: Address, *, 
     """
     if address.level not in {Level.PROJECT, Level.SUBJECT, Level.SESSION}:
         raise DataError(f"{address}: a BIDS dataset is a project, a subject or a session of one")
-    everything = [*(own for above in address.ancestors() for own in _own(remote, above)), *held]
+    everything = [*(own for above in address.ancestors() for own in own_files(remote, above)), *held]
     manifests = [one for one in everything if one.address.resource == MANIFEST_RESOURCE]
     with TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
         targets = [Path(folder) / str(number) / MANIFEST_NAME for number in range(len(manifests))]
@@ -139,14 +139,6 @@ def _together(manifests: Sequence[tuple[Address, list[BidsFile]]]) -> dict[Addre
             moved = replace(entry, path=folder + entry.path) if entry.path else entry
             together[address.container].setdefault((entry.level, entry.resource, entry.name), moved)
     return {container: list(entries.values()) for container, entries in together.items()}
-
-
-def _own(remote: Remote, container: Address) -> list[Held]:
-    resource = container.child
-    return [
-        Held(resource(Level.RESOURCE, file.resource).child(Level.FILE, file.name), file)
-        for file in remote.list_files(container)
-    ]
 
 
 def _manifest(remote: Remote, held: Held, target: Path) -> list[BidsFile]:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from xnatferry.errors import DataError, DiskFullError, StoppedError, TransferError, VerifyError, XnatferryError
+from xnatferry.errors import (
+    DataError,
+    DiskFullError,
+    StoppedError,
+    TransferError,
+    VerifyError,
+    XnatferryError,
+    joint_exit_code,
+)
 from xnatferry.planning.plan import Decision
 from xnatferry.results.pull import check_pullable
 from xnatferry.transfer.events import BytesSent, Event, Listener, Outcome, Proof, Receipt, Stage, Verdict
@@ -53,9 +61,8 @@ class PullResult:
         """What the command line leaves with."""
         if self.stopped:
             return StoppedError.exit_code
-        if codes := {receipt.exit_code for receipt in self.failures}:
-            return codes.pop() if len(codes) == 1 else 1
-        return DataError.exit_code if self.refused else 0
+        code = joint_exit_code(receipt.exit_code for receipt in self.receipts)
+        return code or (DataError.exit_code if self.refused else 0)
 
 
 def fetch_all(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
     from xnatferry.xnat.records import RemoteFile
 
-__all__ = ["Held", "read_held", "sessions_below"]
+__all__ = ["Held", "own_files", "read_held", "sessions_below"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def read_held(remote: Remote, address: Address, *, workers: int = 8) -> list[Hel
     if address.level in {Level.PROJECT, Level.SUBJECT}:
         above, sessions = sessions_below(remote, address)
         with ThreadPoolExecutor(workers) as pool:
-            of_above = pool.map(lambda one: _own(remote, one), above)
+            of_above = pool.map(lambda one: own_files(remote, one), above)
             of_sessions = pool.map(lambda one: _session(remote, one), sessions)
             found = [file for files in (*of_above, *of_sessions) for file in files]
     else:
@@ -88,18 +88,18 @@ def _check_session(remote: Remote, address: Address) -> None:
         raise NotFoundError(f"{session}: no such session on {remote.connection.url}{other}")
 
 
-def _own(remote: Remote, container: Address) -> list[Held]:
+def own_files(remote: Remote, container: Address) -> list[Held]:
     """The files of an object's own resources."""
     return [_held(container, file) for file in remote.list_files(container)]
 
 
 def _session(remote: Remote, session: Address) -> Iterator[Held]:
-    yield from _own(remote, session)
+    yield from own_files(remote, session)
     for file in remote.list_files(session, all_scans=True):
         if file.scan is not None:
             yield _held(session.child(Level.SCAN, file.scan), file)
     for row in remote.list_assessors(session):
-        yield from _own(remote, session.child(Level.ASSESSOR, row["label"]))
+        yield from own_files(remote, session.child(Level.ASSESSOR, row["label"]))
 
 
 def _part(remote: Remote, address: Address) -> Iterable[Held]:
@@ -107,7 +107,7 @@ def _part(remote: Remote, address: Address) -> Iterable[Held]:
     if address.level in {Level.SCAN, Level.ASSESSOR}:
         if remote.item(address) is None:
             raise NotFoundError(f"{address}: no such {address.level} on {remote.connection.url}")
-        return _own(remote, address)
+        return own_files(remote, address)
     resource = address.child(Level.FILE, None)
     files = [_held(resource.container, file) for file in remote.list_files(resource)]
     if address.file is not None:

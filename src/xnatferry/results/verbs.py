@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_state_path
 
+from xnatferry.errors import joint_exit_code
 from xnatferry.planning.plan import OnConflict
 from xnatferry.results.bids_export import plan_bids_pull
 from xnatferry.results.contents import read_contents, read_same
@@ -228,9 +229,8 @@ def undo(run: Run, remote: Remote, *, listener: Listener = _silent) -> list[Rece
     about = {name: run.facts.get(name) for name in ("server", "local", "project")}
     with Journal.begin(run.folder.parent, "undo", {**about, "undoes": run.name}) as journal:
         receipts = carry_out_undo(plan, remote, listener=listener, journal=journal)
-        codes = {receipt.exit_code for receipt in receipts} - {0}
-        removed = sum(receipt.exit_code == 0 for receipt in receipts)
-        journal.end(0 if not codes else codes.pop() if len(codes) == 1 else 1, removed=removed, stayed=len(plan.stays))
+        code = joint_exit_code(receipt.exit_code for receipt in receipts)
+        journal.end(code, removed=sum(receipt.exit_code == 0 for receipt in receipts), stayed=len(plan.stays))
     return receipts
 
 

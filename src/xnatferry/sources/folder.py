@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-__all__ = ["Entry", "entry_at", "natural_key", "walk"]
+__all__ = ["Entry", "entry_at", "identity_of", "is_folder", "natural_key", "walk"]
 
 _DIGITS = "0123456789"
 _PARTS = re.compile(r"[0-9]{1,300}|[^0-9]+")
