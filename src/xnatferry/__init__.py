@@ -101,8 +101,7 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used: the command line's ``--help`` needs none of them."""
     if name not in __all__:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found: object = getattr(import_module(f"xnatferry.{_HOMES.get(name, 'api')}"), name)
     globals()[name] = found
     return found

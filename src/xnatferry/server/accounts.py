@@ -155,8 +155,9 @@ class Accounts:
             UsageError: The name is taken or not allowed, or the password is empty.
         """
         if not _NAME.fullmatch(login) or is_alias(login) or login.lower() == "guest":
-            msg = f"{login!r} cannot be a login name: letters, digits and . _ @ - only, at most 64, and not guest"
-            raise UsageError(msg)
+            raise UsageError(
+                f"{login!r} cannot be a login name: letters, digits and . _ @ - only, at most 64, and not guest"
+            )
         password_hash = self._hash(password)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         try:
@@ -167,8 +168,7 @@ class Accounts:
                     (login, password_hash, admin, firstname, lastname, email, now),
                 )
         except sqlite3.IntegrityError as error:
-            msg = f"there is an account {login!r} already"
-            raise UsageError(msg) from error
+            raise UsageError(f"there is an account {login!r} already") from error
         return self._required(login)
 
     def find(self, login: str) -> Account | None:
@@ -318,13 +318,11 @@ class Accounts:
     def _required(self, login: str) -> Account:
         if account := self.find(login):
             return account
-        msg = f"there is no account {login!r}"
-        raise UsageError(msg)
+        raise UsageError(f"there is no account {login!r}")
 
     def _hash(self, password: str) -> str:
         if not password:
-            msg = "the password is empty"
-            raise UsageError(msg)
+            raise UsageError("the password is empty")
         with self._hashing:
             return _ARGON2.hash(password.encode(errors="surrogatepass"))
 

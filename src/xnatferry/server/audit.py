@@ -71,8 +71,7 @@ def audit(root: Path, *, deep: bool = False, on_file: Callable[[str], object] = 
     """
     path = root / "metadata.sqlite"
     if not path.exists():
-        msg = f"there is no archive in {root}: name its folder with --root"
-        raise ArchiveError(msg)
+        raise ArchiveError(f"there is no archive in {root}: name its folder with --root")
     holder = Holder(root)
     holder.claim()
     try:
@@ -80,8 +79,7 @@ def audit(root: Path, *, deep: bool = False, on_file: Callable[[str], object] = 
             connection.row_factory = sqlite3.Row
             return _Auditor(root, connection, on_file, deep=deep).run()
     except sqlite3.DatabaseError as error:
-        msg = f"{path} cannot be read ({error}): restore it from a copy"
-        raise ArchiveError(msg) from error
+        raise ArchiveError(f"{path} cannot be read ({error}): restore it from a copy") from error
     finally:
         holder.release()
 

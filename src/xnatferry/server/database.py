@@ -80,8 +80,9 @@ class _Log:
                 else:
                     self._flush_once()
             if self._problem is not None:
-                msg = f"the metadata cannot be written to the disk ({self._problem}): check the disk, start again"
-                raise ArchiveError(msg) from self._problem
+                raise ArchiveError(
+                    f"the metadata cannot be written to the disk ({self._problem}): check the disk, start again"
+                ) from self._problem
 
     def close(self) -> None:
         """Close the file."""
@@ -122,8 +123,7 @@ class Database:
         self.path = path
         steps = sorted(migrations)
         if len({step.number for step in steps}) != len(steps):
-            msg = "two migrations have the same number"
-            raise ValueError(msg)
+            raise ValueError("two migrations have the same number")
         self._lock = threading.Lock()
         self._writing_thread: int | None = None
         self._idle: list[sqlite3.Connection] = []
@@ -151,8 +151,7 @@ class Database:
             VaultFullError: The disk is full; nothing was changed.
         """
         if self._writing_thread == threading.get_ident():
-            msg = "a write block is already open in this thread: pass its connection on"
-            raise RuntimeError(msg)
+            raise RuntimeError("a write block is already open in this thread: pass its connection on")
         with self._lock:
             self._writing_thread = threading.get_ident()
             changes = self._writer.total_changes
@@ -194,8 +193,7 @@ class Database:
             connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
-                msg = f"the disk that holds {self.path} is full: make room and try again"
-                raise VaultFullError(msg) from error
+                raise VaultFullError(f"the disk that holds {self.path} is full: make room and try again") from error
             raise
         finally:
             if connection.in_transaction:
@@ -204,8 +202,7 @@ class Database:
     def _take_reader(self) -> sqlite3.Connection:
         with self._idle_lock:
             if self._closed:
-                msg = f"the archive of {self.path} is closed"
-                raise ArchiveError(msg)
+                raise ArchiveError(f"the archive of {self.path} is closed")
             if self._idle:
                 return self._idle.pop()
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
@@ -228,14 +225,14 @@ class Database:
             with closing(self._writer.execute("SELECT number FROM migrations")) as rows:
                 applied = {row["number"] for row in rows}
         except sqlite3.DatabaseError as error:
-            msg = f"{self.path} is no metadata of an archive ({error}): restore it, or choose another folder"
-            raise ArchiveError(msg) from error
+            raise ArchiveError(
+                f"{self.path} is no metadata of an archive ({error}): restore it, or choose another folder"
+            ) from error
         if unknown := applied - {step.number for step in steps}:
-            msg = (
+            raise ArchiveError(
                 f"{self.path} was written by a newer version of xnatferry (schema step {max(unknown)}): "
                 "update xnatferry, or choose another folder"
             )
-            raise ArchiveError(msg)
         for step in steps:
             if step.number not in applied:
                 self._apply(step)
@@ -248,8 +245,9 @@ class Database:
             self._writer.execute("INSERT INTO migrations VALUES (?, ?, ?)", (step.number, step.name, now))
             self._writer.execute("COMMIT")
         except sqlite3.DatabaseError as error:
-            msg = f"{self.path} could not be brought up to date (step {step.number}, {step.name}: {error})"
-            raise ArchiveError(msg) from error
+            raise ArchiveError(
+                f"{self.path} could not be brought up to date (step {step.number}, {step.name}: {error})"
+            ) from error
         finally:
             if self._writer.in_transaction:
                 self._writer.rollback()

@@ -203,8 +203,7 @@ def by_key(connection: sqlite3.Connection, key: int | None) -> Item:
     """
     row = connection.execute("SELECT * FROM items WHERE key = ?", (key,)).fetchone()
     if row is None:
-        msg = f"no item {key}"
-        raise LookupError(msg)
+        raise LookupError(f"no item {key}")
     return item_of(row)
 
 

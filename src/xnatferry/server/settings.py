@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from pathlib import Path  # noqa: TC003  dataclass annotations stay resolvable at run time
+from typing import TYPE_CHECKING
 
 from xnatferry.server.unpack import UnpackLimits
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["ServerSettings"]
 

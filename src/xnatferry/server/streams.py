@@ -102,8 +102,7 @@ def file_pieces(descriptor: int, start: int, size_bytes: int) -> Iterator[bytes]
         while size_bytes:
             piece = os.pread(descriptor, min(PIECE_BYTES, size_bytes), start)
             if not piece:
-                msg = "the file has become shorter while it was sent"
-                raise OSError(msg)
+                raise OSError("the file has become shorter while it was sent")
             start += len(piece)
             size_bytes -= len(piece)
             yield piece

@@ -113,8 +113,7 @@ def unpack(
         vault.settle([one for _, one in intake.members])
     except _DAMAGE as error:
         vault.discard(one for _, one in intake.members)
-        msg = f"{name} cannot be unpacked: {error}"
-        raise BrokenArchiveError(msg) from error
+        raise BrokenArchiveError(f"{name} cannot be unpacked: {error}") from error
     except BaseException:
         vault.discard(one for _, one in intake.members)
         raise
@@ -142,19 +141,16 @@ class _Intake:
         """
         self._number += 1
         if self._number > self._limits.max_members:
-            msg = f"the archive has more than {self._limits.max_members} members"
-            raise UnsafeArchiveError(msg)
+            raise UnsafeArchiveError(f"the archive has more than {self._limits.max_members} members")
         if raw.startswith("/") or re.match("[A-Za-z]:", raw):
-            msg = f"the member {_shown(raw)} has an absolute name"
-            raise UnsafeArchiveError(msg)
+            raise UnsafeArchiveError(f"the member {_shown(raw)} has an absolute name")
         name = "/".join(part for part in raw.split("/") if part not in {"", "."})
         if is_folder and not name:
             return ""
         try:
             checked_name(name)
         except UnsafeNameError as error:
-            msg = f"the archive has a member that is refused: {error}"
-            raise UnsafeArchiveError(msg) from error
+            raise UnsafeArchiveError(f"the archive has a member that is refused: {error}") from error
         if not is_folder:
             self._claim(name)
         return name
@@ -167,11 +163,9 @@ class _Intake:
         """
         self._total += size_bytes
         if before + size_bytes > self._limits.max_member_bytes:
-            msg = f"the member {_shown(name)} is larger than {self._limits.max_member_bytes} bytes"
-            raise UnsafeArchiveError(msg)
+            raise UnsafeArchiveError(f"the member {_shown(name)} is larger than {self._limits.max_member_bytes} bytes")
         if self._total > self._allowed:
-            msg = f"the archive unpacks to more than {self._allowed} bytes, too many for its size"
-            raise UnsafeArchiveError(msg)
+            raise UnsafeArchiveError(f"the archive unpacks to more than {self._allowed} bytes, too many for its size")
 
     def take(self, raw: str, pieces: Iterator[bytes]) -> None:
         """Check and stage a member whose length nobody announced."""
@@ -198,8 +192,7 @@ class _Intake:
         parts = name.split("/")
         folders = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
         if name in self._folders or folders & self._names:
-            msg = f"the archive has two members that claim the name {_shown(name)}"
-            raise UnsafeArchiveError(msg)
+            raise UnsafeArchiveError(f"the archive has two members that claim the name {_shown(name)}")
         self._names.add(name)
         self._folders |= folders
 
@@ -223,11 +216,9 @@ def _zip_file_name(entry: ZipEntry, intake: _Intake) -> str:
     name = intake.check(entry.name, is_folder=is_folder)
     kind = stat.S_IFMT(entry.mode)
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
-        msg = f"the member {_shown(entry.name)} is a link or device: pack the files themselves"
-        raise UnsafeArchiveError(msg)
+        raise UnsafeArchiveError(f"the member {_shown(entry.name)} is a link or device: pack the files themselves")
     if entry.encrypted:
-        msg = f"the member {_shown(entry.name)} needs a password"
-        raise UnsafeArchiveError(msg)
+        raise UnsafeArchiveError(f"the member {_shown(entry.name)} needs a password")
     return "" if is_folder else name
 
 
@@ -237,8 +228,7 @@ def _is_zip_folder(entry: ZipEntry) -> bool:
 
 def _unpack_gzip(staged: Staged, intake: _Intake, name: str) -> None:
     if staged.size_bytes == 0:  # which the decompressors take for an archive of nothing
-        msg = "it is empty"
-        raise EOFError(msg)
+        raise EOFError("it is empty")
     with open_gzip(staged.path) as file:
         intake.take(name.removesuffix(".gz"), _read(file))
 
@@ -254,8 +244,7 @@ def _unpack_tar(file: BinaryIO, intake: _Intake) -> None:
                 stream.seek(member.offset_data)
                 intake.stage(name, _exactly(stream, member.size))
     if not stream.ended:
-        msg = "it is damaged or ends too early"
-        raise tarfile.ReadError(msg)
+        raise tarfile.ReadError("it is damaged or ends too early")
     while file.read(PIECE_BYTES):  # to the end: a gzip checksum stands there
         pass
 
@@ -263,14 +252,13 @@ def _unpack_tar(file: BinaryIO, intake: _Intake) -> None:
 def _tar_file_name(member: tarfile.TarInfo, intake: _Intake) -> str:
     name = intake.check(member.name, is_folder=member.isdir())
     if member.issym() or member.islnk():
-        msg = f"the member {_shown(member.name)} is a link: pack what it points to (tar -h --hard-dereference)"
-        raise UnsafeArchiveError(msg)
+        raise UnsafeArchiveError(
+            f"the member {_shown(member.name)} is a link: pack what it points to (tar -h --hard-dereference)"
+        )
     if member.issparse():
-        msg = f"the member {_shown(member.name)} is sparse: pack without --sparse"
-        raise UnsafeArchiveError(msg)
+        raise UnsafeArchiveError(f"the member {_shown(member.name)} is sparse: pack without --sparse")
     if not (member.isreg() or member.isdir()):
-        msg = f"the member {_shown(member.name)} is a device or pipe"
-        raise UnsafeArchiveError(msg)
+        raise UnsafeArchiveError(f"the member {_shown(member.name)} is a device or pipe")
     return name
 
 
@@ -289,8 +277,7 @@ class _TarStream:
 
     def read(self, size: int) -> bytes:
         if size > PIECE_BYTES:
-            msg = "the archive has a member header of more than 1 MiB"
-            raise UnsafeArchiveError(msg)
+            raise UnsafeArchiveError("the archive has a member header of more than 1 MiB")
         data = self._file.read(size)
         self._position += len(data)
         self._last = data
@@ -301,8 +288,7 @@ class _TarStream:
 
     def seek(self, position: int) -> None:
         if position < self._position:
-            msg = "a member overlaps another"
-            raise tarfile.ReadError(msg)
+            raise tarfile.ReadError("a member overlaps another")
         while self._position < position and self.read(min(PIECE_BYTES, position - self._position)):
             pass
 
@@ -311,8 +297,7 @@ def _exactly(stream: _TarStream, size: int) -> Iterator[bytes]:
     while size:
         piece = stream.read(min(size, PIECE_BYTES))
         if not piece:
-            msg = "it ends too early"
-            raise tarfile.ReadError(msg)
+            raise tarfile.ReadError("it ends too early")
         size -= len(piece)
         yield piece
 

@@ -231,8 +231,7 @@ class Vault:
     def _set_aside(self, target: Path) -> Path | None:
         """Give a file that is about to be replaced a second name, so that it can come back."""
         if target.is_dir():
-            msg = f"{target.relative_to(self.archive)} is a folder, no file can have this name"
-            raise UnsafeNameError(msg)
+            raise UnsafeNameError(f"{target.relative_to(self.archive)} is a folder, no file can have this name")
         aside = self._incoming / secrets.token_hex(16)
         try:
             os.link(target, aside, follow_symlinks=False)
@@ -266,8 +265,9 @@ class Vault:
             yield
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                msg = f"the disk that holds {self.archive.parent} is full: make room and try again"
-                raise VaultFullError(msg) from error
+                raise VaultFullError(
+                    f"the disk that holds {self.archive.parent} is full: make room and try again"
+                ) from error
             raise
 
 
@@ -313,8 +313,7 @@ def checked_name(relative: str) -> str:
     """
     if problem := _name_problem(relative):
         shown = relative if len(relative) <= 120 else relative[:100] + "..."
-        msg = f"the name {shown!r} is refused: {problem}"
-        raise UnsafeNameError(msg)
+        raise UnsafeNameError(f"the name {shown!r} is refused: {problem}")
     return relative
 
 
@@ -350,8 +349,7 @@ def _make_folders(folder: Path) -> set[Path]:
                 made.rmdir()
             if not isinstance(error, FileExistsError | NotADirectoryError):
                 raise
-            msg = f"{error.filename} is a file, no folder can have this name"
-            raise UnsafeNameError(msg) from error
+            raise UnsafeNameError(f"{error.filename} is a file, no folder can have this name") from error
     return {new.parent for new in missing}
 
 

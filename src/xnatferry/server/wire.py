@@ -110,6 +110,7 @@ def server_for(app: Any, settings: ServerSettings, on_ready: Callable[[], object
     try:
         config.load()
     except (ssl.SSLError, OSError) as error:
-        msg = f"{settings.certfile} cannot be used for HTTPS ({error}): check --certfile and --keyfile"
-        raise ArchiveError(msg) from error
+        raise ArchiveError(
+            f"{settings.certfile} cannot be used for HTTPS ({error}): check --certfile and --keyfile"
+        ) from error
     return Server(config, on_ready)

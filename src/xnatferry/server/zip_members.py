@@ -87,8 +87,7 @@ class ZipDirectory:
             position += _CENTRAL.size + length
             yield entry
         if position != end:
-            msg = "its central directory is damaged"
-            raise BrokenZipError(msg)
+            raise BrokenZipError("its central directory is damaged")
 
     def pieces(self, entry: ZipEntry) -> Iterator[bytes]:
         """Yield the unpacked bytes of *entry*, never more than it announced.
@@ -105,15 +104,13 @@ class ZipDirectory:
             crc = zlib.crc32(piece, crc)
             yield piece
         if size != entry.size_bytes or crc != entry.crc:
-            msg = f"{entry.name!r} is damaged: its length or checksum is wrong"
-            raise BrokenZipError(msg)
+            raise BrokenZipError(f"{entry.name!r} is damaged: its length or checksum is wrong")
 
     def _data_start(self, entry: ZipEntry) -> int:
         self._file.seek(entry.offset)
         signature, *_, name_bytes, extra_bytes = _LOCAL.unpack(_exactly(self._file, _LOCAL.size))
         if signature != b"PK\3\4":
-            msg = f"{entry.name!r} is not where the central directory says"
-            raise BrokenZipError(msg)
+            raise BrokenZipError(f"{entry.name!r} is not where the central directory says")
         return int(entry.offset + _LOCAL.size + name_bytes + extra_bytes)
 
 
@@ -125,8 +122,7 @@ def _find_directory(file: BinaryIO) -> tuple[int, int, int]:
     tail = file.read()
     at = tail.rfind(b"PK\5\6")
     if at < 0 or len(tail) - at < _END.size:
-        msg = "it is no zip archive, or its end is missing"
-        raise BrokenZipError(msg)
+        raise BrokenZipError("it is no zip archive, or its end is missing")
     _, disk, _, _, _, size, offset, _ = _END.unpack_from(tail, at)
     end = tail_start + at
     if end >= _END64_LOCATOR.size:
@@ -136,12 +132,10 @@ def _find_directory(file: BinaryIO) -> tuple[int, int, int]:
             file.seek(end64)
             signature, _, _, _, disk, _, _, _, size, offset = _END64.unpack(_exactly(file, _END64.size))
             if signature != b"PK\6\6":
-                msg = "its 64-bit end record is missing"
-                raise BrokenZipError(msg)
+                raise BrokenZipError("its 64-bit end record is missing")
             end = end64
     if disk not in {0, 0xFFFF} or size + offset > end:
-        msg = "its central directory is damaged, or on another volume"
-        raise BrokenZipError(msg)
+        raise BrokenZipError("its central directory is damaged, or on another volume")
     return end - size, size, end - size - offset
 
 
@@ -150,8 +144,7 @@ def _entry(file: BinaryIO, fixed: bytes, shift: int) -> tuple[ZipEntry, int]:
     (signature, _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes, comment_bytes, _, _, attributes,
      offset) = _CENTRAL.unpack(fixed)  # fmt: skip
     if signature != b"PK\1\2":
-        msg = "its central directory is damaged"
-        raise BrokenZipError(msg)
+        raise BrokenZipError("its central directory is damaged")
     raw = _exactly(file, name_bytes)
     extra = _exactly(file, extra_bytes)
     size, packed, offset = _wide(extra, size, packed, offset)
@@ -172,8 +165,7 @@ def _wide(extra: bytes, *values: int) -> list[int]:
     try:
         return [next(wide) if value == _LIMIT32 else value for value in values]
     except (StopIteration, RuntimeError) as error:
-        msg = "its 64-bit sizes are missing"
-        raise BrokenZipError(msg) from error
+        raise BrokenZipError("its 64-bit sizes are missing") from error
 
 
 def _text(raw: bytes) -> str:
@@ -187,8 +179,7 @@ def _text(raw: bytes) -> str:
 def _exactly(file: BinaryIO, size: int) -> bytes:
     data = file.read(size)
     if len(data) != size:
-        msg = "it ends too early"
-        raise BrokenZipError(msg)
+        raise BrokenZipError("it ends too early")
     return data
 
 
@@ -204,8 +195,9 @@ def _unpacked(packed: Iterator[bytes], entry: ZipEntry) -> Iterator[bytes]:
         yield from packed
         return
     if entry.method != _DEFLATED:
-        msg = f"{entry.name!r} is packed by method {entry.method}; pack it with deflate (8) or stored (0)"
-        raise BrokenZipError(msg)
+        raise BrokenZipError(
+            f"{entry.name!r} is packed by method {entry.method}; pack it with deflate (8) or stored (0)"
+        )
     inflater = raw_inflater()
     try:
         for piece in packed:
@@ -216,5 +208,4 @@ def _unpacked(packed: Iterator[bytes], entry: ZipEntry) -> Iterator[bytes]:
         while not inflater.eof and (piece := inflater.decompress(b"", PIECE_BYTES)):
             yield piece
     except INFLATE_ERRORS as error:
-        msg = f"{entry.name!r} is damaged: {error}"
-        raise BrokenZipError(msg) from error
+        raise BrokenZipError(f"{entry.name!r} is damaged: {error}") from error

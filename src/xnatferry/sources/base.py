@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xnatferry.xnat.digest import digest_of
-from xnatferry.xnat.model import Level
 from xnatferry.xnat.pooled import no_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from xnatferry.xnat.model import Level
 
 __all__ = ["Claims", "Discovery", "Finding", "Kind", "LocalFile", "Made", "Scrub", "ScrubKind", "Severity", "Source"]
 

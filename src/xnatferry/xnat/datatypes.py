@@ -138,8 +138,7 @@ def schema_bytes(name: str) -> bytes:
         LookupError: There is no such document.
     """
     if name not in {"xnat", "xdat"}:
-        msg = f"no schema {name!r}"
-        raise LookupError(msg)
+        raise LookupError(f"no schema {name!r}")
     return files("xnatferry.xnat").joinpath("schemas", f"{name}.xsd").read_bytes()
 
 

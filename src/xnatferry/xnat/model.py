@@ -66,8 +66,7 @@ class Address:
             or (self.scan and self.assessor)
             or (self.file and not self.resource)
         ):
-            msg = f"incomplete address: {self!r}"
-            raise ValueError(msg)
+            raise ValueError(f"incomplete address: {self!r}")
 
     def __lt__(self, other: Address) -> bool:
         """Order by labels, a container before what it holds."""

@@ -79,8 +79,7 @@ class ZipStream:
     def __init__(self, members: Sequence[ZipMember]) -> None:
         self._members = tuple(members)
         if len({member.name for member in self._members}) != len(self._members):
-            msg = "two members of one archive have the same name"
-            raise ValueError(msg)
+            raise ValueError("two members of one archive have the same name")
 
     @property
     def size_bytes(self) -> int:
@@ -224,6 +223,7 @@ def _blocks(member: ZipMember) -> Iterator[tuple[bytes, int]]:
         if parts:
             yield b"".join(parts), crc
     if left != 0:
-        msg = f"{member.name}: {member.size_bytes} bytes were announced, {'more' if left < 0 else 'fewer'} came"
-        raise ValueError(msg)
+        raise ValueError(
+            f"{member.name}: {member.size_bytes} bytes were announced, {'more' if left < 0 else 'fewer'} came"
+        )
     yield struct.pack("<BHH", 1, len(kept), len(kept) ^ 0xFFFF) + kept, crc

@@ -66,8 +66,7 @@ def address_of(name: str) -> str:
     """
     found = _asset(name)
     if found is None:
-        msg = f"no static file {name}"
-        raise LookupError(msg)
+        raise LookupError(f"no static file {name}")
     return f"/static/{found.name}"
 
 
