@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,8 @@ VERSION = "0.69.0"
 #: As the registry publishes it for this version: ``npm view @niivue/niivue@0.69.0 dist.integrity``.
 INTEGRITY = "sha512-YMjQvJgD1W2b7DuoxkwlC4VxbrgIePRJ5qyQzXKxi2v2MBVg285P/CIQyg46oDDGDIcaNlbd+MhtO/edMbXJkA=="
 MEMBER = "package/dist/niivue.umd.js"
+#: The bundler's own list of what it put in; the list for the other form of the same bundle.
+PARTS = "package/dist/metafile-esm.json"
 PLACE = Path("src/xnatferry/server/pages/static/niivue.js")
 _SECONDS = 120
 
@@ -67,13 +70,22 @@ def fetch(place: Path) -> str:
             message = f"@niivue/niivue {VERSION} from npm is not what was pinned: {digest}"
             raise SystemExit(message)
         with tarfile.open(packed) as archive:
-            member = archive.extractfile(MEMBER)
-            assert member is not None
-            bundle = first_line + member.read()
+            bundle = first_line + _read(archive, MEMBER)
+            parts = re.findall(r"node_modules/((?:@[^/]+/)?[^/]+)/", _read(archive, PARTS).decode())
+        notice = (place.parent / "niivue-license.txt").read_text(encoding="utf-8")
+        if unnamed := sorted(name for name in set(parts) if f" {name} " not in notice):
+            message = f"niivue-license.txt does not name what is in the bundle: {', '.join(unnamed)}"
+            raise SystemExit(message)
     part = place.with_suffix(".part")
     part.write_bytes(bundle)
     part.replace(place)
     return ""
+
+
+def _read(archive: tarfile.TarFile, name: str) -> bytes:
+    member = archive.extractfile(name)
+    assert member is not None
+    return member.read()
 
 
 if __name__ == "__main__":
