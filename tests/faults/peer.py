@@ -11,8 +11,6 @@ import io
 import itertools
 import json
 import re
-import socket
-import struct
 import tarfile
 import threading
 import zipfile
@@ -20,9 +18,10 @@ from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 from xml.etree import ElementTree as ET
+
+from serving import DroppingHandler, DroppingServer, HangupError
 
 OLD, NEW = "1.6.4", "1.8"
 USER, PASSWORD = "ferry", "s3cret-Passw0rd"
@@ -542,11 +541,7 @@ def cookie_of(seen: Seen) -> str:
     return found[1] if found else ""
 
 
-class HangupError(Exception):
-    """The connection is to be dropped without another byte."""
-
-
-class Handler(BaseHTTPRequestHandler):
+class Handler(DroppingHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # head and body leave together
     disable_nagle_algorithm = True
@@ -645,32 +640,11 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
         self.wfile.flush()
 
-    def reset(self) -> None:
-        """Drop the connection with a reset, so that the other side cannot mistake it for an end."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.connection.close()
-        raise HangupError
 
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
+class Server(DroppingServer):
     def __init__(self, peer: Peer) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.peer = peer
-        self.open: set[socket.socket] = set()
-
-    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
-        self.open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
-        self.open.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass  # clients that hang up are the point of these tests
 
 
 @contextmanager
@@ -678,17 +652,9 @@ def running_peer(era: str = NEW) -> Iterator[Peer]:
     """Serve a new peer on a free port until the block ends."""
     peer = Peer(era)
     server = Server(peer)
-    peer.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    peer.url = server.url
+    with server.serving():
         yield peer
-    finally:
-        server.shutdown()
-        for connection in list(server.open):
-            connection.close()
-        server.server_close()
-        thread.join(5)
 
 
 # Faults

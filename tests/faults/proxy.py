@@ -9,16 +9,15 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import socket
-import struct
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote, urlsplit
+
+from serving import DroppingHandler, DroppingServer, HangupError
 
 OLD, NEW = "1.6.4", "1.8"
 
@@ -103,7 +102,7 @@ class Proxy:
         )
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(DroppingHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1
     disable_nagle_algorithm = True
@@ -234,36 +233,11 @@ class Handler(BaseHTTPRequestHandler):
         if reply.headers.get("Connection") == "close":
             self.close_connection = True
 
-    def reset(self) -> None:
-        """Drop the connection with a reset."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.connection.close()
-        raise HangupError
 
-
-class HangupError(Exception):
-    """The connection is to be dropped without another byte."""
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
+class Server(DroppingServer):
     def __init__(self, proxy: Proxy) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.proxy = proxy
-        self.open: set[socket.socket] = set()
-
-    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
-        self.open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
-        self.open.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass  # clients that hang up are the point of these tests
 
 
 @contextmanager
@@ -271,17 +245,9 @@ def running_proxy(target: str, era: str = NEW) -> Iterator[Proxy]:
     """Serve a new proxy before *target* on a free port until the block ends."""
     proxy = Proxy(target, era)
     server = Server(proxy)
-    proxy.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    proxy.url = server.url
+    with server.serving():
         yield proxy
-    finally:
-        server.shutdown()
-        for connection in list(server.open):
-            connection.close()
-        server.server_close()
-        thread.join(5)
 
 
 # What goes wrong

@@ -46,7 +46,6 @@ class Person:
         session: Fields of its sessions.
         age_years: Age, where it is given.
         unmapped: Columns without a field of their own.
-        refused: Columns that are not copied on purpose.
         capped: Whether the age is above 89.
     """
 
@@ -54,7 +53,6 @@ class Person:
     session: dict[str, str] = field(default_factory=dict)
     age_years: float | None = None
     unmapped: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
     capped: bool = False
 
 
@@ -69,11 +67,9 @@ def person_of(row: Mapping[str, str], about: Mapping[str, Any], *, custom: bool 
     person = Person()
     for column, cell in row.items():
         low = column.lower()
-        if low == "participant_id":
+        if low == "participant_id" or low in BIRTH:  # dates of birth are no field's business
             continue
-        if low in BIRTH:
-            person.refused.append(column)
-        elif low == "age":
+        if low == "age":
             _set_age(person, column, cell, _described(about, column))
         elif low == "site":
             person.session["acquisition_site"] = cell
