@@ -187,7 +187,7 @@ def test_nothing_is_lost_on_the_way(http, full, other, archive):
     """Metadata and vault agree after moves there and back."""
     for project in (other, full.project, other):
         assert http.put(f"{full.url}/projects/{project}", params=MOVE).status_code == 200
-    archive.archive.landing.log.settle()
+    archive.archive.landing.redo.settle()
     with archive.archive.database.read() as connection:
         folders = {row["folder"] for row in connection.execute("SELECT folder FROM items WHERE project = ?", (other,))}
         assert not list(connection.execute("SELECT 1 FROM intents"))

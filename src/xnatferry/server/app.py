@@ -56,7 +56,7 @@ _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Characters that Tomcat takes in a query only percent-encoded; it answers 400 itself (recorded).
 _UNSENT: Final = frozenset('"<>[\\]^`{|}')
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 #: Every route, in the order in which they are tried. The catch-alls of a family stand last in it.
 ROUTES: Final[tuple[Route, ...]] = (
@@ -124,8 +124,8 @@ class ArchiveApp:
             response = answers.refused(500, str(error))
         except ClientDisconnect:
             raise
-        except Exception:  # noqa: BLE001  whatever it is, one request fails and the archive goes on
-            _LOG.exception("%s %s failed", request.method, path)
+        except Exception:
+            log.exception("%s %s failed", request.method, path)
             response = answers.refused(500)
         cookie = answers.expiration_cookie(self._archive.settings.login_minutes)
         response.headers.append("set-cookie", cookie)

@@ -32,7 +32,7 @@ __all__ = ["Archive", "Repairs", "RunningArchive", "read_credential", "running_a
 ADMIN: Final = "admin"
 CREDENTIAL_FILE: Final = "cli-credential.json"
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +115,10 @@ class Archive:
             self.accounts = Accounts(self.database, login_minutes=self.settings.login_minutes)
             self.landing = Landing(self.database, self.vault)
             moves, deletions = self._finish_intents()
-            replayed = self.landing.log.replay()
+            replayed = self.landing.redo.replay()
             self.repairs = Repairs(moves, deletions, replayed.placed, replayed.removed, self.vault.clean_incoming())
             if sentence := self.repairs.sentence():
-                _LOG.warning("%s: %s", root, sentence)
+                log.warning("%s: %s", root, sentence)
             self.vault.empty_trash(older_than_days=self.settings.trash_days)
             self.first_password = self._first_accounts(admin_password)
         except BaseException:
@@ -127,7 +127,7 @@ class Archive:
 
     def close(self) -> None:
         """Give the folder back."""
-        self.landing.log.settle()
+        self.landing.redo.settle()
         self.database.close()
         self._holder.release()
 

@@ -83,7 +83,7 @@ class Landing:
         self._locks = Locks()
         self._gate = Gate()
         #: What is committed and perhaps not yet on disk.
-        self.log = RedoLog(database, vault)
+        self.redo = RedoLog(database, vault)
 
     @contextmanager
     def still(self) -> Iterator[None]:
@@ -94,7 +94,7 @@ class Landing:
         """
         with self._gate.alone():
             # A folder that has moved can no longer be flushed under the name it had.
-            self.log.flush()
+            self.redo.flush()
             yield
 
     @contextmanager
@@ -132,7 +132,7 @@ class Landing:
         """
         try:
             with self._alone_or_by_name(target, arrivals), self._gate.together():
-                with self.log.writing() as connection:
+                with self.redo.writing() as connection:
                     change = self._resource_for(connection, target, described, user)
                     self._sort_out(connection, change, arrivals, overwrite=overwrite)
                     if change.pairs:
@@ -154,7 +154,7 @@ class Landing:
             Refusal: 409, there is one with that label; 404, *item* has gone meanwhile.
         """
         target = Target(item, direction, label)
-        with self._locks.hold(self._lock_key(target)), self.log.writing() as connection:
+        with self._locks.hold(self._lock_key(target)), self.redo.writing() as connection:
             if label and _existing(connection, target) is not None:
                 raise Refusal(409, "Specified resource already exists.")
             return self._make(connection, target, described, user).resource.id
@@ -168,7 +168,7 @@ class Landing:
             for resource in sorted(held, key=lambda one: one.id):
                 stack.enter_context(self.holding(resource))
             stack.enter_context(self._gate.together())
-            with self.log.writing() as connection:
+            with self.redo.writing() as connection:
                 folder = {one.id: resources.folder_of(_item(connection, item), one) for one in held}
                 gone = [f"{folder[file.resource_id]}/{file.name}" for file in found if file.resource_id in folder]
                 connection.executemany(
@@ -184,7 +184,7 @@ class Landing:
     def remove_resource(self, item: Item, resource: Resource) -> None:
         """Take a resource away; its folder goes to the trash."""
         with self.holding(resource), self._gate.together():
-            with self.log.writing() as connection:
+            with self.redo.writing() as connection:
                 folder = resources.folder_of(_item(connection, item), resource)
                 connection.execute("DELETE FROM resources WHERE id = ?", (resource.id,))
                 intents = [intend(connection, folder)]
@@ -295,7 +295,7 @@ class Landing:
         except BaseException:
             self._take_back(change)
             raise
-        self.log.placed(change.intents, folders)
+        self.redo.placed(change.intents, folders)
 
     def _take_back(self, change: _Change) -> None:
         with self._database.write() as connection:
@@ -312,7 +312,7 @@ class Landing:
         """Carry out a removal; its intent goes with the next transaction, before anything can take the place."""
         for target in targets:
             self._vault.trash(target)
-        self.log.done(intents)
+        self.redo.done(intents)
 
 
 def _key_of(resource: Resource) -> tuple[int, str, str]:
