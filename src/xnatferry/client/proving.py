@@ -18,7 +18,8 @@ __all__ = ["Prover"]
 
 #: Tries of one upload, the first included.
 ATTEMPTS = 4
-_PAUSE_S = 0.5
+#: Seconds before the second try; doubled each time.
+FIRST_PAUSE_S = 1.0
 
 
 class Prover:
@@ -65,7 +66,7 @@ class Prover:
                 if attempt == ATTEMPTS or (isinstance(error, RefusedError) and error.status != 500):
                     raise
                 asked = error.retry_after_s if isinstance(error, UnavailableError) else None
-                self._pause(max(_PAUSE_S * 2**attempt, asked or 0.0))
+                self._pause(max(FIRST_PAUSE_S * 2 ** (attempt - 1), asked or 0.0))
             held = {file.name: file for file in self._remote.list_files(resource)}
             if len(sent) == len(names) and all(_same(held.get(name), sent[name]) is True for name in names):
                 return []

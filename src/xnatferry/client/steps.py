@@ -23,7 +23,7 @@ from xnatferry.errors import (
     FileChangedError,
     UsageError,
 )
-from xnatferry.xnat.digest import Hasher
+from xnatferry.xnat.digest import PIECE_BYTES, Hasher
 from xnatferry.xnat.labels import label_problem, remote_name_problem, resource_label_problem, scan_id_problem
 from xnatferry.xnat.model import Address, Level
 
@@ -329,7 +329,7 @@ def _unchanged(path: Path, content: Content) -> Iterator[bytes]:
     hasher = Hasher()
     try:
         with path.open("rb") as stream:
-            while piece := stream.read(1 << 20):
+            while piece := stream.read(PIECE_BYTES):
                 hasher.update(piece)
                 yield piece
     except OSError as error:

@@ -22,6 +22,7 @@ from xnatferry.errors import (
     UnavailableError,
     VerifyError,
     XnatferryError,
+    joint_exit_code,
 )
 from xnatferry.planning.plan import Decision, OnConflict, Plan, Step
 from xnatferry.transfer.conditions import Conditions
@@ -68,8 +69,8 @@ class PushResult:
         """What the command line leaves with: the one reason why everything that failed did, else 1; 8 unproven."""
         if self.stopped:
             return StoppedError.exit_code
-        if codes := {receipt.exit_code for receipt in self.failures}:
-            return codes.pop() if len(codes) == 1 else 1
+        if self.failures:
+            return joint_exit_code(receipt.exit_code for receipt in self.failures)
         return VerifyError.exit_code if self.unproven else 0
 
     @property
