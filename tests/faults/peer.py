@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 from xml.etree import ElementTree as ET
 
-from serving import DroppingHandler, DroppingServer, HangupError
+from tests.faults.serving import DroppingHandler, DroppingServer, HangupError
 
 OLD, NEW = "1.6.4", "1.8"
 USER, PASSWORD = "ferry", "s3cret-Passw0rd"

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
-from serving import DroppingHandler, DroppingServer, HangupError
+from tests.faults.serving import DroppingHandler, DroppingServer, HangupError
 
 OLD, NEW = "1.6.4", "1.8"
 

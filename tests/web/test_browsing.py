@@ -94,10 +94,10 @@ def test_previews(page, name, seen):
 
 def test_it_can_be_used_with_keys_only(stranger, site):
     stranger.goto("/login")
-    stranger.wait_for_function("document.activeElement.name === 'username'")  # the cursor is in the first field
+    stranger.wait_for_selector("[name=username]:focus")  # the cursor is in the first field
     stranger.keyboard.type("admin")
     stranger.keyboard.press("Tab")
-    stranger.wait_for_function("document.activeElement.name === 'password'")
+    stranger.wait_for_selector("[name=password]:focus")
     stranger.keyboard.type("admin-secret")
     stranger.keyboard.press("Enter")
     stranger.wait_for_url(f"{site.url}/")

@@ -32,7 +32,7 @@ PLAN_VERSION = 1
 _SCRUBBING_VERSION = 2
 
 _MARK = "xnatferry_plan"
-_DAMAGES = (KeyError, TypeError, ValueError, UsageError)
+_DAMAGES = (AttributeError, KeyError, TypeError, ValueError, UsageError)
 
 
 def is_plan_file(path: Path) -> bool:
