@@ -244,6 +244,7 @@ def test_a_file_that_differs_there_stops_the_copy(run, archives, source, tmp_pat
     other = write_image(tmp_path / "T1 w+(ü).nii.gz", seed=9)
     with connected(archives[1]) as xnat:
         xnat.put_file(other, "P/s/s_MR1/scans/1/resources/NIFTI", overwrite=True)
+    assert run("copy", "P", "-n").code == 6
     stopped = run("copy", "P", "-y")
     assert stopped.code == 6
     assert "T1 w+(ü).nii.gz" in stopped.text

@@ -1,6 +1,7 @@
 """A pull from a server that means harm, or breaks off: nothing leaves the folder, nothing stands half under its name."""
 
 import hashlib
+import threading
 
 import pytest
 from peer import Resource, Thing, cut_answer, expired, page
@@ -40,6 +41,19 @@ def store(peer, resource, name, data):
 def pull(remote, folder, *, address=SESSION, **how):
     plan = plan_pull(read_held(remote, address), folder, server=remote.connection.url, address=address, **how)
     return plan, fetch_all(plan, remote, workers=2)
+
+
+def test_sessions_are_asked_about_side_by_side(peer, remote, resource):
+    subject = peer.projects["P"].children["s"]
+    subject.children["s_MR2"] = Thing("XNAT_E2", "s_MR2", "xnat:mrSessionData", subject="XNAT_S1")
+    put(peer, resource, **{"a.txt": b"a"})
+    together = threading.Barrier(2)
+
+    def wait(*_):
+        together.wait(20)  # for the other session
+
+    peer.fail("GET", "/scans/ALL/files", wait, times=2)
+    assert [held.file.name for held in read_held(remote, Address("P"))] == ["a.txt"]
 
 
 def everything(root):

@@ -10,7 +10,7 @@ from xnatferry.errors import NotFoundError
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from xnatferry.client.remote import Remote
     from xnatferry.xnat.records import RemoteFile
@@ -93,13 +93,15 @@ def own_files(remote: Remote, container: Address) -> list[Held]:
     return [_held(container, file) for file in remote.list_files(container)]
 
 
-def _session(remote: Remote, session: Address) -> Iterator[Held]:
-    yield from own_files(remote, session)
+def _session(remote: Remote, session: Address) -> list[Held]:
+    # A list, not a generator: that would ask only when the caller comes to it, one session after the other.
+    found = own_files(remote, session)
     for file in remote.list_files(session, all_scans=True):
         if file.scan is not None:
-            yield _held(session.child(Level.SCAN, file.scan), file)
+            found.append(_held(session.child(Level.SCAN, file.scan), file))
     for row in remote.list_assessors(session):
-        yield from own_files(remote, session.child(Level.ASSESSOR, row["label"]))
+        found += own_files(remote, session.child(Level.ASSESSOR, row["label"]))
+    return found
 
 
 def _part(remote: Remote, address: Address) -> Iterable[Held]:
