@@ -47,13 +47,19 @@ def test_sessions_are_asked_about_side_by_side(peer, remote, resource):
     subject = peer.projects["P"].children["s"]
     subject.children["s_MR2"] = Thing("XNAT_E2", "s_MR2", "xnat:mrSessionData", subject="XNAT_S1")
     put(peer, resource, **{"a.txt": b"a"})
-    together = threading.Barrier(2)
+    asked, both, alone = set(), threading.Event(), []
 
-    def wait(*_):
-        together.wait(20)  # for the other session
+    def wait(_handler, seen):
+        asked.add(seen.path)
+        if len(asked) == 2:
+            both.set()
+        elif not both.wait(1):  # less than the client waits before it asks again
+            alone.append(seen.path)
 
     peer.fail("GET", "/scans/ALL/files", wait, times=2)
     assert [held.file.name for held in read_held(remote, Address("P"))] == ["a.txt"]
+    assert len(asked) == 2
+    assert alone == []
 
 
 def everything(root):
