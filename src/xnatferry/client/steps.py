@@ -19,10 +19,7 @@ from xnatferry.client.local import Content, archive_of, content_of
 from xnatferry.client.proving import Prover
 from xnatferry.client.remote import Remote
 from xnatferry.client.settings import resolve_connection
-from xnatferry.errors import (
-    FileChangedError,
-    UsageError,
-)
+from xnatferry.errors import FileChangedError, UsageError
 from xnatferry.xnat.digest import PIECE_BYTES, Hasher
 from xnatferry.xnat.labels import label_problem, remote_name_problem, resource_label_problem, scan_id_problem
 from xnatferry.xnat.model import Address, Level

@@ -83,7 +83,8 @@ class RemoteState:
         else:
             there = self.sessions.get(resource.session)
             held = there.files.items() if there is not None else ()
-            found = {name: file for (scan, label, name), file in held if (scan, label) == _place_of(resource)}
+            place = (resource.scan, resource.resource)
+            found = {name: file for (scan, label, name), file in held if (scan, label) == place}
         return found or None
 
     def held_file(self, address: Address) -> HeldFile | None:
@@ -105,7 +106,3 @@ class Fingerprint:
 
     size_bytes: int
     digest: str
-
-
-def _place_of(resource: Address) -> tuple[str | None, str | None]:
-    return resource.scan, resource.resource

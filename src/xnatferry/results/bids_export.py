@@ -7,7 +7,6 @@ brought as far as its file names are those of BIDS; what is left is named.
 from __future__ import annotations
 
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +27,7 @@ from xnatferry.xnat.bids_manifest import (
     read_manifest,
 )
 from xnatferry.xnat.model import Address, Level
+from xnatferry.xnat.threaded import threaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -122,9 +122,10 @@ def read_bids_export(remote: Remote, held: Sequence[Held], address: Address, *, 
         raise DataError(f"{address}: a BIDS dataset is a project, a subject or a session of one")
     everything = [*(own for above in address.ancestors() for own in own_files(remote, above)), *held]
     manifests = [one for one in everything if one.address.resource == MANIFEST_RESOURCE]
-    with TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
+    with TemporaryDirectory() as folder:
         targets = [Path(folder) / str(number) / MANIFEST_NAME for number in range(len(manifests))]
-        found = pool.map(lambda pair: _manifest(remote, *pair), zip(manifests, targets, strict=True))
+        pairs = zip(manifests, targets, strict=True)
+        found = threaded(lambda pair: _manifest(remote, *pair), pairs, workers=workers)
         named = [(one.address, entries) for one, entries in zip(manifests, found, strict=True)]
     return bids_export(everything, _together(named))
 

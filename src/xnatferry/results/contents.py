@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import NotFoundError, UsageError
 from xnatferry.results.held import sessions_below
 from xnatferry.xnat.model import Address, Level
+from xnatferry.xnat.threaded import threaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -116,9 +116,8 @@ def _read(
 ) -> Contents:
     work: list[Callable[[], Contents]] = [lambda one=one: _container(remote, one) for one in above]  # type: ignore[misc]
     work += [lambda one=one: _session(remote, one) for one in sessions]  # type: ignore[misc]
-    with ThreadPoolExecutor(workers) as pool:
-        for part in pool.map(lambda act: act(), work):
-            found.add(part)
+    for part in threaded(lambda act: act(), work, workers=workers):
+        found.add(part)
     return found
 
 

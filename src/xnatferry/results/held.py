@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import NotFoundError
 from xnatferry.xnat.model import Address, Level
+from xnatferry.xnat.threaded import threaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,10 +43,8 @@ def read_held(remote: Remote, address: Address, *, workers: int = 8) -> list[Hel
         raise NotFoundError(f"{address.project}: no such project on {remote.connection.url}, or not for this account")
     if address.level in {Level.PROJECT, Level.SUBJECT}:
         above, sessions = sessions_below(remote, address)
-        with ThreadPoolExecutor(workers) as pool:
-            of_above = pool.map(lambda one: own_files(remote, one), above)
-            of_sessions = pool.map(lambda one: _session(remote, one), sessions)
-            found = [file for files in (*of_above, *of_sessions) for file in files]
+        read = threaded(lambda one: _below(remote, one), (*above, *sessions), workers=workers)
+        found = [file for files in read for file in files]
     else:
         _check_session(remote, address)
         found = list(_session(remote, address) if address.level is Level.SESSION else _part(remote, address))
@@ -91,6 +89,11 @@ def _check_session(remote: Remote, address: Address) -> None:
 def own_files(remote: Remote, container: Address) -> list[Held]:
     """The files of an object's own resources."""
     return [_held(container, file) for file in remote.list_files(container)]
+
+
+def _below(remote: Remote, address: Address) -> list[Held]:
+    """The files of a project or subject itself, or all of a session."""
+    return own_files(remote, address) if address.session is None else _session(remote, address)
 
 
 def _session(remote: Remote, session: Address) -> list[Held]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from xnatferry.results.local_names import clashes, path_problem, path_warning
 from xnatferry.transfer.content import file_pieces
 from xnatferry.xnat.digest import digest_of
 from xnatferry.xnat.model import Address
+from xnatferry.xnat.threaded import threaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -137,9 +137,8 @@ def plan_pull(
             refusals.append(Refusal(str(one.address), (why,), folder, one.address))
         else:
             kept.append((one, folder.joinpath(*parts)))
-    with ThreadPoolExecutor(workers) as pool:
-        files = pool.map(lambda pair: _compared(pair[0], pair[1], on_conflict), kept)
-        plan = PullPlan(server, address, folder, tuple(files), tuple(refusals), on_conflict=on_conflict)
+    files = threaded(lambda pair: _compared(pair[0], pair[1], on_conflict), kept, workers=workers)
+    plan = PullPlan(server, address, folder, tuple(files), tuple(refusals), on_conflict=on_conflict)
     free = _free_bytes(folder)
     return replace(plan, free_bytes=free, warnings=tuple(_warnings(plan, places.values(), free)))
 

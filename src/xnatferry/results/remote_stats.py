@@ -12,10 +12,11 @@ from xnatferry.errors import ForbiddenError, NotFoundError, RefusedError
 from xnatferry.freesurfer.locating import TableFiles, locate
 from xnatferry.freesurfer.stats_file import StatisticsError
 from xnatferry.freesurfer.versions import newness
-from xnatferry.results.stats_runs import Collected, assembled, at_once, read_run, table_named
+from xnatferry.results.stats_runs import Collected, assembled, read_run, table_named
 from xnatferry.results.stats_table import Place, Remark, RemarkKind, StatsTable
 from xnatferry.sources.folder import natural_key
 from xnatferry.xnat.model import Address, Level
+from xnatferry.xnat.threaded import threaded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ def remote_stats(
     reading = _Reading(table_named(name), remote, address, address.resource or resource, cache)
     places = _places(remote, address.container, itself=address.resource is not None)
     bare = [one for one in places if not one.session and address.resource is None]
-    found = at_once(reading.read, [one for one in places if one not in bare], workers)
+    found = list(threaded(reading.read, [one for one in places if one not in bare], workers=workers))
     none = [Collected(place, None, (_nothing(place, "it has no session"),)) for place in bare]
     gathered = sorted([*found, *none], key=lambda one: (natural_key(one.place.subject), natural_key(one.place.session)))
     return replace(assembled(name, gathered), fetched_files=cache.fetched, cached_files=cache.reused)

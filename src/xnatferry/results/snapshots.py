@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from xnatferry.checks.catalogue import found
 from xnatferry.errors import DataError, FileChangedError
 from xnatferry.planning.snapshots import image_of, source_digest
 from xnatferry.transfer.content import fingerprint
+from xnatferry.xnat.threaded import threaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,8 +27,7 @@ def showable(wanted: Iterable[Wanted], *, workers: int = 8) -> tuple[dict[Path, 
         What identifies the bytes of those that can be shown, by path; and a finding for each of the others.
     """
     images = [image for item in wanted if item.on_scan and (image := image_of(item.source))]
-    with ThreadPoolExecutor(workers) as pool:
-        looked = list(pool.map(_look, images))
+    looked = list(threaded(_look, images, workers=workers))
     digests = {image[0].path: one for image, one in zip(images, looked, strict=True) if isinstance(one, str)}
     return digests, tuple(one for one in looked if not isinstance(one, str))
 

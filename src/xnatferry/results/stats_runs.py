@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from xnatferry.errors import TransferError, UsageError, VerifyError
 from xnatferry.freesurfer.measurements import TABLES, Number, StatsText, Table, spoiled_volumes, wide_name
@@ -17,10 +16,7 @@ if TYPE_CHECKING:
 
     from xnatferry.freesurfer.locating import TableFiles
 
-__all__ = ["Collected", "assembled", "at_once", "read_run", "table_named"]
-
-Found = TypeVar("Found")
-Asked = TypeVar("Asked")
+__all__ = ["Collected", "assembled", "read_run", "table_named"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +43,6 @@ def table_named(name: str) -> Table:
     if name not in TABLES:
         raise UsageError(f"there is no table {name!r}; there are {', '.join(TABLES)}")
     return TABLES[name]
-
-
-def at_once(read: Callable[[Asked], Found], asked: Sequence[Asked], workers: int) -> list[Found]:
-    """Read everything asked for with some threads; the first error ends it without waiting for what has not begun."""
-    pool = ThreadPoolExecutor(workers)
-    try:
-        return list(pool.map(read, asked))
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def assembled(name: str, found: Sequence[Collected]) -> StatsTable:

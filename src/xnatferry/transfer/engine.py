@@ -309,7 +309,8 @@ class _Run:
                 self._receive(Receipt(step.address, Outcome.CREATED))
             self._receive(receipt)
             stored += receipt.outcome is Outcome.STORED
-        log.info("stored %d of %d files in %s", stored, len(files), step.address)
+        if files:
+            log.info("stored %d of %d files in %s", stored, len(files), step.address)
         return left.one_less()
 
     def _verify(self, session: SessionSteps, files: Sequence[Step]) -> None:
