@@ -25,6 +25,7 @@ lint: $(TOOLS)
 # The wheel as people install it, in an environment of its own, tested from a copy of the tests with no src/ beside it.
 # Left out: what needs the source tree (tests/test_architecture.py, the build of a wheel, links from pages into src/), and what
 # has a browser or programs of others beside it (tests/web, tests/clients, tests/contract, tests/faults, tests/golden).
+# Every command is started as a user starts it; `make test` forks most of them from a process that has them imported.
 WHEEL := .wheel-test
 test-wheel: $(TOOLS)
 	rm -rf $(WHEEL) && mkdir $(WHEEL)
@@ -34,7 +35,7 @@ test-wheel: $(TOOLS)
 	$(WHEEL)/venv/bin/python -m pip install --quiet --group test-wheel "$$(echo $(WHEEL)/dist/*.whl)[cluster,tables]"
 	mkdir $(WHEEL)/copy && cp -r tests examples docs README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md Makefile pyproject.toml $(WHEEL)/copy
 	cd $(WHEEL)/copy && ../venv/bin/python -c 'import pathlib, sys, xnatferry; sys.exit("/site-packages/" not in xnatferry.__file__ or pathlib.Path("src").exists())'
-	cd $(WHEEL)/copy && ../venv/bin/python -m pytest --numprocesses auto --dist worksteal tests/unit tests/e2e --ignore tests/e2e/test_wheel.py
+	cd $(WHEEL)/copy && XNATFERRY_TEST_PROCESSES=started ../venv/bin/python -m pytest --numprocesses auto --dist worksteal tests/unit tests/e2e --ignore tests/e2e/test_wheel.py
 
 # docs/cli.md and the manual page, from the commands; docs/python-api.md, from the docstrings.
 reference: $(TOOLS)
@@ -53,9 +54,11 @@ viewer: $(INSTALLED)
 bench: $(TOOLS)
 	$(BIN)/python bench/transfer.py --latency 0 10 30
 
-# Hundreds of killed processes and tens of thousands of bad requests; takes its time.
+# Hundreds of killed processes and tens of thousands of bad requests, and every command of tests/e2e in a process that is
+# started as a user starts it; takes its time.
 torture: $(TOOLS)
 	XNATFERRY_TORTURE=200 $(BIN)/python -m pytest --timeout 7200 tests/faults tests/contract
+	XNATFERRY_TEST_PROCESSES=started $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/e2e
 
 ifdef UV
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python

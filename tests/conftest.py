@@ -15,6 +15,13 @@ settings.register_profile("unhurried", deadline=None, derandomize="XNATFERRY_TOR
 settings.load_profile("unhurried")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many processes again as processors: for nearly half of the time tests wait for a disk or another process."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return processors + processors // 2
+
+
 def pytest_make_parametrize_id(val: object) -> str | None:
     """A function is named by its name, not by its place in memory."""
     return val.__name__ if callable(val) and hasattr(val, "__name__") else None

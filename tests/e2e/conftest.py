@@ -9,8 +9,15 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.e2e import fork_server
+from tests.e2e.fork_server import ForkServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class Ferry:
     """Runs xnatferry with a home of its own."""
 
     home: Path
+    forks: ForkServer | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -58,24 +66,34 @@ class Ferry:
         return [script, *map(str, arguments)]
 
     def __call__(self, *arguments: object, stdin: str | None = None, env: dict[str, str] | None = None) -> Ended:
-        done = subprocess.run(
-            self.command(*arguments),
-            capture_output=True,
-            text=True,
-            input=stdin if stdin is not None else "",
-            env=self.environment | (env or {}),
-            timeout=110,
-            check=False,
-        )
+        command, environment = self.command(*arguments), self.environment | (env or {})
+        run = self.forks.run if self.forks and self.forks.can_run(environment) else run_started
+        done = run(command, stdin=stdin or "", env=environment, timeout=110)
         assert "Traceback" not in done.stderr + done.stdout, done.stderr + done.stdout
         return Ended(done.returncode, done.stdout, done.stderr)
 
 
+def run_started(
+    command: list[str], *, stdin: str, env: dict[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, input=stdin, env=env, timeout=timeout, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer | None]:
+    if not fork_server.USED:
+        yield None
+        return
+    server = ForkServer(Ferry(tmp_path_factory.mktemp("home")).environment)
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def ferry(tmp_path: Path) -> Ferry:
+def ferry(tmp_path: Path, forks: ForkServer | None) -> Ferry:
     home = tmp_path / "home"
     home.mkdir()
-    return Ferry(home)
+    return Ferry(home, forks)
 
 
 @pytest.fixture

@@ -125,11 +125,11 @@ def test_hostile_names_are_words_on_the_page(ferry, tmp_path):
 
 
 def test_a_hundred_scans_are_far_below_twenty_megabytes(ferry, tmp_path):
-    for number in range(50):
+    for number in range(90):  # noise makes the largest pictures, a real image takes longest to draw
         folder = tmp_path / "many" / f"s{number:02}"
-        folder.mkdir(parents=True)
-        shutil.copyfile(NIFTI / "colin27" / "T1w.nii.gz", folder / "T1w.nii.gz")
         write_image(folder / "noise.nii.gz", seed=number, shape=(64, 64, 40))
+        if number < 10:
+            shutil.copyfile(NIFTI / "colin27" / "T1w.nii.gz", folder / "T1w.nii.gz")
     assert ferry("plan", tmp_path / "many", "-p", "P", "-q", "--html", tmp_path / "plan.html").code == 0
     page = page_of(tmp_path / "plan.html")
     assert len(page.images) == 100

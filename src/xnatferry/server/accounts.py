@@ -36,6 +36,9 @@ FERRY: Final = "ferry"
 
 # The smallest setting of the OWASP password storage cheat sheet: 19 MiB, about 20 ms.
 _ARGON2: Final = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+# Compared with where there is no such account, so that this takes as long: no password is known to have this hash.
+_COSTS: Final = f"m={_ARGON2.memory_cost},t={_ARGON2.time_cost},p={_ARGON2.parallelism}"
+_DECOY: Final = f"$argon2id$v=19${_COSTS}${'A' * 22}${'A' * 43}"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 # A login name of this shape would be read as an alias token (XNAT's AliasToken.isAliasFormat).
 _ALIAS: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -137,7 +140,6 @@ class Accounts:
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
         # Passwords that were right are remembered by a keyed digest; the key dies with the process.
         self._memory_key = secrets.token_bytes(32)
-        self._decoy = _ARGON2.hash(secrets.token_hex(16))
 
     def create(
         self,
@@ -212,7 +214,7 @@ class Accounts:
         password that was right before in this process is known at once, then and always.
         """
         row = self._row_of(login)
-        password_hash = row["password_hash"] if row is not None else self._decoy
+        password_hash = row["password_hash"] if row is not None else _DECOY
         mark = self._mark(password_hash, password)
         with self._lock:
             known = mark in self._verified

@@ -1,6 +1,7 @@
 import re
 import threading
 
+import argon2
 import pytest
 
 from xnatferry.errors import UsageError
@@ -43,6 +44,16 @@ def test_a_right_password_and_wrong_ones(accounts):
         assert accounts.verify("anna", password) is None
     assert accounts.verify("nobody", "secret") is None
     assert accounts.verify("", "") is None
+
+
+def test_an_account_that_is_not_there_costs_as_much_to_refuse(accounts, database, monkeypatch):
+    compared = []
+    matches = accounts._matches
+    monkeypatch.setattr(accounts, "_matches", lambda *given: compared.append(given[0]) or matches(*given))
+    for login in ("anna", "nobody"):
+        assert accounts.verify(login, "wrong") is None
+    theirs, decoy = map(argon2.extract_parameters, compared)
+    assert decoy == theirs
 
 
 def test_no_password_is_on_the_disk(accounts, database):
