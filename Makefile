@@ -6,6 +6,12 @@ INSTALLED := $(VENV)/installed
 TOOLS := $(VENV)/tools
 UV := $(shell command -v uv 2>/dev/null)
 
+# Python 3.11 and 3.12 read the path of an editable install in the encoding of the locale, and LC_ALL=C means ASCII:
+# from a folder called "Über" nothing would start.
+ifneq (,$(filter C POSIX,$(LC_ALL)))
+export LC_ALL := C.UTF-8
+endif
+
 # Tests start the command hundreds of times; without bytecode every start would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -76,7 +77,7 @@ def fetch(place: Path) -> str:
         if unnamed := sorted(name for name in set(parts) if f" {name} " not in notice):
             message = f"niivue-license.txt does not name what is in the bundle: {', '.join(unnamed)}"
             raise SystemExit(message)
-    part = place.with_suffix(".part")
+    part = place.with_name(f".{place.name}.{os.getpid()}.part")  # two builds may be under way
     part.write_bytes(bundle)
     part.replace(place)
     return ""

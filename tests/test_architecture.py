@@ -10,9 +10,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src" / "xnatferry"
 
-#: What each room may import from the others; `errors` is open to all.
+#: Open to all.
+OPEN = {"errors", "durable", "__version__"}
+#: What each room may import from the others.
 MAY_IMPORT = {
     "errors": set(),
+    "durable": set(),
     "__init__": {"api", "client", "console", "xnat"},
     "__main__": {"cli"},
     "xnat": set(),
@@ -93,7 +96,7 @@ def imports(code: str) -> list[tuple[str, bool]]:
 def rooms_of(here: str, code: str) -> set[str]:
     """The other rooms that a module of the room *here* imports from."""
     names = (name for name, _ in imports(code) if name.startswith("xnatferry."))
-    return {name.split(".")[1] for name in names} - {here, "errors", "__version__"}
+    return {name.split(".")[1] for name in names} - {here, *OPEN}
 
 
 def forbidden(module: str, code: str) -> list[str]:
@@ -106,7 +109,7 @@ def forbidden(module: str, code: str) -> list[str]:
         if package != "xnatferry":
             if not package or module not in ONLY_IN.get(package, {module}):
                 found.append(name)
-        elif there in {here, "errors", "__version__"}:
+        elif there in {here, *OPEN}:
             continue
         elif (here, there) in LAZY:
             found += [f"{name} at its top"] if at_top else []

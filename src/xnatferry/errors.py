@@ -10,6 +10,7 @@
     ├── VerifyError                     8   the server does not hold what was sent
     ├── StoppedError                  130   interrupted by the user; can be resumed
     ├── ArchiveError                    1   the local archive cannot be started or used
+    │   └── ArchiveHeldError            1   another process has its folder
     ├── JournalError                    1   the record of a run cannot be written or read
     └── RemoteError                     1   the server answered, or failed to, in a way that stops the act
         ├── AuthenticationError         3   wrong or missing credentials
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArchiveError",
+    "ArchiveHeldError",
     "AuthenticationError",
     "ConflictError",
     "DataError",
@@ -114,6 +116,10 @@ class StoppedError(XnatferryError):
 
 class ArchiveError(XnatferryError):
     """The local archive cannot be started or used."""
+
+
+class ArchiveHeldError(ArchiveError):
+    """Another process has the folder of the archive; it may give it back, or let others in."""
 
 
 class JournalError(XnatferryError):

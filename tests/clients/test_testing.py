@@ -18,7 +18,7 @@ SCRIPTS = [block for block in BLOCKS if "with local_archive" in block]
 
 
 def run(*command, cwd):
-    done = subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

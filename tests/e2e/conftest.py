@@ -15,6 +15,7 @@ import pytest
 
 from tests.e2e import fork_server
 from tests.e2e.fork_server import ForkServer
+from tests.e2e.stopping import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +69,7 @@ class Ferry:
     def __call__(self, *arguments: object, stdin: str | None = None, env: dict[str, str] | None = None) -> Ended:
         command, environment = self.command(*arguments), self.environment | (env or {})
         run = self.forks.run if self.forks and self.forks.can_run(environment) else run_started
-        done = run(command, stdin=stdin or "", env=environment, timeout=110)
+        done = run(command, stdin=stdin or "", env=environment, timeout=500)
         assert "Traceback" not in done.stderr + done.stdout, done.stderr + done.stdout
         return Ended(done.returncode, done.stdout, done.stderr)
 
@@ -94,6 +95,21 @@ def ferry(tmp_path: Path, forks: ForkServer | None) -> Ferry:
     home = tmp_path / "home"
     home.mkdir()
     return Ferry(home, forks)
+
+
+@pytest.fixture
+def command(ferry):
+    started = []
+
+    def command(*arguments, **options):
+        """`Command`: one that stops where *at* says."""
+        started.append(Command(ferry, *arguments, **options))
+        return started[-1]
+
+    yield command
+    for one in started:
+        one.process.kill()
+        one.process.communicate()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ EXAMPLE_SERVER = "https://xnat.example.org"
 #: Where things lie on this computer, and how long what took.
 LOOSE = [
     (r"(?m)^local archive [/~].*\n?", ""),
-    (r"\S+/credentials\.json", "CREDENTIALS"),
+    (r"[/~][^,\n]*/credentials\.json", "CREDENTIALS"),
     (r"\d+(\.\d+)? (s|min|(?:[kMG]?B|bytes)/s)\b", "#"),
     (
         r"(?m)^(?:made|created|sent|verified|fetched) .*\(#\)\n?",

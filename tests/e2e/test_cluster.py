@@ -73,7 +73,7 @@ class Door:
         if self.holds_after is not None and self.requests > self.holds_after:
             with self.lock:
                 self.held += 1
-            self.let_go.wait(60)
+            self.let_go.wait(500)
 
     def close(self):
         self.listener.close()
@@ -117,7 +117,7 @@ class Cluster:
         log = self.folder / f"{what}-{len(self.started)}.log"
         with log.open("wb") as stream:
             self.started.append(subprocess.Popen(command, stderr=stream, stdout=stream, cwd="/tmp", **options))
-        for _ in range(300):
+        while self.started[-1].poll() is None:
             for line in log.read_text().splitlines():
                 if wait in line:
                     return line.split()[-1]
@@ -157,11 +157,10 @@ def start(ferry, env, *arguments):
 
 def until(happened, process):
     """Wait for something that a push does."""
-    for _ in range(4000):
+    while process.poll() is None:
         if happened():
             return process
         time.sleep(0.02)
-    process.kill()
     raise AssertionError(process.communicate())
 
 
@@ -204,7 +203,7 @@ def test_a_killed_worker_costs_nothing(ferry, site, door, many, cluster):
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     door.let_go.set()  # what the killed one had sent arrives all the same
-    out, err = push.communicate(timeout=100)
+    out, err = push.communicate(timeout=500)
     assert push.returncode == 0, out + err
     assert f"{2 * SUBJECTS} digest matched" in out
     assert [r["detail"] for r in journal(ferry) if r.get("name") == "again"]
@@ -235,7 +234,7 @@ def test_stopped_by_ctrl_c_and_pushed_again(ferry, site, door, many, cluster):
     arguments = (many, "-p", "P", *TEMPLATE, "--cluster", cluster.address, "--workers", "2")
     push = begin(ferry, env, *arguments)
     push.send_signal(signal.SIGINT)
-    out, err = push.communicate(timeout=100)
+    out, err = push.communicate(timeout=500)
     assert push.returncode == 130, out + err
     assert "stopped" in ferry("runs", env=env).out
     asked = door.requests
@@ -390,7 +389,7 @@ def test_a_job_of_a_real_slurm_that_is_cancelled_is_replaced(ferry, site, many, 
         until(lambda: door.held == 1, push)  # it is in the middle of something
         subprocess.run(["scancel", "--state", "RUNNING"], env=ferry.environment | env, check=True)
         door.let_go.set()
-        out, err = push.communicate(timeout=100)
+        out, err = push.communicate(timeout=500)
     finally:
         push.kill()
         door.close()

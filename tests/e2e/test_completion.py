@@ -26,7 +26,7 @@ def shell(ferry, tmp_path):
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=500,
         )
         assert done.stderr == ""
         return done.stdout.split("\n")

@@ -37,7 +37,7 @@ def run(archive, tmp_path):
         account = ["--server", archive.url, "--user", archive.user, "--password", archive.password]
         command = [sys.executable, "-W", "error", EXAMPLES / name, *account, *words]
         done = subprocess.run(
-            [str(word) for word in command], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+            [str(word) for word in command], cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False
         )
         assert archive.password not in done.stdout + done.stderr
         return done.returncode, done.stdout + done.stderr

@@ -102,7 +102,7 @@ def test_every_record_is_as_documented(ferry, images, tmp_path):
     )
     serving = json.loads(process.stdout.readline())
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=500)
     assert problem(serving, forms["serving"][0]) == ""
     seen.add(("serving", 0))
     promised = {(kind, index) for kind, all_of in forms.items() for index in range(len(all_of))}

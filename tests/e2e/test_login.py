@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import subprocess
+import sys
 import tomllib
 
 import httpx2
@@ -48,6 +49,28 @@ def test_login_whoami_push_logout(ferry, archive, images, login):
     assert httpx2.get(f"{archive.url}/data/auth", auth=alias).status_code == 401
     assert ferry("logout").code == 2
     assert secrets_of(ferry) == {}
+
+
+KEEPING = """
+import pathlib, sys
+from xnatferry.cli.profiles import Profiles, Remembered
+from xnatferry.client.settings import Secret
+folder, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+for number in range(15):
+    Profiles(folder).keep(Remembered(f"{name}{number}", "https://x.org", "me"), "me", Secret("pw"), token=False)
+"""
+
+
+def test_who_logs_in_at_the_same_time_loses_nothing(ferry):
+    folder = ferry.home / "config"
+    keeping = [
+        subprocess.Popen([sys.executable, "-c", KEEPING, folder, name], env=ferry.environment)
+        for name in ("a", "b", "c")
+    ]
+    assert [process.wait() for process in keeping] == [0, 0, 0]
+    wanted = {f"{name}{number}" for name in "abc" for number in range(15)}
+    assert set(tomllib.loads((folder / "config.toml").read_text())["profiles"]) == wanted
+    assert {key.partition("@")[0] for key in secrets_of(ferry)} == wanted
 
 
 def test_the_password_is_nowhere_when_the_server_gives_tokens(ferry, login):
@@ -221,6 +244,6 @@ def test_a_person_at_a_terminal_is_asked(ferry, archive):
         except OSError:  # the other end is closed
             break
     os.close(leader)
-    assert running.wait(60) == 0, shown
+    assert running.wait(500) == 0, shown
     assert PASSWORD not in shown
     assert ferry("whoami", "--json").record("whoami")["server"] == archive.url

@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 import signal
-import subprocess
 import time
 
 import pytest
@@ -192,24 +191,17 @@ def test_a_full_disk_is_told_with_what_is_missing(ferry, small_disk, tmp_path):
     assert len(tree(small_disk / "out")) == 4 - missing, "something half-written was left"
 
 
-def test_a_killed_pull_goes_on_where_it_ended(ferry, tmp_path):
+def test_a_killed_pull_goes_on_where_it_ended(ferry, command, tmp_path):
     for number in range(40):
         write_image(tmp_path / "in" / f"s{number:02}" / "T1w.nii.gz", seed=number, shape=(40, 40, 40))
     assert ferry("push", tmp_path / "in", "-p", "P", "-y").code == 0
     out = tmp_path / "out"
-    running = subprocess.Popen(
-        ferry.command("pull", "P", out, "--workers", "1"),
-        env=ferry.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 60
-    while len(list(out.rglob("*.nii.gz"))) < 5 and time.monotonic() < deadline:
-        time.sleep(0.002)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    running = command("pull", "P", out, "--workers", "1", at=("os.rename", ".nii.gz", 6))
+    running.until("stopped")
+    running.process.kill()
+    running.process.wait()
     came = {path: digest for path, digest in tree(out).items() if not path.endswith(".part")}
-    assert 5 <= len(came) < 40
+    assert len(came) == 5
     again = ferry("pull", "P", out, "--json")
     assert again.code == 0, again.text
     assert again.record("result")["fetched_files"] == 40 - len(came)
@@ -217,25 +209,16 @@ def test_a_killed_pull_goes_on_where_it_ended(ferry, tmp_path):
     assert {digest for path, digest in tree(out).items() if not path.endswith(".part")} == sent
 
 
-def test_ctrl_c_ends_soon_and_leaves_no_half_file(ferry, tmp_path):
+def test_ctrl_c_ends_soon_and_leaves_no_half_file(ferry, command, tmp_path):
     for number in range(40):
         write_image(tmp_path / "in" / f"s{number:02}" / "T1w.nii.gz", seed=number, shape=(60, 60, 40))
     assert ferry("push", tmp_path / "in", "-p", "P", "-y").code == 0
     out = tmp_path / "out"
-    running = subprocess.Popen(
-        ferry.command("pull", "P", out, "--workers", "1"),
-        env=ferry.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while len(list(out.rglob("*.nii.gz"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.002)
-    running.send_signal(signal.SIGINT)
-    said, _ = running.communicate(timeout=60)
-    assert running.returncode == 130, said
-    assert "same command goes on" in said
+    running = command("pull", "P", out, "--workers", "1", at=("os.rename", ".nii.gz", 4))
+    running.until("stopped")
+    running.process.send_signal(signal.SIGINT)
+    running.go_on()
+    assert "same command goes on" in running.ended(130) + running.said
     assert not list(out.rglob("*.part"))
     assert ferry("pull", "P", out).code == 0
     assert len(tree(out)) == 40

@@ -123,7 +123,7 @@ def on_terminal(ferry, *arguments, env=None):
             break
         seen += data
     os.close(ours)
-    assert process.wait(60) == 0, seen
+    assert process.wait(500) == 0, seen
     return seen.decode()
 
 

@@ -71,7 +71,7 @@ def test_the_python_of_the_readme_runs(ferry, archive, tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"\d+ [0-9a-f]{32}\n", done.stdout)

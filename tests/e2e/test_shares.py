@@ -1,7 +1,6 @@
 """Jobs of an array that carry one plan together."""
 
 import subprocess
-import time
 
 import pytest
 
@@ -43,7 +42,7 @@ def test_an_array_of_jobs_carries_a_plan_as_one_push(ferry, site, dozen, tmp_pat
     assert ferry("plan", dozen, "-p", "P", "-o", plan, env=env).code == 0
     jobs = {n: start(ferry, site, plan, f"{n}/4") for n in (1, 2, 3)}
     for job in jobs.values():
-        out, err = job.communicate(timeout=100)
+        out, err = job.communicate(timeout=500)
         assert job.returncode == 0, out + err
     (whole,) = names(ferry, site)
     assert whole.startswith("shares-4-")
@@ -63,16 +62,13 @@ def test_an_array_of_jobs_carries_a_plan_as_one_push(ferry, site, dozen, tmp_pat
     assert "P" not in ferry("list", env=env).out.split()
 
 
-def test_a_killed_job_is_started_again(ferry, site, dozen, tmp_path):
+def test_a_killed_job_is_started_again(ferry, command, site, dozen, tmp_path):
     env, plan = access(site), tmp_path / "plan.json"
     assert ferry("plan", dozen, "-p", "P", "-o", plan, env=env).code == 0
-    job = start(ferry, site, plan, "2/2")
-    for _ in range(400):
-        if list((ferry.home / "state").glob("runs/*/journal.jsonl")):
-            break
-        time.sleep(0.01)
-    job.kill()
-    job.communicate()
+    job = command("push", plan, "-y", "--shard", "2/2", at=("open", "nii.gz", 1), env=env)
+    job.until("stopped")
+    job.process.kill()
+    job.process.wait()
     assert "0 of 2 shares ended" in ferry("runs", env=env).out
     for share in ("1/2", "2/2"):
         done = ferry("push", plan, "-y", "--shard", share, env=env)

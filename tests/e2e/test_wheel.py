@@ -44,7 +44,7 @@ def test_the_installed_wheel_crosses_without_the_source_tree(ferry, wheel, tmp_p
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     assert "Left-Hippocampus" in done.stdout

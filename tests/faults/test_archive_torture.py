@@ -53,7 +53,7 @@ class Server:
 
     def stop(self, how):
         self._process.send_signal(how)
-        self._process.wait(timeout=60)
+        self._process.wait(timeout=500)
         self._process.stdout.close()
 
 

@@ -116,7 +116,7 @@ def ground(tmp_path_factory):
             for kind in sources:
                 before = len(proxy.requests)
                 process_of_push = ground.push(kind, f"REF_{kind}")
-                assert process_of_push.wait(60) == 0, process_of_push.stdout.read()
+                assert process_of_push.wait(500) == 0, process_of_push.stdout.read()
                 process_of_push.stdout.close()
                 ground.requests[kind] = len(proxy.requests) - before
                 ground.reference[kind] = ground.state(f"REF_{kind}")
@@ -124,7 +124,7 @@ def ground(tmp_path_factory):
     finally:
         process.terminate()
         process.stdout.close()
-        process.wait(30)
+        process.wait(500)
 
 
 def _padding(maker: random.Random) -> bytes:
@@ -156,7 +156,7 @@ def killed(ground: Ground, kind: str, project: str, point: int, phase: str) -> s
 
     ground.proxy.on_request = strike
     victim.process = ground.push(kind, project)
-    victim.process.wait(60)
+    victim.process.wait(500)
     victim.process.stdout.close()
     ground.proxy.on_request = lambda number, handler, seen: None
     return victim.process
@@ -193,7 +193,7 @@ def test_killed_anywhere_a_push_goes_on_or_is_taken_back(ground):
         if number % 2:
             open_files = in_flight(ground, project)
             again = ground.push(kind, project)
-            out, _ = again.communicate(timeout=60)
+            out, _ = again.communicate(timeout=500)
             assert again.returncode == 0, f"{what}\n{out}"
             after = ground.state(project)
             assert {k: v for k, v in after.items() if not k.startswith("zed")} == ground.reference[kind], what
@@ -201,7 +201,7 @@ def test_killed_anywhere_a_push_goes_on_or_is_taken_back(ground):
         else:
             for run in ground.runs(project):
                 undone = ground.start("undo", run.name, "-y")
-                out, _ = undone.communicate(timeout=60)
+                out, _ = undone.communicate(timeout=500)
                 assert undone.returncode == 0, f"{what}\n{out}"
             assert ground.state(project) == before, what
     print(f"\nkilled {struck[-9]} of {KILLS}; seed {SEED}")

@@ -53,7 +53,7 @@ def test_sessions_are_asked_about_side_by_side(peer, remote, resource):
         asked.add(seen.path)
         if len(asked) == 2:
             both.set()
-        elif not both.wait(1):  # less than the client waits before it asks again
+        elif not both.wait(4):  # less than the client waits before it asks again
             alone.append(seen.path)
 
     peer.fail("GET", "/scans/ALL/files", wait, times=2)

@@ -182,7 +182,7 @@ def test_a_server_that_falls_silent_is_left(peer, open_remote, pauses):
     over = threading.Event()
 
     def silent(handler, seen):
-        over.wait(10)
+        over.wait(500)
         raise ConnectionError
 
     peer.fail("GET", "/data/projects$", silent, times=9)

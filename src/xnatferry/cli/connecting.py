@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xnatferry.cli.options import take
-from xnatferry.errors import ArchiveError, RemoteError, UnavailableError, UsageError
+from xnatferry.errors import ArchiveHeldError, RemoteError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -194,8 +194,8 @@ def admin_password() -> str | None:
 
 #: A guest that asked for nothing for so many seconds is no longer waited for.
 _SILENT_S = 30.0
-#: How often, and after how many seconds, an archive that is being started or stopped is looked for again.
-_TRIES, _PAUSE_S = 60, 0.25
+#: How long, and after how many seconds again, an archive that another process starts or stops is looked for.
+_PATIENCE_S, _PAUSE_S = 120.0, 0.1
 
 
 @contextmanager
@@ -204,38 +204,49 @@ def _local_archive(screen: Screen) -> Iterator[Connection]:
 
     The command line has an account of its own there; its password is in a file that only the owner can read.
     """
+    from xnatferry.server.holder import read_holder
+
     root = archive_root()
-    for _ in range(_TRIES):
+    give_up = None
+    while True:
         with ExitStack() as stack:
-            found = _joined(root, stack, screen) or _own(root, stack, screen)
+            holder = read_holder(root)
+            found = (
+                _own(root, stack, screen) if holder is None else _joined(root, holder.url, str(holder), stack, screen)
+            )
             if found is not None:
                 connection, retire = found
                 yield connection
                 if retire is not None:
                     _wait_for_guests(retire, screen)
                 return
-        time.sleep(_PAUSE_S)  # it is just being started or stopped by another command
-    raise ArchiveError(f"{root}: the local archive is held by another process and does not answer; try again")
+        if give_up is None:
+            give_up = time.monotonic() + _PATIENCE_S
+            screen.note(f"waiting for the local archive {root} (held by {holder or 'another process'})")
+        elif time.monotonic() > give_up:
+            raise ArchiveHeldError(
+                f"{root}: the local archive is held by {holder or 'another process'}, and does not answer after "
+                f"{_PATIENCE_S:.0f} s; wait until that process is done, or stop it"
+            )
+        time.sleep(_PAUSE_S)
 
 
-def _joined(root: Path, stack: ExitStack, screen: Screen) -> tuple[Connection, None] | None:
-    """The archive that another process runs. We log in at once: it does not stop while somebody is logged in."""
+def _joined(root: Path, url: str, who: str, stack: ExitStack, screen: Screen) -> tuple[Connection, None] | None:
+    """The archive that *who* runs; None while it does not answer. It does not stop while we are logged in."""
     from xnatferry.client.remote import Remote
     from xnatferry.client.settings import Connection, Secret
     from xnatferry.server.archive import read_credential
-    from xnatferry.server.holder import read_holder
 
-    holder = read_holder(root)
-    if holder is None or not holder.url:
+    if not url:
         return None
     user, password = read_credential(root)
-    connection = Connection(holder.url, user, Secret(password), source=f"of the local archive {root}")
+    connection = Connection(url, user, Secret(password), source=f"of the local archive {root}")
     guest = stack.enter_context(Remote(connection))
     try:
         guest.check()
     except UnavailableError:
         return None
-    screen.note(f"local archive {root}, running at {holder.url} (process {holder.pid})")
+    screen.note(f"local archive {root}, running at {url} ({who})")
     return connection, None
 
 
@@ -243,13 +254,10 @@ def _own(root: Path, stack: ExitStack, screen: Screen) -> tuple[Connection, Call
     """An archive that we run ourselves; None when another command was faster."""
     from xnatferry.client.settings import Connection, Secret
     from xnatferry.server.archive import running_archive
-    from xnatferry.server.holder import read_holder
 
     try:
         running = stack.enter_context(running_archive(root, admin_password=admin_password()))
-    except ArchiveError:
-        if read_holder(root) is None:
-            raise
+    except ArchiveHeldError:
         return None
     screen.note(f"local archive {root}")
     connection = Connection(running.url, running.user, Secret(running.password), source=f"of the local archive {root}")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xnatferry.durable import locked, replacing
 from xnatferry.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from xnatferry.client.settings import Secret
 
-__all__ = ["Credential", "Credentials", "write_private"]
+__all__ = ["Credential", "Credentials", "one_at_a_time", "write_private"]
 
 _SERVICE = "xnatferry"
 
@@ -77,9 +79,10 @@ class Credentials:
                 if ring.get_password(_SERVICE, key) == text:
                     self._drop_from_file(key)
                     return f"the keyring ({ring.name})"
-        held = self._read_file()
-        held[key] = asdict(credential)
-        write_private(self.file, json.dumps(held, indent=1) + "\n")
+        with one_at_a_time(self.file.parent):
+            held = self._read_file()
+            held[key] = asdict(credential)
+            write_private(self.file, json.dumps(held, indent=1) + "\n")
         return f"{self.file}, readable by you only: this computer has no keyring that works"
 
     def find(self, key: str) -> Credential | None:
@@ -107,7 +110,9 @@ class Credentials:
                 ring.delete_password(_SERVICE, key)
 
     def _drop_from_file(self, key: str) -> None:
-        if self.file.is_file():
+        if not self.file.is_file():
+            return
+        with one_at_a_time(self.file.parent):
             held = self._read_file()
             if held.pop(key, None) is not None:
                 write_private(self.file, json.dumps(held, indent=1) + "\n")
@@ -129,6 +134,22 @@ class Credentials:
         return held
 
 
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one command at a time read and rewrite the files of *folder*, which is made when missing.
+
+    Raises:
+        UsageError: It cannot be written into.
+    """
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            stack.enter_context(locked(folder / ".lock"))
+        except OSError as error:
+            raise UsageError(f"{folder}: cannot be written ({error.strerror})") from None
+        yield
+
+
 def write_private(path: Path, text: str) -> None:
     """Replace a file as a whole; only its owner may read it, from the first byte on.
 
@@ -136,15 +157,8 @@ def write_private(path: Path, text: str) -> None:
         UsageError: It cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 600
-        try:
-            with os.fdopen(number, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with replacing(path, private=True) as part:
+            part.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xnatferry.cli.credentials import Credential, Credentials, write_private
+from xnatferry.cli.credentials import Credential, Credentials, one_at_a_time, write_private
 from xnatferry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -140,6 +140,10 @@ class Profiles:
 
     def _write(self, name: str, section: str) -> None:
         """Replace one table of the file and leave every other line, comments included, as a person wrote it."""
+        with one_at_a_time(self.file.parent):
+            write_private(self.file, self._with(name, section))
+
+    def _with(self, name: str, section: str) -> str:
         text = self._text()
         kept, mine = [], False
         for line in text.splitlines(keepends=True):
@@ -158,7 +162,7 @@ class Profiles:
             wanted |= _parsed(section, self.file)
         if _parsed(new, self.file) != wanted:
             raise UsageError(f"{self.file}: profile {name} is written in a way that only you can change; edit it there")
-        write_private(self.file, new)
+        return new
 
 
 def check_name(name: str) -> None:

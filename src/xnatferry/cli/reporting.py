@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xnatferry.durable import replacing
 from xnatferry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,12 +80,10 @@ def write_page(html: str, path: Path) -> None:
         UsageError: It cannot be written.
     """
     data = _printer()(html) if path.suffix.lower() == ".pdf" else html.encode()
-    part = path.with_name(f"{path.name}.part")
     try:
-        part.write_bytes(data)
-        part.replace(path)
+        with replacing(path) as part:
+            part.write_bytes(data)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
 
 

@@ -7,13 +7,13 @@ import os
 import zipfile
 from collections.abc import Callable
 from contextlib import contextmanager
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from xnatferry.client.answers import error_of
 from xnatferry.client.http import Request, StreamedAnswer
 from xnatferry.client.relay import relayed
+from xnatferry.durable import replacing
 from xnatferry.errors import ConflictError, DiskFullError, NotFoundError, TransferError, UnavailableError, VerifyError
 from xnatferry.xnat.digest import Hasher
 
@@ -208,25 +208,15 @@ def _checked(streamed: StreamedAnswer, *, page_expected: bool) -> Iterator[bytes
 @contextmanager
 def _landing(target: Path, *, replace: bool = True) -> Iterator[Any]:
     """A file beside *target* that becomes *target* when the block ends well, and vanishes when it does not."""
-    part = target.with_name(f".{target.name[:40]}.{token_hex(4)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        stream = part.open("xb")
-    except OSError as error:
-        raise _unwritable(target, error) from None
-    try:
-        try:
-            with stream:
+        with replacing(target, follow_links=False) as part:
+            with part.open("wb") as stream:
                 yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
             if not replace and os.path.lexists(target):
                 raise ConflictError(f"{target}: appeared while it was fetched; nothing was replaced")
-            part.replace(target)
-        except OSError as error:
-            raise _unwritable(target, error) from None
-    finally:
-        part.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(target, error) from None
 
 
 def _unwritable(target: Path, error: OSError) -> TransferError:

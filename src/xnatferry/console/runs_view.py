@@ -30,7 +30,13 @@ __all__ = [
 ]
 
 _STYLES = {Fate.REMOVE: "red", Fate.RESTORE: "yellow", Fate.STAY: "dim", Fate.GONE: "dim"}
-_VERDICTS = {"done": "green", "interrupted": "yellow", "stopped": "yellow", "partly refused": "yellow"}
+_VERDICTS = {
+    "done": "green",
+    "interrupted": "yellow",
+    "running": "yellow",
+    "stopped": "yellow",
+    "partly refused": "yellow",
+}
 
 
 def runs_lines(runs: Sequence[Run]) -> Iterator[Text]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from sys import intern
 from typing import TYPE_CHECKING, Any
 
+from xnatferry.durable import replacing
 from xnatferry.errors import UsageError
 from xnatferry.planning.json_stream import read_members
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport
@@ -54,11 +55,12 @@ def write_plan(plan: Plan, path: Path, *, made: str) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="utf-8", errors="surrogatepass") as stream:  # names of refused files, as they are
+    with (
+        replacing(path) as part,
+        part.open("w", encoding="utf-8", errors="surrogatepass") as stream,  # names of refused files, as they are
+    ):
         for piece in _pieces(plan, made):
             stream.write(piece)
-    part.replace(path)
 
 
 def _pieces(plan: Plan, made: str) -> Iterator[str]:

@@ -34,7 +34,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FindingGroup", "Import"]
 
-_MOODS: Final = {"done": "good", "planned": "info", "nothing to do": "good", "interrupted": "warning"}
+_MOODS: Final = {
+    "done": "good",
+    "planned": "info",
+    "nothing to do": "good",
+    "interrupted": "warning",
+    "running": "info",
+}
 _WARNED: Final = {"stopped", "partly refused"}
 
 

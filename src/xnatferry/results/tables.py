@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import os
 from dataclasses import dataclass
 from importlib import import_module
-from secrets import token_hex
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from xnatferry.durable import replacing
 from xnatferry.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -72,14 +71,11 @@ def write_grid(path: Path, grid: Grid, *, name: str, second: tuple[str, Grid] | 
         DataError: It is more than the format can hold, or the disk refuses it.
     """
     check_writable(path)
-    part = path.with_name(f".{path.stem[:100]}.{token_hex(4)}.part{path.suffix.lower()}")
     try:
-        _WRITERS[path.suffix.lower()](part, grid, name, second)
-        part.replace(path)
+        with replacing(path) as part:
+            _WRITERS[path.suffix.lower()](part, grid, name, second)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_csv(stream: IO[str], grid: Grid, *, delimiter: str = ",") -> None:
@@ -143,10 +139,8 @@ def _write_tsv(path: Path, grid: Grid, _name: str, _second: tuple[str, Grid] | N
 
 
 def _write_text(path: Path, grid: Grid, delimiter: str) -> None:
-    with path.open("x", encoding="utf-8", newline="") as stream:
+    with path.open("w", encoding="utf-8", newline="") as stream:
         write_csv(stream, grid, delimiter=delimiter)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _write_xlsx(path: Path, grid: Grid, name: str, second: tuple[str, Grid] | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import secrets
 import socket
 import threading
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from xnatferry.durable import replacing
 from xnatferry.errors import ArchiveError
 from xnatferry.server import accounts as accounts_module
 from xnatferry.server import objects, redo_log, resources, saved_searches
@@ -79,12 +79,11 @@ class Archive:
         first_password: Password of ``admin``, when this opening made that account; None otherwise.
     """
 
-    def __init__(self, settings: ServerSettings, *, url: str = "", admin_password: str | None = None) -> None:
+    def __init__(self, settings: ServerSettings, *, admin_password: str | None = None) -> None:
         """Open the archive of ``settings.root``, making it when there is none; finish what a killed process left.
 
         Args:
             settings: Where it is, and its limits.
-            url: Address it is served under, told to a second process that wants the same folder.
             admin_password: Password for ``admin`` when the archive is new; None makes a random one.
 
         Raises:
@@ -92,7 +91,7 @@ class Archive:
         """
         self.settings = settings
         settings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._holder = Holder(settings.root, url)
+        self._holder = Holder(settings.root)
         self._holder.claim()
         try:
             self._open(admin_password)
@@ -124,6 +123,10 @@ class Archive:
         except BaseException:
             self.database.close()
             raise
+
+    def announce(self, url: str) -> None:
+        """Tell other processes that it answers at *url*."""
+        self._holder.announce(url)
 
     def close(self) -> None:
         """Give the folder back."""
@@ -163,11 +166,13 @@ class Archive:
         path = self.settings.root / CREDENTIAL_FILE
         if FERRY not in logins or not path.exists():
             password = secrets.token_urlsafe(24)
+            path.unlink(missing_ok=True)  # killed in between, the next start makes a new password and not a wrong file
             if FERRY in logins:
                 self.accounts.set_password(FERRY, password)
             else:
                 self.accounts.create(FERRY, password, admin=True, firstname="xnatferry", lastname="command line")
-            _write_owner_only(path, json.dumps({"user": FERRY, "password": password}))
+            with replacing(path, private=True) as part:
+                part.write_text(json.dumps({"user": FERRY, "password": password}), encoding="utf-8")
         return made
 
 
@@ -235,7 +240,10 @@ def running_archive(
         thread = threading.Thread(target=server.run, args=([sock],), name="xnatferry-archive", daemon=True)
         thread.start()
         try:
-            server.ready.wait(timeout=30)
+            server.ready.wait()
+            if not server.started:
+                raise ArchiveError(f"{root}: the archive cannot be served at {url}; see the error above")
+            archive.announce(url)
             user, password = read_credential(root)
             yield RunningArchive(url, user, password, root, archive.first_password, archive)
         finally:
@@ -262,13 +270,18 @@ def serve(
     with _listening(settings, admin_password) as (archive, sock, url):
         user, password = read_credential(settings.root)
         running = RunningArchive(url, user, password, settings.root, archive.first_password, archive)
-        server = _server(archive, lambda: on_ready(running) if on_ready else None)
-        server.run([sock])
+
+        def ready() -> None:
+            archive.announce(url)
+            if on_ready is not None:
+                on_ready(running)
+
+        _server(archive, ready).run([sock])
 
 
 @contextmanager
 def _listening(settings: ServerSettings, admin_password: str | None) -> Iterator[tuple[Archive, socket.socket, str]]:
-    """Bind first, so that the folder's holder file names the address that really is served."""
+    """Bind first: an address that is taken is no reason to touch the folder."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     sock = socket.socket(family)
     try:
@@ -282,7 +295,7 @@ def _listening(settings: ServerSettings, admin_password: str | None) -> Iterator
         host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
         scheme = "https" if settings.certfile else "http"
         url = f"{scheme}://{host}:{sock.getsockname()[1]}"
-        archive = Archive(settings, url=url, admin_password=admin_password)
+        archive = Archive(settings, admin_password=admin_password)
         try:
             yield archive, sock, url
         finally:
@@ -295,13 +308,3 @@ def _server(archive: Archive, on_ready: Callable[[], object] = lambda: None) -> 
     from xnatferry.server.app import ArchiveApp  # noqa: PLC0415  the routes know the archive; the archive serves them
 
     return server_for(ArchiveApp(archive), archive.settings, on_ready)
-
-
-def _write_owner_only(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

@@ -14,8 +14,8 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from xnatferry import durable
 from xnatferry.errors import ArchiveError
-from xnatferry.server import durable
 from xnatferry.server.vault import VaultFullError
 
 if TYPE_CHECKING:

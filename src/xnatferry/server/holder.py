@@ -1,21 +1,22 @@
 """One process at a time holds an archive's root. Others find out who, and where it listens.
 
 The claim is a lock of the operating system on ``ROOT/holder.json``: it ends with the process, however that ends. The
-text in the file is for people and for the command line, which talks to a running archive instead of opening it.
+text in the file is for people and for the command line, which talks to a running archive instead of opening it. It
+names an address only once the archive answers there, with all its accounts: who reads it may log in at once.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.errors import ArchiveError
+from xnatferry.durable import try_lock
+from xnatferry.errors import ArchiveError, ArchiveHeldError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,42 +31,62 @@ class HolderInfo:
     """Who holds a root.
 
     Attributes:
-        pid: Process id on *host*.
+        pid: Process id on *host*; 0 in the instant in which the holder writes all this down.
         host: Name of the computer.
-        url: Where it listens; may be empty.
+        url: Where it answers; empty while it starts, and for a holder that does not serve the archive.
         started: Since when, ISO 8601 in UTC.
     """
 
-    pid: int
-    host: str
-    url: str
-    started: str
+    pid: int = 0
+    host: str = ""
+    url: str = ""
+    started: str = ""
+
+    def __str__(self) -> str:
+        """Who it is, for a message."""
+        return f"process {self.pid} on {self.host}, since {self.started}" if self.pid else "another process"
 
 
 class Holder:
-    """The claim of this process on *root*, which listens on *url*."""
+    """The claim of this process on *root*."""
 
-    def __init__(self, root: Path, url: str = "") -> None:
+    def __init__(self, root: Path) -> None:
         self._root = root
-        self._url = url
+        self._info = HolderInfo()
         self._descriptor = -1
 
     def claim(self) -> None:
         """Take the root; from now on others are refused.
 
         Raises:
-            ArchiveError: Another process holds it: the message names its process id, address and start.
+            ArchiveHeldError: Another process holds it: the message names its process id, address and start.
+            ArchiveError: It lies on a file system without locks.
         """
         descriptor = os.open(self._root / _NAME, os.O_RDWR | os.O_CREAT, 0o600)
-        if not _lock(descriptor):
+        try:
+            mine = _lock(descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            raise ArchiveError(
+                f"{self._root}: its file system has no file locks ({error.strerror}); choose a folder on a local disk"
+            ) from None
+        if not mine:
             info = _read(descriptor)
             os.close(descriptor)
-            raise ArchiveError(_refusal(self._root, info))
+            raise ArchiveHeldError(_refusal(self._root, info))
         self._descriptor = descriptor
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        text = json.dumps(asdict(HolderInfo(os.getpid(), socket.gethostname(), self._url, now)))
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text.encode(), 0)
+        self._info = HolderInfo(os.getpid(), socket.gethostname(), "", datetime.now(UTC).isoformat(timespec="seconds"))
+        self._write()
+
+    def announce(self, url: str) -> None:
+        """Say that the archive answers at *url*."""
+        self._info = replace(self._info, url=url)
+        self._write()
+
+    def _write(self) -> None:
+        # The lock is on the file itself, so no other can take its place: a reader finds it cut short, and waits.
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, json.dumps(asdict(self._info)).encode(), 0)
 
     def release(self) -> None:
         """Give the root free; without a claim there is nothing to do."""
@@ -83,10 +104,8 @@ def read_holder(root: Path) -> HolderInfo | None:
     except FileNotFoundError:
         return None
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return _read(descriptor)
+        return None if try_lock(descriptor, shared=True) else _read(descriptor)
+    except OSError:  # no locks there: whoever wants to hold it is told so
         return None
     finally:
         os.close(descriptor)
@@ -95,24 +114,21 @@ def read_holder(root: Path) -> HolderInfo | None:
 def _lock(descriptor: int) -> bool:
     """Take the lock; tried for a moment, because `read_holder` has it for an instant while it looks."""
     for pause_s in (0.02, 0.05, 0.1, 0.2, 0.0):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(pause_s)
-        else:
+        if try_lock(descriptor):
             return True
+        time.sleep(pause_s)
     return False
 
 
-def _read(descriptor: int) -> HolderInfo | None:
+def _read(descriptor: int) -> HolderInfo:
     try:
         return HolderInfo(**json.loads(os.pread(descriptor, 4096, 0)))
     except (ValueError, TypeError):
-        return None  # being written at this moment
+        return HolderInfo()  # being written at this moment
 
 
-def _refusal(root: Path, info: HolderInfo | None) -> str:
-    if info is None:
+def _refusal(root: Path, info: HolderInfo) -> str:
+    if not info.pid:
         return f"the archive in {root} is already in use by another process: stop that one, or choose another folder"
     where = f" and listens on {info.url}" if info.url else ""
     return (

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server import durable, objects, resources
+from xnatferry import durable
+from xnatferry.server import objects, resources
 from xnatferry.server.database import Migration
 from xnatferry.server.vault import Staged
 

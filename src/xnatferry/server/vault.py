@@ -21,8 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from xnatferry import durable
 from xnatferry.errors import ArchiveError
-from xnatferry.server import durable
 from xnatferry.xnat.digest import Hasher
 
 if TYPE_CHECKING:

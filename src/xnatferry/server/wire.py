@@ -66,6 +66,13 @@ class Server(uvicorn.Server):
         self.ready = threading.Event()
         self._on_ready = on_ready
 
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop; `ready` is set at the end too, so that who waits for a start that fails goes on."""
+        try:
+            super().run(sockets)
+        finally:
+            self.ready.set()
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
         await super().startup(sockets)

@@ -1,14 +1,15 @@
 """The journal of a run: one folder, written as things happen, enough to show, verify and undo the run.
 
     RUNS/20260131-120000-push-BRAIN/
-      run.json        who, what, where; written first
       plan.json       the plan, as ``plan -o`` writes it
+      run.json        who, what, where; with it the folder is a run to others, so everything before it is written first
       journal.jsonl   one line for every step begun, every receipt, every verdict; the last line is the end, with counts
       run.log         the same for people: what was made, what went wrong, what was tried in between
       backup/         old bytes of replaced files, with ``--backup``
 
 A line that says *began* is on the disk (fsync) before the request leaves: whatever a killed run made on the server is
 named in its journal. Threads that wait for the disk at the same time share one flush, and none waits to write a line.
+The journal is locked as long as its process lives, so that others tell a run that goes on from one that was killed.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from __future__ import annotations
 import json
 import os
 import threading
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from errno import ENOSPC
 from typing import TYPE_CHECKING, Any, Self
 
 from xnatferry import __version__
+from xnatferry.durable import flush_folders, replacing, try_lock
 from xnatferry.errors import JournalError
 from xnatferry.planning.stored import write_plan
 from xnatferry.transfer.counts import Counts
@@ -48,6 +51,8 @@ class Journal:
         self._written = 0
         self._durable = 0
         self._stream = (folder / "journal.jsonl").open("ab", buffering=0)
+        with suppress(OSError):  # a file system without locks
+            try_lock(self._stream.fileno())
         self._log = RunLog(folder)
         self._counts = Counts()
 
@@ -69,10 +74,17 @@ class Journal:
         try:
             folder = _new_folder(runs, name)
             facts = {"version": 1, "run": folder.name, "verb": verb, "started": _stamp(now), "xnatferry": __version__}
-            (folder / "run.json").write_text(json.dumps({**facts, **about}, indent=1) + "\n", encoding="utf-8")
             if plan is not None:
                 write_plan(plan, folder / "plan.json", made=_stamp(now))
-            return cls(folder)
+            journal = cls(folder)
+            with ExitStack() as undone:
+                undone.callback(journal.close)
+                with replacing(folder / "run.json") as part:
+                    part.write_text(json.dumps({**facts, **about}, indent=1) + "\n", encoding="utf-8")
+                with suppress(OSError):  # Windows and some network file systems flush files only
+                    flush_folders([folder, runs])
+                undone.pop_all()
+            return journal  # noqa: TRY300
         except OSError as error:
             raise _unwritable(runs, error) from error
 

@@ -11,7 +11,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xnatferry.errors import JournalError, TransferError
+from xnatferry.durable import try_lock
+from xnatferry.errors import ConflictError, JournalError, TransferError
 from xnatferry.planning.plan import Decision, Plan, Step
 from xnatferry.planning.remote_state import Fingerprint
 from xnatferry.planning.stored import read_plan
@@ -101,9 +102,18 @@ class Run:
             return counted
 
     @property
+    def running(self) -> bool:
+        """Whether the process that carries it out is alive; False also where the file system has no locks."""
+        try:
+            with self._journal.open("rb") as stream:
+                return not try_lock(stream.fileno(), shared=True)
+        except OSError:
+            return False
+
+    @property
     def unended(self) -> str:
         """What is said in place of a verdict as long as there is no end."""
-        return "interrupted"
+        return "running" if self.running else "interrupted"
 
     @property
     def verdict(self) -> str:
@@ -134,16 +144,17 @@ class Run:
         return (event for record in self.records() if isinstance(event := _event(record), Verdict))
 
     def deeds(self) -> Deeds:
-        """What it made, stored, replaced and changed; a step that was begun and has no receipt counts as done."""
+        """What it made, stored, replaced and changed; a step that was begun and has no receipt counts as done.
+
+        Raises:
+            ConflictError: It is still running.
+        """
+        if self.running:
+            raise ConflictError(f"{self.name}: is still running; wait for its end, or stop it first")
         plan = self.plan
         steps = {} if plan is None else {step.address: step for step in plan.steps}
         done = {receipt.address: receipt for receipt in self.receipts()}
-        begun = {
-            Address.parse(text)
-            for record in self.records()
-            if record.get("record") == "began"
-            for text in record["addresses"]
-        }
+        begun = {Address.parse(text) for record in self._records("began") for text in record["addresses"]}
         created: dict[Address, Mapping[str, str]] = {}
         stored: dict[Address, Fingerprint] = {}
         replaced: dict[Address, Fingerprint] = {}
@@ -151,9 +162,7 @@ class Run:
         uncertain: set[Address] = set()
         for address in begun | set(done):
             step, receipt = steps.get(address), done.get(address)
-            if receipt is not None and receipt.outcome in _DID_NOTHING:
-                continue
-            if receipt is not None and receipt.outcome is Outcome.STOPPED and address not in begun:
+            if receipt is not None and _did_nothing(receipt, begun=address in begun):
                 continue
             if step is None:  # the receipt of the run itself, which is in no plan
                 if receipt is not None and receipt.outcome is Outcome.CREATED:
@@ -176,15 +185,15 @@ class Run:
                 stored[address] = sent
             else:
                 replaced[address] = sent
-        backups = {
-            Address.parse(record["address"]): self.folder / record["path"]
-            for record in self.records()
-            if record.get("record") == "backup"
-        }
-        return Deeds(created, stored, replaced, changed, backups, frozenset(uncertain))
+        kept = {Address.parse(record["address"]): self.folder / record["path"] for record in self._records("backup")}
+        return Deeds(created, stored, replaced, changed, kept, frozenset(uncertain))
+
+    def _records(self, kind: str) -> Iterator[Mapping[str, Any]]:
+        return (record for record in self.records() if record.get("record") == kind)
 
 
-_DID_NOTHING = {Outcome.FOUND, Outcome.KEPT}
+def _did_nothing(receipt: Receipt, *, begun: bool) -> bool:
+    return receipt.outcome in {Outcome.FOUND, Outcome.KEPT} or (receipt.outcome is Outcome.STOPPED and not begun)
 
 
 def _sent(step: Step, receipt: Receipt | None) -> Fingerprint | None:

@@ -4,13 +4,15 @@ import sys
 
 import pytest
 
-from xnatferry.errors import ArchiveError
-from xnatferry.server.holder import Holder, read_holder
+from xnatferry.errors import ArchiveError, ArchiveHeldError
+from xnatferry.server.holder import Holder, HolderInfo, read_holder
 
 HOLDING = """
 import sys, pathlib
 from xnatferry.server.holder import Holder
-Holder(pathlib.Path(sys.argv[1]), "http://127.0.0.1:8123").claim()
+holder = Holder(pathlib.Path(sys.argv[1]))
+holder.claim()
+holder.announce("http://127.0.0.1:8123")
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -38,16 +40,18 @@ def test_the_claim_dies_with_its_process(tmp_path, other):
     other.kill()
     other.wait()
     assert read_holder(tmp_path) is None
-    holder = Holder(tmp_path, "http://127.0.0.1:1")
+    holder = Holder(tmp_path)
     holder.claim()
     assert read_holder(tmp_path).pid == os.getpid()
     holder.release()
 
 
 def test_two_claims_of_one_process(tmp_path):
-    first, second = Holder(tmp_path, "http://127.0.0.1:1"), Holder(tmp_path, "http://127.0.0.1:2")
+    first, second = Holder(tmp_path), Holder(tmp_path)
     first.claim()
-    with pytest.raises(ArchiveError, match="choose another folder"):
+    assert read_holder(tmp_path).url == "", "it has not said that it answers"
+    first.announce("http://127.0.0.1:1")
+    with pytest.raises(ArchiveHeldError, match="choose another folder"):
         second.claim()
     second.release()
     assert read_holder(tmp_path).url == "http://127.0.0.1:1"
@@ -66,7 +70,7 @@ def test_a_holder_file_that_cannot_be_read(tmp_path):
     holder = Holder(tmp_path)
     holder.claim()
     (tmp_path / "holder.json").write_text("{half")
-    assert read_holder(tmp_path) is None
+    assert read_holder(tmp_path) == HolderInfo(), "somebody has it, whoever that is"
     with pytest.raises(ArchiveError, match="already in use by another process"):
         Holder(tmp_path).claim()
     holder.release()

@@ -244,11 +244,13 @@ def test_an_unreadable_image_and_an_unreadable_folder(make_image):
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         make_image(root / "P1" / "T1.nii.gz").chmod(0)
-        make_image(root / "P2" / "T1.nii.gz")
+        make_image(root / "P2" / "T1.nii.gz").chmod(0o644)
         (root / "P3").mkdir(mode=0)
-        root.chmod(0o755)
+        for folder in (root, root / "P1", root / "P2"):  # whatever the umask is
+            folder.chmod(0o755)
         was_root = os.geteuid() == 0
         if was_root:
+            discover(root)  # reads what the program needs of its own, which others may not be able to
             os.seteuid(65534)
         try:
             discovery = discover(root)

@@ -55,16 +55,16 @@ def test_a_receipt_does_not_wait_for_the_disk(journal, monkeypatch):
 
     def stuck(_descriptor):
         flushing.set()
-        assert released.wait(10)
+        assert released.wait(500)
 
     monkeypatch.setattr(os, "fsync", stuck)
     with ThreadPoolExecutor(1) as pool:
         begun = pool.submit(journal, Began((place(1),)))
-        assert flushing.wait(10)
+        assert flushing.wait(500)
         journal(Receipt(place(0), Outcome.STORED))
         assert not begun.done()
         released.set()
-        begun.result(10)
+        begun.result(500)
 
 
 def test_after_a_flush_that_failed_nothing_more_happens(journal, monkeypatch):

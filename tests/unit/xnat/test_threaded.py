@@ -7,7 +7,7 @@ from xnatferry.xnat.threaded import threaded
 
 
 def test_results_come_in_the_order_of_the_items_from_several_threads():
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=500)
 
     def act(number):
         if number < 2:

@@ -6,7 +6,6 @@ XNAT's own pages look for the same resource, and in it for files whose content i
 from __future__ import annotations
 
 import os
-import secrets
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
+from xnatferry.durable import replacing
 from xnatferry.errors import XnatferryError
 from xnatferry.server import resources
 from xnatferry.server.pages.rendering import page_route
@@ -100,9 +100,8 @@ def _drawn(scope: Scope, source: _Source, kind: str) -> bytes:
         if not kept[kind].is_file():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for name, data in zip(_CONTENTS, _draw(scope, source), strict=True):
-                part = folder / secrets.token_hex(8)
-                part.write_bytes(data)
-                part.replace(kept[name])
+                with replacing(kept[name]) as part:
+                    part.write_bytes(data)
     return kept[kind].read_bytes()
 
 
