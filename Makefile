@@ -15,7 +15,7 @@ endif
 # Tests start the command hundreds of times; without bytecode every start would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-wheel lint reference docs viewer bench torture bbrc clean
+.PHONY: demo test test-wheel lint reference docs viewer bench torture mutants bbrc clean
 
 demo: $(INSTALLED)
 	$(BIN)/xnatferry demo
@@ -65,6 +65,10 @@ bench: $(TOOLS)
 torture: $(TOOLS)
 	XNATFERRY_TORTURE=200 $(BIN)/python -m pytest --timeout 7200 tests/faults tests/contract
 	XNATFERRY_TEST_PROCESSES=started $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/e2e
+
+# Which small changes of the code no test notices; SAMPLE=0 makes all of a module's changes, tests/mutants.py says more.
+mutants: $(TOOLS)
+	$(BIN)/python tests/mutants.py $(MODULE) $(addprefix --sample ,$(SAMPLE)) $(addprefix --minutes ,$(MINUTES))
 
 ifdef UV
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python

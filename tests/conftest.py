@@ -7,11 +7,17 @@ import ipaddress
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 # How fast this computer is just now is no property of the code. New examples are looked for by `make torture`; a plain
 # run tries the same ones each time, so that it fails for what was changed and not by chance.
-settings.register_profile("unhurried", deadline=None, derandomize="XNATFERRY_TORTURE" not in os.environ)
+# `make mutants` asks only whether a test fails, not for the smallest example.
+settings.register_profile(
+    "unhurried",
+    deadline=None,
+    derandomize="XNATFERRY_TORTURE" not in os.environ,
+    phases=[phase for phase in Phase if phase is not Phase.shrink or "XNATFERRY_MUTANTS" not in os.environ],
+)
 settings.load_profile("unhurried")
 
 
@@ -25,6 +31,45 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_make_parametrize_id(val: object) -> str | None:
     """A function is named by its name, not by its place in memory."""
     return val.__name__ if callable(val) and hasattr(val, "__name__") else None
+
+
+@pytest.fixture
+def disk_acts(monkeypatch):
+    """What the operating system is asked for, in order: ("fsync" or "name", inode); a name is a rename or a link.
+
+    The system is asked as always; only its order can tell what a power cut would leave.
+    """
+    acts = []
+    fsync = os.fsync
+
+    def flushed(descriptor):
+        acts.append(("fsync", os.fstat(descriptor).st_ino))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+
+    def named(real):
+        def call(source, *rest, **options):
+            acts.append(("name", os.lstat(source).st_ino))
+            real(source, *rest, **options)
+
+        return call
+
+    for name in ("rename", "replace", "link"):
+        monkeypatch.setattr(os, name, named(getattr(os, name)))
+    return acts
+
+
+@pytest.fixture
+def outlives_a_power_cut(disk_acts):
+    """Whether a file was flushed, then got its name, then its folder was flushed."""
+
+    def check(path):
+        inode, folder = path.stat().st_ino, path.parent.stat().st_ino
+        acts = iter(disk_acts)
+        return all(act in acts for act in (("fsync", inode), ("name", inode), ("fsync", folder)))
+
+    return check
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager, suppress
-from errno import ENOTSUP
+from errno import EINVAL, ENOTSUP
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Final
@@ -101,9 +101,16 @@ def flush_folders(folders: Iterable[Path]) -> None:
                 if _flush_file_system(folder):
                     return
                 break
+    if sys.platform == "win32":  # opens no folder, and writes entries of folders by itself
+        return
     for folder in folders:
-        with suppress(FileNotFoundError, NotADirectoryError):
+        try:
             _flush(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            if error.errno != EINVAL:  # a file system that flushes files only
+                raise
 
 
 def _flush(path: Path) -> None:

@@ -699,6 +699,14 @@ def landed_500(handler: Handler, seen: Seen) -> Reply | None:
     return page(500, "Another thread or process modified the catalog since I last read it.")
 
 
+def half_landed_500(handler: Handler, seen: Seen) -> Reply | None:
+    """Other bytes than were sent lie on the server's disk under the name, unlisted (``CatalogUtils.storeCatalogEntry``)."""
+    handler.read_body(seen)
+    seen.body = seen.body[: len(seen.body) // 2]
+    seen.headers["content-length"] = str(len(seen.body))
+    return landed_500(handler, seen)
+
+
 def expired(handler: Handler, seen: Seen) -> Reply | None:
     """All logins are gone; this request meets that first."""
     handler.server.peer.expire_logins()

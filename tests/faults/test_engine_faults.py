@@ -49,7 +49,7 @@ from xnatferry.transfer.verify import BY_SIZE, COMPUTED, FETCHED, IN_CATALOG, LI
 from xnatferry.xnat.model import Address, Level
 
 numbers = count(1)
-SINGLE, ARCHIVE = r"/files/(?!upload\.)", r"/files/upload\."
+SINGLE, ARCHIVE, IMAGE = r"/files/(?!upload\.)", r"/files/upload\.", r"/files/t1\.nii\.gz"
 FILES = r"/files/"
 
 
@@ -458,10 +458,10 @@ VARIANTS = [
     Variant("500 on every upload", fails("PUT", FILES, page(500, "NullPointerException"), 999), heals=False, code=1),
     Variant("a byte changed on the way", fails("PUT", SINGLE, spoilt), heals=False, code=8),
     Variant("an overwrite of the same size is cut off, no digests",
-            lambda bench: (replaces(bench), no_digests(bench), bench.proxy.fail("PUT", SINGLE, reset_in_body))),
+            lambda bench: (replaces(bench), no_digests(bench), bench.proxy.fail("PUT", IMAGE, reset_in_body))),
     Variant("stale digest after an overwrite", stale, check=lambda bench, result: (rung(LISTED, FETCHED)(bench, result), fetched_one(bench, result))),
     Variant("reply lost after an overwrite of the same size, no digests",
-            lambda bench: (replaces(bench), no_digests(bench), bench.proxy.fail("PUT", SINGLE, lost_reply))),
+            lambda bench: (replaces(bench), no_digests(bench), bench.proxy.fail("PUT", IMAGE, lost_reply))),
     Variant("a web page in place of the answer", fails("PUT", SINGLE, Reply(200, b"<html><h1>Maintenance</h1></html>")), heals=False),
     # Limits of proxies
     Variant("413 above 20 kB: smaller archives", lambda b: (limited(20_000)(b), drop_image(b)), check=smaller_archives, eras=BOTH),

@@ -97,6 +97,17 @@ def _with_new_session(handler, seen):
     return reply
 
 
+def test_a_password_that_is_refused_later_is_not_tried_again(peer, remote):
+    """Without a login cookie every request carries it."""
+    peer.cookies = False
+    remote.list_projects()
+    before = len(peer.requests)
+    peer.fail("GET", "/data/projects$", page(401, "The request requires user authentication"), times=99)
+    with pytest.raises(AuthenticationError):
+        remote.list_projects()
+    assert len(peer.requests) == before + 1
+
+
 def test_a_wrong_password_is_tried_once(peer, era, open_remote):
     """Servers lock accounts after a few."""
     remote = open_remote(password="wrong")

@@ -1,17 +1,19 @@
 """A pull from a server that means harm, or breaks off: nothing leaves the folder, nothing stands half under its name."""
 
+import errno
 import hashlib
+import os
 import threading
 
 import pytest
-from peer import Resource, Thing, cut_answer, expired, page
+from peer import Reply, Resource, Thing, cut_answer, expired, page
 
 from xnatferry.errors import ConflictError
 from xnatferry.planning.plan import Decision, OnConflict
 from xnatferry.results.fetching import fetch_all
 from xnatferry.results.held import read_held
 from xnatferry.results.pull import plan_pull
-from xnatferry.transfer.events import Proof
+from xnatferry.transfer.events import BytesSent, Proof, Receipt, Verdict
 from xnatferry.xnat.model import Address
 
 SESSION = Address("P", "s", "s_MR1")
@@ -208,3 +210,81 @@ def test_overwrite_replaces_and_only_when_it_came_whole(peer, remote, resource, 
     assert mine.read_bytes() == b"mine"
     pull(remote, tmp_path, on_conflict=OnConflict.OVERWRITE)
     assert hashlib.md5(mine.read_bytes()).digest() == hashlib.md5(b"theirs").digest()
+
+
+def test_a_pulled_file_is_on_the_disk_before_it_has_its_name(peer, remote, resource, tmp_path, disk_acts):
+    put(peer, resource, **{"t1.nii": b"bytes"})
+    assert pull(remote, tmp_path)[1].exit_code == 0
+    inode = (tmp_path / BELOW / "t1.nii").stat().st_ino
+    assert [act for act, which in disk_acts if which == inode] == ["fsync", "name"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_stops_the_files_that_follow(peer, remote, resource, tmp_path, monkeypatch, number):
+    def full(_descriptor):
+        raise OSError(number, os.strerror(number))
+
+    put(peer, resource, a=b"a", b=b"b", c=b"c")
+    plan = plan_pull(read_held(remote, SESSION), tmp_path, server="", address=SESSION)
+    monkeypatch.setattr(os, "fsync", full)
+    result = fetch_all(plan, remote, workers=1)
+    assert result.disk_full
+    assert len(peer.seen("GET", "/files/[abc]$")) == 1, "what cannot be kept is not fetched"
+    assert len(result.missing) == len(result.failures) == 3
+    assert sorted("not fetched: the disk is full" in receipt.message for receipt in result.failures) == [
+        False,
+        True,
+        True,
+    ]
+    assert everything(tmp_path) == []
+
+
+def test_a_file_that_cannot_be_written_does_not_stop_the_others(peer, remote, resource, tmp_path):
+    put(peer, resource, **{"a/b": b"a", "c": b"c"})
+    plan = plan_pull(read_held(remote, SESSION), tmp_path, server="", address=SESSION)
+    (tmp_path / BELOW).mkdir(parents=True)
+    (tmp_path / BELOW / "a").write_bytes(b"a file where a folder is needed")
+    result = fetch_all(plan, remote, workers=1)
+    assert not result.disk_full
+    assert [file.held.name for file in result.missing] == ["a/b"]
+    assert (tmp_path / BELOW / "c").read_bytes() == b"c"
+
+
+def test_progress_is_told_piece_by_piece_and_adds_up(peer, remote, resource, tmp_path):
+    size = 5_000_000
+    store(peer, resource, "t1.nii", bytes(size))
+    told = []
+    plan = plan_pull(read_held(remote, SESSION), tmp_path, server="", address=SESSION)
+    peer.fail("GET", "/files/t1.nii", cut_answer)
+    fetch_all(plan, remote, listener=told.append)
+    pieces = [event.size_bytes for event in told if isinstance(event, BytesSent)]
+    assert sum(pieces) == size, "what came in vain is taken back"
+    assert max(pieces) < size / 2, "a file is never in memory as a whole"
+
+
+def test_a_file_that_only_the_listing_can_spell_is_fetched_by_its_uri(peer, remote, resource, tmp_path):
+    store(peer, resource, "t1.nii", b"bytes")
+    peer.fail("GET", "/resources/R/files/t1.nii$", page(404, "no such file"))
+    reached = "/data/experiments/XNAT_E1/resources/17/files/t1.nii"
+    peer.fail("GET", f"{reached}$", Reply(200, b"bytes", {"Content-Type": "application/octet-stream"}))
+    assert pull(remote, tmp_path)[1].exit_code == 0
+    assert peer.seen("GET", f"{reached}$")
+
+
+def test_every_file_of_the_plan_gets_a_verdict_and_what_travelled_a_receipt(peer, remote, resource, tmp_path):
+    put(peer, resource, good=b"good", bad=b"bad", same=b"same", other=b"theirs")
+    (tmp_path / BELOW).mkdir(parents=True)
+    (tmp_path / BELOW / "same").write_bytes(b"same")
+    (tmp_path / BELOW / "other").write_bytes(b"mine")
+    peer.fail("GET", "/files/bad", page(403, "no permission"), times=9)
+    plan = plan_pull(read_held(remote, SESSION), tmp_path, server="", address=SESSION, on_conflict=OnConflict.SKIP)
+    told, journal = [], []
+    result = fetch_all(plan, remote, workers=1, listener=told.append, journal=journal.append)
+    verdicts = {verdict.address.file: verdict for verdict in result.verdicts}
+    proofs = {"good": Proof.DIGEST, "bad": Proof.MISSING, "same": Proof.DIGEST, "other": Proof.DIFFERS}
+    assert {name: verdict.proof for name, verdict in verdicts.items()} == proofs
+    assert "no permission" in verdicts["bad"].message
+    assert {receipt.address.file for receipt in result.receipts} == {"good", "bad"}
+    for events in (told, journal):
+        assert [event for event in events if isinstance(event, Receipt)] == list(result.receipts)
+        assert [event for event in events if isinstance(event, Verdict)] == list(result.verdicts)

@@ -15,6 +15,7 @@ from peer import (
     busy,
     closed,
     empty_200,
+    half_landed_500,
     landed_500,
     lost_reply,
     reset_in_body,
@@ -153,6 +154,13 @@ def test_ready_archives(anywhere, subject, tmp_path, ending):
     ]
 
 
+def test_stored_files_come_in_the_order_of_their_names(xnat, subject):
+    (subject / "z.txt").write_bytes(b"packed first, as it lies in the top folder")
+    names = [file.name for file in xnat.put_archive(subject, FS)]
+    assert names == sorted(names)
+    assert names[-1] == "sub01/z.txt"
+
+
 def test_another_file_of_the_same_name_is_a_conflict(anywhere, image):
     anywhere.ensure_project("P")
     anywhere.ensure_session(SESSION)
@@ -183,6 +191,13 @@ def test_an_upload_that_fails_once_arrives_once(peer, era, xnat, image, subject,
         len(data)
         for data in peer.files("P", "s1", "s1_MR1", *(["1", "NIFTI"] if what == "file" else ["FREESURFER7"])).values()
     }
+
+
+def test_what_a_failed_try_left_on_the_disk_is_replaced(peer, era, xnat, image):
+    """Nobody else's file is there: a second try that does not overwrite would be told that a file was kept."""
+    peer.fail("PUT", "/files/", half_landed_500)
+    assert xnat.put_file(image, NIFTI).size_bytes == image.stat().st_size
+    assert list(peer.files("P", "s1", "s1_MR1", "1", "NIFTI").values()) == [image.read_bytes()]
 
 
 def test_an_archive_of_which_a_part_arrived_is_sent_again(peer, era, xnat, subject):
@@ -243,6 +258,12 @@ def test_a_stale_digest_is_computed_anew(peer, xnat, image):
     xnat.put_file(image, NIFTI)
     image.write_bytes(image.read_bytes()[::-1])
     assert xnat.put_file(image, NIFTI, overwrite=True).digest == md5(image)
+
+
+def test_without_digests_a_new_file_is_not_fetched_to_be_compared(peer, xnat, image):
+    peer.digests = False
+    assert xnat.put_file(image, NIFTI).digest is None
+    assert not peer.seen("GET", r"/files/t1\.nii\.gz")
 
 
 @pytest.mark.parametrize("same", [True, False])

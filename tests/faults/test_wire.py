@@ -54,6 +54,16 @@ def test_a_read_is_given_up_in_the_end(peer, remote, pauses):
     assert sorted(pauses) == pauses or max(pauses) < 6
 
 
+def test_pauses_double_with_jitter(peer, remote, pauses):
+    for _ in range(20):
+        peer.fail("GET", "/data/projects$", busy(), times=3)
+        remote.list_projects()
+    for number, shortest in enumerate((0.2, 0.4, 0.8)):
+        tried = pauses[number::3]
+        assert all(shortest <= pause <= 3 * shortest for pause in tried)
+        assert len(set(tried)) > 1, "clients that failed together must not come back together"
+
+
 def test_retry_after_is_honoured(peer, remote, pauses):
     peer.fail("GET", "/data/projects$", busy(429, after="17"))
     remote.list_projects()

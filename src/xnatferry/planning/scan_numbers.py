@@ -66,7 +66,7 @@ def _numbers(
         if scan is not None:
             holders[resource, name][scan] = held
     full = {scan for scan, _, _ in there.files}
-    empty = {scan: fields for scan, fields in there.scans.items() if scan not in full}
+    empty = {scan: fields for scan, fields in there.scans.items() if scan not in full | claimed}
     found: dict[int, str] = {}
     given = set(claimed)
     finders: tuple[Callable[[Sequence[Wanted]], str | None], ...] = (

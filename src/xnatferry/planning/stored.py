@@ -263,4 +263,7 @@ def _refusal_from_dict(found: Mapping[str, Any]) -> Refusal:
 
 def _finding_from_dict(found: Mapping[str, Any]) -> Finding:
     path = None if found["path"] is None else Path(found["path"])
-    return Finding(intern(found["id"]), Severity(found["severity"]), intern(found["message"]), path, found["line"])
+    detail = {name: found[name] for name in ("file", "found", "expected") if name in found}
+    return Finding(
+        intern(found["id"]), Severity(found["severity"]), intern(found["message"]), path, found["line"], **detail
+    )

@@ -109,7 +109,6 @@ class UndoPlan:
 
 
 _DOUBT = "was on its way when the run was killed, and the local file has changed since, so it cannot be recognised"
-_DEPTH = {Level.PROJECT: 0, Level.SUBJECT: 1, Level.SESSION: 2, Level.SCAN: 3, Level.ASSESSOR: 3}
 
 
 def plan_undo(deeds: Deeds, now: Inventory) -> UndoPlan:
@@ -121,7 +120,7 @@ def plan_undo(deeds: Deeds, now: Inventory) -> UndoPlan:
         if address.parent is not None:
             children[address.parent].add(address)
     objects: list[UndoStep] = []
-    for address in sorted(deeds.created, key=_depth, reverse=True):
+    for address in sorted(deeds.created, key=lambda made: (made.resource is not None, made), reverse=True):
         if address not in now.objects:
             objects.append(UndoStep(address, Fate.GONE, "is not there any more"))
             continue
@@ -150,11 +149,6 @@ def _goes_with(address: Address, removable: set[Address]) -> bool:
     if address.level is Level.RESOURCE:
         return False
     return level is not None and any(above.level is level and above in removable for above in address.ancestors())
-
-
-def _depth(address: Address) -> tuple[int, str]:
-    depth = _DEPTH[address.container.level] + (10 if address.resource is not None else 0)
-    return depth, str(address)
 
 
 def _named(others: set[Address]) -> str:

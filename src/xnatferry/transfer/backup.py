@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xnatferry.durable import flush_folders
 from xnatferry.planning.plan import Decision, Plan, Step
 
 if TYPE_CHECKING:
@@ -28,9 +29,10 @@ def back_up(plan: Plan, destination: Destination, journal: Journal, *, everythin
     folder = journal.folder / "backup"
     steps = [step for step in plan.files if step.decision is Decision.UPDATE and (everything or _is_ours(step))]
     for number, step in enumerate(steps, start=1):
-        folder.mkdir(exist_ok=True)
         destination.get_file(step.address, folder / str(number))
         journal.note({"record": "backup", "address": str(step.address), "path": f"backup/{number}"})
+    if steps:
+        flush_folders([folder, journal.folder])
     return len(steps)
 
 

@@ -23,7 +23,7 @@ from errno import ENOSPC
 from typing import TYPE_CHECKING, Any, Self
 
 from xnatferry import __version__
-from xnatferry.durable import flush_folders, replacing, try_lock
+from xnatferry.durable import flush_files, flush_folders, replacing, try_lock
 from xnatferry.errors import JournalError
 from xnatferry.planning.stored import write_plan
 from xnatferry.transfer.counts import Counts
@@ -81,12 +81,12 @@ class Journal:
                 undone.callback(journal.close)
                 with replacing(folder / "run.json") as part:
                     part.write_text(json.dumps({**facts, **about}, indent=1) + "\n", encoding="utf-8")
-                with suppress(OSError):  # Windows and some network file systems flush files only
-                    flush_folders([folder, runs])
+                flush_files([folder / "journal.jsonl"], folder)
+                flush_folders([folder, runs])
                 undone.pop_all()
-            return journal  # noqa: TRY300
         except OSError as error:
             raise _unwritable(runs, error) from error
+        return journal
 
     @property
     def name(self) -> str:

@@ -159,6 +159,50 @@ with database.write() as connection:
     database.close()
 
 
+def test_what_was_committed_is_on_the_disk_when_the_block_ends(database, monkeypatch):
+    log, flushed, real = database.path.with_name(f"{database.path.name}-wal"), set(), os.fsync
+
+    def flush(descriptor):
+        held = os.fstat(descriptor)
+        real(descriptor)
+        flushed.add((held.st_ino, held.st_size))
+
+    monkeypatch.setattr(os, "fsync", flush)
+    for key in range(3):
+        with database.write() as connection:
+            connection.execute("INSERT INTO parents VALUES (?, 'a')", (key,))
+        now = log.stat()
+        assert (now.st_ino, now.st_size) in flushed
+    flushed.clear()
+    with database.write() as connection:
+        connection.execute("SELECT 1")
+    assert not flushed, "nothing was written, so nothing waits for the disk"
+
+
+def test_a_new_database_is_on_the_disk_with_its_name(tmp_path, disk_acts):
+    Database(tmp_path / "m.sqlite", STEPS).close()
+    assert ("fsync", tmp_path.stat().st_ino) in disk_acts
+
+
+def test_a_checkpoint_flushes_the_log_before_it_writes_the_file(database):
+    """What SQLite does by itself cannot be seen from here; ``OFF`` (0) would let a power cut spoil the file."""
+    with database.write() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone()[0] >= 1
+        assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_after_a_flush_that_failed_nothing_counts_any_more(database, monkeypatch):
+    def broken(_descriptor):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        with pytest.raises(ArchiveError, match="check the disk"), database.write() as connection:
+            connection.execute("INSERT INTO parents VALUES (1, 'a')")
+    with pytest.raises(ArchiveError, match="check the disk"), database.write() as connection:
+        connection.execute("INSERT INTO parents VALUES (2, 'b')")
+
+
 def test_a_full_disk_changes_nothing(small_disk):
     database = Database(small_disk / "m.sqlite", STEPS)
     with pytest.raises(VaultFullError, match="full: make room"), database.write() as connection:

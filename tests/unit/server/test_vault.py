@@ -188,6 +188,58 @@ def test_placing_and_pruning_in_many_threads(vault):
     assert contents(vault) == {}
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name(vault, stage, outlives_a_power_cut):
+    vault.place(stage(b"x"), f"{SCAN}/a.nii")
+    assert outlives_a_power_cut(vault.path(f"{SCAN}/a.nii"))
+
+
+def test_new_folders_are_on_the_disk_in_those_above_them(vault, stage, disk_acts):
+    vault.place(stage(b"x"), f"{SCAN}/a.nii")
+    for folder in ("P/arc001", "P/arc001/S1", "P/arc001/S1/SCANS", "P/arc001/S1/SCANS/1", SCAN):
+        assert ("fsync", vault.path(folder).parent.stat().st_ino) in disk_acts, folder
+
+
+@pytest.mark.parametrize("number", [3, 40], ids=["one by one", "the whole file system"])
+def test_what_came_without_a_flush_is_flushed_by_settle(vault, disk_acts, monkeypatch, number):
+    opened, real = [], os.open
+    staged = []
+    for _ in range(number):
+        with vault.receive(flush=False) as receiver:
+            receiver.write(b"x")
+            staged.append(receiver.finish())
+    assert disk_acts == []
+    monkeypatch.setattr(os, "open", lambda path, *more: (opened.append(os.fspath(path)), real(path, *more))[1])
+    vault.settle(staged)
+    if number == 3 or sys.platform != "linux":
+        assert disk_acts == [("fsync", one.path.stat().st_ino) for one in staged]
+    else:
+        assert opened == [str(staged[0].path.parent)], "syncfs of the file system that holds them"
+
+
+def test_the_caller_may_flush_the_names(vault, stage, disk_acts):
+    staged = stage(b"x")
+    touched = vault.place_all([(staged, f"{SCAN}/a.nii")], flush=False)
+    assert {vault.path(SCAN), vault.path(SCAN).parent, vault.archive} <= touched
+    assert disk_acts[-1] == ("name", vault.path(f"{SCAN}/a.nii").stat().st_ino)
+
+
+def test_removing_and_moving_are_on_the_disk(vault, stage, disk_acts):
+    vault.place(stage(b"x"), f"{SCAN}/a")
+    vault.place(stage(b"y"), f"{SCAN}/b")
+    above = vault.path(SCAN).stat().st_ino
+    del disk_acts[:]
+    vault.trash(f"{SCAN}/a")
+    (gone,) = [path for path in (vault.archive.parent / "trash").rglob("a") if path.is_file()]
+    assert disk_acts[0] == ("name", gone.stat().st_ino)
+    assert {("fsync", above), ("fsync", gone.parent.stat().st_ino)} <= set(disk_acts[1:])
+    del disk_acts[:]
+    vault.move(f"{SCAN}/b", "Q/arc001/S2/b")
+    assert disk_acts[0] == ("name", vault.path("Q/arc001/S2/b").stat().st_ino)
+    assert ("fsync", vault.path("Q/arc001/S2").stat().st_ino) in disk_acts[1:]
+    assert not vault.exists("P/arc001/S1"), "what runs empty goes"
+    assert ("fsync", vault.path("P/arc001").stat().st_ino) in disk_acts[1:]
+
+
 # --- removing and moving ---------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import stat
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from xnatferry.errors import JournalError
+from xnatferry.planning.plan import Decision, Plan, Step
 from xnatferry.transfer.events import Began, Outcome, Receipt
 from xnatferry.transfer.journal import Journal
 from xnatferry.xnat.model import Address
@@ -77,3 +80,71 @@ def test_after_a_flush_that_failed_nothing_more_happens(journal, monkeypatch):
             journal(Began((place(1),)))
     with pytest.raises(JournalError, match="nothing more may happen"):
         journal(Began((place(2),)))
+
+
+def test_a_new_run_is_on_the_disk_before_anything_happens_in_it(tmp_path, disk_acts):
+    plan = Plan("http://x", "P", (Step(Address("P"), Decision.CREATE),))
+    with Journal.begin(tmp_path / "runs", "push", {"project": "P"}, plan=plan) as journal:
+        flushed = [inode for act, inode in disk_acts if act == "fsync"]
+        places = ["run.json", "plan.json", "journal.jsonl", ".", ".."]
+        assert all((journal.folder / place).stat().st_ino in flushed for place in places)
+
+
+def test_notes_and_the_end_are_on_the_disk(journal, monkeypatch):
+    """A backup is named, and the run has ended, only when that is sure."""
+    path, flushed, flush = journal.folder / "journal.jsonl", [], os.fsync
+
+    def watched(descriptor):
+        flush(descriptor)
+        flushed.append(path.read_text().splitlines()[-1])
+
+    monkeypatch.setattr(os, "fsync", watched)
+    journal.note({"record": "backup"})
+    journal.end(0)
+    assert [json.loads(line)["record"] for line in flushed] == ["backup", "end"]
+
+
+def test_a_name_that_is_no_text_can_be_written(journal):
+    address = Address("P", "s", "s_MR1", resource="R", file="caf\udce9.nii")
+    journal(Receipt(address, Outcome.STORED))
+    (line,) = (journal.folder / "journal.jsonl").read_text(errors="surrogatepass").splitlines()
+    assert json.loads(line)["address"] == str(address)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")  # noqa: PTH110
+def test_a_line_that_cannot_be_written_stops_the_run(tmp_path):
+    (tmp_path / "journal.jsonl").symlink_to("/dev/full")
+    with Journal(tmp_path) as journal, pytest.raises(JournalError, match="No space left"):
+        journal(Receipt(place(1), Outcome.STORED))
+
+
+def test_a_line_that_is_written_in_part_stops_the_run(journal):
+    resource = pytest.importorskip("resource")  # limits of a process, on POSIX
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(JournalError, match="No space left"):
+            journal(Receipt(place(1), Outcome.STORED))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (journal.folder / "journal.jsonl").stat().st_size == 10
+
+
+def test_every_run_has_a_folder_of_its_own_that_is_its_owners_only(tmp_path):
+    runs = tmp_path / "runs"
+    names = []
+    for _ in range(4):
+        with Journal.begin(runs, "push", {"project": "P"}) as journal:
+            names.append(journal.name)
+            assert stat.S_IMODE(journal.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(runs.stat().st_mode) == 0o700
+    assert re.fullmatch(r"\d{8}-\d{6}-push-P", names[0])
+    assert len(set(names)) == 4
+    assert all(re.fullmatch(r"\d{8}-\d{6}-push-P(-[2-4])?", name) for name in names)
+
+
+def test_after_the_end_nothing_more_is_written(tmp_path):
+    with Journal.begin(tmp_path, "push", {"project": "P"}) as journal:
+        journal.end(0)
+    with pytest.raises(JournalError, match="the run has ended"):
+        journal(Receipt(place(1), Outcome.STORED))
