@@ -93,19 +93,20 @@ class LocalArchive:
 
 
 @contextmanager
-def local_archive(*, root: Path | None = None, guests: bool = False) -> Iterator[LocalArchive]:
+def local_archive(*, root: Path | None = None, guests: bool = False, strict: bool = True) -> Iterator[LocalArchive]:
     """Run an archive in a thread of this process, for the block.
 
     Args:
         root: Folder of the archive, kept afterwards; None takes a new one and removes it at the end.
         guests: Whether public projects can be seen without a login.
+        strict: Whether it fails where a stock XNAT fails; False makes it as kind as the archive of ``serve``.
 
     Raises:
         ArchiveError: Another process uses *root*.
     """
     with tempfile.TemporaryDirectory(prefix="xnatferry-", ignore_cleanup_errors=True) as made:
         folder = root if root is not None else Path(made) / "root"
-        settings = ServerSettings(root=folder, require_login=not guests)
+        settings = ServerSettings(root=folder, require_login=not guests, strict=strict)
         password = secrets.token_urlsafe(12)
         with running_archive(folder, admin_password=password, settings=settings) as running:
             if running.admin_password is None:  # a folder that was used before

@@ -3,8 +3,7 @@
 import re
 from pathlib import Path
 
-from xnatferry.server.app import ROUTES, matching
-from xnatferry.server.routes.services import SITE_ROUTES
+from xnatferry.server.app import ROUTES, SITE_ROUTES, matching
 
 PAGE = (Path(__file__).parents[2] / "docs" / "archive.md").read_text()
 SESSIONS = (
@@ -12,20 +11,29 @@ SESSIONS = (
     "/projects/{project}/experiments/{experiment}",
     "/experiments/{experiment}",
 )
-PLACES = [
-    place.replace("{session}", session)
-    for place in re.findall(r"^\* `(/projects.*|/subjects.*|\{session\}.*)`$", PAGE, re.MULTILINE)
-    for session in (SESSIONS if "{session}" in place else ("",))
-]
+
+
+def spelled_out(mark):
+    """What the page lists with *mark*, each form of a session by itself."""
+    return [
+        place.replace("{session}", session)
+        for place in re.findall(rf"^{mark} `(/projects.*|/subjects.*|\{{session\}}.*)`$", PAGE, re.MULTILINE)
+        for session in (SESSIONS if "{session}" in place else ("",))
+    ]
+
+
+#: What the words in braces of some paths stand for.
+FAMILIES = {"{place}": spelled_out(r"\*"), "{item}": spelled_out("-")}
 
 
 def listed():
-    """Method, path and verdict of every row of the tables, with ``{place}`` spelled out."""
+    """Method, path and verdict of every row of the tables, with ``{place}`` and ``{item}`` spelled out."""
     rows = re.findall(r"^\| ([A-Z ]+) \| `([^`]+)` \| (\w*) \| (.*?) ?\|$", PAGE, re.MULTILINE)
     for methods, path, verdict, words in rows:
         for method in methods.split():
-            for place in PLACES if "{place}" in path else [""]:
-                yield method, path.replace("{place}", place), verdict, words
+            family = next((one for one in FAMILIES if one in path), "")
+            for place in FAMILIES[family] if family else [""]:
+                yield method, path.replace(family, place), verdict, words
 
 
 def test_the_page_lists_every_route_once_and_nothing_else():

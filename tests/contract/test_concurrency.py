@@ -103,7 +103,7 @@ def test_one_object_is_made_and_everybody_gets_its_id(at_once, session, rows, ki
         ),
         "assessor": (
             f"{session.url}/assessors/A01",
-            {"xsiType": "xnat:qcManualAssessorData"},
+            {"xsiType": "xnat:qcManualAssessorData", "xnat:qcManualAssessorData/pass": "1", "project": session.project},
             f"{session.url}/assessors",
         ),
     }[kind]

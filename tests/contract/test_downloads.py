@@ -117,7 +117,7 @@ class TestOneFile:
     def test_has_no_part_beyond_its_end(self, http, files):
         assert http.get(f"{files}/sub/b.nii.gz", headers={"range": "bytes=10-"}).status_code == 416
         http.put(f"{files}", files={"f": ("empty", b"")})
-        assert http.get(f"{files}/empty", headers={"range": "bytes=0-"}).status_code == 416
+        assert http.get(f"{files}/empty", headers={"range": "bytes=0-"}).status_code == 200
         assert http.get(f"{files}/empty").content == b""
 
     def test_that_is_missing(self, http, session, files):
@@ -188,7 +188,7 @@ class TestPackedOnTheFly:
                 ["E01/scans/1/NIFTI/a.txt", "E01/scans/1/NIFTI/sub/b.nii.gz", "E01/scans/2/NIFTI/c.nii"],
             ),
             ("{e}/scans/2/files?structure=improved", "E01", ["scans/2_BOLD_run_1/NIFTI/c.nii"]),
-            ("{e}/scans/2/files?structure=legacy", "E01", ["{p}/arc001/E01/SCANS/2/NIFTI/c.nii"]),
+            ("{e}/scans/2/files?structure=legacy", "E01", ["E01/SCANS/2/NIFTI/c.nii"]),
             (
                 "{e}/scans/2/files?projectIncludedInPath=true&subjectIncludedInPath=true",
                 "E01",
@@ -229,7 +229,9 @@ class TestPackedOnTheFly:
         assert http.get(f"{session.scan}/resources/NONE/files?format=zip").status_code == 404
 
     def test_of_one_file(self, http, files):
-        assert unpacked(http.get(f"{files}/a.txt?format=zip").content, "zip") == {"a.txt": b"hello"}
+        one = http.get(f"{files}/a.txt?format=zip")
+        assert unpacked(one.content, "zip") == {"a.txt": b"hello"}
+        assert one.headers["content-disposition"] == 'attachment; filename="E01.zip";'
 
     def test_of_large_and_many_files(self, http, session):
         data = os.urandom(1 << 20) * 3
@@ -318,12 +320,11 @@ class TestRefreshing:
     def refresh(self, http, uri, **params):
         return http.post("/data/services/refresh/catalog", params={"resource": uri, **params})
 
-    @pytest.mark.parametrize("prefix", ["/archive", "/data/archive", "/REST", ""])
-    def test_lists_what_was_put_there_and_drops_what_has_gone(self, http, session, files, folder, rows, prefix):
+    def test_lists_what_was_put_there_and_drops_what_has_gone(self, http, session, files, folder, rows):
         (folder / "new").mkdir()
         (folder / "new" / "n.txt").write_bytes(b"new")
         (folder / "a.txt").unlink()
-        uri = prefix + session.scan.removeprefix("/data")
+        uri = session.scan.replace("/data", "/archive", 1)
         answer = self.refresh(http, uri, options="append,delete,checksum,populateStats")
         assert (answer.status_code, answer.content) == (200, b"")
         assert [(row["URI"].partition("/files/")[2], row["digest"]) for row in rows(files)] == [
@@ -336,7 +337,7 @@ class TestRefreshing:
     def test_does_only_what_it_is_told(self, http, session, files, folder, rows):
         (folder / "n.txt").write_bytes(b"new")
         (folder / "a.txt").unlink()
-        uri = f"{session.scan}/resources/NIFTI"
+        uri = f"{session.scan}/resources/NIFTI".replace("/data", "/archive", 1)
         assert self.refresh(http, uri, options=["append"]).status_code == 200
         assert [(row["Name"], bool(row["digest"])) for row in rows(files)] == [
             ("a.txt", True),
@@ -352,18 +353,34 @@ class TestRefreshing:
 
     def test_notices_bytes_that_changed(self, http, session, files, folder, rows):
         (folder / "a.txt").write_bytes(b"other bytes")
-        assert self.refresh(http, session.url).status_code == 200
+        assert self.refresh(http, session.url.replace("/data", "/archive", 1)).status_code == 200
         assert rows(files)[0]["Size"] == "11"
         assert rows(files)[0]["digest"] == hashlib.md5(b"other bytes").hexdigest()
 
     @pytest.mark.parametrize(
         ("uri", "status"),
-        [("", 400), ("/archive/nonsense", 400), ("/archive/experiments/NONE_X", 404), ("/archive/projects/NONE", 404)],
+        [
+            ("", 200),
+            ("/archive/nonsense", 400),
+            ("/archive/experiments/NONE_X", 400),
+            ("/archive/projects/NONE", 400),
+            ("/data/projects/NONE", 400),
+        ],
     )
     def test_of_nothing_is_refused(self, http, uri, status):
         assert (
             http.post("/data/services/refresh/catalog", params={"resource": uri} if uri else {}).status_code == status
         )
+
+    def test_is_asked_for_as_json_too(self, http, session, files, folder, rows):
+        (folder / "n.txt").write_bytes(b"new")
+        uri = session.scan.replace("/data", "/archive", 1)
+        assert http.put("/xapi/archive/catalogs/refresh/delete", json=[uri]).status_code == 200
+        assert len(rows(files)) == 2
+        assert http.put("/xapi/archive/catalogs/refresh", json=[uri]).status_code == 200
+        assert len(rows(files)) == 3
+        assert http.put("/xapi/archive/catalogs/refresh", content=b"[").status_code == 415
+        assert http.put("/xapi/archive/catalogs/refresh", json="x").status_code == 400
 
 
 def unpacked(data, kind):

@@ -16,7 +16,7 @@ COLUMNS = (
 @pytest.fixture
 def levels(http, session):
     """Addresses of one item per level, with the category, id and words that its resources are listed with."""
-    assessor = http.put(f"{session.url}/assessors/A1", params={"xsiType": "xnat:qcManualAssessorData"})
+    assessor = http.put(f"{session.long}/assessors/A1", params={"xsiType": "xnat:qcAssessmentData"})
     assert assessor.status_code == 201
     assert http.put(f"{session.url}/reconstructions/{session.project}_R1").status_code == 200
     return {
@@ -27,12 +27,12 @@ def levels(http, session):
         session.long: ("resources", session.id, " "),
         f"/data/projects/{session.project}/experiments/E01": ("resources", session.id, " "),
         session.scan: ("scans", "1", "T1w"),
-        f"{session.url}/assessors/A1": ("assessors", assessor.text, "A1"),
-        f"{session.long}/assessors/A1/in": ("assessors", assessor.text, "A1"),
+        f"{session.url}/assessors/A1": ("assessors", assessor.text, "Auto QC"),
+        f"{session.long}/assessors/A1/in": ("assessors", assessor.text, "Auto QC"),
         f"{session.url}/reconstructions/{session.project}_R1": (
             "reconstructions",
             f"{session.project}_R1",
-            f"{session.project}_R1",
+            "",
         ),
     }
 
@@ -107,7 +107,8 @@ def test_labels_that_xnat_would_lose_are_refused(http, session, label, rows):
 
 
 def test_digits_are_a_number_not_a_label(http, session, rows):
-    assert http.put(f"{session.scan}/resources/4711").status_code == 403
+    assert http.put(f"{session.scan}/resources/4711").status_code == 404
+    assert http.put(f"{session.url}/resources/4711").status_code == 403
     http.put(f"{session.scan}/resources/R/files/a.txt?inbody=true", content=b"x")
     (row,) = rows(f"{session.scan}/resources")
     number = row["xnat_abstractresource_id"]
@@ -131,9 +132,13 @@ def test_lists_over_scans_and_the_whole_session(http, session, rows, names):
     http.put(f"{session.url}/scans/2?xsiType=xnat:mrScanData&type=bold")
     for place in (session.url, session.scan, f"{session.url}/scans/2"):
         http.put(f"{place}/resources/R/files/{place[-1]}.txt?inbody=true&format=TXT", content=b"x")
-    for word, wanted in (("ALL", "12"), ("*", "12"), ("1,2", "12"), ("bold", "2"), ("T1w,bold", "12"), ("NONE", "")):
+    for word, wanted in (("ALL", "12"), ("*", "12"), ("1,2", "12"), ("bold", "2"), ("T1w,bold", "12")):
         assert [row["cat_id"] for row in rows(f"{session.url}/scans/{word}/resources")] == list(wanted), word
         assert names(f"{session.url}/scans/{word}/files") == [f"{digit}.txt" for digit in wanted]
+    assert http.get(f"{session.url}/scans/NONE/resources").status_code == 404
+    assert http.get(f"{session.url}/scans/NONE/files").status_code == 500
+    assert rows(f"{session.long}/scans/NONE/resources") == []
+    assert names(f"{session.long}/scans/NONE/files") == []
     whole = rows(f"{session.url}/resources", all="true")
     assert [(row["category"], row["cat_id"], row["cat_desc"]) for row in whole] == [
         ("resources", "", ""),
@@ -167,7 +172,7 @@ def test_the_catalog_is_xml_whatever_is_asked(http, session):
     assert catalog.id == "R"
     assert catalog.meta["CATALOG_LOCATION"].endswith("/SCANS/1/R")
     assert (entry.name, entry.size_bytes, entry.digest) == ("sub/a.txt", 5, "5d41402abc4b2a76b9719d911017c592")
-    assert (entry.format, entry.content, entry.description, entry.tags) == ("TXT", "NOTE", "w", ("x", "y"))
+    assert (entry.format, entry.content, entry.description, entry.tags) == ("TXT", "NOTE", "w", ("x,y",))
     assert entry.created_by == "admin"
     missing = http.get(f"{session.scan}/resources/NONE")
     assert missing.status_code == 404
@@ -207,6 +212,10 @@ def test_parents_that_are_not_there(http, session, path, status, words, heading)
         assert (answer.status_code, heading(answer)) == (status, words)
 
 
-def test_reading_below_what_is_not_there_is_an_empty_list(rows, session):
+def test_reading_below_what_is_not_there_fails_unless_a_project_is_named(http, rows, session):
     for place in ("/data/experiments/NONE_X", f"{session.url}/scans/99", f"{session.url}/assessors/NONE"):
+        assert http.get(f"{place}/resources").status_code == 404
+        for path in ("files", "resources/R/files", "files?format=zip", "resources/R/files/a.txt"):
+            assert http.get(f"{place}/{path}").status_code == 500
+    for place in (f"/data/projects/{session.project}/experiments/NONE_X", f"{session.long}/scans/99"):
         assert rows(f"{place}/resources") == rows(f"{place}/files") == rows(f"{place}/resources/R/files") == []

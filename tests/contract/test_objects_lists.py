@@ -116,9 +116,29 @@ class TestColumns:
         assert set(row) == {"ID", got, "URI"}
         assert row[got]
 
-    @pytest.mark.parametrize("asked", ["nonsense", "xnat:nonsense/x", "a/b/c", "xnat:subjectData/nonsense"])
+    @pytest.mark.parametrize("asked", ["nonsense", "xnat:nonsense/x", "a/b/c"])
     def test_unknown_ones_are_no_error(self, rows, study, asked):
         assert len(rows(f"/data/projects/{study}/subjects", columns=f"label,{asked}")) == 2
+
+    @pytest.mark.parametrize(
+        ("path", "asked", "status"),
+        [
+            ("/data/projects/{}/subjects", {"columns": "label,xnat:subjectData/nonsense"}, 500),
+            ("/data/subjects", {"columns": "label,xnat:subjectData/experiments/experiment/nonsense"}, 500),
+            ("/data/subjects", {"columns": "label,xnat:subjectData/nonsense/nonsense/ID"}, 500),
+            ("/data/experiments", {"columns": "label,subject_label"}, 500),
+            ("/data/experiments", {"xsiType": "xnat:nonsense"}, 500),
+            ("/data/projects/{}/subjects", {"yob": "abc"}, 500),
+            ("/data/projects/{}/experiments", {"columns": "label,xnat:mrSessionData/nonsense"}, 200),
+            ("/data/projects/{}/experiments", {"xsiType": "xnat:nonsense"}, 200),
+            ("/data/projects/{}/experiments", {"date": "tomorrow"}, 200),
+            ("/data/projects/{}/experiments", {"date": "2020-01-02"}, 200),
+        ],
+    )
+    def test_what_the_database_refuses_has_no_table(self, http, study, path, asked, status):
+        answer = http.get(path.format(study), params={"format": "json", **asked})
+        assert answer.status_code == status
+        assert "ResultSet" not in answer.text
 
     def test_about_the_subject_of_an_experiment(self, rows, study):
         found = rows(
@@ -290,7 +310,7 @@ def test_short_names_and_their_paths(rows, session):
 
 def test_assessors_join_their_session(http, rows, session):
     for label in ("QC1", "QC2"):
-        http.put(f"{session.long}/assessors/{label}", params={"xsiType": "xnat:qcManualAssessorData"})
+        http.put(f"{session.long}/assessors/{label}", params={"xsiType": "xnat:qcAssessmentData"})
     column = "xnat:mrsessiondata/assessors/assessor/label"
     found = rows("/data/experiments", project=session.project, columns=f"ID,{column}")
     assert [(row["ID"], row[column]) for row in found] == [(session.id, "QC1"), (session.id, "QC2")]

@@ -49,9 +49,7 @@ def test_services_auth_refuses_in_h3(server):
     assert "<h3>Authentication failed.</h3>" in answer.text
 
 
-@pytest.mark.parametrize(
-    "path", ["/data/projects", "/data/JSESSION", "/xapi/siteConfig", "/data/nonsense", "/nonsense"]
-)
+@pytest.mark.parametrize("path", ["/data/projects", "/data/auth", "/xapi/siteConfig", "/data/nonsense", "/nonsense"])
 def test_a_stranger_is_told_to_log_in(stranger, path):
     answer = stranger.get(path)
     assert answer.status_code == 401
@@ -104,7 +102,7 @@ def test_users_and_who_one_is(http, server):
     rows = http.get("/data/users", params={"format": "json"}).json()["ResultSet"]["Result"]
     assert server.user in {row["login"] for row in rows}
     assert http.get(f"/xapi/users/{server.user}").json()["username"] == server.user
-    assert http.get("/xapi/users/nobody").status_code == 404
+    assert http.get("/xapi/users/nobody").status_code == 500  # recorded
 
 
 @pytest.mark.parametrize("name", ["xnat", "xdat"])
@@ -162,4 +160,58 @@ def test_lists_of_users(http, new_account, server):
     profiles = {one["username"]: one for one in http.get("/xapi/users/profiles").json()}
     assert profiles[other.login]["firstName"] == "Ann"
     assert profiles[other.login] == http.get(f"/xapi/users/{other.login}").json()
-    assert other.get("/xapi/users/profiles").status_code == 403
+    assert other.get("/xapi/users/profiles").json() == http.get("/xapi/users/profiles").json()
+    assert http.get(f"/xapi/users/profile/{other.login}").json() == profiles[other.login]
+    assert http.get("/xapi/users/profile").json()["username"] == server.user
+    assert http.get("/xapi/users/profile/nobody").status_code == 404
+    assert [http.get(f"/xapi/users/{one}/roles").json() for one in (server.user, other.login)] == [
+        ["Administrator"],
+        [],
+    ]
+
+
+def test_groups_follow_roles(http, new_account, project):
+    other = new_account()
+    assert http.get(f"/xapi/users/{other.login}/groups").json() == []
+    http.put(f"/data/projects/{project}/users/member/{other.login}")
+    assert other.get(f"/xapi/users/{other.login}/groups").json() == [f"{project}_member"]
+    (row,) = other.get("/xapi/access/projects").json()
+    assert (row["ID"], row["role"], row["URI"]) == (project, "Members", f"/data/projects/{project}")
+
+
+def test_types_that_one_may_make(http, new_account):
+    names = {one["elementName"] for one in http.get("/xapi/access/displays/createable").json()}
+    assert {"xnat:subjectData", "xnat:mrSessionData", "xnat:petmrSessionData"} <= names
+    assert http.get("/xapi/access/displays/nonsense").status_code == 400
+    assert "createable" in http.get("/xapi/access/displays").json()
+    searchable = new_account().get("/xapi/schemas/datatypes/searchable").json()
+    assert "xnat:mrSessionData" in searchable
+    assert "xnat:subjectData" not in searchable
+
+
+def test_settings_of_the_site_by_name(http, stranger, new_account):
+    site = http.get("/xapi/siteConfig").json()
+    assert stranger.get("/xapi/siteConfig/siteId").text == site["siteId"]
+    assert http.get("/xapi/siteConfig/requireLogin").json() is True
+    assert "archivePath" in site
+    assert "archivePath" not in new_account().get("/xapi/siteConfig").json()
+    assert new_account().get("/xapi/siteConfig/archivePath").status_code == 404
+    assert float(http.get("/xapi/siteConfig/uptime").json()["seconds"]) >= 0
+
+
+def test_tokens_of_others(http, new_account):
+    ann, bob = new_account(), new_account()
+    token = ann.get("/data/services/tokens/issue").json()
+    url = "/data/services/tokens"
+    assert bob.get(f"{url}/validate/{token['alias']}/{token['secret']}").status_code == 403
+    assert bob.get(f"{url}/invalidate/{token['alias']}").status_code == 403
+    assert bob.get(f"{url}/issue/user/{ann.login}").status_code == 403
+    assert bob.get(f"{url}/show").json() == []
+    (shown,) = ann.get(f"{url}/show").json()
+    assert shown == {name: value for name, value in token.items() if name != "secret"}
+    assert http.get(f"{url}/validate/{token['alias']}/wrong").json() == {}
+    assert http.get(f"{url}/validate/{token['id']}/{token['secret']}").json() == {"valid": ann.login}
+    assert http.get(f"{url}/issue/user/{ann.login}").json()["xdatUserId"] == ann.login
+    assert http.get(f"{url}/issue/user/nobody").status_code == 400
+    assert ann.get(f"{url}/invalidate/{token['alias']}").json() == {"result": "OK"}
+    assert ann.get(f"{url}/validate/{token['alias']}/{token['secret']}").status_code == 404

@@ -54,14 +54,24 @@ class TestExperiments:
     def test_are_put_by_id_and_below_the_project_too(self, http, session, item):
         assert http.put(session.url, params={"xnat:mrSessionData/note": "n", "date": "2020-02-03"}).text == session.id
         assert item(session.url)["data_fields"]["note"] == "n"
-        made = http.put(f"/data/projects/{session.project}/experiments/E2", params={**MR, "subject_ID": "S01"})
-        assert made.status_code == 201
-        assert item(f"/data/experiments/{made.text}")["data_fields"]["subject_ID"] == session.subject_id
-        lost = http.put(f"/data/projects/{session.project}/experiments/E3", params=MR)
-        assert lost.status_code == 422
+        url = f"/data/projects/{session.project}/experiments"
+        for label, more in (
+            ("E2", {"subject_ID": session.subject_id}),
+            ("E3", {"subject_ID": "S01", "project": session.project}),
+        ):
+            made = http.put(f"{url}/{label}", params={**MR, **more})
+            assert made.status_code == 201
+            assert item(f"/data/experiments/{made.text}")["data_fields"]["subject_ID"] == session.subject_id
+        assert http.put(f"{url}/E4", params={**MR, "subject_ID": "S01"}).status_code == 500
+        assert http.put(f"{url}/E4", params=MR).status_code == 400
 
     def test_move_to_the_subject_they_are_put_under(self, http, session, item, rows):
-        http.put(f"/data/projects/{session.project}/subjects/S02/experiments/E01", params=MR)
+        url = f"/data/projects/{session.project}/subjects/S02"
+        assert http.put(f"{url}/experiments/E01", params=MR).text == session.id
+        assert http.get(url).status_code == 404  # without that subject it stays
+        assert len(rows(f"/data/projects/{session.project}/subjects/S01/experiments")) == 1
+        http.put(url)
+        http.put(f"{url}/experiments/E01", params=MR)
         assert len(rows(f"/data/projects/{session.project}/experiments")) == 1
         assert rows(f"/data/projects/{session.project}/subjects/S01/experiments") == []
 
@@ -81,16 +91,33 @@ class TestExperiments:
         http.put(session.long, params={"note": "one"})
         http.put(session.long, params={"note": "two"})
         http.put(session.long, params={"note": "two"})
-        items = http.get(session.url, params={"format": "json"}).json()["items"]
+        assert len(http.get(session.url, params={"format": "json"}).json()["items"]) == 1
+        items = http.get(session.url, params={"format": "json", "includeHistory": "true"}).json()["items"]
         assert [one["meta"]["isHistory"] for one in items] == [False, True, True]
         assert [one["data_fields"].get("note") for one in items] == ["two", "one", None]
 
+    def test_are_put_into_quarantine_and_out_of_it(self, http, session, item):
+        url = f"/data/projects/{session.project}"
+        assert http.get(f"{session.long}/status").text == "active"
+        assert http.put(session.long, params={"quarantine": "true"}).text == session.id
+        assert http.get(f"{session.long}/status").text == "quarantine"
+        assert "setting" not in str(item(session.long)) + http.get(session.long, params={"format": "xml"}).text
+        assert http.put(session.long, params={"note": "n"}).status_code == 200
+        assert http.get(f"{session.long}/status").text == "quarantine"
+        http.put(session.long, params={"activate": "true"})
+        assert http.get(f"{session.long}/status").text == "active"
+        http.put(f"{url}/quarantine_code/1")
+        http.put(f"{url}/subjects/S01/experiments/E02", params=MR)
+        assert http.get(f"{url}/subjects/S01/experiments/E02/status").text == "quarantine"
+
     @pytest.mark.parametrize(
         ("change", "status"),
-        [({"xsiType": "xnat:petSessionData"}, 409), ({"ID": "OTHER"}, 400), ({"project": "OTHER"}, 409)],
+        [({"xsiType": "xnat:petSessionData"}, 200), ({"ID": "OTHER"}, 400), ({"project": "OTHER"}, 409)],
     )
-    def test_keep_type_id_and_project(self, http, session, change, status):
+    def test_keep_type_id_and_project(self, http, session, rows, change, status):
         assert http.put(session.long, params=change).status_code == status
+        (row,) = rows(f"/data/projects/{session.project}/experiments")
+        assert (row["ID"], row["xsiType"], row["project"]) == (session.id, "xnat:mrSessionData", session.project)
 
     @pytest.mark.parametrize("remove", [True, False])
     def test_are_deleted_with_or_without_files(self, http, session, archive, remove):
@@ -167,8 +194,12 @@ class TestScans:
         assert http.put(session.scan, params={"quality": "usable"}).status_code == 200
         assert item(session.scan)["data_fields"]["quality"] == "usable"
         assert http.put(session.scan, params={"xsiType": "xnat:petScanData"}).status_code == 409
-        assert http.put(session.scan, params={"xnat:ctScanData/note": "lost"}).status_code == 200
+        assert http.put(session.scan, params={"xnat:ctScanData/note": "lost"}).status_code == 417
         assert "note" not in item(session.scan)["data_fields"]
+
+    def test_another_id_makes_another_scan(self, http, session, rows):
+        assert http.put(session.scan, params={"ID": "7"}).status_code == 200
+        assert [(row["ID"], row["type"]) for row in rows(f"{session.url}/scans")] == [("1", "T1w"), ("7", "")]
 
     @pytest.mark.parametrize(
         ("params", "status"),
@@ -177,7 +208,6 @@ class TestScans:
             ({"xsiType": "xnat:imageScanData"}, 400),
             ({"xsiType": "xnat:mrSessionData"}, 400),
             ({"xsiType": "xnat:mrScanData", "frames": "many"}, 400),
-            ({"xsiType": "xnat:mrScanData", "ID": "other"}, 400),
         ],
     )
     def test_that_cannot_be_made(self, http, session, params, status, rows):
@@ -189,14 +219,19 @@ class TestScans:
         http.put(url, params={**SCAN, "xnat:mrScanData/id": "7", "xnat:mrScanData/type": "T2w"})
         assert item(url)["data_fields"]["ID"] == "7"
 
-    @pytest.mark.parametrize("name", ["anat-T1w_run-1", "1.2.3", "a b", "é", "MR1 "])
-    def test_ids_are_free_text(self, http, session, name, rows):
-        assert http.put(f"{session.url}/scans/{name}", params=SCAN).status_code == 200
-        assert name in {row["ID"] for row in rows(f"{session.url}/scans")}
+    def test_ids_are_labels(self, http, session, rows):
+        assert http.put(f"{session.url}/scans/anat-T1w_run-1", params=SCAN).status_code == 200
+        assert "anat-T1w_run-1" in {row["ID"] for row in rows(f"{session.url}/scans")}
 
-    @pytest.mark.parametrize("name", ["..", "%2E%2E", "a%2Fb", "a%5Cb", "x" * 300, "a%07b"])
+    @pytest.mark.parametrize("name", ["1.2.3", "a b", "é", "MR1 ", "a:b", "%2E%2E", "x" * 300, "a%07b"])
+    def test_other_letters_in_ids_are_500(self, http, session, name, rows):
+        assert http.put(f"{session.url}/scans/{name}", params=SCAN).status_code == 500
+        assert http.post(f"{session.url}/scans", params={"ID": "a b", "type": "posted"}).status_code == 500
+        assert len(rows(f"{session.url}/scans")) == 1
+
+    @pytest.mark.parametrize("name", ["..", "a%2Fb", "a%5Cb"])
     def test_ids_that_are_no_folder_are_refused(self, http, session, name, rows):
-        assert http.put(f"{session.url}/scans/{name}", params=SCAN).status_code in {400, 404, 405, 417, 422}
+        assert http.put(f"{session.url}/scans/{name}", params=SCAN).status_code in {400, 404, 405, 422}
         assert len(rows(f"{session.url}/scans")) == 1
 
     def test_are_listed_in_the_order_of_their_numbers(self, http, session, rows):
@@ -210,11 +245,6 @@ class TestScans:
         assert answer.text.endswith("/scans/2")
         assert http.post(f"{session.url}/scans", params={"ID": "2"}).status_code == 409
 
-    def test_post_names_the_new_one_in_letters_that_a_header_takes(self, http, session):
-        answer = http.post(f"{session.url}/scans", params={"ID": "\u0663", "type": "posted"})
-        assert answer.status_code == 200, answer.text
-        assert answer.headers["location"].endswith("/scans/%D9%A3")
-
     @pytest.mark.parametrize("remove", [True, False])
     def test_are_deleted_with_or_without_files(self, http, session, archive, remove):
         http.put(f"{session.scan}/resources/R/files/a.txt", params={"inbody": "true"}, content=b"hello")
@@ -223,8 +253,28 @@ class TestScans:
         folder = archive.root / "archive" / session.project / "arc001" / "E01" / "SCANS" / "1"
         assert folder.exists() is not remove
 
+    def test_made_again_have_the_files_that_were_kept(self, http, session, rows):
+        url = f"{session.scan}/resources/R/files"
+        http.put(f"{url}/a.txt", params={"inbody": "true"}, content=b"hello")
+        before = rows(url)
+        assert http.delete(session.scan).status_code == 200
+        http.put(session.scan, params=SCAN)
+        assert http.put(f"{session.scan}/resources/R").status_code == 200
+        kept = ("Name", "Size", "digest")
+        assert [[row[key] for key in kept] for row in rows(url)] == [[row[key] for key in kept] for row in before]
+        assert http.get(f"{url}/a.txt").content == b"hello"
+
+    def test_made_again_by_a_file_have_the_other_files_too(self, http, session, rows):
+        url = f"{session.scan}/resources/R/files"
+        http.put(f"{url}/a.txt", params={"inbody": "true"}, content=b"hello")
+        http.delete(session.scan)
+        http.put(session.scan, params=SCAN)
+        http.put(f"{url}/b.txt", params={"inbody": "true"}, content=b"2")
+        assert sorted(row["Name"] for row in rows(url)) == ["a.txt", "b.txt"]
+
     def test_of_sessions_that_are_not_there(self, http, project):
-        assert http.get("/data/experiments/NONE_X/scans").status_code == 404
+        assert http.get("/data/experiments/NONE_X/scans").status_code == 500
+        assert http.get(f"/data/projects/{project}/subjects/S1/experiments/E1/scans").status_code == 404
         assert http.put("/data/experiments/NONE_X/scans/1", params=SCAN).status_code == 417
         assert http.get(f"/data/projects/{project}/subjects/S1/experiments/E1/scans/1").status_code == 404
 
@@ -235,11 +285,11 @@ class TestScans:
 
 
 class TestAssessors:
-    QC = MappingProxyType({"xsiType": "xnat:qcManualAssessorData"})
+    QC = MappingProxyType({"xsiType": "xnat:qcManualAssessorData", "xnat:qcManualAssessorData/pass": "1"})
 
     def test_are_made_read_listed_renamed_and_deleted(self, http, session, item, rows):
         url = f"{session.url}/assessors/QC1"
-        made = http.put(url, params={**self.QC, "date": "2020-01-02"})
+        made = http.put(url, params={**self.QC, "date": "2020-01-02", "project": session.project})
         assert (made.status_code, http.put(url, params={"note": "n"}).text) == (201, made.text)
         assert item(url)["data_fields"]["note"] == item(f"/data/experiments/{made.text}")["data_fields"]["note"] == "n"
         (row,) = rows(f"{session.long}/assessors")
@@ -249,16 +299,32 @@ class TestAssessors:
         assert http.delete(f"{session.url}/assessors/QC2").status_code == 200
         assert rows(f"{session.url}/assessors") == []
 
+    def test_need_a_project_and_the_fields_of_their_type(self, http, session):
+        assert http.put(f"{session.url}/assessors/A", params=self.QC).status_code == 422
+        incomplete = http.put(f"{session.long}/assessors/A", params={"xsiType": self.QC["xsiType"]})
+        assert (incomplete.status_code, "pass}' Required Field" in incomplete.text) == (400, True)
+        assert http.put(f"{session.long}/assessors/A", params=self.QC).status_code == 201
+
+    def test_their_resources_are_what_came_out(self, http, session, rows):
+        url = f"{session.long}/assessors/A"
+        http.put(url, params=self.QC)
+        for direction in ("in", "out"):
+            http.put(f"{url}/{direction}/resources/R{direction}/files/a", params={"inbody": "true"}, content=b"1")
+        assert [row["label"] for row in rows(f"{url}/resources")] == ["Rout"]
+        assert [row["label"] for row in rows(f"{url}/in/resources")] == ["Rin"]
+        assert [row["collection"] for row in rows(f"{url}/files")] == ["Rout"]
+        assert {row["cat_desc"] for row in rows(f"{session.long}/resources", all="true")} == {"Manual QC"}
+
     def test_need_a_type_of_their_own(self, http, session):
         assert http.put(f"{session.url}/assessors/A", params={}).status_code == 417
         assert http.put(f"{session.url}/assessors/A", params=MR).status_code == 422
 
     def test_share_labels_with_experiments(self, http, session):
-        assert http.put(f"{session.url}/assessors/E01", params=self.QC).status_code == 409
+        assert http.put(f"{session.long}/assessors/E01", params=self.QC).status_code == 500
         assert http.get(f"{session.url}/assessors/NONE").status_code == 404
 
     def test_are_posted(self, http, session):
-        answer = http.post(f"{session.url}/assessors", params={**self.QC, "label": "QC3"})
+        answer = http.post(f"{session.url}/assessors", params={**self.QC, "label": "QC3", "project": session.project})
         assert answer.status_code == 200
         assert http.get(f"{session.url}/assessors/QC3").status_code == 200
 

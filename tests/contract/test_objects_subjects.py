@@ -73,7 +73,7 @@ def test_an_equals_sign_in_brackets_belongs_to_the_key(http, subject, shown, equ
     assert (fields["name"], fields["field"]) == ("a", "x[y=z]")
 
 
-@pytest.mark.parametrize("raw", ["[", "]", "{", "}", "|", "^", "`"])
+@pytest.mark.parametrize("raw", ["{", "}", "|", "^", "`"])
 def test_characters_that_a_query_may_not_hold_are_400(server, http, project, raw):
     connection = HTTPConnection(urlsplit(server.url).netloc)
     cookie = http.post("/data/JSESSION").text
@@ -254,8 +254,14 @@ class TestSharing:
         other = new_id()
         http.put(f"/data/projects/{other}")
         share = f"{session.subject}/projects/{other}"
-        assert http.put(share, params={"label": "GUEST"}).status_code == 200
-        assert http.put(share).status_code == 409
+        first = http.put(share, params={"label": "FIRST", "format": "json"}).json()["ResultSet"]
+        assert [(row["ID"], row["label"]) for row in first["Result"]] == [(session.project, "S01"), (other, "FIRST")]
+        assert "totalRecords" not in first
+        again = http.put(share, params={"label": "GUEST"})
+        assert (again.status_code, again.text[:6]) == (200, "<table")
+        assert [http.put(share).status_code, http.put(share, params={"label": "GUEST"}).status_code] == [409, 409]
+        assert http.get(f"/data/projects/{other}/subjects/FIRST").status_code == 404
+        assert http.put(f"{session.subject}/projects/{session.project}").status_code == 200
         assert [(row["label"], row["project"]) for row in rows(f"/data/projects/{other}/subjects")] == [
             ("GUEST", session.project)
         ]
@@ -270,8 +276,13 @@ class TestSharing:
         other = new_id()
         http.put(f"/data/projects/{other}")
         share = f"{session.long}/projects/{other}"
-        assert http.put(share).status_code == 200
-        assert [row["ID"] for row in rows(f"/data/projects/{other}/experiments")] == [session.id]
+        shared = http.put(share)
+        assert (shared.status_code, shared.text) == (200, session.id)
+        (row,) = rows(f"/data/projects/{other}/experiments", columns="ID,label,project,subject_label")
+        assert [row[key] for key in ("ID", "label", "project", "subject_label")] == [session.id, "E01", other, "S01"]
+        http.put(f"{session.subject}/projects/{other}", params={"label": "GUEST"})
+        (row,) = rows(f"/data/projects/{other}/experiments", columns="label,subject_label")
+        assert row["subject_label"] == "GUEST"
         assert http.delete(share).status_code == 200
         assert rows(f"/data/projects/{other}/experiments") == []
         assert http.get(session.url).status_code == 200
@@ -280,7 +291,7 @@ class TestSharing:
         other = new_id()
         http.put(f"/data/projects/{other}")
         assessor = f"{session.url}/assessors/QC"
-        id_ = http.put(assessor, params={"xsiType": "xnat:qcManualAssessorData", "project": session.project}).text
+        id_ = http.put(assessor, params={"xsiType": "xnat:qcAssessmentData", "project": session.project}).text
         share = f"{assessor}/projects/{other}"
         assert http.put(share, params={"label": "GUEST"}).status_code == 200
         assert http.put(share).status_code == 409
@@ -301,6 +312,15 @@ class TestSharing:
         http.put(f"/data/projects/{other}/subjects/S01")
         assert http.put(f"{session.subject}/projects/{other}").status_code == 409
         assert http.put(f"{session.subject}/projects/none{other}").status_code == 404
+
+    def test_is_for_who_may_change_what_is_shared(self, http, session, new_id, new_account):
+        other, reader = new_id(), new_account()
+        reader.put(f"/data/projects/{other}")
+        for url in (session.subject, session.url, f"{session.subject}NONE"):
+            http.put(f"/data/projects/{session.project}/accessibility/public")
+            refused = reader.put(f"{url}/projects/{other}")
+            assert (refused.status_code, "Sharing is not allowed." in refused.text) == (403, True)
+        assert http.put(f"{session.subject}NONE/projects/{other}").status_code == 403
 
 
 def test_deleting_takes_the_sessions_along(http, session, archive):

@@ -17,24 +17,21 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from xnatferry.server.app import ROUTES
+from xnatferry.server.app import ROUTES, SITE_ROUTES
 from xnatferry.server.archive import running_archive
-from xnatferry.server.routes.services import SITE_ROUTES
 from xnatferry.server.settings import ServerSettings
 
 ROLES = ("guest", "outsider", "collaborator", "member", "owner", "admin")
 WRITERS = {"member", "owner", "admin"}
 ACCESSIBILITIES = ("public", "protected", "private")
 DONE = "2xx"
-EMPTY = "a list of nothing"
 
 #: Methods, the route template as a pattern, and the rule; the first that fits counts. A route that none fits fails.
 RULES = (
     # Logins and what is the same for everybody.
-    ("GET POST PUT DELETE", r"/JSESSION|/auth|/services/auth|/services/tokens/validate/.*", "anyone"),
-    ("GET", r"/services/tokens/issue|/users|/xapi/users", "account"),
-    ("GET", r"/xapi/users/profiles", "admin"),
-    ("GET", r"/services/tokens/invalidate/\{alias\}", "other account"),
+    ("GET POST PUT DELETE", r"/JSESSION|/auth|/services/auth", "anyone"),
+    ("GET", r"/services/tokens/(issue|show)|/users|/xapi/users|/xapi/users/profiles?(/\{name\})?", "account"),
+    ("GET", r"/services/tokens/.*", "other account"),
     (
         "GET",
         r"/user|/search/elements.*|/search/saved|/prearchive.*|/workflows|/projects|/subjects|/experiments",
@@ -43,9 +40,14 @@ RULES = (
     ("POST", r"/search", "anyone"),
     ("GET", r"/search/saved/\{search\}(/results)?", "anyone"),  # an open one; others' are tried below
     ("PUT DELETE", r"/search/saved/\{search\}", "account"),
-    ("GET", r"/|/xapi/siteConfig.*|/xapi/schemas.*|/schemas/.*|/xapi/users/username|/xapi/access/projects", "anyone"),
-    ("GET", r"/xapi/users/\{name\}", "other account"),
-    ("POST PUT", r"/services/refresh/catalog", "edit"),
+    ("GET", r"/|/xapi/siteConfig.*|/xapi/schemas.*|/schemas/.*|/xapi/users/username|/xapi/access/.*", "anyone"),
+    ("GET", r"/xapi/users/\{name\}(/roles|/groups)?", "other account"),
+    ("GET", r"/services/refresh/catalog", "nobody"),
+    ("POST PUT", r"/services/refresh/catalog|/xapi/archive/catalogs/refresh(/\{operations\})?", "refresh"),
+    ("GET", r"/xapi/customforms(/element)?", "account"),
+    ("PUT POST DELETE", r"/xapi/customforms(/.*)?", "admin"),
+    ("GET", r"/xapi/custom-fields/.*", "read custom fields"),
+    ("PUT DELETE", r"/xapi/custom-fields/.*", "edit custom fields"),
     ("POST", r"/services/import", "account, then 400"),
     # Projects.
     ("POST", r"/projects", "account"),
@@ -57,6 +59,7 @@ RULES = (
     ("GET", r"/projects/\{project\}/\{rest\*\}", "see, then 400"),
     ("PUT POST", r"/projects/\{project\}", "change project"),
     ("DELETE", r"/projects/\{project\}", "delete project"),
+    ("PUT", r"/projects/\{project\}/accessibility", "own, then 400"),
     (
         "GET PUT DELETE",
         r"/projects/\{project\}/(accessibility|users|\w+_code|current_arc|scan_type_mapping)(/.*)?",
@@ -66,12 +69,14 @@ RULES = (
     ("GET", r"/projects/\{project\}(/subjects|/experiments|/subjects/\{subject\}/experiments)", "list"),
     # Sharing: what is shared must be readable and editable, and so must be the project that gets it.
     ("DELETE", r".*/projects/\{other\}", "unshare"),
+    ("PUT", r"(/projects/\{project\})?/subjects/\{subject\}/projects/\{other\}", "share subject"),
     # Writes to places that XNAT looks up in its own ways (3.1, 5.1).
-    ("PUT", r"(/projects/\{project\})?/subjects/\{subject\}", "put subject"),
+    ("PUT", r"/projects/\{project\}/subjects/\{subject\}", "put subject"),
+    ("PUT", r"/subjects/\{subject\}", "put subject by id"),
     ("PUT", r"/experiments/\{experiment\}", "put experiment by id"),
     ("PUT POST", r".*/scans(/\{scan\})?", "put scan"),
-    # A list below an experiment that is not there is empty (7.1).
-    ("GET", r"/experiments/\{experiment\}/.*(resources|files)", "read or empty"),
+    # Without a project in the address, files and scans of what is not there fail (recorded).
+    ("GET", r"/experiments/\{experiment\}(/.*)?/files(/\{file\*\})?|/experiments/\{experiment\}/scans", "read or 500"),
     # Everything else in a project.
     ("GET", r"(/projects/|/subjects/|/experiments/).*", "read"),
     ("PUT POST", r"(/projects/|/subjects/|/experiments/).*", "edit"),
@@ -97,6 +102,7 @@ def expected(rule, role, accessibility):
     hidden = {404} if role != "guest" else {403, 404}
     if role == "guest" and rule in {
         "put subject",
+        "put subject by id",
         "put scan",
         "put experiment by id",
         "change project",
@@ -113,15 +119,25 @@ def expected(rule, role, accessibility):
         case "account, then 400":
             return {403} if role == "guest" else {400}
         case "other account":
-            return {403} if role == "guest" else {DONE} if role == "admin" else {404}
+            return {DONE} if role == "admin" else {403}
+        case "nobody":
+            return {404}
+        case "refresh":  # words of a request, not of what is there
+            return {DONE} if edits else {403} if sees else {400}
+        case "read custom fields":
+            return {DONE} if reads else {403} if sees else {404}
+        case "edit custom fields":
+            return {DONE} if edits else {403} if sees else {404}
         case "see":
             return {DONE} if sees else {404}
         case "see, then 400":
             return {400} if sees else {404}
         case "read":
             return {DONE} if reads else {404}
-        case "read or empty":
-            return {DONE} if reads else {EMPTY}
+        case "read or 500":
+            return {DONE} if reads else {500}
+        case "share subject":
+            return {DONE} if edits else {403}
         case "list":
             return {DONE} if reads else {403} if sees else {404}
         case "edit":
@@ -130,13 +146,17 @@ def expected(rule, role, accessibility):
             return {DONE} if owns else {403} if reads else hidden
         case "own":
             return {DONE} if owns else {403} if sees else hidden
+        case "own, then 400":
+            return {400} if owns else {403} if sees else hidden
         case "change project":  # a name that is taken cannot be hidden (2.1)
             return {DONE} if edits else {403}
         case "delete project":
-            return {DONE} if owns else {403}
+            return {DONE} if owns else {403} if sees else {400}
         case "unshare":  # everybody here owns the other project
             return {DONE} if reads and role != "guest" else {403} if reads else hidden
         case "put subject":
+            return {DONE} if edits else {403} if sees else {422}
+        case "put subject by id":
             return {DONE} if edits else {403} if reads else {422}
         case "put experiment by id":  # as a new one, whose type is not said
             return {DONE} if edits else {403} if reads else {417}
@@ -153,6 +173,7 @@ class Site:
     clients: dict
     ids: dict
     token: dict
+    form: str
     kept: sqlite3.Connection
     vault: Path
 
@@ -190,8 +211,12 @@ def build(admin, accounts):
         session = put("/subjects/S/experiments/E", xsiType="xnat:mrSessionData").text
         long = "/subjects/S/experiments/E"
         put(f"{long}/scans/1", xsiType="xnat:mrScanData", type="T1w")
-        put(f"{long}/assessors/A", xsiType="xnat:qcManualAssessorData")
+        for place in ("", "/subjects/S", long):
+            _done(admin.put(f"/xapi/custom-fields{p.removeprefix('/data')}{place}/fields", json={"f": "secret"}))
+        put(f"{long}/assessors/A", xsiType="xnat:qcAssessmentData")
         put(f"{long}/reconstructions/RC_{access}")
+        for place in ("scans/1", "assessors/A"):
+            _done(admin.put(f"/xapi/custom-fields/experiments/{session}/{place}/fields", json={"f": "secret"}))
         ids[access] = {
             "project": f"P_{access}",
             "subject": subject,
@@ -224,25 +249,28 @@ def site(tmp_path_factory):
         }
         clients["guest"] = httpx2.Client(base_url=running.url)
         ids = build(clients["admin"], ("admin", *names))
+        _done(clients["admin"].put("/xapi/customforms/save", json=FORM))
+        form = clients["admin"].get("/xapi/customforms").json()[0]["appliesToList"][0][USE]
         token = clients["extra"].get("/data/services/tokens/issue").json()
         kept = sqlite3.connect(root / "kept.sqlite", check_same_thread=False)
         with running.archive.database._lock:
             running.archive.database._writer.backup(kept)
         vault = root.with_name(root.name + "-vault")
         shutil.copytree(root / "archive", vault)
-        yield Site(running, clients, ids, token, kept, vault)
+        yield Site(running, clients, ids, token, form, kept, vault)
         kept.close()
         for client in clients.values():
             client.close()
 
 
 _fresh = count(1)
+NAMES = {"users": "admin", "siteConfig": "siteId", "access": "createable"}
 MISSING = {"project": "P_nowhere", "subject": "XNAT_S99999", "experiment": "XNAT_E99999", "reconstruction": "RC_none"}
 
 
 def requests_for(site, method, template, ids):
     """The requests that try *method* on *template*: path, query and body, such that whoever is allowed succeeds."""
-    under_project = template.startswith("/projects/{project}/")
+    under_project = "/projects/{project}/" in template
     values = {
         "project": ids["project"],
         "subject": "S" if under_project and ids is not MISSING else ids["subject"],
@@ -261,7 +289,10 @@ def requests_for(site, method, template, ids):
         "alias": site.token["alias"],
         "secret": site.token["secret"],
         "type": "xnat:subjectData",
-        "name": "admin" if "users" in template else "xnat",
+        "name": next((value for word, value in NAMES.items() if f"/{word}/" in template), "xnat"),
+        "user": "admin",
+        "field": "f",
+        "operations": "append,checksum",
         "folder": "xnat",
         "property": "version",
         "search": "open" if method == "GET" else f"new{next(_fresh)}",
@@ -269,7 +300,9 @@ def requests_for(site, method, template, ids):
     params, body = {}, b""
     fresh = f"N{next(_fresh)}"
     writes = method in {"PUT", "POST"}
-    if writes and "/files/" in template:
+    if writes and template.startswith("/xapi/custom-fields/"):
+        body = json.dumps({"f": fresh}).encode()
+    elif writes and "/files/" in template:
         params, body = {"inbody": "true", "overwrite": "true"}, b"new"
     elif writes and template.endswith("/resources/{resource}/{rest*}"):
         values["resource"] = fresh
@@ -278,7 +311,7 @@ def requests_for(site, method, template, ids):
     elif writes and "/scans" in template:
         params = {"xsiType": "xnat:mrScanData"} | ({"note": fresh} if method == "PUT" else {})
     elif writes and "/assessors" in template:
-        params = {"xsiType": "xnat:qcManualAssessorData", "note": fresh} | (
+        params = {"xsiType": "xnat:qcAssessmentData", "note": fresh, "project": ids["project"]} | (
             {"label": fresh} if method == "POST" else {}
         )
     elif writes and template.endswith("/experiments"):
@@ -289,6 +322,11 @@ def requests_for(site, method, template, ids):
         params = {"ID": fresh}
     elif template == "/services/refresh/catalog":
         params = {"resource": f"/archive/projects/{ids['project']}"}
+    elif "/catalogs/refresh" in template:
+        body = json.dumps([f"/archive/projects/{ids['project']}"]).encode()
+    elif template.startswith("/xapi/customforms"):
+        params = {"xsiType": "xnat:subjectData", "appendPrevNextButtons": "false"}
+        body = b"" if method == "GET" else json.dumps(FORM if method == "PUT" else [{USE: site.form}]).encode()
     elif template == "/services/auth":
         body = b"username=extra&password=extra-secret"
     elif template == "/search" or (template == "/search/saved/{search}" and writes):
@@ -308,6 +346,15 @@ SEARCH = """<xdat:bundle xmlns:xdat="http://nrg.wustl.edu/security"><xdat:root_e
 </xdat:bundle>"""
 
 
+USE = "idCustomVariableFormAppliesTo"
+FORM = {
+    "submission": {
+        "data": {"xnatDatatype": {"value": "xnat:subjectData"}, "isThisASiteWideConfiguration": "yes", "zIndex": 1}
+    },
+    "builder": {"title": "Form", "components": [{"key": "a", "type": "textfield"}]},
+}
+
+
 def table():
     """Every method of every route, with the path it is served under."""
     rows = []
@@ -323,12 +370,11 @@ def ask(client, method, prefix, request):
     if "?" in path:
         path, _, query = path.partition("?")
         params = dict(part.split("=") for part in query.split("&"))
-    return client.request(method, prefix + path, params=params, content=body)
+    headers = {} if prefix else {"Content-Type": "application/json"}
+    return client.request(method, prefix + path, params=params, content=body, headers=headers)
 
 
 def fits(answer, wanted):
-    if EMPTY in wanted:
-        return answer.status_code == 200 and answer.json()["ResultSet"]["Result"] == []
     return any(answer.is_success if one == DONE else answer.status_code == one for one in wanted)
 
 
@@ -386,7 +432,7 @@ def test_what_may_not_be_read_looks_like_what_is_not_there(site, name):
     """Same status and same words for a private project and for none, but where XNAT's own rules differ (2.1, 2.7)."""
     wrong = []
     for method, template, prefix in (row for row in table() if family(row[1]) == name):
-        if rule_of(method, template) in {"anyone", "account", "other account", "change project", "delete project"}:
+        if rule_of(method, template) in {"anyone", "account", "other account", "change project"}:
             continue
         there = requests_for(site, method, template, site.ids["private"])
         missing = requests_for(site, method, template, MISSING)
@@ -415,6 +461,8 @@ def test_lists_of_the_site_show_what_may_be_read(site, role, url):
     inside = role in {"collaborator", "member", "owner", "admin"}
     if url == "/xapi/access/projects":  # only where one has a role
         assert seen == (set(ACCESSIBILITIES) if inside else set())
+    elif url == "/data/projects" and role == "outsider":  # that there is a protected one may be known
+        assert seen == {"public", "protected"}
     else:
         assert seen == (set(ACCESSIBILITIES) if inside else {"public"})
 
@@ -461,11 +509,16 @@ def test_nothing_but_the_login_is_open_where_a_login_is_required(tmp_path):
         with httpx2.Client(base_url=running.url, auth=("admin", "admin-secret")) as admin:
             ids = {"project": "P", "subject": "XNAT_S1", "experiment": "XNAT_E1", "reconstruction": "RC"}
             admin.put("/data/projects/P?accessibility=public")
-        site = Site(running, {}, {}, {"alias": "a" * 8, "secret": "s"}, None, None)
+        site = Site(running, {}, {}, {"alias": "a" * 8, "secret": "s"}, "1_1", None, None)
         opened = set()
         for method, template, prefix in table():
             for request in requests_for(site, method, template, ids):
                 if ask(client, method, prefix, request).status_code != 401:
                     opened.add((method, template))
-        assert opened == {("GET", "/")}
+        open_settings = {("GET", "/xapi/siteConfig/buildInfo"), ("GET", "/xapi/siteConfig/{name}")}
+        assert opened == {
+            ("GET", "/"),
+            *open_settings,
+            *((one, "/JSESSION") for one in ("GET", "POST", "PUT", "DELETE")),
+        }
         assert client.get("/data/nothing").status_code == client.patch("/data/projects").status_code == 401

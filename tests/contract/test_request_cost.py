@@ -39,6 +39,7 @@ def steps(monkeypatch):
     def connect(*arguments, **options):
         connection = real(*arguments, **options)
         connection.set_progress_handler(lambda: counted.update(steps=1), 1)
+        connection.set_trace_callback(lambda _: counted.update(statements=1))
         return connection
 
     real = sqlite3.connect
@@ -92,3 +93,40 @@ def test_requests_about_one_session_cost_the_same_in_a_large_project(tmp_path, s
     assert all(small.values())
     grown = {request: (small[request], cost) for request, cost in large.items() if cost > small[request] + 50}
     assert not grown
+
+
+S = "xnat:subjectData/experiments/experiment%5B@xsi:type=xnat:imageSessionData%5D"
+#: One request each for all that a project holds.
+LISTINGS = (
+    f"/data/projects/P/subjects?format=json&columns=label,{S}/label,{S}/scans/scan/ID,{S}/scans/scan/file/label",
+    f"/data/projects/P/subjects?format=json&columns=label,{S}/resources/resource/label",
+    (
+        "/data/projects/P/experiments?format=json&xsiType=xnat:imageSessionData&columns=label,subject_label,"
+        "xnat:imageSessionData/scans/scan/ID,xnat:imageSessionData/scans/scan/file/file_count"
+    ),
+    "/data/experiments?format=json&columns=label,xnat:imageScanData/type",
+)
+
+
+def listing_costs(root, sessions, steps):
+    """Steps and statements of each listing of so many sessions, a row each."""
+    found = {}
+    with running_archive(root, admin_password="admin-secret") as running:
+        fill(running.archive, sessions)
+        with httpx2.Client(base_url=running.url, auth=("admin", "admin-secret"), timeout=60) as client:
+            for path in LISTINGS:
+                steps.clear()
+                answer = client.get(path)
+                assert len(answer.json()["ResultSet"]["Result"]) == sessions
+                found[path] = Counter(steps)
+    return found
+
+
+def test_a_listing_of_a_whole_project_costs_as_much_for_every_row(tmp_path, steps):
+    few, some, many = (listing_costs(tmp_path / str(number), number, steps) for number in (40, 240, 440))
+    for path in LISTINGS:
+        first, second = (
+            one["steps"] - other["steps"] for one, other in ((some[path], few[path]), (many[path], some[path]))
+        )
+        assert 0 < second <= first * 1.1, path
+        assert many[path]["statements"] <= few[path]["statements"] + 5, path

@@ -176,7 +176,7 @@ def test_a_profile_and_another_server_are_not_mixed(ferry, login):
 def test_an_expired_token_says_how_to_go_on(ferry, archive, login):
     login("--profile", "lab")
     (held,) = secrets_of(ferry).values()
-    archive.archive.accounts.revoke_token(held["login"])
+    archive.archive.accounts.tokens.revoke(held["login"])
     done = ferry("whoami", "--profile", "lab")
     assert done.code == 3
     assert "'xnatferry login --profile lab' logs in again" in done.err

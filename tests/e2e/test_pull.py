@@ -145,7 +145,7 @@ def test_resources_of_every_level_come(ferry, pushed, archive, tmp_path):
     with Client(Remote(Connection(archive.url, archive.user, Secret(archive.password)))) as xnat:
         xnat.ensure_project("P")
         xnat.ensure_session("P/s/s_MR1")
-        xnat.remote.ensure_assessor(address("P/s/s_MR1/assessors/QC"), xsi_type="xnat:qcManualAssessorData")
+        xnat.remote.ensure_assessor(address("P/s/s_MR1/assessors/QC"), xsi_type="xnat:qcAssessmentData")
         for owner in ("P", "P/s", "P/s/s_MR1", "P/s/s_MR1/assessors/QC"):
             xnat.put_file(tmp_path / "note.txt", f"{owner}/resources/NOTES")
     env = {"XNAT_HOST": archive.url, "XNAT_USER": archive.user, "XNAT_PASS": archive.password}

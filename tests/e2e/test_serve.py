@@ -3,15 +3,16 @@
 import json
 import signal
 import subprocess
+import urllib.error
 import urllib.request
 
 import pytest
 
 
-@pytest.fixture
-def served(ferry, tmp_path):
+@pytest.fixture(params=[()])
+def served(ferry, tmp_path, request):
     process = subprocess.Popen(
-        ferry.command("serve", "--root", tmp_path / "root", "--port", "0", "--json"),
+        ferry.command("serve", "--root", tmp_path / "root", "--port", "0", "--json", *request.param),
         env=ferry.environment | {"XNATFERRY_ADMIN_PASSWORD": "chosen-password"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -37,6 +38,17 @@ def test_it_answers_and_a_signal_stops_it_cleanly(served, how):
     process.send_signal(how)
     assert process.wait(timeout=500) == 0
     assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize(("served", "status"), [((), 404), (("--strict",), 500)], indirect=["served"])
+def test_a_strict_archive_has_the_firewall_of_xnat(served, status):
+    _, ready = served
+    request = urllib.request.Request(f"{ready['url']}/data/projects/50%25")
+    request.add_header("Authorization", "Basic YWRtaW46Y2hvc2VuLXBhc3N3b3Jk")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)
+    refused.value.close()
+    assert refused.value.code == status
 
 
 def test_a_second_start_says_who_holds_the_folder(ferry, served, tmp_path):

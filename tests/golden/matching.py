@@ -1,9 +1,9 @@
 """Whether an answer is the recorded one: the recording has placeholders, and each name stands for one thing throughout.
 
-    <P> <Q> <R>                          the projects of this run
+    <P> <Q> <R> <p> <q> <r>              the projects of this run, and their names in lower case
     <SUBJECT_ID_1> <EXPERIMENT_ID_2>     an accession ID of that kind, the same one wherever the name comes again
     <ID1>                                an accession ID of either kind
-    <TIME> <N> <LOGIN> <UUID> <SECRET> <TEXT> <BASE> <ARCHIVE> <CONTEXT>     anything of that kind
+    <TIME> <N> <LOGIN> <UUID> <SECRET> <TEXT> <BASE> <ARCHIVE> <CONTEXT> <HEX>     anything of that kind
 
 Rows of a table and children of an item come in no order, so they are paired by what they hold.
 """
@@ -20,6 +20,7 @@ _ANYTHING = {
     "SECRET": r"\S+",
     "BASE": r"https?://[^/\s\"'<]+",
     "ARCHIVE": r"/[^\s\"'<>]*",
+    "HEX": r"[0-9a-f]{5,8}",
     "CONTEXT": r"[^\s\"'<>]*",
 }
 _NAMED = {
@@ -27,7 +28,7 @@ _NAMED = {
     "EXPERIMENT_ID": r"[A-Za-z]\w*_E\d{4,}",
     "ID": r"[A-Za-z]\w*_[SE]\d{4,}",
 }
-_PLACEHOLDER = re.compile(r"<((?:SUBJECT_ID_|EXPERIMENT_ID_|ID)\d+|[A-Z]+)>")
+_PLACEHOLDER = re.compile(r"<((?:SUBJECT_ID_|EXPERIMENT_ID_|ID)\d+|[A-Z]+|[pqr])>")
 
 Bindings = dict[str, str]
 

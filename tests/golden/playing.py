@@ -31,6 +31,8 @@ class Step:
     media: str | None = None
     chunked: bool = False
     ordered: bool = False
+    shape: bool = False
+    own_rows: bool = False
     capture: dict = field(default_factory=dict)
 
 
@@ -79,12 +81,15 @@ def _repeated(text: str) -> bytes:
     return times[2].encode() * int(times[1]) if times else text.encode()
 
 
+_KEPT = ("method", "headers", "chunked", "ordered", "shape", "own_rows", "capture")
+
+
 def wide_steps(path: Path) -> Iterator[Step]:
     """An object a step."""
     for one in json.loads(path.read_text(encoding="utf-8"))["steps"]:
         target = one["path"] + (f"?{_query(one['query'])}" if "query" in one else "")
         body, media = _wide_body(one.get("body"))
-        kept = {key: one[key] for key in ("method", "headers", "chunked", "ordered", "capture") if key in one}
+        kept = {key: one[key] for key in _KEPT if key in one}
         name = f"{path.stem}/{one['id']}"
         yield Step(name, target=target, who=one.get("as", "user"), body=body, media=media, **kept)
 
@@ -106,7 +111,7 @@ def _wide_body(spec: dict | None) -> tuple[object, str | None]:
         "text": lambda: (content(spec["content"]), "text/plain"),
         "bytes": lambda: (content(spec["content"]), "application/octet-stream"),
         "xml": lambda: (spec["content"], "text/xml"),
-        "form": lambda: (urllib.parse.urlencode(spec["fields"]), "application/x-www-form-urlencoded"),
+        "form": lambda: (urllib.parse.urlencode(spec["fields"], safe="/{}"), "application/x-www-form-urlencoded"),
         "zip": lambda: (zipped(spec["members"]), "application/zip"),
         "tar": lambda: (tarred(spec["members"]), "application/octet-stream"),
         "tgz": lambda: (gzip.compress(tarred(spec["members"]), mtime=0), "application/octet-stream"),
@@ -145,7 +150,7 @@ def tarred(members: list) -> bytes:
     with tarfile.open(fileobj=out, mode="w") as archive:
         for name, spec in members:
             member, data = tarfile.TarInfo(name), content(spec)
-            member.size = len(data)
+            member.size, member.mtime = len(data), 1577836800
             archive.addfile(member, io.BytesIO(data))
     return out.getvalue()
 
@@ -164,11 +169,14 @@ def multipart(parts: list[dict]) -> bytes:
 class Player:
     """Plays the steps of one scenario, on projects of its own."""
 
-    def __init__(self, url: str, user: str, password: str, projects: dict[str, str]) -> None:
+    def __init__(self, url: str, user: tuple[str, str], second: tuple[str, str], projects: dict[str, str]) -> None:
         self._url = urllib.parse.urlsplit(url.rstrip("/"))
-        self._user, self._password = user, password
-        self.names = {**projects, "user": user}
-        self._cookie = self._request("POST", "/data/JSESSION", self._credentials("basic")).body.decode()
+        self._secrets = {"basic": user, "bad": (user[0], f"{user[1]}x"), "second": second}
+        self.names = {**projects, "user": user[0], "second": second[0]}
+        self._cookies = {"user": self._login("basic"), "second": self._login("second")}
+
+    def _login(self, who: str) -> str:
+        return self._request("POST", "/data/JSESSION", _basic(*self._secrets[who])).body.decode()
 
     def play(self, step: Step) -> Answer:
         headers = {"User-Agent": "golden", "Accept": "*/*", **self._credentials(step.who)}
@@ -176,8 +184,8 @@ class Player:
             headers["Content-Type"] = step.media
         headers |= {key: self._filled(value) for key, value in step.headers.items()}
         body = self._filled(step.body).encode() if isinstance(step.body, str) else step.body
-        if isinstance(body, bytes) and (step.media or "").startswith("multipart/"):
-            body = re.sub(rb"\{([PQR])\}", lambda found: self.names[found[1].decode()].encode(), body)
+        if isinstance(body, bytes) and body[:2] not in {b"PK", b"\x1f\x8b"}:
+            body = re.sub(rb"\{(\w+)\}", lambda found: self._filled(found[0].decode()).encode(), body)
         answer = self._request(step.method, self._filled(step.target), headers, body, chunked=step.chunked)
         for name, how in step.capture.items():
             self.names[name] = (_captured(how, answer.body) if answer.status < 400 else "") or "MISSING"
@@ -189,10 +197,11 @@ class Player:
     def _credentials(self, who: str) -> dict[str, str]:
         if who == "none":
             return {}
+        if who.startswith("pair "):
+            return _basic(*(self.names.get(name, "MISSING") for name in who.split()[1:]))
         if who in {"basic", "bad"}:
-            secret = f"{self._user}:{self._password}{'x' if who == 'bad' else ''}"
-            return {"Authorization": "Basic " + base64.b64encode(secret.encode()).decode()}
-        return {"Cookie": f"JSESSIONID={self._cookie if who == 'user' else self.names.get(who, 'MISSING')}"}
+            return _basic(*self._secrets[who])
+        return {"Cookie": f"JSESSIONID={self._cookies.get(who) or self.names.get(who, 'MISSING')}"}
 
     def _request(
         self, method: str, target: str, headers: dict, body: bytes | None = None, *, chunked: bool = False
@@ -221,7 +230,12 @@ class Player:
                 self._request(
                     "DELETE", f"/data/projects/{self.names[project]}?removeFiles=true", self._credentials("user")
                 )
-        self._request("DELETE", "/data/JSESSION", self._credentials("user"))
+        for who in self._cookies:
+            self._request("DELETE", "/data/JSESSION", self._credentials(who))
+
+
+def _basic(user: str, password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
 def _captured(how: str, body: bytes) -> str:

@@ -15,7 +15,7 @@ def media_of(answer) -> str:
 
 
 def narrow_shape(answer) -> dict:
-    """status, media, disposition, range, cookies, body: as in ``narrow/recorded-1.6.4``."""
+    """status, media, disposition, range, cookies, body: as in ``narrow/recorded-*``."""
     media = media_of(answer)
     cookies = {one.partition("=")[0] for one in answer.headers.get_all("Set-Cookie") or []}
     return {
@@ -36,7 +36,9 @@ def _narrow_body(media: str, data: bytes) -> dict:
     text = data.decode("utf-8", "replace")
     if re.match(r"\s*<(!doctype )?html", text, re.IGNORECASE):
         heading = re.search(r"<h3>(.*?)</h3>", text, re.DOTALL)
-        return {"error page": heading[1]} if heading else {"container page": True}
+        if heading and not heading[1].startswith("Apache Tomcat"):
+            return {"error page": heading[1]}
+        return {"html table": True} if "<table" in text.lower() and "ID" in text else {"container page": True}
     if "json" in media or text.lstrip()[:1] in {"{", "["}:
         found = json.loads(text)
         if "ResultSet" not in found:
@@ -66,7 +68,7 @@ def _nested(element: ET.Element) -> list:
 
 
 def wide_shape(answer) -> dict:
-    """status, headers, body: as in ``wide/recorded-1.6.4``."""
+    """status, headers, body: as in ``wide/recorded-*``."""
     headers = {}
     if answer.headers.get("Content-Type") and answer.body:
         headers["Content-Type"] = media_of(answer)
@@ -79,6 +81,29 @@ def wide_shape(answer) -> dict:
     if answer.cut_short:
         headers["X-Cut-Short"] = True
     return {"status": answer.status, "headers": headers, "body": _wide_body(media_of(answer), answer.body)}
+
+
+def reduced(shape: dict, step, data: bytes, projects: list[str]) -> dict:
+    """Keep of a listing of the whole site what does not depend on what else is there, as the recorder does.
+
+    ``own_rows``: the rows that name one of *projects*; ``shape``: names and types only.
+    """
+    body = shape["body"]
+    if isinstance(body, dict) and step.own_rows and "table" in body:
+        rows = [row for row in body["table"]["rows"] if any(one in json.dumps(row) for one in projects)]
+        table = {key: value for key, value in body["table"].items() if key != "totalRecords"}
+        body = {**body, "table": {**table, "rows": rows}}
+    if isinstance(body, dict) and step.shape:
+        body = {key: _types(json.loads(data) if key == "json" else value) for key, value in body.items()}
+    return {**shape, "body": body}
+
+
+def _types(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _types(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_types(value[0]), "..."] if value else []
+    return {str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"}[type(value)]
 
 
 def _wide_body(media: str, data: bytes) -> object:
@@ -101,7 +126,10 @@ def _wide_body(media: str, data: bytes) -> object:
         except ValueError:
             return {"text": text}
     if "xml" in media:
-        root = ET.fromstring(data)
+        try:
+            root = ET.fromstring(data)
+        except ET.ParseError:
+            return {"text": text}
         if root.tag != "ResultSet":
             return {"xml": _lines(data)}
         rows, attributes = _xml_table(root)
@@ -157,7 +185,7 @@ def _lines(data: bytes) -> list[str]:
         attributes = sorted(f"{name(key)}={json.dumps(value, ensure_ascii=False)}" for key, value in kept.items())
         text = (element.text or "").strip()
         if element.get("name") == "AUDIT":
-            text = "|".join(sorted(text.split("|")))
+            text = "|".join(sorted(text.split("|"), key=lambda event: event.partition("=")[2]))
         line = "  " * depth + " ".join([name(element.tag), *attributes]) + (f" | {text}" if text else "")
         return [line, *(one for child in element for one in walk(child, depth + 1))]
 

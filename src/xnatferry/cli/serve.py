@@ -27,6 +27,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option("--certfile", type=_FILE, help="Certificate chain (PEM): serve HTTPS.")
 @click.option("--keyfile", type=_FILE, help="Private key of the certificate (PEM), when it is not in that file.")
+@click.option("--strict", is_flag=True, help="Fail where a stock XNAT 1.8.11 fails, to test programs against it.")
 @click.option("--check", is_flag=True, help="Compare metadata with files and stop; exit code 8 when they disagree.")
 @click.option("--deep", is_flag=True, help="With --check: hash every file too.")
 @output_options
@@ -37,6 +38,7 @@ def serve_command(
     port: int,
     certfile: Path | None,
     keyfile: Path | None,
+    strict: bool,
     check: bool,
     deep: bool,
     **options: object,
@@ -70,7 +72,7 @@ def serve_command(
             screen.lines([f"account admin, password {shown} (shown this once)"])
         screen.records([{"record": "serving", "url": running.url, "root": str(running.root), "password": shown}])
 
-    settings = ServerSettings(root=folder, host=host, port=port, certfile=certfile, keyfile=keyfile)
+    settings = ServerSettings(root=folder, host=host, port=port, certfile=certfile, keyfile=keyfile, strict=strict)
     if settings.exposed:
         screen.warn(
             f"{host} is reachable from other computers and this is plain HTTP: everybody on the way can read "

@@ -53,8 +53,9 @@ def roles_of(connection: sqlite3.Connection, account: Account | None, project: s
 
 
 def give_role(connection: sqlite3.Connection, project: Item, login: str, role: str) -> None:
-    """Give *login* a role in *project*; one that it has is nothing to do."""
-    connection.execute("INSERT OR IGNORE INTO roles VALUES (?, ?, ?)", (project.key, login, role))
+    """Give *login* a role in *project*, in place of the one it has (``UserGroupManager.addUserToGroup``)."""
+    connection.execute("DELETE FROM roles WHERE project_key = ? AND login = ?", (project.key, login))
+    connection.execute("INSERT INTO roles VALUES (?, ?, ?)", (project.key, login, role))
 
 
 def take_role(connection: sqlite3.Connection, project: Item, login: str, role: str) -> None:
@@ -130,15 +131,17 @@ def require_read(connection: sqlite3.Connection, scope: Scope, project: str, mes
         raise Refusal(404, message)
 
 
-def require_edit(connection: sqlite3.Connection, scope: Scope, project: str) -> None:
-    """Raise 404 where nothing may be read, 403 where nothing may be changed."""
+def require_edit(connection: sqlite3.Connection, scope: Scope, project: str, what: str = "edit sessions") -> None:
+    """Raise 404 where nothing may be read, 403 where nothing may be changed; *what* is an act and its objects."""
     require_read(connection, scope, project)
     if not may_edit(connection, scope.account, project):
-        raise Refusal(403, "Specified user account has insufficient privileges for sessions in this project.")
+        act, objects = what.split()
+        raise Refusal(403, f"Specified user account has insufficient {act} privileges for {objects} in this project.")
 
 
-def require_delete(connection: sqlite3.Connection, scope: Scope, project: str) -> None:
-    """Raise 404 where nothing may be read, 403 where nothing may be deleted."""
+def require_delete(connection: sqlite3.Connection, scope: Scope, project: str, what: str = "") -> None:
+    """Raise 404 where nothing may be read, 403 where nothing (of *what*, ``subjects``) may be deleted."""
     require_read(connection, scope, project)
     if not may_delete(connection, scope.account, project):
-        raise Refusal(403, "User account doesn't have permission to modify this session.")
+        words = f"User cannot delete {what} for project {project}" if what else ""
+        raise Refusal(403, words or "User account doesn't have permission to modify this session.")

@@ -6,22 +6,21 @@ client must expect of a login anyway. Accounts and tokens are in the metadata.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import secrets
 import sqlite3
 import threading
 import time
-import uuid
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import argon2
 
 from xnatferry.errors import UsageError
+from xnatferry.server.alias_tokens import AliasTokens
 from xnatferry.server.database import Migration
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ _DECOY: Final = f"$argon2id$v=19${_COSTS}${'A' * 22}${'A' * 43}"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 # A login name of this shape would be read as an alias token (XNAT's AliasToken.isAliasFormat).
 _ALIAS: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_TOKEN_DAYS: Final = 2
 # XNAT's cap of logins per account; there the next one is refused, here the oldest one ends.
 _LOGINS_PER_ACCOUNT: Final = 1000
 _REMEMBERED: Final = 1000
@@ -83,7 +81,8 @@ def migrations() -> list[Migration]:
                 expires       REAL NOT NULL
             ) STRICT, WITHOUT ROWID;
             """,
-        )
+        ),
+        Migration(3, "when an account changed", "ALTER TABLE accounts ADD COLUMN modified TEXT NOT NULL DEFAULT '';"),
     ]
 
 
@@ -97,6 +96,7 @@ class Account:
         admin: Whether it may do everything.
         enabled: Whether it may log in.
         firstname, lastname, email: As shown to others; may be empty.
+        modified: When it was made or last changed, ISO 8601.
     """
 
     key: int
@@ -106,6 +106,7 @@ class Account:
     firstname: str
     lastname: str
     email: str
+    modified: str = field(compare=False)
 
 
 @dataclass(slots=True)
@@ -122,6 +123,7 @@ class Accounts:
         clock: Seconds since 1970.
 
     Attributes:
+        tokens: Alias tokens.
         retired: Whether nobody is let in any more, because the archive is about to stop.
     """
 
@@ -131,10 +133,12 @@ class Accounts:
         self._database = database
         self._login_s = login_minutes * 60
         self._clock = clock
+        self.tokens = AliasTokens(database, clock)
         self._lock = threading.Lock()
         # Hashing takes memory on purpose; not for every thread of the server at once.
         self._hashing = threading.BoundedSemaphore(2)
         self._logins: OrderedDict[str, _Login] = OrderedDict()
+        self._last_login: dict[int, float] = {}
         self.retired = False
         self._verified: OrderedDict[bytes, None] = OrderedDict()
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
@@ -161,13 +165,12 @@ class Accounts:
                 f"{login!r} cannot be a login name: letters, digits and . _ @ - only, at most 64, and not guest"
             )
         password_hash = self._hash(password)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
         try:
             with self._database.write() as connection:
                 connection.execute(
                     "INSERT INTO accounts (login, password_hash, admin, firstname, lastname, email, created)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (login, password_hash, admin, firstname, lastname, email, now),
+                    (login, password_hash, admin, firstname, lastname, email, _now()),
                 )
         except sqlite3.IntegrityError as error:
             raise UsageError(f"there is an account {login!r} already") from error
@@ -192,7 +195,10 @@ class Accounts:
         account = self._required(login)
         password_hash = self._hash(password)
         with self._database.write() as connection:
-            connection.execute("UPDATE accounts SET password_hash = ? WHERE key = ?", (password_hash, account.key))
+            connection.execute(
+                "UPDATE accounts SET password_hash = ?, modified = ? WHERE key = ?",
+                (password_hash, _now(), account.key),
+            )
             connection.execute("DELETE FROM alias_tokens WHERE account_key = ?", (account.key,))
         self._end_logins(account.key)
 
@@ -204,7 +210,9 @@ class Accounts:
         """
         account = self._required(login)
         with self._database.write() as connection:
-            connection.execute("UPDATE accounts SET enabled = ? WHERE key = ?", (not disabled, account.key))
+            connection.execute(
+                "UPDATE accounts SET enabled = ?, modified = ? WHERE key = ?", (not disabled, _now(), account.key)
+            )
         self._end_logins(account.key)
 
     def verify(self, login: str, password: str) -> Account | None:
@@ -248,7 +256,12 @@ class Accounts:
             for key in mine[: max(0, len(mine) + 1 - _LOGINS_PER_ACCOUNT)]:
                 del self._logins[key]
             self._logins[cookie] = _Login(account.key, now + self._login_s)
+            self._last_login[account.key] = now
         return cookie
+
+    def last_login(self, account: Account) -> float | None:
+        """When *account* last opened a login, in seconds since 1970; None when not since the archive was started."""
+        return self._last_login.get(account.key)
 
     def account_of_login(self, cookie: str) -> Account | None:
         """Whose login it is; None when it ended. Asking keeps it open for another `login_minutes`."""
@@ -260,7 +273,7 @@ class Accounts:
                 return None
             login.expires = now + self._login_s
             self._logins.move_to_end(cookie)  # sorted by expiry
-        return self._enabled(login.account_key)
+        return self.by_key(login.account_key)
 
     def retire(self, silent_s: float) -> bool:
         """Let nobody in any more, unless a login was used in the last *silent_s* seconds; whether that is so now."""
@@ -274,45 +287,18 @@ class Accounts:
         with self._lock:
             self._logins.pop(cookie, None)
 
-    def issue_token(self, account: Account) -> tuple[str, str]:
-        """A new alias and secret, good in place of name and password for two days (XNAT's ``aliasTokenTimeout``)."""
-        alias, secret = str(uuid.uuid4()), secrets.token_urlsafe(48)
-        now = self._clock()
-        with self._database.write() as connection:
-            connection.execute("DELETE FROM alias_tokens WHERE expires <= ?", (now,))
-            connection.execute(
-                "INSERT INTO alias_tokens VALUES (?, ?, ?, ?)",
-                (alias, _sha256(secret), account.key, now + _TOKEN_DAYS * 86_400),
-            )
-        return alias, secret
-
     def account_of_token(self, alias: str, secret: str) -> Account | None:
         """Whose token it is; None when it is unknown, wrong or expired."""
-        with self._database.read() as connection:
-            row = connection.execute("SELECT * FROM alias_tokens WHERE alias = ?", (alias.lower(),)).fetchone()
-        # The secret is 64 random characters: a plain digest of it cannot be guessed.
-        stored = row["secret_sha256"] if row else _sha256("")
-        if not hmac.compare_digest(stored, _sha256(secret)) or row is None or row["expires"] <= self._clock():
-            return None
-        return self._enabled(row["account_key"])
-
-    def owner_of_token(self, alias: str) -> Account | None:
-        """Who was given the token of that alias; None when there is none."""
-        with self._database.read() as connection:
-            row = connection.execute("SELECT * FROM alias_tokens WHERE alias = ?", (alias.lower(),)).fetchone()
-        return self._enabled(row["account_key"]) if row else None
-
-    def revoke_token(self, alias: str) -> bool:
-        """End a token; returns whether there was one."""
-        with self._database.write() as connection:
-            return connection.execute("DELETE FROM alias_tokens WHERE alias = ?", (alias.lower(),)).rowcount > 0
+        token = self.tokens.checked(alias, secret)
+        return self.by_key(token.account_key) if token else None
 
     def _row_of(self, login: str) -> sqlite3.Row | None:
         with self._database.read() as connection:
             row: sqlite3.Row | None = connection.execute("SELECT * FROM accounts WHERE login = ?", (login,)).fetchone()
         return row
 
-    def _enabled(self, key: int) -> Account | None:
+    def by_key(self, key: int) -> Account | None:
+        """The account with that number, if it may log in."""
         with self._database.read() as connection:
             row = connection.execute("SELECT * FROM accounts WHERE key = ?", (key,)).fetchone()
         return _account(row) if row is not None and row["enabled"] else None
@@ -357,6 +343,10 @@ def _remember(memory: OrderedDict[_K, _V], key: _K, value: _V) -> None:
         memory.popitem(last=False)
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
 def _account(row: sqlite3.Row) -> Account:
     return Account(
         row["key"],
@@ -366,8 +356,5 @@ def _account(row: sqlite3.Row) -> Account:
         row["firstname"],
         row["lastname"],
         row["email"],
+        row["modified"] or row["created"],
     )
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

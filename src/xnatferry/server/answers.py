@@ -83,7 +83,7 @@ def format_of(scope: Scope, offered: tuple[str, ...]) -> str:
     """Which of *offered* formats the request wants: ``format=`` wins over ``Accept``; the first is the default.
 
     Raises:
-        Refusal: 406, when ``format=`` names none of them.
+        Refusal: 406, neither names one of them.
     """
     asked = scope.query.get("format").lower()
     if asked:
@@ -97,22 +97,31 @@ def format_of(scope: Scope, offered: tuple[str, ...]) -> str:
         for name in offered:
             if media in {_MEDIA[name], "*/*"} or (name == "xml" and media == "application/xml"):
                 return name
-    return offered[0]
+    raise Refusal(406)
 
 
-def listing(scope: Scope, table: Table) -> Response:
-    """*table* as JSON (the default), HTML, XML or CSV, as ``format=`` or ``Accept`` ask."""
-    try:
-        name = format_of(scope, ("json", "html", "xml", "csv"))
-    except Refusal:
-        name = "json"
+def listing(scope: Scope, table: Table, offered: tuple[str, ...] = ("json", "html", "xml")) -> Response:
+    """*table* as ``format=`` asks: JSON, XML, CSV, or HTML for any other word; else one of *offered* by ``Accept``.
+
+    Raises:
+        Refusal: 406, ``Accept`` takes none of these.
+    """
+    if scope.query.get("format"):
+        try:
+            name = format_of(scope, ("json", "html", "xml", "csv"))
+        except Refusal:
+            name = "html"
+    else:
+        name = format_of(scope, offered)
     return Response(_ENCODERS[name](table), media_type=_MEDIA[name])
 
 
-def refused(status: int, message: str = "", *, bare: bool = False) -> Response:
-    """XNAT's status page with *message*, or the standard sentence of *status*; *bare* sends no body."""
+def refused(status: int, message: str = "", *, bare: bool = False, plain: bool = False) -> Response:
+    """XNAT's status page with *message*, or the standard sentence of *status*; *bare* sends no body, *plain* text."""
     if bare:
         return empty(status)
+    if plain:
+        return text(message, status=status)
     page = error_page(status, message or STANDARD.get(status, "The request was refused"))
     return Response(page, status_code=status, media_type="text/html")
 

@@ -6,6 +6,7 @@ Route functions do blocking work on SQLite and disk, so they run in a bounded po
 from __future__ import annotations
 
 import logging
+import re
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Final, TypeVar, cast
@@ -24,6 +25,8 @@ from xnatferry.server.router import Router
 from xnatferry.server.routes import (
     assessors,
     auth,
+    custom_fields,
+    custom_forms,
     downloads,
     experiments,
     files,
@@ -35,6 +38,7 @@ from xnatferry.server.routes import (
     searches,
     services,
     subjects,
+    users,
 )
 from xnatferry.server.scope import Query, Refusal, Route, Scope
 from xnatferry.server.vault import UnsafeNameError, VaultFullError
@@ -48,13 +52,17 @@ if TYPE_CHECKING:
 
     from xnatferry.server.archive import Archive
 
-__all__ = ["ROUTES", "ArchiveApp"]
+__all__ = ["ROUTES", "SITE_ROUTES", "ArchiveApp"]
 
 T = TypeVar("T")
 
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-#: Characters that Tomcat takes in a query only percent-encoded; it answers 400 itself (recorded).
-_UNSENT: Final = frozenset('"<>[\\]^`{|}')
+#: Characters that Tomcat takes in an address only percent-encoded; it answers 400 itself (recorded). Brackets pass in
+#: a query.
+_UNSENT: Final = frozenset('"<>\\^`{|}')
+_BRACKETS: Final = frozenset("[]")
+#: What the firewall of Spring Security refuses in a path before XNAT sees it (recorded).
+_FIREWALL: Final = re.compile(r"%25|%3b|;|//", re.IGNORECASE)
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +84,18 @@ ROUTES: Final[tuple[Route, ...]] = (
 )
 
 
+#: Routes outside ``/data``, pages for people apart.
+SITE_ROUTES: Final[tuple[Route, ...]] = (
+    *services.SITE_ROUTES,
+    *users.SITE_ROUTES,
+    *custom_fields.SITE_ROUTES,
+    *custom_forms.SITE_ROUTES,
+    *refresh.SITE_ROUTES,
+)
+
 _DATA: Final = Router(ROUTES)
 _ARCHIVE: Final = Router(route for route in ROUTES if route.archived)
-_SITE: Final = Router((*services.SITE_ROUTES, *PAGE_ROUTES))
+_SITE: Final = Router((*SITE_ROUTES, *PAGE_ROUTES))
 #: What a browser may do with an answer that does not say so itself: look at it.
 _INERT: Final = {
     "x-content-type-options": "nosniff",
@@ -110,12 +127,12 @@ class ArchiveApp:
         raw_path = request.scope.get("raw_path") or request.url.path.encode()
         path = raw_path.decode("latin-1")
         query = request.scope.get("query_string", b"").decode("latin-1")
-        if any(code in path.lower() for code in ("%2f", "%5c", "%00")) or _UNSENT & set(query):
-            return answers.container_page(400, "Bad Request")
+        if early := _refused_early(request.method, path, query, strict=self._archive.settings.strict):
+            return early
         try:
             response = await self._routed(request, path)
         except Refusal as refusal:
-            response = answers.refused(refusal.status, refusal.message, bare=refusal.bare)
+            response = answers.refused(refusal.status, refusal.message, bare=refusal.bare, plain=refusal.plain)
         except UnsafeNameError as error:
             response = answers.refused(400, str(error))
         except VaultFullError as error:
@@ -153,7 +170,7 @@ class ArchiveApp:
             (None, {}),
         )
         if route is None:
-            response = answers.refused(405)
+            response = answers.empty() if request.method == "OPTIONS" else answers.refused(405)
             response.headers["allow"] = ", ".join(sorted({name for route, _ in found for name in route.methods}))
             return response
         scope = Scope(
@@ -184,6 +201,17 @@ class ArchiveApp:
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(self._archive.settings.threads)
         return await anyio.to_thread.run_sync(work, limiter=self._threads)
+
+
+def _refused_early(method: str, path: str, query: str, *, strict: bool) -> Response | None:
+    """What the container and the firewall before XNAT answer to an address by its letters alone."""
+    refused = _UNSENT & set(path + query) or _BRACKETS & set(path)
+    if refused or any(code in path.lower() for code in ("%2f", "%5c", "%00")):
+        return answers.container_page(400, "Bad Request")
+    if not strict or not _FIREWALL.search(path):
+        return None
+    # The error page of the container takes these three methods only.
+    return answers.container_page(500, "Rejected") if method in {"GET", "HEAD", "POST"} else answers.empty(405)
 
 
 def _identified(archive: Archive, request: Request) -> auth.Caller:

@@ -7,6 +7,7 @@ import logging
 import secrets
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from xnatferry.durable import replacing
 from xnatferry.errors import ArchiveError
 from xnatferry.server import accounts as accounts_module
-from xnatferry.server import objects, redo_log, resources, saved_searches
+from xnatferry.server import alias_tokens, custom_forms, objects, redo_log, resources, saved_searches
 from xnatferry.server.accounts import FERRY, Accounts
 from xnatferry.server.database import Database
 from xnatferry.server.holder import Holder
@@ -71,6 +72,7 @@ class Archive:
 
     Attributes:
         settings: What it was opened with.
+        started: When, by `time.monotonic`.
         database: Metadata.
         vault: Files.
         landing: Stores and removes files, so that a killed process leaves nothing half-done.
@@ -90,6 +92,7 @@ class Archive:
             ArchiveError: Another process holds the folder, or it cannot be used.
         """
         self.settings = settings
+        self.started = time.monotonic()
         settings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._holder = Holder(settings.root)
         self._holder.claim()
@@ -107,12 +110,14 @@ class Archive:
             *redo_log.migrations(),
             *saved_searches.migrations(),
             *accounts_module.migrations(),
+            *alias_tokens.migrations(),
+            *custom_forms.migrations(),
         ]
         self.vault = Vault(root)
         self.database = Database(root / "metadata.sqlite", migrations)
         try:
             self.accounts = Accounts(self.database, login_minutes=self.settings.login_minutes)
-            self.landing = Landing(self.database, self.vault)
+            self.landing = Landing(self.database, self.vault, strict=self.settings.strict)
             moves, deletions = self._finish_intents()
             replayed = self.landing.redo.replay()
             self.repairs = Repairs(moves, deletions, replayed.placed, replayed.removed, self.vault.clean_incoming())

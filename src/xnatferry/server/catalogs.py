@@ -5,11 +5,14 @@ The documents are made from the rows when they are asked for; none lies in the v
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from datetime import datetime
 from enum import Flag, auto
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import objects, resources
+from xnatferry.server.element_security import STOCK
 from xnatferry.server.objects import Level
 from xnatferry.server.resources import StoredFile
 from xnatferry.xnat.catalog import Catalog, CatalogEntry
@@ -22,10 +25,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xnatferry.server.archive import Archive
+    from xnatferry.server.objects import Item
     from xnatferry.server.places import Holding
     from xnatferry.server.resources import Resource
 
-__all__ = ["Refresh", "catalog_of", "file_table", "refresh", "resource_table"]
+__all__ = ["FILES_META", "Refresh", "catalog_of", "file_table", "list_leftovers", "refresh", "resource_table"]
 
 _RESOURCE_COLUMNS: Final = (
     "xnat_abstractresource_id",
@@ -51,6 +55,8 @@ _FILE_COLUMNS: Final = (
     "cat_ID",
     "digest",
 )
+#: What listings of files say of their columns.
+FILES_META: Final = {"Columns": [{"key": "URI", "serverRoot": ""}]}
 _CATEGORIES: Final = {Level.SCAN: "scans", Level.ASSESSOR: "assessors", Level.RECONSTRUCTION: "reconstructions"}
 
 
@@ -62,11 +68,11 @@ def resource_table(held: Sequence[Holding], *, everything: bool = False) -> Tabl
 def _resource_row(one: Holding, *, everything: bool) -> dict[str, str]:
     item, resource = one.item, one.resource
     id_, words = "", "" if everything else " "
-    if item.level is Level.SCAN:
+    if item.level in _CATEGORIES:
         id_, words = item.id, item.fields.get("type", "")
-    elif item.level in _CATEGORIES:
-        id_, words = item.id, item.label
-    elif item.level is Level.EXPERIMENT and not everything:
+    if item.level is Level.ASSESSOR:
+        words = STOCK[item.xsi_type].singular if item.xsi_type in STOCK else item.xsi_type
+    if item.level is Level.EXPERIMENT and not everything:
         id_ = item.id
     return {
         "xnat_abstractresource_id": str(resource.id),
@@ -114,11 +120,11 @@ def file_table(found: Iterable[tuple[Holding, StoredFile]], *, locator: str = ""
             }
         )
     columns = tuple(column if name == "URI" else name for name in _FILE_COLUMNS)
-    return Table(columns, rows, title="Files", counted=False, meta={"Columns": [{"key": "URI", "serverRoot": ""}]})
+    return Table(columns, rows, title="Files", counted=False, meta=FILES_META)
 
 
-def catalog_of(resource: Resource, files: Iterable[StoredFile], location: str = "") -> Catalog:
-    """The catalog document of *resource*; *location* is told in a metafield where it is asked for."""
+def catalog_of(item: Item, resource: Resource, files: Sequence[StoredFile], location: str = "") -> Catalog:
+    """The catalog document of *resource* of *item*; *location* is told in a metafield where it is asked for."""
     entries = [
         CatalogEntry(
             name=file.name,
@@ -127,15 +133,47 @@ def catalog_of(resource: Resource, files: Iterable[StoredFile], location: str = 
             format=file.format,
             content=file.content,
             description=file.description,
-            tags=tuple(file.tags.split(",")) if file.tags else (),
+            tags=(file.tags,) if file.tags else (),
             created_by=file.created_by,
             created_at=file.created,
             modified_by=file.modified_by,
             modified_at=file.modified,
+            created_event=_event(file.created),
+            modified_event=_event(file.modified),
         )
         for file in files
     ]
-    return Catalog(resource.label or str(resource.id), entries, {"CATALOG_LOCATION": location} if location else {})
+    meta = {"CATALOG_LOCATION": location} if location else {}
+    meta |= {"PROJECT": item.project} | ({"AUDIT": _audit(files)} if entries else {})
+    return Catalog(resource.catalog or resource.label or str(resource.id), entries, meta)
+
+
+def _event(stamp: str) -> str:
+    """The number of the request that stored files at *stamp*: its milliseconds since 1970."""
+    return str(int(datetime.fromisoformat(stamp).timestamp() * 1000)) if stamp else ""
+
+
+def _audit(files: Sequence[StoredFile]) -> str:
+    """What each request did, as far as the files that are there now tell: ``17:Mon Jan 01 ... 2024=Added:2``."""
+    done: dict[str, Counter[str]] = {}
+    for file in files:
+        for word, stamp in (("Added", file.created), ("Modified", file.modified)):
+            if stamp:
+                done.setdefault(stamp, Counter())[word] += 1
+    return "|".join(
+        f"{_event(stamp)}:{datetime.fromisoformat(stamp).astimezone():%a %b %d %H:%M:%S %Z %Y}="
+        + ";".join(f"{word}:{number}" for word, number in sorted(counts.items()))
+        for stamp, counts in sorted(done.items())
+    )
+
+
+def list_leftovers(archive: Archive, resource: Resource, user: str) -> None:
+    """List files that lie in the folder of *resource* unlisted: a scan deleted without its files leaves such."""
+    with archive.database.read() as connection:
+        folder = _folder(connection, resource)
+        listed = {file.name for file in resources.files_of(connection, [resource])}
+    if folder is not None and any(name not in listed for name, _ in archive.vault.files(folder)):
+        refresh(archive, resource, Refresh.APPEND | Refresh.CHECKSUM | Refresh.POPULATE_STATS, user)
 
 
 class Refresh(Flag):

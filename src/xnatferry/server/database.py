@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["Database", "Migration"]
+__all__ = ["Database", "Migration", "in_groups"]
 
 _BUSY_MS: Final = 30_000
 _IDLE_READERS: Final = 8
+_GROUP: Final = 500
 _MIGRATIONS_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS migrations (
     number  INTEGER PRIMARY KEY,
@@ -47,6 +48,14 @@ class Migration(NamedTuple):
     number: int
     name: str
     sql: str
+
+
+def in_groups(keys: Iterable[int]) -> Iterator[tuple[list[int], str]]:
+    """*keys* in groups that one statement takes, each with its marks: SQLite takes 32,766 variables a statement."""
+    every = list(dict.fromkeys(keys))
+    for start in range(0, len(every), _GROUP):
+        group = every[start : start + _GROUP]
+        yield group, ", ".join("?" * len(group))
 
 
 class _Log:

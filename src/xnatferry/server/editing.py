@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from xnatferry.server.archive import Archive
     from xnatferry.server.objects import Item
+    from xnatferry.server.scope import Query
 
 __all__ = [
     "accession",
@@ -35,10 +36,13 @@ __all__ = [
     "own_fields",
     "refuse_label",
     "rename",
+    "status_changes",
+    "status_of",
     "touch",
     "update_item",
 ]
 
+_STATUS: Final = "setting:status"
 _LABEL: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
@@ -133,6 +137,18 @@ def update_item(
     return replace(item, fields=merged, parent_key=parent_key, modified=stamp)
 
 
+def status_of(item: Item) -> str:
+    """``active`` or ``quarantine``."""
+    return item.fields.get(_STATUS, "active")
+
+
+def status_changes(query: Query) -> dict[str, str]:
+    """What ``quarantine=true`` or ``activate=true`` changes about an item, which stays open to all."""
+    if query.is_true("activate"):
+        return {_STATUS: ""}
+    return {_STATUS: "quarantine"} if query.is_true("quarantine") else {}
+
+
 def touch(connection: sqlite3.Connection, item: Item) -> None:
     """Note that something about *item* changed that is none of its fields."""
     connection.execute("UPDATE items SET modified = ? WHERE key = ?", (now(), item.key))
@@ -155,9 +171,12 @@ def rename(archive: Archive, item: Item, label: str, user: str) -> None:
     """Give *item* another label, and its folder another name; its history says that *user* did.
 
     Raises:
-        Refusal: 409, the label is in use or files of something else are in the way; 500, it is no label.
+        Refusal: 409, the label is in use or files of something else are in the way; 500, it is no label. XNAT looks at
+            the label of a new item only, so a strict archive takes any that can name a folder.
+        UnsafeNameError: It cannot.
     """
-    refuse_label(label)
+    if not archive.settings.strict or "/" in label:
+        refuse_label(label)
     with archive.landing.still():
         item = _present(archive, [item])[0]
         _relocate(archive, replace(item, label=label, folder=f"{item.folder.rpartition('/')[0]}/{label}"), item, user)

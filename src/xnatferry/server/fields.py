@@ -17,17 +17,17 @@ from python_multipart import parse_form
 from python_multipart.exceptions import FormParserError
 
 from xnatferry.server.scope import Refusal
-from xnatferry.xnat.datatypes import data_type, extends, is_foreign, resolve
+from xnatferry.xnat.datatypes import data_type, extends, is_foreign, kind_of, resolve
 from xnatferry.xnat.item_xml import decode_item_xml
 from xnatferry.xnat.items import DocumentError, ItemTree
-from xnatferry.xnat.values import ValueProblem, normal_value
+from xnatferry.xnat.values import ValueProblem, lenient_date, normal_value, required_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from xnatferry.server.scope import Scope
 
-__all__ = ["OWN_COLUMNS", "SHORT_NAMES", "Submitted", "short_names", "submitted"]
+__all__ = ["OWN_COLUMNS", "SHORT_NAMES", "Submitted", "require_complete", "short_names", "submitted"]
 
 _DEMOGRAPHICS: Final = "demographics[@xsi:type=xnat:demographicData]"
 _META: Final = {
@@ -46,7 +46,6 @@ SHORT_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
         "pi_firstname": "PI/firstname",
         "pi_lastname": "PI/lastname",
         "note": "fields/field[name=note]/field",
-        **_META,
     },
     "xnat:subjectData": {
         **{name: name for name in ("ID", "project", "label", "group", "src")},
@@ -214,7 +213,7 @@ def submitted(scope: Scope, *, default_type: str = "", stored_type: str = "") ->
     if body := _document_of(scope):
         _from_document(found, body)
     pairs = scope.query.escaped()
-    if scope.media_type == "application/x-www-form-urlencoded" or scope.query.get("req_format") == "form":
+    if scope.query.get("req_format") == "form":
         text = scope.body.decode("utf-8", "replace")
         pairs = [(key, escape(value)) for key, value in parse_qsl(text, keep_blank_values=True)] + pairs
     asked = next((value for key, value in pairs if key in {"ELEMENT_0", "xsiType"} and value), "")
@@ -225,8 +224,19 @@ def submitted(scope: Scope, *, default_type: str = "", stored_type: str = "") ->
     if named is None and not stored_type:
         named = data_type(prefix)
     found.xsi_type = named.name if named else ""
-    _from_pairs(found, pairs, found.xsi_type or stored_type)
+    _from_pairs(found, pairs, found.xsi_type or stored_type, lenient=scope.archive.settings.strict)
     return found
+
+
+def require_complete(wanted: Submitted) -> None:
+    """Refuse a new item without a field that its type must have.
+
+    Raises:
+        Refusal: 400, with XNAT's words.
+    """
+    of_type = data_type(wanted.xsi_type)
+    if of_type and (problem := required_problem(of_type, {*wanted.fields, *OWN_COLUMNS})):
+        raise Refusal(400, problem)
 
 
 def _from_document(found: Submitted, body: bytes) -> None:
@@ -239,8 +249,11 @@ def _from_document(found: Submitted, body: bytes) -> None:
         (found.own if path in OWN_COLUMNS else found.fields)[path] = value
 
 
-def _from_pairs(found: Submitted, pairs: Iterable[tuple[str, str]], type_name: str) -> None:
-    """Take in query and form pairs; the first of repeated keys wins, and ``NULL`` takes a field away."""
+def _from_pairs(found: Submitted, pairs: Iterable[tuple[str, str]], type_name: str, *, lenient: bool) -> None:
+    """Take in query and form pairs; the first of repeated keys wins, and ``NULL`` takes a field away.
+
+    *lenient* takes dates that are none as XNAT does.
+    """
     names, seen = short_names(type_name), set()
     for key, value in pairs:
         owner, _, path = (names.get(key) or key).partition("/")
@@ -250,11 +263,16 @@ def _from_pairs(found: Submitted, pairs: Iterable[tuple[str, str]], type_name: s
         resolved = resolve(type_name, path)
         if resolved is None:
             _refuse_foreign(type_name, path)
+            if path.startswith("demographics") and "/" in path:
+                found.fields.setdefault("demographics/@type", "xnat:demographicData")  # XNAT makes the empty element
             continue
         try:
-            text = "" if value == "NULL" else normal_value(resolved.node, value)
+            given = lenient_date(value) if lenient and kind_of(resolved.node) == "date" else value
+            text = "" if value == "NULL" else normal_value(resolved.node, given)
         except ValueProblem as problem:
-            raise Refusal(400, str(problem)) from problem
+            raise Refusal(problem.status, str(problem) if problem.status == 400 else "") from problem
+        if not value and kind_of(resolved.node) in {"date", "time", "datetime"}:
+            continue  # XNAT keeps the date that is there; NULL takes it away (recorded)
         if resolved.path in OWN_COLUMNS:
             found.own[resolved.path] = text
             continue

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import objects, resources
 from xnatferry.server.locks import Gate, Locks
+from xnatferry.server.objects import Level
 from xnatferry.server.redo_log import RedoLog, forget, forget_target, intend
+from xnatferry.server.resources import Described
 from xnatferry.server.scope import Refusal
 from xnatferry.server.vault import UnsafeNameError
 
@@ -24,10 +26,12 @@ if TYPE_CHECKING:
 
     from xnatferry.server.database import Database
     from xnatferry.server.objects import Item
-    from xnatferry.server.resources import Described, Resource, StoredFile
+    from xnatferry.server.resources import Resource, StoredFile
     from xnatferry.server.vault import Staged, Vault
 
 __all__ = ["Arrival", "Landing", "Target"]
+
+_BUSY: Final = "java.util.ConcurrentModificationException: the catalog was changed by another request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,13 @@ class _Change:
 
 
 class Landing:
-    """Stores and removes files of one archive. May be used from any thread."""
+    """Stores and removes files of one archive. May be used from any thread.
 
-    def __init__(self, database: Database, vault: Vault) -> None:
+    *strict* refuses a writer that meets another one in the same resource, where it would wait otherwise.
+    """
+
+    def __init__(self, database: Database, vault: Vault, *, strict: bool = False) -> None:
+        self._strict = strict
         self._database = database
         self._vault = vault
         self._locks = Locks()
@@ -110,6 +118,21 @@ class Landing:
         with self._locks.share(key), self._locks.hold((*key, name)), self._gate.together():
             yield
 
+    @contextmanager
+    def _catalog(self, key: tuple[int, str, str]) -> Iterator[None]:
+        """Be one of the writers of a resource, or in a strict archive the only one.
+
+        Raises:
+            Refusal: 500, as XNAT fails with its ConcurrentModificationException.
+        """
+        if not self._strict:
+            yield
+            return
+        with self._locks.attempt(("catalog", *key)) as alone:
+            if not alone:
+                raise Refusal(500, _BUSY)
+            yield
+
     def store(
         self,
         target: Target,
@@ -126,12 +149,16 @@ class Landing:
         are placed or gone afterwards, also after an error.
 
         Raises:
-            Refusal: 404, what the resource hangs on has gone meanwhile.
+            Refusal: 404, what the resource hangs on has gone meanwhile; 500, see `_catalog`.
             UnsafeNameError: A name is refused, or is a folder.
             VaultFullError: The disk is full.
         """
         try:
-            with self._alone_or_by_name(target, arrivals), self._gate.together():
+            with (
+                self._catalog(self._lock_key(target)),
+                self._alone_or_by_name(target, arrivals),
+                self._gate.together(),
+            ):
                 with self.redo.writing() as connection:
                     change = self._resource_for(connection, target, described, user)
                     self._sort_out(connection, change, arrivals, overwrite=overwrite)
@@ -147,6 +174,18 @@ class Landing:
         self._vault.discard(change.unwanted)
         return change.duplicates
 
+    def leave(self, target: Target, name: str, staged: Staged, user: str) -> None:
+        """Put the bytes of an upload that broke off in its place, unlisted; a file that is there is kept."""
+        try:
+            with self._locks.hold(self._lock_key(target)), self._gate.together():
+                with self.redo.writing() as connection:
+                    change = self._resource_for(connection, target, Described(), user)
+                relative = f"{change.folder}/{name}"
+                if not self._vault.exists(relative):
+                    self._vault.place(staged, relative)
+        finally:
+            self._vault.discard(staged)
+
     def create(self, item: Item, direction: str, label: str, described: Described, user: str) -> int:
         """Make a resource without files; returns its number.
 
@@ -154,10 +193,13 @@ class Landing:
             Refusal: 409, there is one with that label; 404, *item* has gone meanwhile.
         """
         target = Target(item, direction, label)
-        with self._locks.hold(self._lock_key(target)), self.redo.writing() as connection:
+        key = self._lock_key(target)
+        with self._catalog(key), self._locks.hold(key), self.redo.writing() as connection:
             if label and _existing(connection, target) is not None:
                 raise Refusal(409, "Specified resource already exists.")
-            return self._make(connection, target, described, user).resource.id
+            # Made by itself, the catalog of a scan's resource is called as the scan (recorded).
+            catalog = item.id if item.level in {Level.SCAN, Level.RECONSTRUCTION} else ""
+            return self._make(connection, target, described, user, catalog).resource.id
 
     def remove_files(self, item: Item, found: Sequence[StoredFile], *, keep_bytes: bool = False) -> None:
         """Take files out of their resources, and their bytes away; *keep_bytes* leaves those on disk unlisted."""
@@ -166,6 +208,7 @@ class Landing:
         held = [resource for resource in owners.values() if resource is not None]
         with ExitStack() as stack:
             for resource in sorted(held, key=lambda one: one.id):
+                stack.enter_context(self._catalog(_key_of(resource)))
                 stack.enter_context(self.holding(resource))
             stack.enter_context(self._gate.together())
             with self.redo.writing() as connection:
@@ -183,7 +226,7 @@ class Landing:
 
     def remove_resource(self, item: Item, resource: Resource) -> None:
         """Take a resource away; its folder goes to the trash."""
-        with self.holding(resource), self._gate.together():
+        with self._catalog(_key_of(resource)), self.holding(resource), self._gate.together():
             with self.redo.writing() as connection:
                 folder = resources.folder_of(_item(connection, item), resource)
                 connection.execute("DELETE FROM resources WHERE id = ?", (resource.id,))
@@ -223,10 +266,12 @@ class Landing:
             return self._make(connection, target, described, user)
         return _Change(found, resources.folder_of(_item(connection, target.item), found), created=False)
 
-    def _make(self, connection: sqlite3.Connection, target: Target, described: Described, user: str) -> _Change:
-        item = _item(connection, target.item)
+    def _make(
+        self, connection: sqlite3.Connection, target: Target, described: Described, user: str, catalog: str = ""
+    ) -> _Change:
+        item, label = _item(connection, target.item), target.resource or ""
         made = resources.create(
-            connection, item, target.direction, target.resource or "", described=described, user=user
+            connection, item, target.direction, label, described=described, user=user, catalog=catalog
         )
         folder = resources.folder_of(item, made)
         forget_target(connection, folder)
@@ -248,6 +293,8 @@ class Landing:
                 continue
             before = None if change.created else resources.file_named(connection, change.resource, arrival.name)
             exists = before is not None or arrival.name in placed or (is_there and path.exists())
+            if exists and arrival.name.endswith("_catalog.xml"):
+                raise Refusal(500, f"XNAT cannot catalog {arrival.name.rpartition('/')[2]}")
             if exists and not overwrite:
                 change.duplicates.append(arrival.name)
                 change.unwanted.append(arrival.staged)

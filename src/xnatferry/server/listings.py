@@ -8,24 +8,27 @@ case; beside what is asked for stand the key of the root type and ``URI``, as re
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_plus
 
+from xnatferry.server.element_security import is_set_up
 from xnatferry.server.fields import short_names
-from xnatferry.server.objects import Level
+from xnatferry.server.joins import join, target_of, value_at
+from xnatferry.server.scope import Refusal
 from xnatferry.server.wildcards import fits
 from xnatferry.xnat.datatypes import data_type, extends, kind_of, resolve, type_names
 from xnatferry.xnat.tables import Table
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from xnatferry.server.objects import Item
-    from xnatferry.server.scope import Query
+    from xnatferry.server.joins import Row, Target
+    from xnatferry.server.scope import Query, Scope
 
-__all__ = ["Listing", "Row", "table_of", "value_of"]
+__all__ = ["Listing", "table_of"]
 
 _SUBJECT_NAMES: Final = {
     "subject_label": "xnat:subjectData/label",
@@ -36,29 +39,8 @@ _SESSION_NAMES: Final = {
     "session_label": "xnat:imageSessionData/label",
     "session_project": "xnat:imageSessionData/project",
 }
-#: Types whose listings show the type and project of each row even when other columns are asked for.
-_MIXED: Final = {"xnat:experimentData", "xnat:subjectAssessorData", "xnat:imageSessionData", "xnat:imageAssessorData"}
-
-
-@dataclass(slots=True)
-class Row:
-    """One line of a listing.
-
-    Attributes:
-        item: The item listed.
-        subject: Subject of an experiment.
-        session: Session of an assessor, scan or reconstruction.
-        scan: A scan joined to an experiment.
-        label: Label to show, when a share gives another.
-        assessor: An assessor joined to its session.
-    """
-
-    item: Item
-    subject: Item | None = None
-    session: Item | None = None
-    scan: Item | None = None
-    label: str = ""
-    assessor: Item | None = None
+#: Kinds of values that filters compare by size.
+_ORDERED: Final = frozenset({"date", "integer", "float"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +57,8 @@ class Listing:
         filtered: Whether query keys filter.
         paged: Whether ``limit`` and ``offset`` count.
         detailed: Whether a listing narrowed by ``xsiType`` shows subject or session as well.
+        mixed: Whether rows of several types show their type and project beside the columns asked for.
+        silent: Whether a request that cannot be answered is answered with an empty 200, as ``ProjSubExptList`` does.
     """
 
     root: str
@@ -86,6 +70,8 @@ class Listing:
     filtered: bool = True
     paged: bool = True
     detailed: bool = False
+    mixed: bool = False
+    silent: bool = False
 
 
 @dataclass(slots=True)
@@ -123,31 +109,37 @@ class _Asked:
         return next((name for name, one in self.names.items() if one.lower() == lower), lower)
 
 
-def table_of(
-    listing: Listing,
-    query: Query,
-    rows: Sequence[Row],
-    children_of: Callable[[Item, Level], Sequence[Item]] | None = None,
-) -> Table:
-    """The listing of *rows* that *query* asks for.
+def table_of(listing: Listing, scope: Scope, rows: Sequence[Row], connection: sqlite3.Connection) -> Table:
+    """The listing of *rows* that the query of *scope* asks for.
 
-    *children_of* gives an experiment's scans or assessors, for columns about them. With ``fields=`` it lists the short
-    names instead (11.4).
+    With ``fields=`` it lists the short names instead (11.4).
+
+    Raises:
+        Refusal: 500, a column or filter names a field that is none, or a filter's value has the wrong form; as an empty
+            200 where XNAT says nothing of it.
     """
-    asked = _read(listing, query)
+    try:
+        return _table(listing, scope, rows, connection)
+    except LookupError as error:
+        raise Refusal(200, bare=True) if listing.silent else Refusal(500) from error
+
+
+def _table(listing: Listing, scope: Scope, rows: Sequence[Row], connection: sqlite3.Connection) -> Table:
+    query = scope.query
+    asked = _read(listing, scope)
     if query.has("fields"):
         return Table(("key", "xpath"), [{"key": name, "xpath": path} for name, path in asked.names.items()])
+    targets = {path: _target(asked, path) for path in asked.paths()}
     kept = [row for row in rows if extends(row.item.xsi_type, asked.root)]
-    relations = {_relation(path) for path in asked.paths()}
-    if children_of and "scan" in relations:
-        kept = list(_with_scans(kept, asked, lambda item: children_of(item, Level.SCAN)))
-    if children_of and "assessor" in relations:
-        kept = [replace(row, assessor=one) for row in kept for one in children_of(row.item, Level.ASSESSOR) or (None,)]
-    kept = [row for row in kept if all(_matches(row, path, wanted) for path, wanted in asked.filters)]
-    values = [{one.header: value_of(row, one.path) for one in asked.columns} for row in kept]
+    kept = join(connection, kept, targets.values())
+    kept = [row for row in kept if all(_matches(row, targets[path], wanted) for path, wanted in asked.filters)]
+    values = [{one.header: value_at(row, targets[one.path]) for one in asked.columns} for row in kept]
     for value, row in zip(values, kept, strict=True):
         value["URI"] = listing.uri(row)
     headers = list(dict.fromkeys([*(one.header for one in asked.columns), "URI"]))
+    if any(target.lists for target in targets.values()):
+        # XNAT unites what a project owns with what is shared into it: equal rows are there once (buildFullQuery).
+        values = list({tuple(value.values()): value for value in values}.values())
     values = _sorted(values, query)
     paged = listing.paged and (query.has("limit") or query.has("offset"))
     if paged:
@@ -155,30 +147,57 @@ def table_of(
     return Table(headers, values, title=listing.title, counted=not paged)
 
 
-def _read(listing: Listing, query: Query) -> _Asked:
+def _target(asked: _Asked, path: str) -> Target:
+    """What *path* leads to.
+
+    Raises:
+        LookupError: It is no field, or nothing joins it with the root.
+    """
+    target = target_of(asked.root, path)
+    if target is None:
+        raise LookupError(path)
+    return target
+
+
+def _read(listing: Listing, scope: Scope) -> _Asked:
+    query = scope.query
     asked = _Asked(listing, query, root=listing.root)
     narrowed = query.get("xsiType")
     of_type = data_type(narrowed) if narrowed and "," not in narrowed else None
     if of_type is not None:
         asked.root = of_type.name
+    elif narrowed and "," not in narrowed:
+        raise LookupError(narrowed)
     asked.names = _names(listing.root, asked.root)
     wanted = _wanted(asked)
-    asked.filters = list(_filters(asked)) if listing.filtered else []
+    filters = list(_filters(asked)) if listing.filtered else []
     paths = [path for name in wanted if (path := asked.path_of(name))]
-    for path in [*paths, *(path for path, _ in asked.filters)]:
-        _narrow(asked, path)
+    if of_type is None:
+        for path in [*paths, *(path for path, _ in filters)]:
+            _narrow(asked, path)
+    # A filter on a field that is none is passed over (QueryOrganizerResource.processQueryCriteria).
+    asked.filters = [(path, value) for path, value in filters if _checked(target_of(asked.root, path), value)]
     key = _Column(listing.key, asked.names[listing.key])
-    if listing.typed_key and asked.root != "xnat:experimentData":
-        key = _Column(f"{asked.root.lower()}/id", key.path)
+    if listing.typed_key:
+        key = _Column(asked.header_of(f"{asked.root}/ID"), f"{asked.root}/ID")
     elif asked.root != listing.root and extends(asked.root, "xnat:imageScanData"):
         key = _Column(f"{asked.root.lower()}/{listing.key}", key.path)
     columns = [key, *(_Column(asked.header_of(path), path) for path in paths)]
-    if query.has("columns") and asked.root in _MIXED:
-        columns += [_Column(name, asked.names[name]) for name in ("xsiType", "project")]
-    if asked.root not in _MIXED and any(_relation(path) == "subject" for path in paths) and listing.typed_key:
+    if query.has("columns") and listing.mixed and not is_set_up(scope.archive.settings, asked.root):
+        columns += [_Column(name, asked.names[name]) for name in ("xsiType", "project") if name in asked.names]
+    concrete = asked.root not in {"xnat:subjectAssessorData", "xnat:imageSessionData", "xnat:imageAssessorData"}
+    if concrete and any(path.startswith("xnat:subjectData/") for path in paths) and listing.typed_key:
         columns.append(_Column(f"{asked.root.lower()}/subject_id", f"{asked.root}/subject_ID"))
     asked.columns = list({one.header: one for one in columns}.values())
     return asked
+
+
+def _checked(target: Target | None, wanted: str) -> bool:
+    """Whether there is a field to filter; LookupError when *wanted* has not the form of its values."""
+    if target is not None and (kind := _kind(target)) in _ORDERED:
+        for part in wanted.split(","):
+            _bounds(part.strip(), kind)
+    return target is not None
 
 
 def _names(root: str, narrowed: str) -> dict[str, str]:
@@ -214,114 +233,56 @@ def _filters(asked: _Asked) -> Iterator[tuple[str, str]]:
 
 
 def _narrow(asked: _Asked, path: str) -> None:
-    """Let *path* narrow the root: to its own type, or to subject assessors when it is about their subject."""
+    """Let *path* narrow the root to its own type."""
     owner = path.partition("/")[0]
-    if _relation(path) == "subject" and extends("xnat:subjectAssessorData", asked.root):
-        owner = "xnat:subjectAssessorData"
-    if owner != asked.root and extends(owner, asked.root) and not _short_path(asked, path):
+    if owner != asked.root and extends(owner, asked.root):
         asked.root = owner
 
 
-def _short_path(asked: _Asked, path: str) -> bool:
-    """Whether *path* is that of a short name: one of a type below the root shows an empty cell rather than narrows."""
-    return path in asked.names.values() and not path.startswith("xnat:subject")
-
-
-def _relation(path: str) -> str:
-    """Which item of a row *path* is about: ``item``, ``subject``, ``scan``, ``assessor``."""
-    owner, _, rest = path.partition("/")
-    if owner == "xnat:subjectData":
-        return "subject"
-    if extends(owner, "xnat:imageScanData") or rest.lower().startswith("scans/scan/"):
-        return "scan"
-    return "assessor" if rest.lower().startswith("assessors/assessor/") else "item"
-
-
-def _with_scans(rows: Sequence[Row], asked: _Asked, scans_of: Callable[[Item], Sequence[Item]]) -> Iterator[Row]:
-    """One row a scan; an experiment without any keeps one row. Scans of other types than the columns' are left out."""
-    owners = {path.partition("/")[0] for path in asked.paths()}
-    types = [owner for owner in owners if extends(owner, "xnat:imageScanData")]
-    for row in rows:
-        scans = [scan for scan in scans_of(row.item) if all(extends(scan.xsi_type, one) for one in types)]
-        for scan in scans:
-            yield Row(row.item, row.subject, row.session, scan, row.label)
-        if not scans:
-            yield row
-
-
-def value_of(row: Row, path: str) -> str:
-    """The field at the full *path* (``xnat:subjectData/label``) of the item of *row* that it is about; "" for none."""
-    owner, _, rest = path.partition("/")
-    relation = _relation(path)
-    item: Item | None = row.item
-    if relation == "subject" and not extends(row.item.xsi_type, "xnat:subjectData"):
-        item = row.subject
-    elif relation == "scan" and not extends(row.item.xsi_type, "xnat:imageScanData"):
-        item, rest = row.scan, re.sub(r"(?i)^scans/scan/", "", rest)
-        owner = owner if extends(owner, "xnat:imageScanData") else "xnat:imageScanData"
-    elif relation == "assessor":
-        item, rest, owner = row.assessor, rest[len("assessors/assessor/") :], "xnat:experimentData"
-    elif not extends(row.item.xsi_type, owner) and row.session is not None:
-        item = row.session
-    if item is None or not extends(item.xsi_type, owner):
-        return ""
-    return _field(row, item, rest)
-
-
-def _field(row: Row, item: Item, rest: str) -> str:
-    """The field *rest* of *item*."""
-    own = {
-        "id": item.id,
-        "label": row.label if item is row.item and row.label else item.label,
-        "project": item.project,
-        "extension_item/element_name": item.xsi_type,
-        "meta/insert_date": item.inserted,
-        "meta/insert_user/login": item.inserted_by,
-        "meta/last_modified": item.modified,
-        "subject_id": row.subject.id if row.subject else "",
-        "image_session_id": row.session.id if row.session else "",
-        "imagesession_id": row.session.id if row.session else "",
-        "xnat_imagescandata_id": str(item.key),
-        "xnat_reconstructedimagedata_id": str(item.key),
-    }
-    if rest.lower() in own:
-        return own[rest.lower()]
-    resolved = resolve(item.xsi_type, rest)
-    return item.fields.get(resolved.path, "") if resolved else ""
-
-
-def _matches(row: Row, path: str, wanted: str) -> bool:
-    """Whether the field at *path* is what a filter wants: commas are *or*, ``%`` and ``*`` stand for anything."""
-    value = value_of(row, path)
-    owner, _, rest = path.partition("/")
-    resolved = resolve(owner, rest)
-    kind = kind_of(resolved.node) if resolved else "string"
+def _matches(row: Row, target: Target, wanted: str) -> bool:
+    """Whether the field of *target* is what a filter wants: commas are *or*, ``%`` and ``*`` stand for anything."""
+    value, kind = value_at(row, target), _kind(target)
     return any(_one_matches(value, part.strip(), kind) for part in wanted.split(","))
 
 
+def _kind(target: Target) -> str:
+    resolved = resolve(target.owner, target.path)
+    return kind_of(resolved.node) if resolved else "string"
+
+
 def _one_matches(value: str, wanted: str, kind: str) -> bool:
-    if kind in {"date", "integer", "float"}:
-        low, dash, high = wanted.partition("-")
+    if kind in _ORDERED:
+        low, high = _bounds(wanted, kind)
         try:
-            if dash and low and high:
-                return bool(value) and _number(low, kind) <= _number(value, kind) <= _number(high, kind)
-            return bool(value) and _number(value, kind) == _number(wanted, kind)
-        except ValueError:
-            return value == wanted
+            return bool(value) and low <= _number(value, kind) <= high
+        except LookupError:
+            return False
     if "%" in wanted or "*" in wanted:
         return fits(value.casefold(), re.split(r"[%*]+", wanted.casefold()))
     return value == wanted
 
 
+def _bounds(wanted: str, kind: str) -> tuple[float, float]:
+    """The ends of ``LOW-HIGH``, or the same value twice. A ``-`` always parts two values, also in ``2020-01-02``."""
+    low, dash, high = wanted.partition("-")
+    return _number(low, kind), _number(high if dash else low, kind)
+
+
 def _number(text: str, kind: str) -> float:
-    if kind != "date":
-        return float(text)
-    for pattern in ("%m/%d/%Y", "%Y-%m-%d"):
-        try:
-            return datetime.strptime(text.strip(), pattern).toordinal()  # noqa: DTZ007  a date has no zone
-        except ValueError:
-            continue
-    raise ValueError(text)
+    """What a date or number counts as.
+
+    Raises:
+        LookupError: It is none; the database of XNAT refuses the whole search.
+    """
+    try:
+        return float(text) if kind != "date" else _date(text)
+    except ValueError as error:
+        raise LookupError(text) from error
+
+
+def _date(text: str) -> int:
+    pattern = "%m/%d/%Y" if "/" in text else "%Y-%m-%d"
+    return datetime.strptime(text.strip(), pattern).toordinal()  # noqa: DTZ007  a date has no zone
 
 
 def _sorted(values: list[dict[str, str]], query: Query) -> list[dict[str, str]]:

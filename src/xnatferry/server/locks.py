@@ -67,6 +67,20 @@ class Locks:
             yield
 
     @contextmanager
+    def attempt(self, name: object) -> Iterator[bool]:
+        """Hold *name* for the block if nobody has or wants it; gives whether it is held. Nobody waits."""
+        with self._guard:
+            is_free = name not in self._held
+            if is_free:
+                self._held[name] = (Gate(), 1)
+        try:
+            yield is_free
+        finally:
+            if is_free:
+                with self._guard:
+                    del self._held[name]
+
+    @contextmanager
     def share(self, name: object) -> Iterator[None]:
         """Wait until nobody holds *name*, and share it with others for the block."""
         with self._gate(name) as gate, gate.together():

@@ -20,14 +20,25 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server.database import Migration
+from xnatferry.server.database import Migration, in_groups
 from xnatferry.server.scope import Refusal
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["Item", "Level", "by_key", "children", "find", "item_of", "locate", "migrations", "scans_named"]
+__all__ = [
+    "Item",
+    "Level",
+    "by_key",
+    "by_keys",
+    "children",
+    "find",
+    "item_of",
+    "locate",
+    "migrations",
+    "scans_named",
+]
 
 _SCHEMA: Final = """
 CREATE TABLE items (
@@ -213,6 +224,15 @@ def children(connection: sqlite3.Connection, parent: Item, level: Level) -> list
         "SELECT * FROM items WHERE parent_key = ? AND level = ? ORDER BY key", (parent.key, level)
     )
     return [item_of(row) for row in rows]
+
+
+def by_keys(connection: sqlite3.Connection, keys: Iterable[int]) -> dict[int, Item]:
+    """The items with *keys*, by key."""
+    found: dict[int, Item] = {}
+    for group, marks in in_groups(keys):
+        rows = connection.execute(f"SELECT * FROM items WHERE key IN ({marks})", group)  # noqa: S608  our own words
+        found |= {row["key"]: item_of(row) for row in rows}
+    return found
 
 
 def sessions_apart(connection: sqlite3.Connection, project: Item) -> list[Item]:

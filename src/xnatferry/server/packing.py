@@ -69,7 +69,8 @@ def _improved(connection: sqlite3.Connection, one: Holding, everything: bool) ->
 
 
 def _legacy(connection: sqlite3.Connection, one: Holding, everything: bool) -> str:  # noqa: ARG001, FBT001  as above
-    return one.folder
+    _, session, below = one.folder.partition("/arc001/")
+    return below if session else one.folder.partition("/")[2]
 
 
 _STYLES: dict[str, Callable[[sqlite3.Connection, Holding, bool], str]] = {

@@ -69,6 +69,11 @@ class Place:
     direct: bool = False
 
     @property
+    def unknown(self) -> bool:
+        """Whether nothing in the address is there: XNAT has no project then, and its lists fail."""
+        return not self.items and self.project is None
+
+    @property
     def only(self) -> Item:
         """The one item that a change must be about.
 
@@ -153,6 +158,8 @@ def _experiments(
 ) -> tuple[list[Item | None], str]:
     """The experiments of an address, or what it names below them."""
     sessions = []
+    if project is not None and "," in params["experiment"]:
+        raise Refusal(404)  # lists of IDs are understood without a project only
     for name in params["experiment"].split(","):
         session = objects.find_experiment(connection, name, project)
         if session is not None and access.may_read(connection, account, (project or session).project):
@@ -195,13 +202,16 @@ def holdings(
     With *everything* also those of the scans, assessors and reconstructions of a session (``all=true``).
     """
     items = list(place.items)
+    if place.direct and len(items) > 1 and not everything:
+        return []  # of several sessions XNAT gives what is below them, not their own
     if everything:
         for item in place.items:
             if item.level is Level.EXPERIMENT:
                 for level in (Level.SCAN, Level.RECONSTRUCTION, Level.ASSESSOR):
                     items += objects.children(connection, item, level)
     by_key = {item.key: item for item in items}
-    found = resources.resources_of(connection, by_key, place.direction)
+    # Without a direction XNAT looks for what came out of an assessor or reconstruction only.
+    found = resources.resources_of(connection, by_key, place.direction or "out")
     if names is not None:
         found = resources.chosen(found, names)
     bases = {key: _base(connection, place, item, spelled=names is not None) for key, item in by_key.items()}

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
-from xnatferry.server.database import Migration
+from xnatferry.server.database import Migration, in_groups
 from xnatferry.server.objects import Level
 from xnatferry.server.scope import Refusal
 from xnatferry.xnat.labels import resource_label_problem
@@ -103,9 +103,6 @@ CREATE TRIGGER files_counted_again AFTER UPDATE OF size_bytes ON files BEGIN
 END;
 """
 
-# Rows by key in groups of this many: SQLite takes 32,766 variables a statement.
-_GROUP: Final = 500
-
 
 @dataclass(frozen=True, slots=True)
 class Described:
@@ -150,6 +147,7 @@ class Resource:
         tags: Tags, joined with commas.
         file_count: Number of files when it was last counted; None before.
         file_size: Bytes of all files when they were last counted; None before.
+        catalog: Name of its catalog, where that is not its label.
     """
 
     id: int
@@ -163,6 +161,7 @@ class Resource:
     tags: str
     file_count: int | None
     file_size: int | None
+    catalog: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +203,10 @@ _FILE_COLUMNS: Final = ", ".join(StoredFile.__dataclass_fields__)
 
 def migrations() -> list[Migration]:
     """The schema of this module; its numbers are 20 to 24."""
-    return [Migration(20, "resources and files", _SCHEMA)]
+    return [
+        Migration(20, "resources and files", _SCHEMA),
+        Migration(21, "names of catalogs", "ALTER TABLE resources ADD COLUMN catalog TEXT NOT NULL DEFAULT '';"),
+    ]
 
 
 def now() -> str:
@@ -259,9 +261,9 @@ def named(connection: sqlite3.Connection, item: Item, direction: str, label: str
 def resources_of(connection: sqlite3.Connection, item_keys: Iterable[int], direction: str = "") -> list[Resource]:
     """All resources of some items, item by item in the order given; *direction* keeps those of one direction."""
     found: dict[int, list[Resource]] = {key: [] for key in item_keys}
-    for group in _grouped(list(found)):
+    for group, marks in in_groups(found):
         rows = connection.execute(
-            f"SELECT {_RESOURCE_COLUMNS} FROM resources WHERE item_key IN ({_marks(group)}) ORDER BY id",  # noqa: S608  our own words
+            f"SELECT {_RESOURCE_COLUMNS} FROM resources WHERE item_key IN ({marks}) ORDER BY id",  # noqa: S608  our own words
             group,
         )
         for row in rows:
@@ -278,7 +280,14 @@ def chosen(resources: Sequence[Resource], names: str) -> list[Resource]:
 
 
 def create(
-    connection: sqlite3.Connection, item: Item, direction: str, label: str, *, described: Described, user: str
+    connection: sqlite3.Connection,
+    item: Item,
+    direction: str,
+    label: str,
+    *,
+    described: Described,
+    user: str,
+    catalog: str = "",
 ) -> Resource:
     """Make a resource; an empty *label* makes one that is known by its number only.
 
@@ -294,7 +303,7 @@ def create(
     subfolder = f"{_PLACES.get(item.level, '')}{f'{direction}/' if direction else ''}{folder}"
     row = connection.execute(
         "INSERT INTO resources (item_key, direction, label, subfolder, format, content, description, tags, inserted,"
-        " inserted_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " inserted_by, catalog) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             item.key,
             direction,
@@ -306,6 +315,7 @@ def create(
             described.tags or "",
             stamp,
             user,
+            catalog,
         ),
     )
     made = by_id(connection, row.lastrowid or 0)
@@ -317,11 +327,17 @@ _PLACES: Final = {Level.PROJECT: "resources/", Level.EXPERIMENT: "RESOURCES/"}
 
 
 def describe(connection: sqlite3.Connection, resource: Resource, described: Described) -> None:
-    """Overwrite what is known about *resource* with what *described* says (``CatalogUtils.configureResource``)."""
+    """Overwrite what is known about *resource* with what *described* says (``CatalogUtils.configureResource``).
+
+    Tags add up.
+    """
+    tags = described.tags
+    if tags and resource.tags:
+        tags = ",".join(dict.fromkeys((*resource.tags.split(","), *tags.split(","))))
     connection.execute(
         "UPDATE resources SET format = ifnull(?, format), content = ifnull(?, content),"
         " description = ifnull(?, description), tags = ifnull(?, tags) WHERE id = ?",
-        (described.format, described.content, described.description, described.tags, resource.id),
+        (described.format, described.content, described.description, tags, resource.id),
     )
 
 
@@ -356,11 +372,6 @@ def insert(connection: sqlite3.Connection, file: StoredFile) -> None:
     """Put in a row as it is."""
     values = [getattr(file, name) for name in StoredFile.__dataclass_fields__]
     connection.execute(f"INSERT INTO files ({_FILE_COLUMNS}) VALUES ({_marks(values)})", values)  # noqa: S608  our own words
-
-
-def _grouped(keys: list[int]) -> Iterator[list[int]]:
-    for start in range(0, len(keys), _GROUP):
-        yield keys[start : start + _GROUP]
 
 
 def _marks(group: Sequence[object]) -> str:

@@ -23,14 +23,16 @@ __all__ = ["Query", "Refusal", "Route", "Scope"]
 class Refusal(Exception):  # noqa: N818  an answer, not a failure of ours
     """The request is answered with *status* and XNAT's status page holding *message*.
 
-    An empty *message* is the standard sentence of the status; ``bare`` sends no body at all.
+    An empty *message* is the standard sentence of the status; ``bare`` sends no body at all, ``plain`` the message
+    alone, as XAPI does.
     """
 
-    def __init__(self, status: int, message: str = "", *, bare: bool = False) -> None:
+    def __init__(self, status: int, message: str = "", *, bare: bool = False, plain: bool = False) -> None:
         super().__init__(f"{status} {message}")
         self.status = status
         self.message = message
         self.bare = bare
+        self.plain = plain
 
 
 _MARKS = re.compile("%5B|%5D|=", re.IGNORECASE)

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import access, objects
-from xnatferry.server.listings import Row, value_of
+from xnatferry.server.element_security import element_name, offered_types
+from xnatferry.server.joins import Row, value_of
 from xnatferry.server.objects import Level
 from xnatferry.server.scope import Refusal
 from xnatferry.server.wildcards import fits
-from xnatferry.xnat.datatypes import data_type, extends, type_names
+from xnatferry.xnat.datatypes import data_type, extends
 from xnatferry.xnat.tables import Table
 from xnatferry.xnat.xml import XmlError, read_xml
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from xnatferry.server.accounts import Account
+    from xnatferry.server.settings import ServerSettings
 
 __all__ = ["display_fields", "elements", "fields_table", "root_type", "run_search"]
 
@@ -101,7 +103,7 @@ def display_fields(type_name: str) -> dict[str, str]:
     return {}
 
 
-def elements(connection: sqlite3.Connection, account: Account | None) -> Table:
+def elements(connection: sqlite3.Connection, settings: ServerSettings, account: Account | None) -> Table:
     """``/data/search/elements``: the types that can be searched, with the number of items that may be read."""
     counts: dict[str, int] = {}
     readable = access.readable_projects(connection, account)
@@ -109,16 +111,14 @@ def elements(connection: sqlite3.Connection, account: Account | None) -> Table:
         if row["project"] in readable:
             counts[row["xsi_type"]] = counts.get(row["xsi_type"], 0) + row["number"]
     rows = []
-    for name in type_names():
-        of_type = data_type(name)
-        shown = display_fields(name) and of_type is not None and of_type.element
-        if shown and of_type is not None and (name in counts or name in {"xnat:projectData", "xnat:subjectData"}):
-            singular = re.sub(r"([a-z])([A-Z])", r"\1 \2", of_type.element).replace("MRSession", "MR Session")
+    for name in offered_types(connection, settings, readable):
+        if display_fields(name):
+            singular, plural = element_name(name)
             rows.append(
                 {
                     "ELEMENT_NAME": name,
                     "SINGULAR": singular,
-                    "PLURAL": f"{singular}s",
+                    "PLURAL": plural,
                     "SECURED": "true",
                     "COUNT": str(counts.get(name, 0)),
                 }

@@ -31,6 +31,7 @@ class ServerSettings:
         max_upload_bytes: Largest file upload.
         max_document_bytes: Largest XML or form body of a request that is no file upload.
         trash_days: Removed files are kept so many days in ``trash``; older ones go for good when the archive starts.
+        strict: Whether it is as unkind as an XNAT fresh from its installation, so that tests meet what users will meet.
         threads: Requests that may work on disk and metadata at the same time.
     """
 
@@ -46,6 +47,7 @@ class ServerSettings:
     max_upload_bytes: int = 256 << 30
     max_document_bytes: int = 16 << 20
     trash_days: float = 30
+    strict: bool = False
     threads: int = 16
 
     @property

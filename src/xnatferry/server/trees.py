@@ -46,6 +46,8 @@ def item_answer(scope: Scope, connection: sqlite3.Connection, item: Item) -> Res
     """*item* as ``format=`` or ``Accept`` ask; a script that asks for nothing gets XML."""
     name = answers.format_of(scope, ("xml", "json", "html"))
     tree = tree_of(connection, scope.archive, item, scope.account)
+    if scope.query.is_true("includeHistory"):
+        tree.past = _history(connection, item)
     if name == "json":
         return answers.document(encode_item_json(tree), "json")
     if name == "xml":
@@ -60,6 +62,10 @@ def tree_of(connection: sqlite3.Connection, archive: Archive, item: Item, accoun
     tree.fields["ID"] = item.id
     if item.level in _LABELLED:
         tree.fields |= {"project": item.project, "label": item.label}
+    elif item.level is Level.SCAN and "project" in item.fields:
+        tree.fields["project"] = item.project
+    elif item.level is Level.PROJECT:
+        tree.fields["active"] = "1"
     if item.level in _PARENT_FIELD:
         tree.fields[_PARENT_FIELD[item.level]] = objects.by_key(connection, item.parent_key).id
     shares = connection.execute("SELECT * FROM shares WHERE item_key = ? ORDER BY project", (item.key,)).fetchall()
@@ -82,7 +88,6 @@ def tree_of(connection: sqlite3.Connection, archive: Archive, item: Item, accoun
         if below:
             tree.nested[path] = below
     _add_resources(connection, archive, item, tree)
-    tree.past = _history(connection, item)
     return tree
 
 
@@ -99,7 +104,7 @@ def _add_resources(connection: sqlite3.Connection, archive: Archive, item: Item,
         folder = archive.vault.archive / resources.folder_of(item, one)
         fields = {
             "label": one.label,
-            "URI": f"{folder}/{one.label or one.id}_catalog.xml",
+            "URI": f"{folder}/{one.catalog or one.label or one.id}_catalog.xml",
             "description": one.description,
             "format": one.format,
             "content": one.content,

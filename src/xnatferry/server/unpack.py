@@ -142,7 +142,7 @@ class _Intake:
         self._number += 1
         if self._number > self._limits.max_members:
             raise UnsafeArchiveError(f"the archive has more than {self._limits.max_members} members")
-        if raw.startswith("/") or re.match("[A-Za-z]:", raw):
+        if raw.startswith("/") or re.match("[A-Za-z]:/", raw):
             raise UnsafeArchiveError(f"the member {_shown(raw)} has an absolute name")
         name = "/".join(part for part in raw.split("/") if part not in {"", "."})
         if is_folder and not name:

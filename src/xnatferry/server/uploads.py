@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 import anyio.to_thread
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
 
 from xnatferry.server.scope import Refusal
 from xnatferry.server.vault import VaultFullError
 from xnatferry.xnat.digest import PIECE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from starlette.requests import Request
 
@@ -189,8 +190,9 @@ class FormIntake:
         name = options.get(b"filename")
         if name is None:
             return
-        # Old browsers send the whole path, C:\data\x.nii (recorded: XNAT keeps the last part).
-        self._file = _Incoming(self._vault, name.decode("utf-8", "replace").rpartition("\\")[2])
+        # Of a path, such as old browsers send (C:\data\x.nii), XNAT keeps the last part (recorded).
+        base = name.decode("utf-8", "replace").rpartition("\\")[2].rpartition("/")[2]
+        self._file = _Incoming(self._vault, base)
 
     def _take_data(self, data: bytes, start: int, end: int) -> None:
         if self._file is not None:
@@ -213,12 +215,20 @@ class FormIntake:
         self._ended = True
 
 
-async def receive_body(request: Request, intake: Intake, limit_bytes: int) -> list[tuple[str, Staged]]:
+async def receive_body(
+    request: Request, intake: Intake, limit_bytes: int, broken: Callable[[list[tuple[str, Staged]]], None] | None = None
+) -> list[tuple[str, Staged]]:
     """Read the whole body into *intake*; returns what it staged.
 
+    Args:
+        request: The request.
+        intake: What takes the body in.
+        limit_bytes: Most bytes that a body may have.
+        broken: Takes what had come when the client broke off; without it nothing is left then.
+
     Raises:
-        Refusal: 413, it has more than *limit_bytes*.
-        ClientDisconnect: The client broke off. Then, as after every error, nothing is left.
+        Refusal: 413, the body has more than *limit_bytes*.
+        ClientDisconnect: The client broke off.
     """
     loop = asyncio.get_running_loop()
     stream = request.stream()
@@ -242,6 +252,10 @@ async def receive_body(request: Request, intake: Intake, limit_bytes: int) -> li
     except BaseException as error:
         if writing is not None and not writing.done():
             await asyncio.wait([writing])
+        if broken is not None and isinstance(error, ClientDisconnect):
+            staged = await anyio.to_thread.run_sync(_finish, intake, b"".join(pieces))
+            await anyio.to_thread.run_sync(broken, staged)
+            raise
         intake.abandon()
         if isinstance(error, Refusal | VaultFullError):
             await drain(request, stream)

@@ -57,6 +57,7 @@ class CatalogEntry:
         created_at: Local time, ``2024-01-02T03:04:05.678``.
         modified_by: Login of who replaced it last, or "".
         modified_at: When, or "".
+        created_event, modified_event: Numbers of the events that did so, or "".
     """
 
     name: str
@@ -70,6 +71,8 @@ class CatalogEntry:
     created_at: str = ""
     modified_by: str = ""
     modified_at: str = ""
+    created_event: str = ""
+    modified_event: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,10 @@ def _entry_lines(entry: CatalogEntry) -> Iterator[str]:
         content=entry.content,
         createdBy=entry.created_by,
         createdTime=entry.created_at,
+        createdEventId=entry.created_event,
         modifiedBy=entry.modified_by,
         modifiedTime=entry.modified_at,
+        modifiedEventId=entry.modified_event,
         digest=entry.digest,
     )
     meta = {} if entry.size_bytes is None else {_SIZE_FIELDS[0]: str(entry.size_bytes)}
@@ -126,12 +131,12 @@ def _entry_lines(entry: CatalogEntry) -> Iterator[str]:
         yield f"\t<cat:entry{attributes}/>"
         return
     yield f"\t<cat:entry{attributes}>"
+    yield from _meta_lines(meta, "\t\t")
     if entry.tags:
         yield "\t\t<cat:tags>"
         for tag in entry.tags:
             yield f"\t\t\t<cat:tag>{_escaped(tag)}</cat:tag>"
         yield "\t\t</cat:tags>"
-    yield from _meta_lines(meta, "\t\t")
     yield "\t</cat:entry>"
 
 
@@ -186,6 +191,8 @@ def _entry(element: Element) -> CatalogEntry:
         created_at=element.get("createdTime", ""),
         modified_by=element.get("modifiedBy", ""),
         modified_at=element.get("modifiedTime", ""),
+        created_event=element.get("createdEventId", ""),
+        modified_event=element.get("modifiedEventId", ""),
     )
 
 

@@ -63,8 +63,8 @@ class Node:
 
     Attributes:
         name: Its name.
-        kind: What its text is: ``string``, ``integer``, ``float``, ``boolean``, ``date``, ``time``, ``datetime``;
-            "" when it holds none of its own.
+        kind: What its text is: ``string``, ``integer``, ``float``, ``boolean``, ``date``, ``time``, ``datetime``,
+            ``json``; "" when it holds none of its own.
         attribute: Whether it is an attribute of the element above it.
         many: Whether it may occur more than once.
         type_name: The named type of its content, ``xnat:abstractDemographicData``; "" for simple and unnamed ones.
@@ -73,6 +73,7 @@ class Node:
         values: The texts that are allowed, when they are listed.
         limit: Longest text, in characters.
         key: Whether it is the primary key of its type.
+        required: Whether the schema demands it.
         nodes: What an unnamed content holds.
     """
 
@@ -86,6 +87,7 @@ class Node:
     values: tuple[str, ...] = ()
     limit: int = _TEXT_LIMIT
     key: bool = False
+    required: bool = False
     nodes: tuple[Node, ...] = ()
 
 
@@ -100,6 +102,7 @@ class DataType:
         abstract: Whether only types that extend it have items.
         kind: What its own text is, as of a node; "" when it has none.
         nodes: Its attributes and elements, inherited ones first.
+        description: What its schema says of it.
     """
 
     name: str
@@ -108,6 +111,7 @@ class DataType:
     abstract: bool
     kind: str
     nodes: tuple[Node, ...]
+    description: str = ""
 
     @property
     def root(self) -> str:
@@ -166,7 +170,8 @@ def data_types() -> dict[str, DataType]:
             simple = definition.find(f"{_XS}simpleContent/{_XS}extension")
             kind = _KINDS.get(simple.get("base", ""), "string") if simple is not None else ""
             base = base if base in declared else ""
-            found[name] = DataType(name, base, elements.get(name, ""), abstract, kind, (*inherited, *own))
+            about = " ".join(definition.findtext(f"{_XS}annotation/{_XS}documentation", "").split())
+            found[name] = DataType(name, base, elements.get(name, ""), abstract, kind, (*inherited, *own), about)
         return found[name]
 
     for name in declared:
@@ -326,6 +331,7 @@ def _elements(group: Element, declared_in: str, above: str) -> Iterator[Node]:
 def _node(part: Element, declared_in: str, above: str, *, attribute: bool, many: bool) -> Node:
     name, named = part.get("name", ""), part.get("type", "xs:string" if attribute else "")
     path = above + name
+    required = part.get("use") == "required" if attribute else part.get("minOccurs") != "0"
     if named and named not in _KINDS:
         return Node(name, attribute=attribute, many=many, type_name=named, declared_in=declared_in, path=path)
     kind, limit = _KINDS.get(named, ""), _TEXT_LIMIT
@@ -344,4 +350,5 @@ def _node(part: Element, declared_in: str, above: str, *, attribute: bool, many:
         kind = _KINDS.get(simple.get("base", ""), "string") if simple is not None else kind
     stored = part.find(f"{_XS}annotation/{_XS}appinfo/{_XDAT}field/{_XDAT}sqlField")
     key = stored is not None and stored.get("primaryKey") == "true"
-    return Node(name, kind, attribute, many, "", declared_in, path, values, limit, key, nodes)
+    kind = "json" if stored is not None and stored.get("type") == "jsonb" else kind
+    return Node(name, kind, attribute, many, "", declared_in, path, values, limit, key, required, nodes)

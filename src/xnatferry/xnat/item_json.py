@@ -14,7 +14,7 @@ __all__ = ["encode_item_json"]
 
 
 def encode_item_json(tree: ItemTree) -> str:
-    """Write *tree* as XNAT's item JSON, its earlier forms after it."""
+    """Write *tree* as XNAT's item JSON, its earlier forms (``includeHistory``) after it."""
     items = [_json_item(tree)]
     for fields, began, ended in tree.past:
         past = _json_item(ItemTree(tree.xsi_type, dict(fields), key=tree.key, started=began))
@@ -119,6 +119,8 @@ def _json_value(kind: str, text: str) -> Any:
     if kind == "float":
         number = float(text)
         return int(number) if number.is_integer() and abs(number) < 1e15 else number
+    if kind == "boolean":
+        return {"1": "true", "0": "false"}.get(text, text)
     return text
 
 

@@ -161,7 +161,7 @@ def _read(element: Element, nodes: tuple[Node, ...], above: str, tree: ItemTree)
     for part in element:
         local = part.tag.rpartition("}")[2]
         node = known.get(local)
-        if node is None or node.attribute:
+        if node is None:  # what the schema calls an attribute may come as an element (recorded)
             raise DocumentError(f"org.xml.sax.SAXException: Invalid field '{local}'")
         counts[local] = counts.get(local, 0) + 1
         bracket = f"[name={part.get('name')}]" if part.get("name") else f"[{counts[local]}]"

@@ -108,10 +108,15 @@ def encode_xml(table: Table) -> str:
     title = f' title="{escape(table.title)}"' if table.title is not None else ""
     columns = "".join(f"<column>{escape(c, quote=False)}</column>" for c in table.columns)
     rows = "".join(
-        "<row>" + "".join(f"<cell>{escape(row.get(c, ''), quote=False)}</cell>" for c in table.columns) + "</row>\n"
+        "<row>" + "".join(f"<cell>{_cell(row.get(c, ''))}</cell>" for c in table.columns) + "</row>\n"
         for row in table.rows
     )
     return f"<ResultSet{total}{title}><results><columns>{columns}</columns>\n<rows>{rows}</rows></results></ResultSet>"
+
+
+def _cell(text: str) -> str:
+    """A value in the XML; of the entities that values are stored with, ``&quot;`` is a quote there (recorded)."""
+    return escape(text.replace("&quot;", '"'), quote=False)
 
 
 def encode_html(table: Table) -> str:

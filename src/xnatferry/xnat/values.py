@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from datetime import datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from xnatferry.xnat.datatypes import kind_of
 
 if TYPE_CHECKING:
-    from xnatferry.xnat.datatypes import Node
+    from collections.abc import Collection
 
-__all__ = ["ValueProblem", "java_double", "normal_value"]
+    from xnatferry.xnat.datatypes import DataType, Node
+
+__all__ = ["ValueProblem", "java_double", "jsonb_text", "lenient_date", "normal_value", "read_json", "required_problem"]
 
 _MUST_BE = {
     "integer": "Must Be A Valid Integer",
@@ -22,11 +25,18 @@ _MUST_BE = {
     "date": "Must Be A Valid Date",
     "time": "Must Be A Valid Time",
     "datetime": "Must Be A Valid Date",
+    "json": "Must Be Valid JSON",
 }
 
 
 class ValueProblem(ValueError):  # noqa: N818  what XNAT calls it
-    """A value that its field may not have; the message is XNAT's (``XFTValidator``)."""
+    """A value that its field may not have; the message is XNAT's (``XFTValidator``).
+
+    Attributes:
+        status: What XNAT answers; with 500 it gives no message.
+    """
+
+    status = 400
 
 
 def normal_value(node: Node, text: str) -> str:
@@ -39,16 +49,27 @@ def normal_value(node: Node, text: str) -> str:
     text = text.strip() if kind != "string" else text
     if not text:
         return ""
-    if node.values and text not in node.values:
+    if node.values and text.casefold() not in map(str.casefold, node.values):  # as XNAT, without case
         raise _problem(node, f"'{text}' Must Match Pre-Defined Values...({','.join(node.values)})")
     if kind == "string":
         if len(text) > node.limit:
-            raise _problem(node, f"Must Be Less Than {node.limit} Characters")
+            raise _problem(node, f"Must Be Less Than {node.limit} Characters : Current Length ({len(text)})")
         return text
     try:
         return _READERS[kind](text)
     except (ValueError, OverflowError) as error:
-        raise _problem(node, _MUST_BE[kind]) from error
+        problem = _problem(node, _MUST_BE[kind])
+        problem.status = 500 if kind == "time" else 400
+        raise problem from error
+
+
+def required_problem(of_type: DataType, paths: Collection[str]) -> str:
+    """Why an item of *of_type* that has the fields *paths* is not complete, in XNAT's words; "" when it is.
+
+    Looked at are single fields directly in the item.
+    """
+    missing = next((node for node in of_type.nodes if node.required and node.kind and node.path not in paths), None)
+    return str(_problem(missing, "Required Field")) if missing else ""
 
 
 def java_double(number: float) -> str:
@@ -68,6 +89,52 @@ def java_double(number: float) -> str:
     exponent = len(digits) + int(power) - 1
     rest = "".join(map(str, digits[1:])) or "0"
     return f"{'-' if number < 0 else ''}{digits[0]}.{rest}E{exponent}"
+
+
+def read_json(text: str | bytes) -> object:
+    """Read JSON as XNAT does: of doubled names the last counts, and a number beyond all bounds is a text.
+
+    Raises:
+        ValueError: It is none, is nested too deep, or holds what the database cannot.
+    """
+    try:
+        found = json.loads(text, parse_float=_number, parse_constant=_refused)
+        jsonb_text(found).encode()
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    return found
+
+
+def jsonb_text(value: object) -> str:
+    """*value* as PostgreSQL's ``jsonb`` writes it: names by their length, then by their bytes.
+
+    >>> jsonb_text({"b": 1.5, "aa": None, "a": [1, "x"]})
+    '{"a": [1, "x"], "b": 1.5, "aa": null}'
+    """
+    if isinstance(value, dict):
+        names = sorted(value, key=lambda name: (len(name.encode()), name.encode()))
+        return "{" + ", ".join(f"{jsonb_text(name)}: {jsonb_text(value[name])}" for name in names) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(jsonb_text, value)) + "]"
+    if isinstance(value, float):
+        return format(Decimal(repr(value)), "f")
+    written = json.dumps(value, ensure_ascii=False)
+    if "\\u0000" in written:
+        raise ValueError("U+0000 cannot be stored")
+    return written.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
+
+
+def _number(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else java_double(number)
+
+
+def _refused(text: str) -> object:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _json(text: str) -> str:
+    return jsonb_text(read_json(text))
 
 
 def _problem(node: Node, words: str) -> ValueProblem:
@@ -108,8 +175,21 @@ def _date(text: str) -> str:
     raise ValueError(text)
 
 
+def lenient_date(text: str) -> str:
+    """A date whose month or day is too large, counted on as Java does: 2020-13-40 is 2021-02-09. Others are kept."""
+    found = re.fullmatch(r"(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})|(?P<M>\d{1,2})/(?P<D>\d{1,2})/(?P<Y>\d{4})", text)
+    if found is None:
+        return text
+    year, month, day = (int(found[low] or found[low.upper()]) for low in "ymd")
+    months = 12 * year + month - 1
+    try:
+        return (date(months // 12, months % 12 + 1, 1) + timedelta(days=day - 1)).isoformat()
+    except (ValueError, OverflowError):
+        return text
+
+
 def _time(text: str) -> str:
-    return time.fromisoformat(text).isoformat(timespec="auto")
+    return time.fromisoformat(text).isoformat(timespec="seconds")  # XNAT cuts fractions (recorded)
 
 
 def _datetime(text: str) -> str:
@@ -123,4 +203,5 @@ _READERS = {
     "date": _date,
     "time": _time,
     "datetime": _datetime,
+    "json": _json,
 }

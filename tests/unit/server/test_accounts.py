@@ -5,6 +5,7 @@ import argon2
 import pytest
 
 from xnatferry.errors import UsageError
+from xnatferry.server import alias_tokens
 from xnatferry.server.accounts import Accounts, migrations
 from xnatferry.server.database import Database
 
@@ -24,7 +25,7 @@ def clock():
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database(tmp_path / "m.sqlite", migrations())
+    database = Database(tmp_path / "m.sqlite", [*migrations(), *alias_tokens.migrations()])
     yield database
     database.close()
 
@@ -57,7 +58,8 @@ def test_an_account_that_is_not_there_costs_as_much_to_refuse(accounts, database
 
 
 def test_no_password_is_on_the_disk(accounts, database):
-    alias, secret = accounts.issue_token(accounts.verify("anna", "secret"))
+    token = accounts.tokens.issue(accounts.verify("anna", "secret").key)
+    alias, secret = token.alias, token.secret
     everything = b"".join(path.read_bytes() for path in database.path.parent.iterdir())
     assert b"anna" in everything
     assert b"$argon2id$" in everything
@@ -107,7 +109,8 @@ def test_guessing_is_slowed_down_and_the_owner_is_not(accounts, clock):
 def test_a_new_password_ends_what_the_old_one_opened(accounts):
     account = accounts.verify("anna", "secret")
     cookie = accounts.open_login(account)
-    alias, secret = accounts.issue_token(account)
+    token = accounts.tokens.issue(account.key)
+    alias, secret = token.alias, token.secret
     accounts.set_password("anna", "new")
     assert accounts.verify("anna", "secret") is None
     assert accounts.account_of_login(cookie) is None
@@ -118,7 +121,8 @@ def test_a_new_password_ends_what_the_old_one_opened(accounts):
 def test_a_disabled_account_is_out_everywhere(accounts):
     account = accounts.verify("anna", "secret")
     cookie = accounts.open_login(account)
-    alias, secret = accounts.issue_token(account)
+    token = accounts.tokens.issue(account.key)
+    alias, secret = token.alias, token.secret
     accounts.disable("anna")
     assert accounts.verify("anna", "secret") is None
     assert accounts.account_of_login(cookie) is None
@@ -163,18 +167,21 @@ def test_the_oldest_of_too_many_logins_ends(accounts):
 
 def test_tokens(accounts, clock):
     account = accounts.verify("anna", "secret")
-    alias, secret = accounts.issue_token(account)
+    token = accounts.tokens.issue(account.key)
+    alias, secret = token.alias, token.secret
     assert re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", alias)
     assert accounts.account_of_token(alias, secret) == account
     assert accounts.account_of_token(alias.upper(), secret) == account
     assert accounts.account_of_token(alias, secret + "x") is None
     assert accounts.account_of_token(alias, "") is None
     assert accounts.account_of_token("unknown", "") is None
-    other, other_secret = accounts.issue_token(account)
-    assert accounts.account_of_token(alias, other_secret) is None
-    assert accounts.revoke_token(other)
-    assert not accounts.revoke_token(other)
-    assert accounts.account_of_token(other, other_secret) is None
+    other = accounts.tokens.issue(account.key)
+    assert accounts.account_of_token(alias, other.secret) is None
+    assert [one.alias for one in accounts.tokens.of(account.key)] == [alias, other.alias]
+    assert accounts.tokens.find(str(other.number)).alias == other.alias
+    accounts.tokens.revoke(other.alias)
+    accounts.tokens.revoke(other.alias)
+    assert accounts.account_of_token(other.alias, other.secret) is None
     clock.now += 2 * 86_400
     assert accounts.account_of_token(alias, secret) is None
 
@@ -182,7 +189,8 @@ def test_tokens(accounts, clock):
 def test_tokens_and_accounts_outlive_a_restart_and_logins_do_not(accounts, database):
     account = accounts.verify("anna", "secret")
     cookie = accounts.open_login(account)
-    alias, secret = accounts.issue_token(account)
+    token = accounts.tokens.issue(account.key)
+    alias, secret = token.alias, token.secret
     again = Accounts(database, clock=Clock())
     assert again.verify("anna", "secret") == account
     assert again.account_of_token(alias, secret) == account

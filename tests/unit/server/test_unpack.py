@@ -26,7 +26,7 @@ from xnatferry.server.zip_members import BrokenZipError, ZipDirectory
 from xnatferry.xnat.zips import ZipMember, ZipStream
 
 LIMITS = UnpackLimits()
-CLIMBING = ["../x", "a/../../x", "..", "a/..", "/../x", "/x", "//x/y", "C:/x", "c:x", "a\\..\\x", "a\x01b", "x" * 300]
+CLIMBING = ["../x", "a/../../x", "..", "a/..", "/../x", "/x", "//x/y", "C:/x", "c:/x", "a\\..\\x", "a\x01b", "x" * 300]
 
 
 def zipped(members, **options):

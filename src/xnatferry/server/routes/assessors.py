@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import access, answers, editing, objects
-from xnatferry.server.fields import Submitted, submitted
-from xnatferry.server.listings import Listing, Row, table_of
+from xnatferry.server.fields import Submitted, require_complete, submitted
+from xnatferry.server.joins import Row
+from xnatferry.server.listings import Listing, table_of
 from xnatferry.server.objects import Item, Level
 from xnatferry.server.places import experiment_of
 from xnatferry.server.routes import sharing
@@ -29,6 +30,7 @@ _ASSESSORS: Final = Listing(
     uri=lambda row: f"/data/experiments/{row.item.id}",
     typed_key=True,
     paged=False,
+    silent=True,
 )
 _RECONSTRUCTIONS: Final = Listing(
     root="xnat:reconstructedImageData",
@@ -52,7 +54,7 @@ def list_assessors(scope: Scope) -> Response:
     with scope.archive.database.read() as connection:
         session = _session(connection, scope)
         rows = [Row(one, session=session) for one in objects.children(connection, session, Level.ASSESSOR)]
-    return answers.listing(scope, table_of(_ASSESSORS, scope.query, rows))
+        return answers.listing(scope, table_of(_ASSESSORS, scope, rows, connection))
 
 
 def read_assessor(scope: Scope) -> Response:
@@ -109,13 +111,17 @@ def _new_assessor(connection: sqlite3.Connection, scope: Scope, session: Item, l
     if not wanted.xsi_type:
         raise Refusal(417, "Need POST Contents")
     if not extends(wanted.xsi_type, "xnat:imageAssessorData"):
-        raise Refusal(422, "Only Image Assessment documents can be PUT to this address.")
+        raise Refusal(422, "Only xnat:Subject documents can be PUT to this address.")
+    if "project" not in scope.params and not wanted.own.get("project"):
+        raise Refusal(422, "Submitted subject record must include the project attribute.")
     number = editing.accession(connection, scope.archive.settings.site_name, "E")
     label = label or number
     editing.refuse_label(label)
     project = objects.find_project(connection, session.project)
-    if objects.find_experiment(connection, label, project) is not None:
-        raise Refusal(409, "Specified experiment already exists.")
+    if (taken := objects.find_experiment(connection, label, project)) is not None:
+        # XNAT takes whatever has the label for an assessor, and fails on a session.
+        raise Refusal(409 if taken.level is Level.ASSESSOR else 500, "Specified experiment already exists.")
+    require_complete(wanted)
     folder = f"{session.folder}/ASSESSORS/{label}"
     item = Item(
         0,
@@ -136,7 +142,7 @@ def list_reconstructions(scope: Scope) -> Response:
     with scope.archive.database.read() as connection:
         session = _session(connection, scope)
         rows = [Row(one, session=session) for one in objects.children(connection, session, Level.RECONSTRUCTION)]
-    return answers.listing(scope, table_of(_RECONSTRUCTIONS, scope.query, rows))
+        return answers.listing(scope, table_of(_RECONSTRUCTIONS, scope, rows, connection))
 
 
 def read_reconstruction(scope: Scope) -> Response:

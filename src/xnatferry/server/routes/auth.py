@@ -19,15 +19,28 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from xnatferry.server.accounts import Account
+    from xnatferry.server.alias_tokens import AliasToken
     from xnatferry.server.archive import Archive
 
 __all__ = ["ROUTES", "Caller", "identify", "same_origin", "set_cookie"]
 
 _COOKIE: Final = "JSESSIONID"
-#: Addresses that are answered to anybody: they are how one logs in.
-_OPEN: Final = {"/data/services/auth", "/REST/services/auth", "/", "/favicon.ico", "/login"}
+#: Addresses that are answered to anybody: how one logs in, and where one is (XNAT's ``configured-urls.yaml``).
+_OPEN: Final = {
+    "/",
+    "/favicon.ico",
+    "/login",
+    "/data/JSESSION",
+    "/REST/JSESSION",
+    "/data/services/auth",
+    "/REST/services/auth",
+    "/xapi/siteConfig/buildInfo",
+    "/xapi/siteConfig/siteId",
+    "/xapi/siteConfig/siteUrl",
+}
 #: Stylesheets and scripts, which the login page needs too; they tell nothing.
 _STATIC: Final = "/static/"
+_OWN_TOKENS_ONLY: Final = "Non-admin users can only request operations on alias tokens for their own account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,27 +157,70 @@ def services_auth(scope: Scope) -> Response:
 
 
 def issue_token(scope: Scope) -> Response:
-    """GET /data/services/tokens/issue: an alias and secret in place of user and password."""
-    account = access.require_account(scope)
-    alias, secret = scope.archive.accounts.issue_token(account)
-    token = {"alias": alias, "secret": secret, "xdatUserId": account.login, "singleUse": False, "expired": False}
-    return answers.text(json.dumps(token), media="application/json")
+    """GET /data/services/tokens/issue[/user/{user}]: an alias and secret in place of user and password."""
+    owner = _token_owner(scope)
+    return _token_json(_shown(scope.archive.accounts.tokens.issue(owner.key), owner))
+
+
+def show_tokens(scope: Scope) -> Response:
+    """GET /data/services/tokens/show[/user/{user}]: without their secrets, of which nothing is kept."""
+    owner = _token_owner(scope)
+    return _token_json([_shown(one, owner) for one in scope.archive.accounts.tokens.of(owner.key)])
 
 
 def validate_token(scope: Scope) -> Response:
-    """GET /data/services/tokens/validate/{alias}/{secret}."""
-    account = scope.archive.accounts.account_of_token(scope.params["alias"], scope.params["secret"])
-    return answers.text(json.dumps({"valid": account.login} if account else {}), media="application/json")
+    """GET /data/services/tokens/validate/{alias}/{secret}: whose it is, when the secret fits."""
+    token, owner = _found_token(scope)
+    valid = scope.archive.accounts.tokens.checked(token.alias, scope.params["secret"])
+    return _token_json({"valid": owner.login} if valid and owner else {})
 
 
 def invalidate_token(scope: Scope) -> Response:
     """GET /data/services/tokens/invalidate/{alias}: one's own; an administrator's request ends anybody's."""
+    token, _ = _found_token(scope)
+    scope.archive.accounts.tokens.revoke(token.alias)
+    return _token_json({"result": "OK"})
+
+
+def _token_owner(scope: Scope) -> Account:
+    """Whose tokens are asked for: one's own, or those of the user in the path.
+
+    Raises:
+        Refusal: 403, somebody else's without being an administrator; 400, there is no such user.
+    """
     account = access.require_account(scope)
-    owner = scope.archive.accounts.owner_of_token(scope.params["alias"])
-    if owner is None or not (account.admin or owner.key == account.key):
-        raise Refusal(404)
-    scope.archive.accounts.revoke_token(scope.params["alias"])
-    return answers.text(json.dumps({"result": "OK"}), media="application/json")
+    name = scope.params.get("user", account.login)
+    if name.lower() == account.login.lower():
+        return account
+    if not account.admin:
+        raise Refusal(403, _OWN_TOKENS_ONLY)
+    owner = scope.archive.accounts.find(name)
+    if owner is None:
+        raise Refusal(400, f"An error occurred retrieving the user: {name}")
+    return owner
+
+
+def _found_token(scope: Scope) -> tuple[AliasToken, Account | None]:
+    """The token that the path names by alias or number, and who may use it (None: nobody any more)."""
+    account, name = access.require_account(scope), scope.params["alias"]
+    token = scope.archive.accounts.tokens.find(name)
+    if token is None:
+        raise Refusal(404, f"Can't find an alias token with the {'alias' if is_alias(name) else 'ID'} {name}")
+    if not account.admin and token.account_key != account.key:
+        raise Refusal(403, _OWN_TOKENS_ONLY)
+    return token, scope.archive.accounts.by_key(token.account_key)
+
+
+def _shown(token: AliasToken, owner: Account) -> dict[str, object]:
+    created, expires = int(token.created * 1000), int(token.expires * 1000)
+    times = {"created": created, "timestamp": created, "disabled": 0, "estimatedExpirationTime": expires}
+    shown = {"id": token.number, "alias": token.alias, "xdatUserId": owner.login, "enabled": True, **times}
+    secret = {"secret": token.secret} if token.secret else {}
+    return {**shown, **secret, "singleUse": False, "expired": False}
+
+
+def _token_json(value: object) -> Response:
+    return answers.text(json.dumps(value), media="application/json")
 
 
 def users(scope: Scope) -> Response:
@@ -182,7 +238,7 @@ def users(scope: Scope) -> Response:
         for one in scope.archive.accounts.everyone()
         if one.enabled
     ]
-    return answers.listing(scope, Table(columns, rows))
+    return answers.listing(scope, Table(columns, rows, title="Projects"))
 
 
 def same_origin(request: Request) -> bool:
@@ -197,6 +253,9 @@ ROUTES: Final = (
     Route(("GET",), "/auth", who, archived=False),
     Route(("PUT", "POST"), "/services/auth", services_auth, archived=False),
     Route(("GET",), "/services/tokens/issue", issue_token, archived=False),
+    Route(("GET",), "/services/tokens/issue/user/{user}", issue_token, archived=False),
+    Route(("GET",), "/services/tokens/show", show_tokens, archived=False),
+    Route(("GET",), "/services/tokens/show/user/{user}", show_tokens, archived=False),
     Route(("GET",), "/services/tokens/validate/{alias}/{secret}", validate_token, archived=False),
     Route(("GET",), "/services/tokens/invalidate/{alias}", invalidate_token, archived=False),
     Route(("GET",), "/users", users, archived=False),

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from xnatferry.server.resources import Resource, StoredFile
     from xnatferry.server.scope import Route, Scope
 
-__all__ = ["ROUTES", "open_listed"]
+__all__ = ["NO_PROJECT", "ROUTES", "open_listed"]
+
+#: What XNAT says where an address names no project and what it names is not there.
+NO_PROJECT: Final = 'Cannot invoke "org.nrg.xdat.om.XnatProjectdata.getId()" because "this.proj" is null'
 
 _MEDIA: Final = {
     "bmp": "image/bmp",
@@ -59,6 +62,9 @@ _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 def read(scope: Scope) -> Response:
     """Answer a GET below ``files``."""
+    with scope.archive.database.read() as connection:
+        if place_of(connection, scope).unknown:
+            raise Refusal(500, NO_PROJECT)
     raw = scope.raw_params.get("file", "")
     if not raw or raw.endswith(("/", "*")):
         return _many(scope, unquote(raw))
@@ -139,7 +145,7 @@ def _single(scope: Scope, raw: str) -> Response:
         for name in names:
             found = open_listed(scope.archive, one.resource, name)
             if found is not None:
-                return _file_answer(scope, name, *found)
+                return _file_answer(scope, one, name, *found)
     for one in held:
         for name in names:
             inside = _IN_ARCHIVE.fullmatch(name)
@@ -165,13 +171,15 @@ def open_listed(archive: Archive, resource: Resource, name: str) -> tuple[int, P
     return None
 
 
-def _file_answer(scope: Scope, name: str, descriptor: int, path: Path) -> Response:
+def _file_answer(scope: Scope, one: Holding, name: str, descriptor: int, path: Path) -> Response:
     base = path.name
     kind = _packed_kind(scope.query.get("format"))
     if kind is not None and not base.endswith(f".{kind}"):
         size = os.fstat(descriptor).st_size
         os.close(descriptor)
-        return _archive_answer([PackedFile(base, path, size)], kind, base)
+        with scope.archive.database.read() as connection:
+            title = packing.archive_name(connection, one.item)
+        return _archive_answer([PackedFile(base, path, size)], kind, title)
     if scope.query.is_true("listContents") and _IN_ARCHIVE.fullmatch(name + "!x"):
         return answers.listing(scope, _contents(descriptor, name))
     status = os.fstat(descriptor)
@@ -202,7 +210,7 @@ def _range(scope: Scope, size_bytes: int) -> tuple[int, int, dict[str, str]]:
         Refusal: 416, the range starts beyond the file.
     """
     asked = _RANGE.fullmatch(scope.request.headers.get("range", "").replace(" ", ""))
-    if asked is None or not (asked[1] or asked[2]) or scope.method == "HEAD":
+    if asked is None or not (asked[1] or asked[2]) or scope.method == "HEAD" or not size_bytes:
         return 0, size_bytes, {"accept-ranges": "bytes"}
     if asked[1]:
         start = int(asked[1])
@@ -238,7 +246,7 @@ def _contents(descriptor: int, name: str) -> Table:
     with ExitStack() as stack:
         archive = _zip(stack, descriptor, name)
         rows = [{"File Name": one.filename, "Size": str(one.file_size)} for one in archive.infolist()]
-    return Table(("File Name", "Size"), rows)
+    return Table(("File Name", "Size"), rows, title="Files", counted=False, meta=catalogs.FILES_META)
 
 
 def _zip(stack: ExitStack, descriptor: int, name: str) -> zipfile.ZipFile:

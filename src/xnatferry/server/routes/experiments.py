@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import access, answers, editing, objects
+from xnatferry.server.element_security import is_set_up, require_set_up
 from xnatferry.server.fields import Submitted, submitted
-from xnatferry.server.listings import Listing, Row, table_of
+from xnatferry.server.joins import Row
+from xnatferry.server.listings import Listing, table_of
 from xnatferry.server.objects import Item, Level
 from xnatferry.server.places import experiment_of
 from xnatferry.server.routes import scans, sharing
 from xnatferry.server.routes.subjects import new_subject
-from xnatferry.server.scope import Refusal, Route, Scope
+from xnatferry.server.scope import Query, Refusal, Route, Scope
 from xnatferry.server.trees import item_answer
 from xnatferry.xnat.datatypes import data_type, extends
 
@@ -35,6 +36,8 @@ _BELOW: Final = Listing(
     key="ID",
     uri=lambda row: f"/data/experiments/{row.item.id}",
     typed_key=True,
+    mixed=True,
+    silent=True,
 )
 _SITE: Final = Listing(
     root="xnat:experimentData",
@@ -44,6 +47,11 @@ _SITE: Final = Listing(
     typed_key=True,
     title="Matching experiments",
     detailed=True,
+    mixed=True,
+)
+_NO_SUBJECT: Final = (
+    "The content of element 'xnat:subjectAssessorData' is not complete. "
+    "'{\"http://nrg.wustl.edu/xnat\":subject_ID}' Required Field"
 )
 _MISSING: Final = "Unable to find the specified experiment."
 
@@ -57,7 +65,9 @@ def list_below(scope: Scope) -> Response:
             raise Refusal(404, f"Unable to identify project {name}")
         if not access.may_read(connection, scope.account, project.id):
             raise Refusal(403)
-        rows = sharing.rows_in(connection, project, (Level.EXPERIMENT,))
+        found = sharing.rows_in(connection, project, (Level.EXPERIMENT,))
+        rows = [row for row in found if is_set_up(scope.archive.settings, row.item.xsi_type)]
+        _show_shares(connection, project, rows)
         if (named := scope.params.get("subject")) is not None:
             subject = objects.find_subject(connection, named, project)
             if subject is None:
@@ -66,33 +76,43 @@ def list_below(scope: Scope) -> Response:
         return _listed(connection, scope, _BELOW, rows)
 
 
+def _show_shares(connection: sqlite3.Connection, project: Item, rows: Sequence[Row]) -> None:
+    """Let what is shared into *project* be listed as of this project, with the label that its subject has there."""
+    shared = connection.execute(
+        "SELECT shares.item_key, shares.label FROM shares JOIN items ON items.key = shares.item_key"
+        " WHERE shares.project = ? AND items.level = 'subject'",
+        (project.id,),
+    )
+    labels = {row["item_key"]: row["label"] for row in shared}
+    for row in rows:
+        if row.item.project != project.id:
+            row.project, row.subject_label = project.id, labels.get(row.item.parent_key, "")
+
+
 def list_site(scope: Scope) -> Response:
     """GET /data/experiments: sessions and image assessors of all projects."""
     with scope.archive.database.read() as connection:
         readable = access.readable_projects(connection, scope.account)
         found = connection.execute("SELECT * FROM items WHERE level IN ('experiment', 'assessor') ORDER BY key")
-        rows = [Row(objects.item_of(row)) for row in found if row["project"] in readable]
+        sees_all = scope.account is not None and scope.account.admin
+        rows = [
+            Row(objects.item_of(row))
+            for row in found
+            if row["project"] in readable and (sees_all or is_set_up(scope.archive.settings, row["xsi_type"]))
+        ]
         return _listed(connection, scope, _SITE, rows)
 
 
 def _listed(connection: sqlite3.Connection, scope: Scope, listing: Listing, rows: Sequence[Row]) -> Response:
-    parents: dict[int, Item] = {}
-
-    def parent(item: Item) -> Item:
-        key = item.parent_key or 0
-        if key not in parents:
-            parents[key] = objects.by_key(connection, key)
-        return parents[key]
-
+    above = objects.by_keys(connection, (row.item.parent_key or 0 for row in rows))
+    higher = objects.by_keys(connection, (one.parent_key or 0 for one in above.values()))
     for row in rows:
+        parent = above[row.item.parent_key or 0]
         if row.item.level is Level.ASSESSOR:
-            row.session = parent(row.item)
-            row.subject = parent(row.session)
+            row.session, row.subject = parent, higher[parent.parent_key or 0]
         else:
-            row.subject = parent(row.item)
-
-    children_of = partial(objects.children, connection)
-    return answers.listing(scope, table_of(listing, scope.query, rows, children_of))
+            row.subject = parent
+    return answers.listing(scope, table_of(listing, scope, rows, connection))
 
 
 def read_experiment(scope: Scope) -> Response:
@@ -120,8 +140,9 @@ def put_experiment(scope: Scope) -> Response:
     with scope.archive.database.write() as connection:
         project, item = _addressed(connection, scope)
         if item is not None:
-            access.require_edit(connection, scope, item.project)
+            access.require_edit(connection, scope, item.project, "edit experiments")
             _require_assessor(wanted.xsi_type or item.xsi_type)
+            wanted.fields |= editing.status_changes(scope.query)
             _change(connection, scope, project, item, wanted)
             return answers.text(item.id)
         if not wanted.xsi_type:
@@ -130,7 +151,7 @@ def put_experiment(scope: Scope) -> Response:
             project = objects.find_project(connection, wanted.own.get("project", ""))
         if project is None:
             raise Refusal(422, "Submitted experiment record must include the project attribute.")
-        access.require_edit(connection, scope, project.id)
+        access.require_edit(connection, scope, project.id, "create experiments")
         _require_assessor(wanted.xsi_type)
         made = _create(connection, scope, project, scope.params["experiment"], wanted)
     return answers.text(made.id, status=201)
@@ -142,7 +163,7 @@ def _addressed(connection: sqlite3.Connection, scope: Scope) -> tuple[Item | Non
     if "project" in scope.params:
         project = objects.find_project(connection, scope.params["project"])
         if project is None or not access.may_read(connection, scope.account, project.id):
-            raise Refusal(404, "Unable to identify project")
+            raise Refusal(404)
     item = objects.find_experiment(connection, scope.params["experiment"], project)
     if project is None and item is not None and not access.may_read(connection, scope.account, item.project):
         item = None
@@ -167,7 +188,7 @@ def post_experiment(scope: Scope) -> Response:
         project = objects.find_project(connection, scope.params["project"])
         if project is None:
             raise Refusal(404)
-        access.require_edit(connection, scope, project.id)
+        access.require_edit(connection, scope, project.id, "create experiments")
         if objects.find_subject(connection, scope.params["subject"], project) is None:
             raise Refusal(404, f"Unable to identify subject {scope.params['subject']}")
         label = wanted.own.get("label", "")
@@ -186,13 +207,14 @@ def _create(connection: sqlite3.Connection, scope: Scope, project: Item, name: s
     editing.refuse_label(label)
     subject = _subject(connection, scope, project, wanted)
     if subject is None:
-        raise Refusal(422, "Submitted experiment record must include the subject.")
+        raise Refusal(400, _NO_SUBJECT)
     given = wanted.own.get("ID", "")
     if given and not editing.is_label(given):
         raise Refusal(417, "Invalid character in experiment ID.")
     number = given if given and given != label else ""
     number = number or editing.accession(connection, scope.archive.settings.site_name, "E")
     folder = f"{project.folder}/arc001/{label}"
+    quarantined = project.fields.get("setting:quarantine_code") == "1"
     item = Item(
         0,
         Level.EXPERIMENT,
@@ -202,7 +224,7 @@ def _create(connection: sqlite3.Connection, scope: Scope, project: Item, name: s
         wanted.xsi_type,
         subject.key,
         folder,
-        fields=wanted.fields,
+        fields=wanted.fields | editing.status_changes(Query("quarantine=true") if quarantined else scope.query),
     )
     item = editing.insert_item(connection, item, scope.user_name)
     _merge_scans(connection, scope, item, wanted.nested.get("scans/scan", []))
@@ -210,16 +232,25 @@ def _create(connection: sqlite3.Connection, scope: Scope, project: Item, name: s
 
 
 def _subject(connection: sqlite3.Connection, scope: Scope, project: Item, wanted: Submitted) -> Item | None:
-    """The subject of the path, else the one that ``subject_ID`` names; made when it is not there."""
-    name = scope.params.get("subject") or wanted.own.get("subject_ID", "")
+    """The subject of the path, else the one that ``subject_ID`` names; made when it is not there.
+
+    ``subject_ID`` is a label only for who names the project in the query or document as well; else XNAT tries to make a
+    subject of that label, and fails where it is there.
+
+    Raises:
+        Refusal: 500, see above.
+    """
+    named = scope.params.get("subject")
+    name = named or wanted.own.get("subject_ID", "")
     if not name:
         return None
-    return objects.find_subject(connection, name, project) or new_subject(connection, scope, project, name)
+    found = objects.find_subject(connection, name, project)
+    if found is not None and not named and found.id != name and not wanted.own.get("project"):
+        raise Refusal(500)
+    return found or new_subject(connection, scope, project, name)
 
 
 def _change(connection: sqlite3.Connection, scope: Scope, project: Item | None, item: Item, wanted: Submitted) -> None:
-    if wanted.xsi_type and wanted.xsi_type != item.xsi_type and not extends(item.xsi_type, wanted.xsi_type):
-        raise Refusal(409, f"The experiment is a {item.xsi_type}; its type cannot be changed to {wanted.xsi_type}.")
     if (asked := wanted.own.get("ID", "")) and asked not in {item.id, item.label}:
         raise Refusal(400, "ID cannot be modified")
     if (asked := wanted.own.get("project", "")) and asked != item.project:
@@ -230,16 +261,26 @@ def _change(connection: sqlite3.Connection, scope: Scope, project: Item | None, 
     owner = owner or objects.find_project(connection, item.project)
     subject = None
     if owner is not None and (project is None or project.id == item.project):
-        subject = _subject(connection, scope, owner, wanted)
+        # A session stays where it is when the subject of the path is not there.
+        asked = wanted.own.get("subject_ID", "")
+        subject = objects.find_subject(connection, scope.params.get("subject") or asked, owner)
+        if subject is None and asked:
+            subject = new_subject(connection, scope, owner, asked)
     whole = wanted.from_document and scope.query.get("allowDataDeletion") == "true"
+    if whole and not wanted.own.get("project"):
+        raise Refusal(409, "Project must be modified through separate URI.")
     item = editing.update_item(connection, item, wanted.fields, parent=subject, only=whole)
     _merge_scans(connection, scope, item, wanted.nested.get("scans/scan", []))
 
 
 def _merge_scans(connection: sqlite3.Connection, scope: Scope, session: Item, trees: Sequence[ItemTree]) -> None:
     """Make or change the scans that a session's document holds."""
+    seen: set[str] = set()
     for tree in trees:
         name = tree.fields.get("ID", "")
+        if name in seen:
+            continue  # of two scans with one ID XNAT keeps the first
+        seen.add(name)
         fields = {path: text for path, text in tree.fields.items() if path not in {"ID", "image_session_ID", "project"}}
         of_type = data_type(tree.xsi_type)
         if not name or of_type is None or of_type.name == "xnat:imageScanData":
@@ -265,19 +306,19 @@ def delete_experiment(scope: Scope) -> Response:
     with scope.archive.database.write() as connection:
         item = _found(connection, scope)
         project = objects.find_project(connection, scope.params["project"]) if "project" in scope.params else None
-        access.require_delete(connection, scope, (project or item).project)
+        access.require_delete(connection, scope, (project or item).project, "experiments")
         if project is not None and project.id != item.project:
             connection.execute("DELETE FROM shares WHERE item_key = ? AND project = ?", (item.key, project.id))
             return answers.empty()
+    require_set_up(scope.archive.settings, [item])
     editing.delete_items(scope.archive, [item], remove_files=scope.query.is_true("removeFiles"))
     return answers.empty()
 
 
 def status(scope: Scope) -> Response:
-    """GET .../status: nothing is ever locked or quarantined here."""
+    """GET .../status: ``active`` or ``quarantine``; nothing is ever locked here."""
     with scope.archive.database.read() as connection:
-        _found(connection, scope)
-    return answers.text("active")
+        return answers.text(editing.status_of(_found(connection, scope)), media="text/html")
 
 
 def history(scope: Scope) -> Response:

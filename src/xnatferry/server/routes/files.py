@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, unquote_plus
 
 import anyio.to_thread
 
-from xnatferry.server import access, answers, resources
+from xnatferry.server import access, answers, catalogs, objects, resources
 from xnatferry.server.landing import Arrival, Target
 from xnatferry.server.places import holdings, place_of, resource_routes, segment
 from xnatferry.server.resources import Described, described_by
@@ -20,9 +21,11 @@ from xnatferry.server.vault import UnsafeNameError, checked_name
 from xnatferry.server.wildcards import fits
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from starlette.responses import Response
 
-    from xnatferry.server.resources import StoredFile
+    from xnatferry.server.resources import Resource, StoredFile
     from xnatferry.server.scope import Route, Scope
     from xnatferry.server.uploads import Intake
     from xnatferry.server.vault import Staged
@@ -61,11 +64,14 @@ BODY_TYPES: Final = {
     "video/quicktime": "mov",
     "video/x-ms-wmv": "wmv",
 }
-_IN_FORM: Final = (
-    "In-body File posts must include the file directly as the body of the message "
-    "(not as part of multi-part form data)."
+_NO_BODY: Final = (
+    "In-body File posts must include the file directly as the body of the message. In this case, the request entity "
+    "size is {size} but the media type is not application/zip (i.e. streaming compressed upload)."
 )
-_NO_BODY: Final = "In-body File posts must include the file directly as the body of the message."
+_NO_TYPE: Final = (
+    'Cannot invoke "org.restlet.data.MediaType.equals(Object)" because the return value of '
+    '"org.restlet.resource.Representation.getMediaType()" is null'
+)
 _NO_DATA: Final = (
     "You tried to {method} a payload of {size} to this service, but didn't provide any data. If you think you sent "
     "data to upload, you can try to {method} with the query-string parameter inbody=true or use multipart/form-data "
@@ -102,7 +108,9 @@ async def upload(scope: Scope) -> Response:
     """Store what the body holds; 200 with an empty body, or with the names that were there already (8.4)."""
     try:
         is_form = _is_form(scope)
-        data = None if is_form else await small_body(scope.request)
+        strict = scope.archive.settings.strict
+        # What breaks off within a small body cannot be told from nothing.
+        data = None if is_form or strict else await small_body(scope.request)
         if data is not None:
             return await anyio.to_thread.run_sync(_store_small, scope, data)
         wanted = await anyio.to_thread.run_sync(_wanted, scope)
@@ -111,20 +119,34 @@ async def upload(scope: Scope) -> Response:
             if is_form
             else BodyIntake(scope.archive.vault)
         )
+    except _Unstored:
+        await drain(scope.request)
+        return answers.empty()
     except (Refusal, UnsafeNameError):
         await drain(scope.request)
         raise
-    staged = await receive_body(scope.request, intake, scope.archive.settings.max_upload_bytes)
+    kept = partial(_leave, scope, wanted) if strict and not (is_form or wanted.extract) else None
+    staged = await receive_body(scope.request, intake, scope.archive.settings.max_upload_bytes, kept)
     if isinstance(intake, FormIntake):
         _refuse_form(scope, intake, staged)
     return await anyio.to_thread.run_sync(_store, scope, wanted, staged)
+
+
+class _Unstored(Exception):  # noqa: N818  an answer
+    """XNAT answers 200 and stores nothing."""
+
+
+def _leave(scope: Scope, wanted: _Wanted, staged: list[tuple[str, Staged]]) -> None:
+    """Leave what had come of an upload where it would be: XNAT writes into the file itself."""
+    for _, one in staged:
+        scope.archive.landing.leave(wanted.target, wanted.name, one, scope.user_name)
 
 
 def _is_form(scope: Scope) -> bool:
     """Whether the body is a form; otherwise it must be the file itself.
 
     Raises:
-        Refusal: It is too large (413), neither (400), both (406), or empty or of unknown length (500, as XNAT says it).
+        Refusal: It is too large (413), neither or both (400), or empty or of unknown length (500, as XNAT says it).
     """
     size = scope.request.headers.get("content-length", "")
     inbody = scope.query.is_true("inbody")
@@ -133,11 +155,12 @@ def _is_form(scope: Scope) -> bool:
     refuse_larger(int(size) if size.isdecimal() else 0, scope.archive.settings.max_upload_bytes)
     if scope.media_type == "multipart/form-data":
         if inbody:
-            raise Refusal(406, _IN_FORM)
+            shown = _shown_size(int(size)) if size.isdecimal() else "unknown size"
+            raise Refusal(400, _NO_DATA.format(method=scope.method, size=shown))
         return True
     if inbody or scope.media_type in BODY_TYPES:
         if size in {"", "0"} and (scope.media_type != "application/zip" or size):
-            raise Refusal(500, _NO_BODY)
+            raise Refusal(500, _NO_BODY.format(size=size or -1) if scope.media_type else _NO_TYPE)
         return False
     if size in {"", "0"}:
         raise Refusal(400, _NOTHING.format(method=scope.method))
@@ -151,6 +174,8 @@ def _wanted(scope: Scope) -> _Wanted:
         Refusal: 404, no such place; 403, not allowed; 400 or 500, the name is refused.
     """
     with scope.archive.database.read() as connection:
+        if scope.archive.settings.strict and _is_unstored(connection, scope):
+            raise _Unstored
         place = place_of(connection, scope)
         access.require_edit(connection, scope, place.only.project)
     query = scope.query
@@ -167,26 +192,30 @@ def _wanted(scope: Scope) -> _Wanted:
     )
 
 
+def _is_unstored(connection: sqlite3.Connection, scope: Scope) -> bool:
+    """Whether a file is for a project that can be seen and not be changed: 200 on XNAT, and nothing is stored."""
+    project = objects.find_project(connection, scope.params.get("project", ""))
+    return (
+        project is not None
+        and scope.params.keys() <= {"project", "resource", "file"}
+        and access.may_see(connection, scope.account, project.id)
+        and not access.may_edit(connection, scope.account, project.id)
+    )
+
+
 def stored_name(raw: str) -> str:
     """The name under which XNAT keeps a file that is sent to *raw*, the rest of a path as it was sent.
 
     It is decoded, as a form is, only when it holds ``%20`` or ``%2B``; any other escape stays in the name (8.2).
 
     Raises:
-        Refusal: 500, the name is one of XNAT's own.
         UnsafeNameError: The name would leave the resource.
     """
     name = unquote_plus(raw, errors="surrogateescape") if "%20" in raw or "%2B" in raw else raw
     if name.rstrip("/"):
         checked_name(name.rstrip("/"))
         checked_name(unquote(name.rstrip("/"), errors="surrogateescape").replace("%", "_"))
-    _refuse_catalog(name)
     return name
-
-
-def _refuse_catalog(name: str) -> None:
-    if name.endswith("_catalog.xml"):
-        raise Refusal(500, f"XNAT cannot catalog {name}: names ending in _catalog.xml are kept for catalogs.")
 
 
 def _store_small(scope: Scope, data: bytes) -> Response:
@@ -219,6 +248,7 @@ def _store(scope: Scope, wanted: _Wanted, staged: list[tuple[str, Staged]]) -> R
         scope.archive.vault.discard(arrival.staged for arrival in arrivals)
         scope.archive.vault.discard(one for _, one in staged)
         raise
+    is_new = _named(scope, wanted.target) is None
     duplicates = landing.store(
         wanted.target,
         arrivals,
@@ -227,10 +257,17 @@ def _store(scope: Scope, wanted: _Wanted, staged: list[tuple[str, Staged]]) -> R
         overwrite=wanted.overwrite,
         update_stats=wanted.update_stats,
     )
+    if (is_new or (duplicates and scope.archive.settings.strict)) and (made := _named(scope, wanted.target)):
+        catalogs.list_leftovers(scope.archive, made, scope.user_name)
     if not duplicates:
         return answers.empty()
     body = json.dumps({"duplicates": duplicates}, ensure_ascii=False, separators=(",", ":"))
     return answers.text(body, media="text/html")
+
+
+def _named(scope: Scope, target: Target) -> Resource | None:
+    with scope.archive.database.read() as connection:
+        return resources.named(connection, target.item, target.direction, target.resource or "")
 
 
 def _arrivals(scope: Scope, wanted: _Wanted, given: str, staged: Staged) -> list[Arrival]:
@@ -240,7 +277,6 @@ def _arrivals(scope: Scope, wanted: _Wanted, given: str, staged: Staged) -> list
         name += given
     kind = format_of(name) if wanted.extract else None
     if kind is None:
-        _refuse_catalog(name)
         checked_name(name)
         return [Arrival(name, staged)]
     try:
@@ -248,6 +284,9 @@ def _arrivals(scope: Scope, wanted: _Wanted, given: str, staged: Staged) -> list
     except UnsafeArchiveError as error:
         raise Refusal(400, f"Nothing was stored: {error}.") from error
     except BrokenArchiveError as error:
+        if scope.archive.settings.strict and kind == "zip":
+            scope.archive.vault.discard(staged)
+            return []
         raise Refusal(500, f"Nothing was stored: {error}.") from error
     scope.archive.vault.discard(staged)
     # XNAT unpacks such members and never lists them: they would stand where it keeps its own catalogs.
@@ -270,13 +309,20 @@ def remove(scope: Scope) -> Response:
         if not held or not (raw or segment(scope)):
             raise Refusal(400, "Unable to determine resource, parent, or security.")
         files = list(resources.files_of(connection, [one.resource for one in held]))
-    found = _matching(files, raw)
+    strict = scope.archive.settings.strict
+    found = _beginning(files, stored_name(raw)) if strict else _matching(files, raw)
     if not found:
         if scope.query.is_true("accept-not-found"):
             return answers.empty(204)
         raise Refusal(404, "No matched files")
     scope.archive.landing.remove_files(item, found, keep_bytes=scope.query.is_false("removeFiles"))
     return answers.empty()
+
+
+def _beginning(files: list[StoredFile], name: str) -> list[StoredFile]:
+    """The files that XNAT takes *name* for: all whose path begins so (``findCatEntriesWithinPath``)."""
+    pattern = name.split("*")
+    return [file for file in files if file.name.startswith(name) or (not pattern[-1] and fits(file.name, pattern))]
 
 
 def _matching(files: list[StoredFile], raw: str) -> list[StoredFile]:

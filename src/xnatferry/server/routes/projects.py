@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import access, answers, editing, objects
 from xnatferry.server.fields import Submitted, submitted
-from xnatferry.server.listings import Listing, Row, table_of
+from xnatferry.server.joins import Row
+from xnatferry.server.listings import Listing, table_of
 from xnatferry.server.objects import Item, Level
 from xnatferry.server.scope import Refusal, Route, Scope
 from xnatferry.server.trees import item_answer
@@ -42,6 +45,7 @@ _SEARCHED: Final = (
     "recent",
     "favorite",
 )
+_SEARCHED_CODES: Final = {"quarantine_code": "proj_quarantine", "prearchive_code": "proj_prearchive_code"}
 _LEVELS: Final = ("private", "protected", "public")
 _ROLES: Final = {"owner": "Owners", "member": "Members", "collaborator": "Collaborators"}
 #: Settings of a project, with what they are until somebody sets them.
@@ -70,13 +74,19 @@ def list_projects(scope: Scope) -> Response:
     with scope.archive.database.read() as connection:
         rows = connection.execute("SELECT * FROM items WHERE level = 'project' ORDER BY id COLLATE NOCASE")
         readable = access.readable_projects(connection, scope.account)
-        items = [objects.item_of(row) for row in rows if row["id"] in readable]
+        every = [objects.item_of(row) for row in rows]
+        known = scope.account is not None
+        items = [
+            item for item in every if item.id in readable or (known and item.fields.get("accessibility") == "protected")
+        ]
         if restrict := scope.query.get("restrict"):
             may = access.may_delete if restrict == "delete" else access.may_edit
             items = [item for item in items if may(connection, scope.account, item.id)]
         if any(scope.query.has(key) for key in _SEARCHED):
             return answers.listing(scope, _searched(connection, scope, items))
-    return answers.listing(scope, table_of(_LISTING, scope.query, [Row(item) for item in items]))
+        # Where XNAT has to leave out projects, the query's filters get lost (ProjectListResource).
+        listing = replace(_LISTING, filtered=bool(scope.account and scope.account.admin))
+        return answers.listing(scope, table_of(listing, scope, [Row(item) for item in items], connection))
 
 
 def _searched(connection: sqlite3.Connection, scope: Scope, items: list[Item]) -> Table:
@@ -93,7 +103,9 @@ def _searched(connection: sqlite3.Connection, scope: Scope, items: list[Item]) -
         "project_access",
         "project_access_img",
     ]
-    columns += ["insert_date", "insert_user", role, seen, "URI"]
+    columns += ["insert_date", "insert_user", role, seen]
+    codes = ("quarantine_code", "prearchive_code") if scope.query.is_true("prearc_code") else ()
+    columns += [_SEARCHED_CODES[code] for code in codes]
     rows = []
     for item in items:
         held = access.roles_of(connection, scope.account, item.id)
@@ -109,7 +121,7 @@ def _searched(connection: sqlite3.Connection, scope: Scope, items: list[Item]) -
                 "insert_date": item.inserted,
                 "insert_user": item.inserted_by,
                 role: next((_ROLES[one] for one in _ROLES if one in held), ""),
-                "URI": f"/data/projects/{item.id}",
+                **{_SEARCHED_CODES[code]: item.fields.get(f"setting:{code}", _SETTINGS[code]) for code in codes},
             }
         )
     return Table(columns, rows)
@@ -118,12 +130,14 @@ def _searched(connection: sqlite3.Connection, scope: Scope, items: list[Item]) -
 def read_project(scope: Scope) -> Response:
     """GET /data/projects/{project}."""
     with scope.archive.database.read() as connection:
-        return item_answer(scope, connection, project_of(connection, scope))
+        return item_answer(scope, connection, project_of(connection, scope, "Unable to find the specified experiment."))
 
 
 def put_project(scope: Scope) -> Response:
-    """PUT /data/projects/{project}: create or change; always an empty 200."""
+    """PUT /data/projects/{project}: create or change; always an empty 200. POST too, for xnatctl: XNAT refuses it."""
     access.require_account(scope)
+    if scope.method == "POST" and scope.archive.settings.strict:
+        raise Refusal(405)
     wanted = submitted(scope, default_type="xnat:projectData")
     _require_project(wanted)
     _save(scope, scope.params["project"], wanted)
@@ -152,7 +166,7 @@ def _require_project(wanted: Submitted) -> None:
 
 def _save(scope: Scope, name: str, wanted: Submitted) -> None:
     if (asked := wanted.own.get("ID", "")) and asked.lower() != name.lower():
-        raise Refusal(417, "The project ID for the REST call must match the project ID in the submitted document.")
+        raise Refusal(417, "The project ID for the REST call must match the value in submitted request body.")
     if not editing.is_label(name) or name == "Unassigned":
         raise Refusal(417, "Invalid character in project ID.")
     accessibility = scope.query.get("accessibility")
@@ -164,14 +178,9 @@ def _save(scope: Scope, name: str, wanted: Submitted) -> None:
         if item is None:
             item = _new_project(connection, scope, name, wanted)
         else:
-            editing.update_item(connection, item, {**_reset_names(item, wanted), **wanted.fields})
+            editing.update_item(connection, item, wanted.fields)
         if accessibility in _LEVELS:
             _set_accessibility(connection, item, accessibility)
-
-
-def _reset_names(item: Item, wanted: Submitted) -> dict[str, str]:
-    """A PUT that changes something sets a name and a secondary ID that it does not send back to the ID (recorded)."""
-    return {"name": item.id, "secondary_ID": item.id} if wanted.fields else {}
 
 
 def _require_unused(connection: sqlite3.Connection, item: Item | None, name: str, wanted: Submitted) -> None:
@@ -180,19 +189,23 @@ def _require_unused(connection: sqlite3.Connection, item: Item | None, name: str
         gone = connection.execute("SELECT id FROM deleted_projects WHERE id = ?", (name,)).fetchone()
         if gone is not None:
             raise Refusal(403, f"The project ID {name} was used in a previously deleted project and cannot be reused.")
-    asked = {path: text for path, text in wanted.fields.items() if path in {"name", "secondary_ID"} and text}
-    names = {text.lower() for text in asked.values()} | ({name.lower()} if item is None else set())
+    asked = [("Title", wanted.fields.get("name", "")), ("Running Title", wanted.fields.get("secondary_ID", ""))]
+    asked += [("Alias", text) for path, text in wanted.fields.items() if path.startswith("aliases/")]
+    asked += [("ID", name)] if item is None else []
     for row in connection.execute("SELECT id, fields FROM items WHERE level = 'project'"):
         if item is not None and row["id"] == item.id:
             continue
         other = json.loads(row["fields"])
         taken = {row["id"], other.get("name", ""), other.get("secondary_ID", "")}
         taken |= {text for path, text in other.items() if path.startswith("aliases/")}
-        if hit := names & {text.lower() for text in taken}:
-            raise Refusal(
-                409,
-                f"Requested new project conflicts with existing projects: {row['id']} ({', '.join(sorted(hit))}).",
-            )
+        taken = {text.lower() for text in taken if text}
+        hits = [
+            f"Invalid Project {what}: '{text.lower()}' is already being used."
+            for what, text in asked
+            if text.lower() in taken
+        ]
+        if hits:
+            raise Refusal(409, f"Requested new project conflicts with existing projects: {' '.join(hits)}")
 
 
 def _new_project(connection: sqlite3.Connection, scope: Scope, name: str, wanted: Submitted) -> Item:
@@ -209,8 +222,8 @@ def delete_project(scope: Scope) -> Response:
     access.require_account(scope)
     with scope.archive.database.read() as connection:
         item = objects.find_project(connection, scope.params["project"])
-        if item is None:
-            raise Refusal(400, f"There is no project {scope.params['project']}.")
+        if item is None or not access.may_see(connection, scope.account, item.id):
+            raise Refusal(400)
         if not access.may_own(connection, scope.account, item.id):
             raise Refusal(403)
         apart = objects.sessions_apart(connection, item)
@@ -223,20 +236,31 @@ def delete_project(scope: Scope) -> Response:
 def read_accessibility(scope: Scope) -> Response:
     """GET /data/projects/{project}/accessibility; strangers may read that of a protected project."""
     with scope.archive.database.read() as connection:
-        return answers.text(access.accessibility_of(connection, project_of(connection, scope).id))
+        return answers.text(access.accessibility_of(connection, _opened(connection, scope).id))
+
+
+def _opened(connection: sqlite3.Connection, scope: Scope) -> Item:
+    return project_of(connection, scope, f"Could not find the project with ID '{scope.params['project']}'")
 
 
 def put_accessibility(scope: Scope) -> Response:
     """PUT /data/projects/{project}/accessibility/{level}."""
     level = scope.params["level"]
     with scope.archive.database.write() as connection:
-        item = project_of(connection, scope)
+        item = _opened(connection, scope)
         if not access.may_own(connection, scope.account, item.id):
             raise Refusal(403)
-        if level not in _LEVELS:
-            raise Refusal(400, f"{level} is no accessibility; choose private, protected or public.")
+        level = level if level in _LEVELS else "private"  # any other word closes a project (recorded)
         _set_accessibility(connection, item, level)
     return answers.text(level)
+
+
+def put_no_accessibility(scope: Scope) -> Response:
+    """PUT /data/projects/{project}/accessibility, without a level."""
+    with scope.archive.database.read() as connection:
+        if not access.may_own(connection, scope.account, _opened(connection, scope).id):
+            raise Refusal(403)
+    raise Refusal(400, "You must specify the ACCESS_ID parameter for this PUT call")
 
 
 def _set_accessibility(connection: sqlite3.Connection, item: Item, level: str) -> None:
@@ -249,7 +273,7 @@ def read_setting(name: str, scope: Scope) -> Response:
     """GET of one setting of a project, as text."""
     with scope.archive.database.read() as connection:
         item = project_of(connection, scope)
-    return answers.text(item.fields.get(f"setting:{name}", _SETTINGS[name]))
+    return answers.text(item.fields.get(f"setting:{name}", _SETTINGS[name]), media="text/html")
 
 
 def put_setting(name: str, scope: Scope) -> Response:
@@ -259,6 +283,8 @@ def put_setting(name: str, scope: Scope) -> Response:
         item = project_of(connection, scope)
         if not access.may_own(connection, scope.account, item.id):
             raise Refusal(403)
+        if name.endswith("_code") and not re.fullmatch(r"-?\d{1,9}|true|false", value):
+            raise Refusal(400, f"The submitted code {value} is invalid: must be an integer.")
         if name == "current_arc" and value != "arc001":
             raise Refusal(400, "This archive keeps its sessions in arc001.")
         connection.execute(
@@ -307,7 +333,7 @@ def _role(scope: Scope, item: Item) -> str:
     """The role that a group is: ``Owners``, ``owner`` and ``P_owner`` are the same."""
     group = scope.params["group"].removeprefix(f"{item.id}_").lower().removesuffix("s")
     if group not in _ROLES:
-        raise Refusal(400, f"{scope.params['group']} is no group of {item.id}.")
+        raise Refusal(404)
     return group
 
 
@@ -352,6 +378,7 @@ ROUTES: Final = (
     Route(("PUT", "POST"), "/projects/{project}", put_project),
     Route(("DELETE",), "/projects/{project}", delete_project),
     Route(("GET",), "/projects/{project}/accessibility", read_accessibility),
+    Route(("PUT",), "/projects/{project}/accessibility", put_no_accessibility),
     Route(("PUT",), "/projects/{project}/accessibility/{level}", put_accessibility),
     Route(("GET",), "/projects/{project}/users", users_of),
     Route(("PUT",), "/projects/{project}/users/{group}/{login}", put_user),

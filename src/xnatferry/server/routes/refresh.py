@@ -1,12 +1,12 @@
-"""``POST /data/services/refresh/catalog``: make the listings agree with what lies on disk (``RefreshCatalog``)."""
+"""Refreshing catalogs: make the listings agree with what lies on disk (``RefreshCatalog``, ``CatalogApi``)."""
 
 from __future__ import annotations
 
-import re
+import json
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, unquote
 
-from xnatferry.server import access, answers, catalogs
+from xnatferry.server import access, answers, catalogs, objects
 from xnatferry.server.catalogs import Refresh
 from xnatferry.server.places import find_place, holdings
 from xnatferry.server.scope import Refusal, Route
@@ -33,8 +33,9 @@ _WORDS: Final = {
     "scans": "scan",
     "assessors": "assessor",
     "reconstructions": "reconstruction",
-    "resources": "resource",
 }
+#: What decides who may change something.
+_SECURING: Final = {"project", "subject", "experiment"}
 
 
 def refresh_catalogs(scope: Scope) -> Response:
@@ -42,14 +43,32 @@ def refresh_catalogs(scope: Scope) -> Response:
     pairs = [(key, value) for key, value in scope.query]
     if scope.media_type == "application/x-www-form-urlencoded":
         pairs += parse_qsl(scope.body.decode("utf-8", "replace"), keep_blank_values=True)
-    uris = [value for key, value in pairs if key == "resource"]
-    if not uris:
-        raise Refusal(400, "Say which catalog to refresh: resource=/archive/...")
-    acts = _acts(pairs)
+    return _refreshed(scope, [value for key, value in pairs if key == "resource"], _acts(pairs))
+
+
+def refresh_listed(scope: Scope) -> Response:
+    """PUT /xapi/archive/catalogs/refresh[/{operations}] with a JSON list of addresses (``CatalogApi``)."""
+    if scope.media_type != "application/json":
+        raise Refusal(415)
+    try:
+        uris = json.loads(scope.body)
+    except ValueError as error:
+        raise Refusal(500, f"JSON parse error: {error}", plain=True) from error
+    if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in uris):
+        raise Refusal(400, "The body is a JSON list of addresses of resources.", plain=True)
+    return _refreshed(scope, uris, _acts([("options", scope.params.get("operations", ""))]))
+
+
+def _refreshed(scope: Scope, uris: list[str], acts: Refresh) -> Response:
     wanted = [resource for uri in uris for resource in _named(scope, uri)]
     for resource in wanted:
         catalogs.refresh(scope.archive, resource, acts, scope.user_name)
     return answers.empty()
+
+
+def no_answer(_scope: Scope) -> Response:
+    """GET of the service: XNAT allows it and has nothing to say."""
+    raise Refusal(404)
 
 
 def _acts(pairs: list[tuple[str, str]]) -> Refresh:
@@ -63,31 +82,41 @@ def _acts(pairs: list[tuple[str, str]]) -> Refresh:
 
 
 def _named(scope: Scope, uri: str) -> list[Resource]:
-    """The resources below an address such as ``/archive/experiments/ID/scans/1/resources/NIFTI``.
+    """The resources below an address such as ``/archive/experiments/ID/scans/1/resources/NIFTI``; maybe none.
 
     Raises:
-        Refusal: 400, it is no such address; 404, there is nothing; 403, it may not be changed.
+        Refusal: 400, it is no such address or nothing is there; 403, it may not be changed.
     """
-    path = re.sub(r"^(?:/data|/REST)?(?:/archive)?/", "", "/" + uri.strip("/"))
-    parts = [unquote(part) for part in path.split("/")]
-    direction = next((part for part in parts if part in {"in", "out"}), "")
-    parts = [part for part in parts if part not in {"in", "out"}]
+    path, marker, label = uri.rstrip("/").partition("/resources/")
+    parts = [unquote(part) for part in path.split("/")[2:]]
+    direction = parts.pop() if parts[-1:] in (["in"], ["out"]) else ""
     params = {_WORDS.get(word, ""): name for word, name in zip(parts[::2], parts[1::2], strict=False)}
-    if len(parts) % 2 or "" in params or not {"project", "subject", "experiment"} & params.keys():
-        raise Refusal(400, f"{uri} is no address of a catalog.")
-    names = params.pop("resource", None)
+    if not uri.startswith("/archive/") or len(parts) % 2 or "" in params or not _SECURING & params.keys():
+        raise Refusal(400, f"Malformed URI: {uri}")
+    if "/" in label:
+        raise Refusal(
+            400,
+            f"Resource URI: {uri} is a file; you should provide the path to a resource (leave off the *_catalog.xml).",
+        )
     with scope.archive.database.read() as connection:
+        item = objects.find(connection, {word: name for word, name in params.items() if word in _SECURING})
+        if isinstance(item, str) or not access.may_see(connection, scope.account, item.project):
+            raise Refusal(400, f"Cannot locate archivable item securing {uri}")
+        if not access.may_edit(connection, scope.account, item.project):
+            words = f"does not have permission to edit the resource {uri} for item {item.id}"
+            raise Refusal(403, f"The user {scope.user_name} {words}")
         place = find_place(connection, scope.account, params, direction)
-        if not place.items:
-            raise Refusal(404, place.problem)
-        for item in place.items:
-            access.require_edit(connection, scope, item.project)
-        held = holdings(connection, place, names, everything=names is None)
-    if names is not None and not held:
-        raise Refusal(404, f"{uri} is not there.")
+        held = holdings(connection, place, unquote(label) if marker else None, everything=not marker)
     return [one.resource for one in held]
 
 
 ROUTES: Final[tuple[Route, ...]] = (
-    Route(("POST", "PUT"), "/services/refresh/catalog", refresh_catalogs, archived=False),
+    Route(("GET",), "/services/refresh/catalog", no_answer, archived=False),
+    Route(("POST",), "/services/refresh/catalog", refresh_catalogs, archived=False),
+)
+
+#: Routes outside ``/data``.
+SITE_ROUTES: Final[tuple[Route, ...]] = (
+    Route(("PUT",), "/xapi/archive/catalogs/refresh", refresh_listed),
+    Route(("PUT",), "/xapi/archive/catalogs/refresh/{operations}", refresh_listed),
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import access, answers, catalogs, resources
 from xnatferry.server.catalogs import Refresh
+from xnatferry.server.objects import Level
 from xnatferry.server.places import holdings, place_of, resource_routes, segment
 from xnatferry.server.resources import described_by
 from xnatferry.server.scope import Refusal
@@ -31,7 +32,13 @@ def list_resources(scope: Scope) -> Response:
     """All resources of a place."""
     everything = scope.query.is_true("all")
     with scope.archive.database.read() as connection:
-        held = holdings(connection, place_of(connection, scope), everything=everything)
+        try:
+            place = place_of(connection, scope)
+        except Refusal as refusal:
+            raise Refusal(404, "" if scope.params.keys() == {"project"} else refusal.message) from refusal
+        if place.unknown:
+            raise Refusal(404)
+        held = holdings(connection, place, everything=everything)
     if scope.query.is_true("cache_file_stats") and any(one.resource.file_count is None for one in held):
         for one in held:
             catalogs.refresh(scope.archive, one.resource, Refresh.POPULATE_STATS, scope.user_name)
@@ -51,7 +58,8 @@ def show_catalog(scope: Scope) -> Response:
         location = ""
         if scope.query.is_true("includeRootPath"):
             location = str(scope.archive.vault.path(one.folder))
-        catalog = catalogs.catalog_of(one.resource, resources.files_of(connection, [one.resource]), location)
+        files = list(resources.files_of(connection, [one.resource]))
+        catalog = catalogs.catalog_of(one.item, one.resource, files, location)
     return answers.text(encode_catalog(catalog), media="text/xml")
 
 
@@ -61,6 +69,8 @@ def create_resource(scope: Scope) -> Response:
     label = segment(scope) or ""
     with scope.archive.database.read() as connection:
         place = _editable(connection, scope)
+    if label.isdecimal() and place.only.level is Level.SCAN:
+        raise Refusal(404)
     resources.refuse_label(label)
     _make(scope, place, label)
     return answers.empty()
@@ -104,7 +114,12 @@ def _editable(connection: sqlite3.Connection, scope: Scope) -> Place:
 
 def _make(scope: Scope, place: Place, label: str) -> int:
     described = described_by(scope.query)
-    return scope.archive.landing.create(place.only, place.direction, label, described, scope.user_name)
+    number = scope.archive.landing.create(place.only, place.direction, label, described, scope.user_name)
+    with scope.archive.database.read() as connection:
+        made = resources.by_id(connection, number)
+    if made is not None:
+        catalogs.list_leftovers(scope.archive, made, scope.user_name)
+    return number
 
 
 def _refuse_path(scope: Scope) -> None:

@@ -6,10 +6,12 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import access, answers, editing, objects
-from xnatferry.server.fields import submitted
-from xnatferry.server.listings import Listing, Row, table_of
+from xnatferry.server.fields import Submitted, submitted
+from xnatferry.server.joins import Row
+from xnatferry.server.listings import Listing, table_of
 from xnatferry.server.objects import Item, Level
 from xnatferry.server.places import experiment_of
+from xnatferry.server.routes.downloads import NO_PROJECT
 from xnatferry.server.scope import Refusal, Route, Scope
 from xnatferry.server.trees import item_answer
 from xnatferry.xnat.datatypes import extends
@@ -57,10 +59,10 @@ def list_scans(scope: Scope) -> Response:
     with scope.archive.database.read() as connection:
         session = _session(connection, scope)
         if session is None:
-            raise Refusal(404)
+            raise Refusal(404) if "project" in scope.params else Refusal(500, NO_PROJECT)
         found = objects.children(connection, session, Level.SCAN)
-    rows = [Row(scan, session=session) for scan in sorted(found, key=lambda one: _natural(one.id))]
-    return answers.listing(scope, table_of(_LISTING, scope.query, rows))
+        rows = [Row(scan, session=session) for scan in sorted(found, key=lambda one: _natural(one.id))]
+        return answers.listing(scope, table_of(_LISTING, scope, rows, connection))
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:
@@ -93,10 +95,18 @@ def put_scan(scope: Scope) -> Response:
         wanted = submitted(scope, stored_type=stored.xsi_type if stored else "")
         if not wanted.xsi_type and stored is None:
             raise Refusal(417, "Need PUT Contents")
-        if (asked := wanted.own.get("ID", "")) and asked != name:
-            raise Refusal(400, "ID cannot be modified")
-        save_scan(connection, scope, session, name, xsi_type=wanted.xsi_type, fields=wanted.fields)
+        if any("/" in key for key, _ in scope.query) and not (wanted.fields or wanted.own or wanted.xsi_type):
+            raise Refusal(417, "Need PUT Contents")
+        if stored is not None:
+            wanted.xsi_type = wanted.xsi_type or stored.xsi_type
+        _save(connection, scope, session, wanted.own.get("ID") or name, wanted)  # another ID makes another scan
     return answers.empty()
+
+
+def _save(connection: sqlite3.Connection, scope: Scope, session: Item, name: str, wanted: Submitted) -> None:
+    """A scan that is addressed itself names its project; one within a document does not (``ScanResource``)."""
+    fields = {**wanted.fields, "project": session.project}
+    save_scan(connection, scope, session, name, xsi_type=wanted.xsi_type, fields=fields)
 
 
 def save_scan(
@@ -120,6 +130,8 @@ def save_scan(
         if stored.xsi_type != xsi_type:
             raise Refusal(409, "Specified xsiType differs from existing xsiType")
         return editing.update_item(connection, stored, fields)
+    if not editing.is_label(name):
+        raise Refusal(500)
     folder = f"{session.folder}/SCANS/{name}"
     scope.archive.vault.path(folder)  # refuses an ID that is no name for a folder
     item = Item(0, Level.SCAN, session.project, name, name, xsi_type, session.key, folder, fields=fields)
@@ -138,7 +150,7 @@ def post_scan(scope: Scope) -> Response:
         if name in taken:
             raise Refusal(409, "Specified scan already exists.")
         name = name or next(str(number) for number in range(1, len(taken) + 2) if str(number) not in taken)
-        save_scan(connection, scope, session, name, xsi_type=wanted.xsi_type, fields=wanted.fields)
+        _save(connection, scope, session, name, wanted)
     return answers.posted(scope, name)
 
 

@@ -16,7 +16,7 @@ __all__ = ["ROUTES"]
 def search_elements(scope: Scope) -> Response:
     """GET /data/search/elements."""
     with scope.archive.database.read() as connection:
-        return answers.listing(scope, search.elements(connection, scope.account))
+        return answers.listing(scope, search.elements(connection, scope.archive.settings, scope.account))
 
 
 def search_fields(scope: Scope) -> Response:

@@ -1,27 +1,28 @@
-"""What clients ask beside the data: version, settings, schemas, and who they are."""
+"""What clients ask beside the data: version, settings, schemas."""
 
 from __future__ import annotations
 
 import json
+import time
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from starlette.responses import Response
 
 from xnatferry.server import access, answers
+from xnatferry.server.element_security import offered_types
 from xnatferry.server.pages import entrance
+from xnatferry.server.routes import users
 from xnatferry.server.scope import Refusal, Route, Scope
-from xnatferry.xnat.datatypes import schema_bytes, type_names
+from xnatferry.xnat.datatypes import extends, schema_bytes, type_names
 from xnatferry.xnat.tables import Table
-
-if TYPE_CHECKING:
-    from xnatferry.server.accounts import Account
 
 __all__ = ["ROUTES", "SITE_ROUTES"]
 
 #: The version of XNAT whose behaviour we keep to; clients choose their ways by it.
 XNAT_VERSION: Final = "1.8.11"
 _SCHEMAS: Final = ("xdat", "xnat")
+_UNFOUND: Final = "Unable to find requested file or resource: "
 
 
 def _json(value: object) -> Response:
@@ -52,28 +53,51 @@ def build_info(scope: Scope) -> Response:
 
 
 def build_property(scope: Scope) -> Response:
-    """GET /xapi/siteConfig/buildInfo/{property}."""
+    """GET /xapi/siteConfig/buildInfo/{property}; one that is unknown is an empty 200."""
     value = _build_info(scope).get(scope.params["property"])
-    if value is None:
-        raise Refusal(404)
-    return answers.text(value)
+    return answers.empty() if value is None else answers.text(value)
+
+
+def _settings(scope: Scope) -> dict[str, object]:
+    """The settings of the site that who asks may know (``SiteConfigAccess``)."""
+    settings = scope.archive.settings
+    found: dict[str, object] = {
+        "siteId": settings.site_name,
+        "siteUrl": str(scope.request.base_url).rstrip("/"),
+        "checksums": True,
+        "uiAllowNonAdminProjectCreation": True,
+    }
+    if scope.account is not None and scope.account.admin:
+        found |= {
+            "initialized": True,
+            "requireLogin": settings.require_login,
+            "sessionTimeout": f"{settings.login_minutes} minutes",
+            "archivePath": str(scope.archive.vault.archive),
+        }
+    return found
 
 
 def site_config(scope: Scope) -> Response:
     """GET /xapi/siteConfig: the settings that clients look at."""
-    settings = scope.archive.settings
-    return _json(
-        {
-            "initialized": True,
-            "siteId": settings.site_name,
-            "siteUrl": str(scope.request.base_url).rstrip("/"),
-            "requireLogin": settings.require_login,
-            "sessionTimeout": f"{settings.login_minutes} minutes",
-            "archivePath": str(scope.archive.vault.archive),
-            "checksums": True,
-            "uiAllowNonAdminProjectCreation": True,
-        }
-    )
+    return _json(_settings(scope))
+
+
+def site_setting(scope: Scope) -> Response:
+    """GET /xapi/siteConfig/{name}: one setting, texts without quotes."""
+    name = scope.params["name"]
+    value = _settings(scope).get(name)
+    if value is None:
+        raise Refusal(404, f"{_UNFOUND}No site configuration property named {name}", plain=True)
+    return answers.text(value if isinstance(value, str) else json.dumps(value), media="application/json")
+
+
+def uptime(scope: Scope) -> Response:
+    """GET /xapi/siteConfig/uptime: since the archive was started; days, hours and minutes where there are any."""
+    minutes, seconds = divmod(time.monotonic() - scope.archive.started, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    days, hours = divmod(hours, 24)
+    parts = {"days": days, "hours": hours, "minutes": minutes}
+    return _json({name: str(number) for name, number in parts.items() if number} | {"seconds": f"{seconds:.3f}"})
 
 
 def schemas(_scope: Scope) -> Response:
@@ -84,8 +108,9 @@ def schemas(_scope: Scope) -> Response:
 def schema(scope: Scope) -> Response:
     """GET /xapi/schemas/{name} and the address that documents name as their schema location."""
     name = scope.params["name"].removesuffix(".xsd")
-    if name not in _SCHEMAS:
-        raise Refusal(404)
+    if name not in _SCHEMAS or scope.params.get("folder", name) != name:
+        folder = scope.params.get("folder", name)
+        raise Refusal(404, f"{_UNFOUND}classpath:schemas/{folder}/{name}.xsd", plain=True)
     return Response(schema_bytes(name), media_type="application/xml")
 
 
@@ -94,55 +119,11 @@ def datatypes(_scope: Scope) -> Response:
     return _json(type_names())
 
 
-def user_name(scope: Scope) -> Response:
-    """GET /xapi/users/username, /data/user."""
-    return answers.text(scope.user_name)
-
-
-def user_record(scope: Scope) -> Response:
-    """GET /xapi/users/{name}: oneself, or for an administrator anybody."""
-    asking = access.require_account(scope)
-    found = scope.archive.accounts.find(scope.params["name"])
-    if found is None or not (asking.admin or asking.login == found.login):
-        raise Refusal(404)
-    return _json(_profile(found))
-
-
-def user_names(scope: Scope) -> Response:
-    """GET /xapi/users: the login names of all accounts."""
-    access.require_account(scope)
-    return _json([account.login for account in scope.archive.accounts.everyone()])
-
-
-def user_records(scope: Scope) -> Response:
-    """GET /xapi/users/profiles: all accounts, for administrators."""
-    if not access.require_account(scope).admin:
-        raise Refusal(403)
-    return _json([_profile(account) for account in scope.archive.accounts.everyone()])
-
-
-def _profile(account: Account) -> dict[str, object]:
-    return {
-        "id": account.key,
-        "username": account.login,
-        "firstName": account.firstname,
-        "lastName": account.lastname,
-        "email": account.email,
-        "enabled": account.enabled,
-        "verified": True,
-        "admin": account.admin,
-    }
-
-
-def project_access(scope: Scope) -> Response:
-    """GET /xapi/access/projects: the projects one has a role in."""
+def searchable(scope: Scope) -> Response:
+    """GET /xapi/schemas/datatypes/searchable: the types of imaging sessions that are set up."""
     with scope.archive.database.read() as connection:
-        found = [
-            {"ID": name, "role": next((role for role in access.ROLES if role in held), "admin")}
-            for name in sorted(access.readable_projects(connection, scope.account))
-            if (held := access.roles_of(connection, scope.account, name)) or (scope.account and scope.account.admin)
-        ]
-    return _json(found)
+        types = offered_types(connection, scope.archive.settings, access.readable_projects(connection, scope.account))
+    return _json([one for one in types if extends(one, "xnat:imageSessionData")])
 
 
 def prearchive(scope: Scope) -> Response:
@@ -156,7 +137,7 @@ def workflows(scope: Scope) -> Response:
 
 
 ROUTES: Final = (
-    Route(("GET",), "/user", user_name, archived=False),
+    Route(("GET",), "/user", users.user_name, archived=False),
     Route(("GET",), "/prearchive", prearchive, archived=False),
     Route(("GET",), "/prearchive/experiments", prearchive, archived=False),
     Route(("GET",), "/prearchive/projects", prearchive, archived=False),
@@ -170,13 +151,12 @@ SITE_ROUTES: Final = (
     Route(("GET",), "/xapi/siteConfig", site_config),
     Route(("GET",), "/xapi/siteConfig/buildInfo", build_info),
     Route(("GET",), "/xapi/siteConfig/buildInfo/{property}", build_property),
+    Route(("GET",), "/xapi/siteConfig/uptime", uptime),
+    Route(("GET",), "/xapi/siteConfig/{name}", site_setting),
     Route(("GET",), "/xapi/schemas", schemas),
     Route(("GET",), "/xapi/schemas/datatypes", datatypes),
+    Route(("GET",), "/xapi/schemas/datatypes/searchable", searchable),
     Route(("GET",), "/xapi/schemas/{name}", schema),
+    Route(("GET",), "/xapi/schemas/{folder}/{name}", schema),
     Route(("GET",), "/schemas/{folder}/{name}", schema),
-    Route(("GET",), "/xapi/users", user_names),
-    Route(("GET",), "/xapi/users/username", user_name),
-    Route(("GET",), "/xapi/users/profiles", user_records),
-    Route(("GET",), "/xapi/users/{name}", user_record),
-    Route(("GET",), "/xapi/access/projects", project_access),
 )

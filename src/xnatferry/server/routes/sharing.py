@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import access, answers, editing, objects
-from xnatferry.server.listings import Row
+from xnatferry.server.joins import Row
 from xnatferry.server.objects import Item, Level
 from xnatferry.server.scope import Refusal, Route, Scope
-from xnatferry.server.trees import item_answer
 from xnatferry.xnat.tables import Table
 
 if TYPE_CHECKING:
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 __all__ = ["routes", "rows_in", "unshare_subject"]
+
+_FORBIDDEN: Final = "Sharing is not allowed."
 
 
 def rows_in(connection: sqlite3.Connection, project: Item, levels: Sequence[Level]) -> list[Row]:
@@ -69,51 +70,94 @@ def _item(connection: sqlite3.Connection, scope: Scope) -> Item:
 def list_shares(scope: Scope) -> Response:
     """GET .../projects: the owner first, then where it is shared."""
     with scope.archive.database.read() as connection:
-        item = _item(connection, scope)
-        shares = connection.execute("SELECT * FROM shares WHERE item_key = ? ORDER BY project", (item.key,)).fetchall()
-        rows = []
-        for name, label in [(item.project, item.label), *((share["project"], share["label"]) for share in shares)]:
-            project = objects.find_project(connection, name)
-            fields = project.fields if project else {}
-            rows.append(
-                {
-                    "label": label,
-                    "ID": name,
-                    "Secondary_ID": fields.get("secondary_ID", ""),
-                    "Name": fields.get("name", ""),
-                }
-            )
-    return answers.listing(scope, Table(("label", "ID", "Secondary_ID", "Name"), rows))
+        return answers.listing(scope, _shares(connection, _item(connection, scope)))
+
+
+def _shares(connection: sqlite3.Connection, item: Item) -> Table:
+    shares = connection.execute("SELECT * FROM shares WHERE item_key = ? ORDER BY project", (item.key,)).fetchall()
+    rows = []
+    for name, label in [(item.project, item.label), *((share["project"], share["label"]) for share in shares)]:
+        project = objects.find_project(connection, name)
+        fields = project.fields if project else {}
+        rows.append(
+            {
+                "label": label,
+                "ID": name,
+                "Secondary_ID": fields.get("secondary_ID", ""),
+                "Name": fields.get("name", ""),
+            }
+        )
+    return Table(("label", "ID", "Secondary_ID", "Name"), rows, counted=False)
 
 
 def share(scope: Scope) -> Response:
-    """PUT .../projects/{other}[?label=]: share with another project, or with ``primary=true`` give it away."""
+    """PUT .../projects/{other}[?label=]: share with another project, or with ``primary=true`` give it away.
+
+    It answers with the projects of a subject, and with the ID of anything else. A share that is there gets another
+    label.
+    """
     access.require_account(scope)
     with scope.archive.database.write() as connection:
-        item = _item(connection, scope)
-        access.require_edit(connection, scope, item.project)
+        item = _shareable(connection, scope)
         other = objects.find_project(connection, scope.params["other"])
         if other is None or not access.may_read(connection, scope.account, other.id):
-            raise Refusal(404, f"Unable to identify project {scope.params['other']}")
+            raise Refusal(404, f"Unable to identify project: {scope.params['other']}")
         if not access.may_edit(connection, scope.account, other.id):
             raise Refusal(403)
         label = scope.query.get("label") or item.label
         find = objects.find_subject if item.level is Level.SUBJECT else objects.find_experiment
+        if not _primary(scope, item):
+            _share(connection, scope, item, other)
+            return _shared(connection, scope, item)
         if item.project == other.id:
             raise Refusal(409, "Already assigned to project:" + other.id)
-        if not _primary(scope, item):
-            if (there := find(connection, item.id, other)) is not None and there.key == item.key:
-                raise Refusal(409, "Already assigned to project:" + other.id)
-            if find(connection, label, other) is not None:
-                raise Refusal(409, "Label already in use:" + label)
-            connection.execute("INSERT INTO shares VALUES (?, ?, ?)", (item.key, other.id, label))
-            return item_answer(scope, connection, item)
         _require_giving(connection, scope, item)
         if (there := find(connection, label, other)) is not None and there.key != item.key:
             raise Refusal(409, "Specified label is already in use.")
     moved = editing.change_project(scope.archive, item, other, label, scope.user_name)
     with scope.archive.database.read() as connection:
-        return item_answer(scope, connection, moved)
+        return _shared(connection, scope, moved)
+
+
+def _shareable(connection: sqlite3.Connection, scope: Scope) -> Item:
+    """The item of the path, if it may be shared out.
+
+    Raises:
+        Refusal: 403, as XNAT says it of a subject that is not there as well.
+    """
+    try:
+        item = _item(connection, scope)
+    except Refusal as refusal:
+        raise Refusal(403, _FORBIDDEN) if "experiment" not in scope.params else refusal from refusal
+    if not access.may_edit(connection, scope.account, item.project):
+        raise Refusal(403, _FORBIDDEN)
+    return item
+
+
+def _share(connection: sqlite3.Connection, scope: Scope, item: Item, other: Item) -> None:
+    """Share *item* with *other*, or give the share that is there the label that is asked for."""
+    label = scope.query.get("label")
+    find = objects.find_subject if item.level is Level.SUBJECT else objects.find_experiment
+    there = connection.execute(
+        "SELECT label FROM shares WHERE item_key = ? AND project = ?", (item.key, other.id)
+    ).fetchone()
+    owned = item.project == other.id
+    if (there and label in {"", there["label"]}) or (owned and item.level is not Level.SUBJECT):
+        raise Refusal(409, "Already assigned to project:" + other.id)
+    taken = find(connection, label or item.label, other)
+    if taken is not None and (taken.key != item.key or (label and not there)):
+        raise Refusal(409, "Label already in use:" + (label or item.label))
+    if not owned:
+        connection.execute(
+            "INSERT INTO shares VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET label = excluded.label",
+            (item.key, other.id, label or item.label),
+        )
+
+
+def _shared(connection: sqlite3.Connection, scope: Scope, item: Item) -> Response:
+    if item.level is not Level.SUBJECT:
+        return answers.text(item.id)
+    return answers.listing(scope, _shares(connection, item), ("html", "xml"))
 
 
 def _primary(scope: Scope, item: Item) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import access, answers, editing, objects
+from xnatferry.server.element_security import require_set_up
 from xnatferry.server.fields import Submitted, submitted
-from xnatferry.server.listings import Listing, Row, table_of
+from xnatferry.server.joins import Row
+from xnatferry.server.listings import Listing, table_of
 from xnatferry.server.objects import Item, Level
 from xnatferry.server.routes import sharing
 from xnatferry.server.scope import Refusal, Route, Scope
@@ -42,7 +44,7 @@ def list_subjects(scope: Scope) -> Response:
             readable = access.readable_projects(connection, scope.account)
             found = connection.execute("SELECT * FROM items WHERE level = 'subject' ORDER BY key")
             rows = [Row(objects.item_of(row)) for row in found if row["project"] in readable]
-    return answers.listing(scope, table_of(_LISTING, scope.query, rows))
+        return answers.listing(scope, table_of(_LISTING, scope, rows, connection))
 
 
 def read_subject(scope: Scope) -> Response:
@@ -61,14 +63,15 @@ def put_subject(scope: Scope) -> Response:
     _require_subject(wanted)
     with scope.archive.database.write() as connection:
         project = _project(connection, scope)
-        if project is None or not access.may_read(connection, scope.account, project.id):
+        if project is None or not access.may_see(connection, scope.account, project.id):
             raise Refusal(422, _NO_PROJECT)
         item = objects.find_subject(connection, name, project)
-        access.require_edit(connection, scope, (item or project).project)
+        _require_edit(connection, scope, project, item)
         if item is None:
             made = new_subject(connection, scope, project, wanted.own.get("label") or name, wanted)
             return answers.text(made.id, status=201)
         if not label:
+            wanted.fields |= editing.status_changes(scope.query)
             _change(connection, item, wanted)
             return answers.text(item.id)
     if label != item.label:
@@ -79,6 +82,13 @@ def put_subject(scope: Scope) -> Response:
     return answers.empty()
 
 
+def _require_edit(connection: sqlite3.Connection, scope: Scope, project: Item, item: Item | None = None) -> None:
+    """Refuse who may not make a subject in *project*, or change *item*; that a protected project is there is known."""
+    if not access.may_edit(connection, scope.account, (item or project).project):
+        act = "create" if item is None else "edit"
+        raise Refusal(403, f"Specified user account has insufficient {act} privileges for subjects in this project.")
+
+
 def _put_by_id(scope: Scope) -> Response:
     wanted = submitted(scope, default_type="xnat:subjectData")
     _require_subject(wanted)
@@ -86,7 +96,7 @@ def _put_by_id(scope: Scope) -> Response:
         item = objects.find_subject(connection, scope.params["subject"], None)
         if item is None or not access.may_read(connection, scope.account, item.project):
             raise Refusal(422, _NO_PROJECT)
-        access.require_edit(connection, scope, item.project)
+        access.require_edit(connection, scope, item.project, "edit subjects")
         _change(connection, item, wanted)
     return answers.text(item.id)
 
@@ -110,7 +120,7 @@ def post_subject(scope: Scope) -> Response:
         project = _project(connection, scope)
         if project is None:
             raise Refusal(404)
-        access.require_edit(connection, scope, project.id)
+        access.require_edit(connection, scope, project.id, "create subjects")
         label = wanted.own.get("label", "")
         if label and objects.find_subject(connection, label, project) is not None:
             raise Refusal(409, "Subject already exists.")
@@ -154,14 +164,15 @@ def delete_subject(scope: Scope) -> Response:
         item = objects.find_subject(connection, scope.params["subject"], project)
         if item is None or not access.may_read(connection, scope.account, (project or item).project):
             raise Refusal(404, "Unable to find the specified subject.")
-        access.require_delete(connection, scope, (project or item).project)
+        access.require_delete(connection, scope, (project or item).project, "subjects")
         if project is not None and project.id != item.project:
             sharing.unshare_subject(connection, item, project.id)
             return answers.empty()
-        access.require_delete(connection, scope, item.project)
+        access.require_delete(connection, scope, item.project, "subjects")
         sessions = objects.children(connection, item, Level.EXPERIMENT)
         if not all(access.may_delete(connection, scope.account, session.project) for session in sessions):
             raise Refusal(403, "Sessions of other projects would go with the subject; move those first.")
+    require_set_up(scope.archive.settings, sessions)
     editing.delete_items(scope.archive, [*sessions, item], remove_files=scope.query.is_true("removeFiles"))
     return answers.empty()
 
@@ -194,10 +205,9 @@ def _found(connection: sqlite3.Connection, scope: Scope) -> Item:
 
 
 def status(scope: Scope) -> Response:
-    """GET .../status: nothing is ever locked or quarantined here."""
+    """GET .../status: ``active`` or ``quarantine``; nothing is ever locked here."""
     with scope.archive.database.read() as connection:
-        _found(connection, scope)
-    return answers.text("active")
+        return answers.text(editing.status_of(_found(connection, scope)), media="text/html")
 
 
 ROUTES: Final = (
