@@ -79,6 +79,7 @@ def plan(
         state,
         project=rules.project,
         fingerprint=fingerprint,
+        read_content=remote.read_content,
         on_conflict=on_conflict,
         gzip=rules.gzip,
         update_fields=update_fields,
@@ -148,7 +149,13 @@ def recheck(plan: Plan, remote: Remote, *, workers: int = 8) -> Plan:
     """
     asked = asked_of_plan(plan)
     state = survey(remote, server=plan.server, project=plan.project, asked=asked, workers=workers)
-    return still_valid(plan, state, fingerprint=fingerprint, moved_sources=moved_sources(plan))
+    return still_valid(
+        plan,
+        state,
+        fingerprint=fingerprint,
+        read_content=remote.read_content,
+        moved_sources=moved_sources(plan),
+    )
 
 
 def _listed(discovery: Discovery) -> tuple[Finding, ...]:

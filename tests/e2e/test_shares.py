@@ -18,7 +18,8 @@ def dozen(tmp_path):
 
 @pytest.fixture
 def site():
-    with local_archive() as archive:
+    # A strict archive keeps the part of a file that a killed job sent, unlisted, as 1.8.11 does (docs/archive.md).
+    with local_archive(strict=False) as archive:
         yield archive
 
 

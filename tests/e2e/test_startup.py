@@ -23,6 +23,7 @@ ALLOWED = {
         "xnatferry.cli.reporting",
         "xnatferry.cli.retelling",
         "xnatferry.cli.sending",
+        "xnatferry.durable",
         "xnatferry.errors",
         "click",
     },

@@ -2,13 +2,16 @@
 
 import hashlib
 import io
+import os
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from peer import JSON, NEW, OLD, Reply, Thing, cut_answer, landed_500, lost_reply, page
 
+from tests.faults.serving import HangupError
 from xnatferry.errors import (
     ConflictError,
     ForbiddenError,
@@ -20,6 +23,7 @@ from xnatferry.errors import (
     UsageError,
     VerifyError,
 )
+from xnatferry.xnat.gzip_stream import HEAD_BYTES, TAIL_BYTES, GzipStream, Measured
 from xnatferry.xnat.model import Address
 from xnatferry.xnat.records import ScanDocument
 
@@ -537,3 +541,108 @@ def test_a_delete_that_is_forbidden_is_told(peer, ready):
     peer.fail("DELETE", "/NIFTI$", page(403, "User account doesn't have permission to modify this session."))
     with pytest.raises(ForbiddenError, match="doesn't have permission"):
         ready.remove(RESOURCE, remove_files=True)
+
+
+# What gzip files unpack to
+
+
+@pytest.fixture
+def marked(ready):
+    """A stream that we made, on the server; its content is 60 kB that do not compress."""
+    plain = os.urandom(60_000)
+    first = GzipStream([plain])
+    stream = b"".join(GzipStream([plain], Measured(sum(map(len, first)), first.content)))
+    put(ready, "a.nii.gz", stream)
+    return at("a.nii.gz"), stream, first.content
+
+
+def gives_parts(peer, stream, change=lambda reply: reply, times=2):
+    """The server answers with parts of files, as recorded of 1.6.4 and 1.8.11."""
+
+    def part(handler, seen):
+        start, _, end = seen.headers["range"].removeprefix("bytes=").partition("-")
+        start, end = int(start), int(end)
+        said = {"Content-Range": f"bytes {start}-{end}/{len(stream)}", "Content-Type": "application/octet-stream"}
+        return change(Reply(206, stream[start : end + 1], said))
+
+    peer.fail("GET", "a.nii.gz$", part, times=times, where=lambda seen: "range" in seen.headers)
+
+
+def test_the_content_of_a_stream_of_ours_is_read_from_its_ends(peer, ready, marked):
+    place, stream, content = marked
+    gives_parts(peer, stream)
+    found = ready.read_content(place, len(stream))
+    assert (found, found.fetched) == (content, False)
+    assert [seen.headers["range"] for seen in peer.seen("GET", "nii.gz")] == [
+        f"bytes=0-{HEAD_BYTES - 1}",
+        f"bytes={len(stream) - TAIL_BYTES}-{len(stream) - 1}",
+    ]
+
+
+def test_a_server_without_parts_gives_all_of_it(peer, era, ready, marked):
+    place, stream, content = marked
+    for number in (1, 2):
+        found = ready.read_content(place, len(stream))
+        assert (found, found.fetched) == (content, True)
+        assert len(peer.seen("GET", "nii.gz")) == number + 1, "it is asked for a part once"
+
+
+def test_a_deep_look_never_asks_for_parts(peer, ready, marked):
+    place, stream, content = marked
+    assert ready.read_content(place, len(stream), True) == content
+    assert not [seen for seen in peer.seen("GET", "nii.gz") if "range" in seen.headers]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda reply: replace(reply, headers={}),
+        lambda reply: replace(reply, headers={"Content-Range": "bytes 0-9/10"}),
+        lambda reply: replace(reply, body=reply.body[:-1]),
+        lambda reply: replace(reply, body=b""),
+        lambda reply: replace(reply, body=bytes(len(reply.body))),
+        lambda reply: Reply(416),
+        lambda reply: Reply(500),
+    ],
+    ids=["no range", "another range", "short", "empty", "other bytes", "416", "500"],
+)
+def test_a_part_that_is_not_the_part_is_not_believed(peer, ready, marked, change):
+    place, stream, content = marked
+    gives_parts(peer, stream, change)
+    found = ready.read_content(place, len(stream))
+    assert (found, found.fetched) == (content, True)
+
+
+def test_a_part_that_breaks_off_is_not_asked_for_again(peer, ready, marked, pauses):
+    """1.8.11 announces more than it sends where a part ends behind the file."""
+    place, stream, content = marked
+    headers = {"Content-Range": f"bytes 0-{HEAD_BYTES - 1}/{len(stream)}", "Content-Length": str(HEAD_BYTES)}
+
+    def broken(handler, seen):
+        handler.send_response(206)
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(stream[:9])
+        raise HangupError
+
+    peer.fail("GET", "a.nii.gz$", broken, where=lambda seen: "range" in seen.headers)
+    assert ready.read_content(place, len(stream)) == content
+    assert not pauses
+
+
+def test_a_file_that_breaks_off_is_fetched_again_and_no_damage(peer, ready, marked):
+    place, stream, content = marked
+    peer.fail("GET", "a.nii.gz$", cut_answer)
+    assert ready.read_content(place, len(stream), True) == content
+
+
+@pytest.mark.parametrize("held", [b"", b"text" * 50, b"\x1f\x8b", os.urandom(300)])
+def test_what_is_no_gzip_has_no_content(ready, held):
+    put(ready, "b.nii.gz", held)
+    assert ready.read_content(at("b.nii.gz"), len(held)) is None
+
+
+def test_content_of_a_file_that_is_gone(ready):
+    with pytest.raises(NotFoundError):
+        ready.read_content(at("none.nii.gz"), 1000)

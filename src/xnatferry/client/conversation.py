@@ -97,7 +97,7 @@ class Conversation:
         """
 
         def use(streamed: StreamedAnswer, attempt: int) -> T:
-            if streamed.head.status != 200:
+            if streamed.head.status not in {200, 206}:
                 _good(streamed, attempt)
             return take(streamed)
 

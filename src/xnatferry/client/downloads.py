@@ -7,6 +7,7 @@ import os
 import zipfile
 from collections.abc import Callable
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -14,12 +15,20 @@ from xnatferry.client.answers import error_of
 from xnatferry.client.http import Request, StreamedAnswer
 from xnatferry.client.relay import relayed
 from xnatferry.durable import replacing
-from xnatferry.errors import ConflictError, DiskFullError, NotFoundError, TransferError, UnavailableError, VerifyError
-from xnatferry.xnat.digest import Hasher
+from xnatferry.errors import (
+    ConflictError,
+    DiskFullError,
+    NotFoundError,
+    RefusedError,
+    TransferError,
+    UnavailableError,
+    VerifyError,
+)
+from xnatferry.xnat.digest import PIECE_BYTES, Hasher
+from xnatferry.xnat.gzip_stream import HEAD_BYTES, TAIL_BYTES, Content, GzipError, content_of, is_marked, read_marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from xnatferry.client.conversation import Conversation
     from xnatferry.xnat.model import Address
@@ -40,6 +49,7 @@ class Downloads:
 
     def __init__(self, talk: Conversation) -> None:
         self._talk = talk
+        self._gives_parts = True
 
     def file(
         self, address: Address, target: Path, listed: Sequence[RemoteFile], *, digest: str | None = None
@@ -116,6 +126,9 @@ class Downloads:
                         f"{address}: {hasher.size_bytes} bytes with digest {hasher.digest} came, "
                         f"{held.size_bytes} with {expected or 'no digest'} are listed; nothing was kept"
                     )
+                if held.content_digest is not None:
+                    stream.flush()
+                    _check_content(address, Path(stream.name), held.content_digest)
                 return hasher.digest
 
         return self._receive(address, held, take)
@@ -145,6 +158,57 @@ class Downloads:
 
         return self._talk.receive(Request("GET", address.path), take)
 
+    def content(self, address: Address, size_bytes: int, *, deep: bool = False) -> Content | None:
+        """What a gzip file unpacks to; None where it is no whole gzip stream.
+
+        Of a file with our header, that and the checksum at its end are fetched, 56 bytes; of any other, and *deep*, all
+        of it, in bounded memory. A server or a proxy that gives no parts of files (RFC 9110, 14.2) gives all as well.
+
+        Args:
+            address: The file.
+            size_bytes: Its listed size.
+            deep: Whether to fetch all of it in any case.
+
+        Raises:
+            NotFoundError: It is not there any more.
+        """
+        if not deep and size_bytes > HEAD_BYTES + TAIL_BYTES:
+            head = self._part(address, 0, HEAD_BYTES, size_bytes)
+            tail = self._part(address, size_bytes - TAIL_BYTES, TAIL_BYTES, size_bytes) if is_marked(head) else b""
+            if (said := read_marks(head, tail, size_bytes)) is not None:
+                return said
+
+        def take(streamed: StreamedAnswer) -> Content | None:
+            try:
+                return content_of(_checked(streamed, page_expected=False))
+            except GzipError:
+                return None
+
+        return self._talk.receive(Request("GET", address.path), take)
+
+    def _part(self, address: Address, start: int, length: int, size_bytes: int) -> bytes:
+        """A part of a file that is listed with *size_bytes*; empty where just this part does not come."""
+        if not self._gives_parts:
+            return b""
+        last = start + length - 1
+
+        def take(streamed: StreamedAnswer) -> bytes:
+            if streamed.head.status != 206:
+                self._gives_parts = False  # all of it is on its way; it is asked for again when its turn comes
+                return b""
+            said = "".join(streamed.head.headers.get("content-range", "").lower().split())
+            try:
+                return streamed.read().body if said == f"bytes{start}-{last}/{size_bytes}" else b""
+            except UnavailableError:
+                return b""  # 1.8.11 breaks off where a part ends behind the file: it is shorter than listed
+
+        asked = Request("GET", address.path, headers=(("Range", f"bytes={start}-{last}"),))
+        try:
+            part = self._talk.receive(asked, take)
+        except RefusedError:  # 416: the file is shorter than listed
+            return b""
+        return part if len(part) == length else b""
+
     def archive(self, address: Address, target: Path) -> int:
         """Fetch all files below *address* as one zip to *target*; returns its size in bytes.
 
@@ -167,6 +231,16 @@ class Downloads:
                 return hasher.size_bytes
 
         return self._talk.receive(Request("GET", f"{address.path}/files", (("format", "zip"),)), take)
+
+
+def _check_content(address: Address, path: Path, digest: str) -> None:
+    with path.open("rb") as stream:
+        try:
+            found = content_of(iter(lambda: stream.read(PIECE_BYTES), b"")).digest
+        except GzipError as error:
+            found = str(error)
+    if found != digest:
+        raise VerifyError(f"{address}: unpacks to {found}, not to {digest} as when it was pushed; nothing was kept")
 
 
 def _is_page(address: Address) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from xnatferry.client.http import Timeouts
     from xnatferry.client.settings import Connection, Secret
+    from xnatferry.xnat.gzip_stream import Content
     from xnatferry.xnat.records import Facts, RemoteFile
     from xnatferry.xnat.tables import Row
 
@@ -240,6 +241,10 @@ class RemoteReader:
     def read_digest(self, address: Address) -> str:
         """MD5 of a file's bytes, fetched and not kept: for servers that list no digest."""
         return self._downloads.digest(address)
+
+    def read_content(self, address: Address, size_bytes: int, deep: bool = False) -> Content | None:  # noqa: FBT001, FBT002
+        """What a gzip file of this listed size unpacks to, None where it is none; see `Downloads.content`."""
+        return self._downloads.content(address, size_bytes, deep=deep)
 
     def download_zip(self, address: Address, target: Path) -> int:
         """Fetch all files of a resource, or of all resources of an object, as one zip; see `Downloads.archive`."""

@@ -152,19 +152,28 @@ def _report(part: Plan, left: Plan, result: PushResult, *, ours: bool) -> Report
     What a lost worker sent last may arrive while its successor is at work: then an object is found, and is ours.
     """
     known = {receipt.address for receipt in result.receipts}
-    there = {step.address for step in left.steps if step.decision is Decision.SAME}
-    found = [_receipt_of(step, ours=ours) for step in part.steps if step.sends and step.address in there - known]
+    there = {step.address: step for step in left.steps if step.decision is Decision.SAME and step.address not in known}
+    sizes = {verdict.address: verdict.size_bytes for verdict in result.verdicts}
+    found = [
+        _receipt_of(step, there[step.address], sizes.get(step.address, 0), ours=ours)
+        for step in part.steps
+        if step.sends and step.address in there
+    ]
     done = result.receipts
     if ours:
         done = tuple(replace(r, outcome=Outcome.CREATED) if r.outcome is Outcome.FOUND else r for r in done)
     return Report((*found, *done), result.verdicts, result.left)
 
 
-def _receipt_of(step: Step, *, ours: bool) -> Receipt:
+def _receipt_of(step: Step, found: Step, size_bytes: int, *, ours: bool) -> Receipt:
+    """The receipt of *step*, *found* there with *size_bytes*."""
     if not ours:
         return Receipt(step.address, Outcome.FOUND)
     if step.payload is None:
         return Receipt(step.address, Outcome.CREATED if step.decision is Decision.CREATE else Outcome.CHANGED)
+    held = found.payload.held_digest if found.payload is not None else None
+    if held is not None:  # as it was compressed by the lost worker
+        return Receipt(step.address, Outcome.STORED, size_bytes, held)
     sent = fingerprint(step.payload.local, gzip=step.payload.gzip)
     return Receipt(step.address, Outcome.STORED, sent.size_bytes, sent.digest)
 

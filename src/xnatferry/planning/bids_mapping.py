@@ -12,7 +12,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
-from xnatferry.planning.wanted import MappingRules, Wanted, file_name_reasons, label_of, scan_words, session_type_of
+from xnatferry.planning.wanted import (
+    MappingRules,
+    Wanted,
+    compressed_as,
+    file_name_reasons,
+    label_of,
+    scan_words,
+    session_type_of,
+)
 from xnatferry.sources.base import Claims, Kind, LocalFile, Source
 from xnatferry.xnat.bids_manifest import MANIFEST_RESOURCE, BidsFile, manifest_name, write_manifest
 from xnatferry.xnat.labels import encode_label, label_problem, resource_label_problem
@@ -172,4 +180,6 @@ def _entries(items: Iterable[Wanted]) -> Iterator[BidsFile]:
     for item in items:
         level = item.source.level or Level.PROJECT
         for file in item.source.files:
-            yield BidsFile(file.tree_path, file.size_bytes, file.digest or "", level.value, item.resource, file.name)
+            packed = compressed_as(file, file.name)
+            place = (level.value, item.resource, file.name)
+            yield BidsFile(file.tree_path, file.size_bytes, file.digest or "", *place, packed)

@@ -55,7 +55,8 @@ class Payload:
 
     Attributes:
         local: The file (or archive member) on disk.
-        gzip: Whether it is compressed while it is sent; then size and digest of what arrives differ from *local*.
+        gzip: Whether it is compressed while it is sent: then *local* has size and digest of what it unpacks to, and
+            those of what arrives depend on who compresses it.
         held_digest: MD5 that the server lists for this file now, when it holds one.
     """
 

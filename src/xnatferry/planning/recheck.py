@@ -6,15 +6,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import ConflictError
+from xnatferry.planning.file_comparison import FileComparer
 from xnatferry.planning.plan import Decision, Payload, Plan, Step
 from xnatferry.planning.reconcile import same_value
 from xnatferry.planning.snapshots import RECORD_NAME
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from xnatferry.planning.remote_state import Fingerprint, HeldFile, RemoteState
+    from xnatferry.planning.file_comparison import FingerprintOf, ReadContent
+    from xnatferry.planning.remote_state import HeldFile, RemoteState
     from xnatferry.sources.base import LocalFile
 
 __all__ = ["still_valid"]
@@ -26,7 +28,8 @@ def still_valid(
     plan: Plan,
     now: RemoteState,
     *,
-    fingerprint: Callable[[LocalFile, bool], Fingerprint],
+    fingerprint: FingerprintOf,
+    read_content: ReadContent,
     moved_sources: Sequence[str] = (),
 ) -> Plan:
     """Return *plan* with what is there already marked as the same: an earlier push of it may have been interrupted.
@@ -34,7 +37,8 @@ def still_valid(
     Args:
         plan: A stored plan.
         now: What the server holds of its sessions.
-        fingerprint: Size and MD5 of a local file as it would arrive.
+        fingerprint: See `FileComparer`.
+        read_content: See `FileComparer`.
         moved_sources: What changed on the local disk.
 
     Raises:
@@ -42,12 +46,13 @@ def still_valid(
     """
     moved = list(moved_sources)
     steps = []
+    comparer = FileComparer(fingerprint, read_content)
     records = {s.address: s.payload.local for s in plan.files if s.payload and s.address.file == RECORD_NAME}
     for step in plan.steps:
         if step.payload is not None and step.payload.local.made is not None:
             current, why = _compare_picture(step, now, records.get(replace(step.address, file=RECORD_NAME)))
         else:
-            current, why = _compare(step, now, fingerprint)
+            current, why = _compare(step, now, comparer)
         steps.append(current)
         if why:
             moved.append(f"{step.address}: {why}")
@@ -59,9 +64,9 @@ def still_valid(
     return replace(plan, steps=tuple(steps))
 
 
-def _compare(step: Step, now: RemoteState, fingerprint: Callable[[LocalFile, bool], Fingerprint]) -> tuple[Step, str]:
+def _compare(step: Step, now: RemoteState, comparer: FileComparer) -> tuple[Step, str]:
     if step.payload is not None:
-        return _compare_file(step, step.payload, now.held_file(step.address), fingerprint)
+        return _compare_file(step, step.payload, now.held_file(step.address), comparer)
     there = _is_there(step.address, now)
     if there is None:
         return step, ""
@@ -95,20 +100,16 @@ def _wrong_subject(address: Address, now: RemoteState) -> str:
     return ""
 
 
-def _compare_file(
-    step: Step,
-    payload: Payload,
-    held: HeldFile | None,
-    fingerprint: Callable[[LocalFile, bool], Fingerprint],
-) -> tuple[Step, str]:
+def _compare_file(step: Step, payload: Payload, held: HeldFile | None, comparer: FileComparer) -> tuple[Step, str]:
     if step.decision is Decision.CREATE and held is None:
         return step, ""
     if held is None:
         return step, "was there when the plan was made and is gone"
     if step.decision is not Decision.CREATE and held.digest == payload.held_digest:
         return step, ""
-    if step.decision in {Decision.CREATE, Decision.UPDATE} and _arrived(payload, held, fingerprint):
-        return replace(step, decision=Decision.SAME, payload=replace(payload, held_digest=held.digest)), ""
+    if step.decision is not Decision.DIFFERS and (found := comparer.compare(payload, held, step.address)).same:
+        payload = replace(payload, held_digest=held.digest)
+        return replace(step, decision=Decision.SAME, reason=found.message, payload=payload), ""
     if step.decision is Decision.CREATE:
         return step, "there is a file of this name by now"
     return step, "holds other bytes than when the plan was made"
@@ -127,13 +128,6 @@ def _compare_picture(step: Step, now: RemoteState, record: LocalFile | None) -> 
         and there.digest in {None, record.digest}
     )
     return replace(step, decision=Decision.SAME if vouched else Decision.UPDATE), ""
-
-
-def _arrived(payload: Payload, held: HeldFile, fingerprint: Callable[[LocalFile, bool], Fingerprint]) -> bool:
-    if not payload.gzip and held.size_bytes != payload.local.size_bytes:
-        return False
-    here = fingerprint(payload.local, payload.gzip)
-    return here.size_bytes == held.size_bytes and held.digest in {None, here.digest}
 
 
 def _is_there(address: Address, now: RemoteState) -> bool | None:

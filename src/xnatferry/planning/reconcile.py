@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
 from xnatferry.checks.bids import fitting_fields
 from xnatferry.errors import UsageError
+from xnatferry.planning.file_comparison import FileComparer
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport, in_tree_order
 from xnatferry.planning.scan_numbers import settle_scan_numbers
 from xnatferry.planning.session_labels import settle_sessions
@@ -17,8 +19,8 @@ from xnatferry.planning.snapshots import SNAPSHOTS, image_of, snapshot_steps
 from xnatferry.planning.wanted import (
     Mapped,
     Wanted,
+    compressed_as,
     entry_fields,
-    is_gzipped_on_the_way,
     is_packed,
     scan_type_for,
 )
@@ -29,15 +31,15 @@ from xnatferry.xnat.model import Address
 from xnatferry.xnat.values import ValueProblem, normal_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from xnatferry.planning.remote_state import Fingerprint, HeldFile, RemoteState
+    from xnatferry.planning.file_comparison import FingerprintOf, ReadContent
+    from xnatferry.planning.remote_state import HeldFile, RemoteState
 
 __all__ = ["reconcile", "same_value"]
 
 _BY_POSITION = re.compile(r"\[\d+\]")
-_NO_DIGEST = "size matches; the server lists no digest"
 
 
 def reconcile(
@@ -45,7 +47,8 @@ def reconcile(
     remote: RemoteState,
     *,
     project: str,
-    fingerprint: Callable[[LocalFile, bool], Fingerprint],
+    fingerprint: FingerprintOf,
+    read_content: ReadContent,
     on_conflict: OnConflict = OnConflict.FAIL,
     gzip: bool = False,
     update_fields: bool = False,
@@ -55,8 +58,8 @@ def reconcile(
     """Decide every step of a push.
 
     *update_fields* changes fields of objects that are there and differ; otherwise those known are shown and left.
-    *fingerprint* is asked only for files of which the server holds one with the same name and, unless the file is
-    compressed on the way, the same size. *pictured* has the digest of every image that gets snapshots, by its path.
+    *fingerprint* and *read_content* are asked as `FileComparer` says. *pictured* has the digest of every image that
+    gets snapshots, by its path.
 
     Raises:
         UsageError: Both versions of a file of a BIDS dataset were to be kept, which its names do not allow.
@@ -66,8 +69,10 @@ def reconcile(
             "--on-conflict keep-both gives files new names, which BIDS does not allow; say skip or overwrite"
         )
     wanted, moved = _without_moves(settle_sessions(mapped.wanted, remote), remote)
-    decide = _Decider(remote, project, fingerprint, on_conflict, gzip=gzip, update_fields=update_fields)
-    for item in settle_scan_numbers(wanted, remote, decide.is_held, gzip=gzip):
+    comparer = FileComparer(fingerprint, read_content)
+    decide = _Decider(remote, project, comparer, on_conflict, gzip=gzip, update_fields=update_fields)
+    same = [partial(decide.is_held, ask=ask) for ask in (False, True)]
+    for item in settle_scan_numbers(wanted, remote, same, gzip=gzip):
         decide.add(item)
         decide.add_snapshots(item, pictured or {})
     return Plan(
@@ -105,7 +110,7 @@ class _Decider:
         self,
         remote: RemoteState,
         project: str,
-        fingerprint: Callable[[LocalFile, bool], Fingerprint],
+        comparer: FileComparer,
         on_conflict: OnConflict,
         *,
         gzip: bool,
@@ -116,7 +121,7 @@ class _Decider:
         self._resources: dict[str | None, set[str]] = defaultdict(set)
         self._remote = remote
         self._project = Address(project)
-        self._fingerprint = fingerprint
+        self._comparer = comparer
         self._on_conflict = on_conflict
         self._gzip = gzip
         self._update_fields = update_fields
@@ -200,21 +205,26 @@ class _Decider:
             why = f"another source is stored as {step.address} already; one of them would be lost"
             self.blocked.append(Refusal(item.source.relative, (why,), item.source.path))
 
-    def is_held(self, file: LocalFile, held: HeldFile, name: str) -> bool:
-        """Whether *held* has the bytes of *file*, as they would arrive under *name*: compressed when it says so."""
-        return self._compare(file, held, gzip=name != file.name)[0] is Decision.SAME
+    def is_held(self, item: Wanted, file: LocalFile, held: HeldFile, place: tuple[str, str, str], *, ask: bool) -> bool:
+        """Whether *held* has the contents of *file*, as it would arrive in this scan, resource and under this name."""
+        scan, resource, name = place
+        address = Address(self._project.project, item.subject, item.session, scan, resource=resource, file=name)
+        payload = Payload(file, gzip=compressed_as(file, name))
+        return self._comparer.compare(payload, held, address, ask=ask).same is True
 
     def _file_step(self, resource: Address, item: Wanted, file: LocalFile, held: Mapping[str, HeldFile]) -> Step:
-        gzip = self._gzip and is_gzipped_on_the_way(file)
-        name = item.name_of(file, gzip=gzip)
-        other = item.name_of(file, gzip=not gzip)
-        if name not in held and other in held and held[other].digest and self.is_held(file, held[other], other):
-            how = "uncompressed" if gzip else "compressed"
-            payload = Payload(file, gzip=not gzip, held_digest=held[other].digest)
+        name = item.name_of(file, gzip=self._gzip)
+        other = item.name_of(file, gzip=not self._gzip)
+        if name not in held and other in held and held[other].digest:
+            payload = Payload(file, gzip=compressed_as(file, other), held_digest=held[other].digest)
             there = replace(resource, file=other)
-            return Step(there, Decision.SAME, f"is there {how}", fields=_entry(item, other), payload=payload)
+            decision, reason = self._compare(payload, held[other], there)
+            if decision is Decision.SAME:
+                how = _joined(f"is there {'compressed' if payload.gzip else 'uncompressed'}", reason)
+                return Step(there, decision, how, fields=_entry(item, other), payload=payload)
         entry = held.get(name)
-        decision, reason = self._compare(file, entry, gzip=gzip)
+        payload = Payload(file, gzip=compressed_as(file, name))
+        decision, reason = self._compare(payload, entry, replace(resource, file=name))
         if decision is Decision.DIFFERS and entry is not None and entry.digest == file.stands_for is not None:
             decision, reason = Decision.UPDATE, "takes the place of what was merged from inherited metadata"
         if decision is Decision.DIFFERS:
@@ -229,11 +239,11 @@ class _Decider:
                 self.blocked.append(Refusal(item.source.relative, (why,), item.source.path))
             elif self._on_conflict is OnConflict.KEEP_BOTH:
                 own = {item.name_of(other, gzip=self._gzip) for other in item.source.files}
-                name, decision, reason = self._beside(file, name, held, own, gzip=gzip)
+                name, decision, reason = self._beside(payload, replace(resource, file=name), held, own)
         if item.resource == MANIFEST_RESOURCE and decision is Decision.UPDATE:
             reason = self._left_over(item) or reason
         entry = held.get(name)
-        payload = Payload(file, gzip=gzip, held_digest=entry.digest if entry is not None else None)
+        payload = replace(payload, held_digest=entry.digest if entry is not None else None)
         return Step(replace(resource, file=name), decision, reason, fields=_entry(item, name), payload=payload)
 
     def _left_over(self, item: Wanted) -> str:
@@ -256,29 +266,24 @@ class _Decider:
         return f"stays there and is not in the dataset any more: {first}{more}"
 
     def _beside(
-        self, file: LocalFile, name: str, held: Mapping[str, HeldFile], own: set[str], *, gzip: bool
+        self, payload: Payload, address: Address, held: Mapping[str, HeldFile], own: set[str]
     ) -> tuple[str, Decision, str]:
-        """The first of ``name_2``, ``name_3`` ... that is free here and there, or holds these bytes already."""
+        """The first of ``name_2``, ``name_3`` ... that is free here and there, or holds these contents already."""
+        name = address.file or ""
         for number in count(2):
             other = _numbered(name, number)
             if other in own:
                 continue
-            decision, _ = self._compare(file, held.get(other), gzip=gzip)
+            decision, reason = self._compare(payload, held.get(other), replace(address, file=other))
             if decision is not Decision.DIFFERS:
-                return other, decision, f"beside {name}, which differs on the server"
+                return other, decision, _joined(f"beside {name}, which differs on the server", reason)
         raise AssertionError  # pragma: no cover  # count() does not end
 
-    def _compare(self, file: LocalFile, held: HeldFile | None, *, gzip: bool) -> tuple[Decision, str]:
+    def _compare(self, payload: Payload, held: HeldFile | None, address: Address) -> tuple[Decision, str]:
         if held is None:
             return Decision.CREATE, ""
-        if not gzip and held.size_bytes != file.size_bytes:
-            return Decision.DIFFERS, f"{held.size_bytes} bytes there, {file.size_bytes} here"
-        if held.digest is None and not gzip:
-            return Decision.SAME, _NO_DIGEST
-        here = self._fingerprint(file, gzip)
-        if here.size_bytes == held.size_bytes and held.digest in {here.digest, None}:
-            return Decision.SAME, "" if held.digest else _NO_DIGEST
-        return Decision.DIFFERS, "the bytes differ"
+        found = self._comparer.compare(payload, held, address)
+        return Decision.SAME if found.same else Decision.DIFFERS, found.message
 
 
 def same_value(kind: str, path: str, held: str, wanted: str) -> bool:
@@ -310,6 +315,10 @@ def _numbered(name: str, number: int) -> str:
     folder, slash, last = name.rpartition("/")
     stem, dot, ending = last.partition(".") if not last.startswith(".") else (last, "", "")
     return f"{folder}{slash}{stem}_{number}{dot}{ending}"
+
+
+def _joined(*reasons: str) -> str:
+    return "; ".join(filter(None, reasons))
 
 
 def _exists(there: bool) -> Decision:  # noqa: FBT001  # reads as a question

@@ -10,6 +10,7 @@ from xnatferry.xnat.pooled import no_fields
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from xnatferry.xnat.gzip_stream import Content
     from xnatferry.xnat.model import Address
 
 __all__ = ["Fingerprint", "HeldFile", "RemoteSession", "RemoteState"]
@@ -102,7 +103,12 @@ class RemoteState:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Size and MD5 of a file as it would arrive."""
+    """Size and MD5 of a file as it would arrive.
+
+    Attributes:
+        content: What it unpacks to, of a file that is compressed on the way.
+    """
 
     size_bytes: int
     digest: str
+    content: Content | None = field(default=None, compare=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from xnatferry.planning.wanted import Wanted, next_free
@@ -15,14 +16,20 @@ if TYPE_CHECKING:
     from xnatferry.planning.remote_state import HeldFile, RemoteSession, RemoteState
     from xnatferry.sources.base import LocalFile
 
-    Same = Callable[[LocalFile, HeldFile, str], bool]
-    """Whether what is held under a name has the bytes of a file, as they would arrive under that name."""
+    Same = Callable[[Wanted, LocalFile, HeldFile, tuple[str, str, str]], bool]
+    """Whether what is held in a scan, a resource of it and under a name has the contents of a file of a source."""
+
+    Find = Callable[[Sequence[Wanted]], str | None]
 
 __all__ = ["settle_scan_numbers"]
 
 
-def settle_scan_numbers(wanted: Sequence[Wanted], remote: RemoteState, same: Same, *, gzip: bool) -> list[Wanted]:
+def settle_scan_numbers(
+    wanted: Sequence[Wanted], remote: RemoteState, same: Sequence[Same], *, gzip: bool
+) -> list[Wanted]:
     """Give every scan that nobody claimed its number; a scan on the server goes to one of them only.
+
+    *same* are ways to compare, the cheapest first: a dearer one is used for what is left by those before.
 
     First the scan that holds its very bytes; then one that holds them in another resource, or compressed where they are
     not now, or the reverse; then one that holds a file of its name (it changed since); then one that an interrupted
@@ -57,7 +64,7 @@ def _numbers(
     groups: Sequence[Sequence[Wanted]],
     there: RemoteSession,
     claimed: set[str],
-    same: Same,
+    same: Sequence[Same],
     *,
     gzip: bool,
 ) -> list[str]:
@@ -69,11 +76,11 @@ def _numbers(
     empty = {scan: fields for scan, fields in there.scans.items() if scan not in full | claimed}
     found: dict[int, str] = {}
     given = set(claimed)
-    finders: tuple[Callable[[Sequence[Wanted]], str | None], ...] = (
-        lambda group: _held_scan(group, holders, given, same, gzip=gzip),
-        lambda group: _image_elsewhere(group, there, given, same),
-        lambda group: _held_scan(group, holders, given, None, gzip=gzip),
-    )
+    finders: list[Find] = [
+        *(partial(_held_scan, holders=holders, given=given, same=one, gzip=gzip) for one in same),
+        *(partial(_image_elsewhere, there=there, given=given, same=one) for one in same),
+        partial(_held_scan, holders=holders, given=given, same=None, gzip=gzip),
+    ]
     for find in finders:
         for index, group in enumerate(groups):
             if index not in found:
@@ -105,7 +112,7 @@ def _held_scan(
             place = (item.resource, item.name_of(file, gzip=gzip))
             free = {scan: held for scan, held in holders.get(place, {}).items() if scan not in given}
             for scan in sorted(free, key=_natural):
-                if same is None or same(file, free[scan], place[1]):
+                if same is None or same(item, file, free[scan], (scan, *place)):
                     return scan
     return None
 
@@ -117,9 +124,10 @@ def _image_elsewhere(group: Sequence[Wanted], there: RemoteSession, given: set[s
             continue
         image = item.source.files[0]
         names = {image.name, item.name_of(image, gzip=True)}
-        for (scan, _, name), held in sorted(there.files.items(), key=lambda entry: _natural(entry[0][0] or "")):
-            free = scan is not None and scan not in given and name in names and held.digest is not None
-            if free and same(image, held, name):
+        for (scan, label, name), held in sorted(there.files.items(), key=lambda entry: _natural(entry[0][0] or "")):
+            if scan is None or scan in given or name not in names or held.digest is None:
+                continue
+            if same(item, image, held, (scan, label, name)):
                 return scan
     return None
 

@@ -31,6 +31,8 @@ __all__ = ["PLAN_VERSION", "is_plan_file", "plan_from_dict", "plan_to_dict", "re
 PLAN_VERSION = 1
 #: Of plans that change files on the way: a reader that does not know of it would send them as they are.
 _SCRUBBING_VERSION = 2
+#: Of plans that unpack and compress such files: a reader that does not know of it would compress them twice.
+_UNPACKING_VERSION = 3
 
 _MARK = "xnatferry_plan"
 _DAMAGES = (AttributeError, KeyError, TypeError, ValueError, UsageError)
@@ -65,9 +67,7 @@ def write_plan(plan: Plan, path: Path, *, made: str) -> None:
 
 def _pieces(plan: Plan, made: str) -> Iterator[str]:
     """The text of a stored plan, piece by piece; every element of a list stands on a line of its own."""
-    scrubs = any(step.payload is not None and step.payload.local.scrub is not None for step in plan.steps)
-    version = _SCRUBBING_VERSION if scrubs else PLAN_VERSION
-    facts = {_MARK: version, "made": made, **_facts_of(plan)}
+    facts = {_MARK: _version_of(plan), "made": made, **_facts_of(plan)}
     yield json.dumps(facts, indent=1, ensure_ascii=False).removesuffix("\n}")
     for name, elements in _lists_of(plan):
         between = "\n"
@@ -77,6 +77,13 @@ def _pieces(plan: Plan, made: str) -> Iterator[str]:
             between = ",\n"
         yield "]"
     yield "\n}\n"
+
+
+def _version_of(plan: Plan) -> int:
+    """The lowest version whose readers understand *plan*."""
+    payloads = (step.payload for step in plan.steps if step.payload is not None)
+    scrubs = (payload.local.scrub for payload in payloads if payload.local.scrub is not None)
+    return max((_UNPACKING_VERSION if scrub.packed else _SCRUBBING_VERSION for scrub in scrubs), default=PLAN_VERSION)
 
 
 def read_plan(path: Path) -> Plan:
@@ -94,9 +101,9 @@ def read_plan(path: Path) -> Plan:
         raise UsageError(f"{path}: is no stored plan (not JSON: {error})") from error
     if _MARK not in found:
         raise UsageError(f"{path}: is no stored plan; 'xnatferry plan SOURCE -o FILE' writes one")
-    if found[_MARK] not in {PLAN_VERSION, _SCRUBBING_VERSION}:
+    if found[_MARK] not in {PLAN_VERSION, _SCRUBBING_VERSION, _UNPACKING_VERSION}:
         raise UsageError(
-            f"{path}: is a plan of version {found[_MARK]}, this xnatferry reads {_SCRUBBING_VERSION} at most"
+            f"{path}: is a plan of version {found[_MARK]}, this xnatferry reads {_UNPACKING_VERSION} at most"
         )
     try:
         return plan_from_dict(found)
@@ -238,6 +245,8 @@ def _scrub_to_dict(scrub: Scrub) -> dict[str, Any]:
     }
     if scrub.shorter_bytes:
         found["shorter_bytes"] = scrub.shorter_bytes
+    if scrub.packed:
+        found["packed"] = True
     if scrub.words:
         found["words"] = [list(pair) for pair in scrub.words]
     return found
@@ -249,6 +258,7 @@ def _scrub_from_dict(found: Mapping[str, Any]) -> Scrub:
         tuple(found["removed"]),
         int(found["disk_bytes"]),
         int(found.get("shorter_bytes", 0)),
+        bool(found.get("packed", False)),
         tuple((word, instead) for word, instead in found.get("words", ())),
     )
 

@@ -26,9 +26,9 @@ __all__ = [
     "Mapped",
     "MappingRules",
     "Wanted",
+    "compressed_as",
     "entry_fields",
     "file_name_reasons",
-    "is_gzipped_on_the_way",
     "is_packed",
     "label_of",
     "next_free",
@@ -154,8 +154,9 @@ class Wanted:
         return ("", self.session) if self.session else (self.subject, "")
 
     def name_of(self, file: LocalFile, *, gzip: bool) -> str:
-        """The name of *file* in the resource; a ``.nii`` compressed on the way changes its name with its bytes."""
-        return f"{file.name}.gz" if gzip and is_gzipped_on_the_way(file) else file.name
+        """The name of *file* in the resource: with *gzip* (``--gzip``), a plain ``.nii`` becomes ``.nii.gz``."""
+        plain = file.member is None and file.name.lower().endswith(".nii")
+        return f"{file.name}.gz" if gzip and plain else file.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +172,9 @@ class Mapped:
     misplaced: tuple[Refusal, ...] = ()
 
 
-def is_gzipped_on_the_way(file: LocalFile) -> bool:
-    """Whether ``--gzip`` compresses this file: plain single-file NIfTI only."""
-    return file.member is None and file.name.lower().endswith(".nii")
+def compressed_as(file: LocalFile, name: str) -> bool:
+    """Whether *file* is compressed on the way when it is stored as *name* (`Wanted.name_of`)."""
+    return name != file.name or (file.scrub is not None and file.scrub.packed)
 
 
 def is_packed(source: Source) -> bool:

@@ -137,6 +137,6 @@ def _unseen(local: LocalFile) -> str:
         now = local.path.stat()
     except OSError:
         return f"{local.path} is no longer there"
-    if (now.st_size, now.st_mtime_ns) != (local.size_bytes, local.mtime_ns):
+    if (now.st_size, now.st_mtime_ns) != (local.disk_bytes, local.mtime_ns):
         return f"{local.path} has changed since"
     return ""

@@ -10,10 +10,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.catalogue import listed
-from xnatferry.errors import DataError
+from xnatferry.errors import DataError, ForbiddenError, NotFoundError, RefusedError
 from xnatferry.planning.plan import OnConflict, Refusal
 from xnatferry.results.held import Held, own_files, read_held
 from xnatferry.results.pull import PullPlan, plan_pull
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from xnatferry.client.remote import Remote
+    from xnatferry.xnat.gzip_stream import Content
 
 __all__ = ["BidsExport", "bids_export", "plan_bids_pull", "read_bids_export"]
 
@@ -61,9 +63,12 @@ class BidsExport:
         """The parts of a file's path below the dataset's folder."""
         return self.places[address]
 
-    def add(self, held: Held, path: str, digest: str | None = None) -> None:
-        """Take one file to *path*."""
-        file = held.file if held.file.digest is not None else replace(held.file, digest=digest or None)
+    def add(self, held: Held, path: str, entry: BidsFile | None = None) -> None:
+        """Take one file to *path*, which *entry* of a manifest is about."""
+        file = held.file
+        if file.digest is None and entry is not None and entry.digest:
+            packed = entry.packed
+            file = replace(file, content_digest=entry.digest) if packed else replace(file, digest=entry.digest)
         self.files.append(replace(held, file=file))
         self.places[held.address] = tuple(path.split("/"))
 
@@ -127,7 +132,11 @@ def read_bids_export(remote: Remote, held: Sequence[Held], address: Address, *, 
         pairs = zip(manifests, targets, strict=True)
         found = threaded(lambda pair: _manifest(remote, *pair), pairs, workers=workers)
         named = [(one.address, entries) for one, entries in zip(manifests, found, strict=True)]
-    return bids_export(everything, _together(named))
+    together = _together(named)
+    places = {(owner, *_place(entry)) for owner, entries in together.items() for entry in entries if entry.packed}
+    asked = [one for one in everything if one.file.digest is not None and _held_place(one) in places]
+    read = threaded(lambda one: _content(remote, one), asked, workers=workers)
+    return bids_export(everything, together, dict(zip((one.address for one in asked), read, strict=True)))
 
 
 def _together(manifests: Sequence[tuple[Address, list[BidsFile]]]) -> dict[Address, list[BidsFile]]:
@@ -150,8 +159,26 @@ def _manifest(remote: Remote, held: Held, target: Path) -> list[BidsFile]:
         raise DataError(f"{held.address}: {error}; --as files brings the files without it") from error
 
 
-def bids_export(held: Sequence[Held], manifests: Mapping[Address, Sequence[BidsFile]]) -> BidsExport:
-    """Say where files go, by the manifests of the projects, subjects and sessions that have one."""
+def _content(remote: Remote, held: Held) -> Content | None:
+    """What a gzip file unpacks to; None also where it cannot be fetched, which its own transfer will tell."""
+    try:
+        return remote.read_content(held.address, held.file.size_bytes)
+    except (NotFoundError, ForbiddenError, RefusedError):
+        return None
+
+
+def bids_export(
+    held: Sequence[Held],
+    manifests: Mapping[Address, Sequence[BidsFile]],
+    contents: Mapping[Address, Content | None] = MappingProxyType({}),
+) -> BidsExport:
+    """Say where files go, by the manifests of the projects, subjects and sessions that have one.
+
+    Args:
+        held: Every file.
+        manifests: What the manifests say, by what they are about.
+        contents: What files unpack to of which a manifest knows only that.
+    """
     export = BidsExport()
     by_owner: dict[Address, list[Held]] = defaultdict(list)
     for one in held:
@@ -160,14 +187,14 @@ def bids_export(held: Sequence[Held], manifests: Mapping[Address, Sequence[BidsF
     others: list[Held] = []
     for owner, files in by_owner.items():
         if owner in manifests:
-            others += _by_manifest(export, owner, files, manifests[owner])
+            others += _by_manifest(export, files, (owner, manifests[owner]), contents)
         elif owner.session is not None or not manifests:
             others += _by_names(export, files)
         else:
             others += files
     for owner, entries in manifests.items():
         if owner not in by_owner:
-            _by_manifest(export, owner, [], entries)
+            _by_manifest(export, [], (owner, entries), contents)
     if others:
         names = [str(one.address) for one in others]
         export.warnings.append(f"{len(names)} files are no part of a BIDS dataset and stay: {listed(sorted(names))}")
@@ -179,29 +206,55 @@ def _owner(address: Address) -> Address:
     return Address(address.project, address.subject, address.session)
 
 
-def _by_manifest(export: BidsExport, owner: Address, files: Iterable[Held], entries: Iterable[BidsFile]) -> list[Held]:
+def _place(entry: BidsFile) -> tuple[str, str, str]:
+    return entry.level, entry.resource, entry.name
+
+
+def _held_place(one: Held) -> tuple[Address, str, str, str]:
+    """What a file is in, and what a manifest of that calls its place."""
+    owner = _owner(one.address)
+    level = Level.SCAN if one.address.scan is not None else owner.level
+    return owner, level.value, one.address.resource or "", one.address.file or ""
+
+
+def _by_manifest(
+    export: BidsExport,
+    files: Iterable[Held],
+    manifest: tuple[Address, Iterable[BidsFile]],
+    contents: Mapping[Address, Content | None],
+) -> list[Held]:
     """Take the files of one manifest; returns those that it does not name."""
-    there: dict[tuple[str, str, str], list[Held]] = defaultdict(list)
+    owner, entries = manifest
+    there: dict[tuple[Address, str, str, str], list[Held]] = defaultdict(list)
     for one in files:
-        level = Level.SCAN if one.address.scan is not None else owner.level
-        there[level.value, one.address.resource or "", one.address.file or ""].append(one)
+        there[_held_place(one)].append(one)
     changed: list[str] = []
     for entry in entries:
-        found = there.pop((entry.level, entry.resource, entry.name), [])
+        found = there.pop((owner, *_place(entry)), [])
         if not entry.path:
             continue
         if not found:
             why = f"it is in the manifest of {owner} and not on the server any more"
             export.refusals.append(Refusal(entry.path, (why,), Path(entry.path)))
             continue
-        chosen = next((one for one in found if one.file.digest == entry.digest), found[0])
-        if (chosen.file.digest or entry.digest) != entry.digest or chosen.file.size_bytes != entry.size_bytes:
+        chosen = next((one for one in found if _is_as_pushed(one, entry, contents)), found[0])
+        if not _is_as_pushed(chosen, entry, contents):
             changed.append(entry.path)
-        export.add(chosen, entry.path, entry.digest)
+        export.add(chosen, entry.path, entry)
     if changed:
         names = listed(sorted(changed))
         export.warnings.append(f"{len(changed)} files were changed on the server since the push: {names}")
     return [one for rest in there.values() for one in rest]
+
+
+def _is_as_pushed(one: Held, entry: BidsFile, contents: Mapping[Address, Content | None]) -> bool:
+    """Whether a file still is what its manifest says, as far as that is known before it is fetched."""
+    if not entry.packed:
+        return (one.file.size_bytes, one.file.digest or entry.digest) == (entry.size_bytes, entry.digest)
+    content = contents.get(one.address)
+    if one.file.digest is None:
+        return True
+    return content is not None and (content.size_bytes, content.digest) == (entry.size_bytes, entry.digest)
 
 
 def _by_names(export: BidsExport, files: Sequence[Held]) -> list[Held]:

@@ -168,12 +168,14 @@ class _Fetch:
 def _verdict(file: PullFile, receipt: Receipt | None) -> Verdict:
     """What can be sworn about the local file."""
     if receipt is not None and receipt.outcome is Outcome.STORED:
-        proof = Proof.DIGEST if file.held.digest is not None else Proof.SIZE
-        return Verdict(file.address, proof, receipt.size_bytes)
+        return Verdict(file.address, _proof(file), receipt.size_bytes)
     if receipt is not None or file.decision is Decision.CREATE:
         proof = Proof.DIFFERS if receipt is not None and receipt.exit_code == VerifyError.exit_code else Proof.MISSING
         return Verdict(file.address, proof, message="" if receipt is None else receipt.message)
     if file.decision is Decision.SAME:
-        proof = Proof.DIGEST if file.held.digest is not None else Proof.SIZE
-        return Verdict(file.address, proof, file.held.size_bytes, file.reason)
+        return Verdict(file.address, _proof(file), file.held.size_bytes, file.reason)
     return Verdict(file.address, Proof.DIFFERS, file.held.size_bytes, file.reason)
+
+
+def _proof(file: PullFile) -> Proof:
+    return Proof.DIGEST if (file.held.digest or file.held.content_digest) is not None else Proof.SIZE

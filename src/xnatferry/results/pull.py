@@ -13,6 +13,7 @@ from xnatferry.planning.plan import Decision, OnConflict, Refusal
 from xnatferry.results.local_names import clashes, path_problem, path_warning
 from xnatferry.transfer.content import file_pieces
 from xnatferry.xnat.digest import digest_of
+from xnatferry.xnat.gzip_stream import GzipError, content_of
 from xnatferry.xnat.model import Address
 from xnatferry.xnat.threaded import threaded
 
@@ -185,10 +186,15 @@ def _decide(target: Path, held: RemoteFile) -> tuple[Decision, str, bool]:
         return Decision.DIFFERS, "a folder or device of this name stands there", False
     if there.st_size != held.size_bytes:
         return Decision.DIFFERS, f"{there.st_size} bytes here, {held.size_bytes} on the server", True
-    if held.digest is None:
+    if held.digest is None and held.content_digest is None:
         return Decision.SAME, _NO_DIGEST, True
     try:
-        same = digest_of(file_pieces(target)) == held.digest
+        if held.digest is not None:
+            same = digest_of(file_pieces(target)) == held.digest
+        else:
+            same = content_of(file_pieces(target)).digest == held.content_digest
+    except GzipError as error:
+        return Decision.DIFFERS, str(error), True
     except OSError as error:
         return Decision.DIFFERS, f"cannot be read ({error.strerror})", True
     return (Decision.SAME, "", True) if same else (Decision.DIFFERS, "the bytes differ", True)

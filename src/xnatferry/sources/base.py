@@ -100,6 +100,7 @@ class Scrub:
             (``extension 44 PatientName``); keys of a sidecar; ``user``, ``host`` in a log of FreeSurfer.
         disk_bytes: Size of the file as it is.
         shorter_bytes: By how much the extensions of an image shrink.
+        packed: Whether the file is gzip: it is unpacked to be read, and compressed anew while it is sent.
         words: Of FreeSurfer, each word that goes and what stands in its place. They are needed to send the file another
             day, so they are kept where its path is kept: in plans on this computer, and never shown or sent.
     """
@@ -108,6 +109,7 @@ class Scrub:
     removed: tuple[str, ...]
     disk_bytes: int
     shorter_bytes: int = 0
+    packed: bool = False
     words: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
@@ -134,9 +136,9 @@ class LocalFile:
     Attributes:
         path: Where its bytes are: a file, or the archive that holds it.
         name: Its path inside the resource, with ``/``.
-        size_bytes: Size of the bytes that will be stored.
+        size_bytes: Size of the bytes that will be stored, before any compression on the way.
         mtime_ns: Modification time of *path*, to notice a change between plan and transfer.
-        digest: MD5 of the bytes when reading them was needed anyway, else None.
+        digest: MD5 of these bytes when reading them was needed anyway, else None.
         member: Name inside the archive *path* when the file is a member of one, else None.
         opener: Gives the bytes anew at each call when they are not on this disk but on another server; *path* then only
             says which file it is.

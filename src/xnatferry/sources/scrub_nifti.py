@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 from xnatferry.errors import FileChangedError
 from xnatferry.sources.header import SIZES, TEXT_FIELDS, HeaderError, byte_order
 from xnatferry.sources.scrub_json import without_keys
-from xnatferry.sources.streams import gzipped, unpacked
+from xnatferry.xnat.gzip_stream import GzipError, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["MRS_EXTENSION", "Extension", "read_extensions", "scrubbed_nifti", "version_of"]
+__all__ = ["MRS_EXTENSION", "Extension", "read_extensions", "scrubbed_nifti", "unpacked_image", "version_of"]
 
 #: JSON that MR spectroscopy cannot be read without; keys are taken out of it, it is never dropped.
 MRS_EXTENSION: Final = 44
@@ -146,11 +146,23 @@ def _chain(reader: _Reader, at: int, end: int | None, order: str) -> Iterator[tu
         yield code, size_bytes
 
 
+def unpacked_image(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """What is in a local ``.nii.gz``.
+
+    Raises:
+        FileChangedError: It is no whole gzip stream, which a check has looked at before.
+    """
+    try:
+        yield from unpacked(pieces)
+    except GzipError as error:
+        raise FileChangedError(f"{error}; copy the file again") from error
+
+
 def scrubbed_nifti(pieces: Iterable[bytes], removed: Sequence[str], shorter_bytes: int) -> Iterator[bytes]:
-    """An image without *removed*; one that is gzip is unpacked and packed anew, in bounded memory.
+    """An image without *removed*, in bounded memory.
 
     Args:
-        pieces: The file.
+        pieces: The image, unpacked.
         removed: As in `xnatferry.sources.base.Scrub`.
         shorter_bytes: Size of the extensions that go, which the header must tell before they are reached.
 
@@ -158,14 +170,6 @@ def scrubbed_nifti(pieces: Iterable[bytes], removed: Sequence[str], shorter_byte
         FileChangedError: It is not the image that was looked at.
     """
     reader = _Reader(pieces)
-    packed = reader.take(2) == b"\x1f\x8b"
-    reader.give_back()
-    if packed:
-        return gzipped(_scrubbed(_Reader(unpacked(reader.rest())), removed, shorter_bytes))
-    return _scrubbed(reader, removed, shorter_bytes)
-
-
-def _scrubbed(reader: _Reader, removed: Sequence[str], shorter_bytes: int) -> Iterator[bytes]:
     head, order, end = _head(reader)
     if not head:
         raise FileChangedError("it is no NIfTI image any more; make the plan again")

@@ -1,6 +1,7 @@
 """The bytes of a file without what ``--scrub`` takes out: the one place where data is changed on its way.
 
-Never on disk. The same file and the same instruction give the same bytes, so that a second push finds them there.
+Never on disk. The same file and the same instruction give the same bytes on every computer, so that a second push finds
+them there; so a ``.nii.gz`` is unpacked here, and compressed where it is sent.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from xnatferry.errors import FileChangedError
 from xnatferry.sources.base import LocalFile, Scrub, ScrubKind
 from xnatferry.sources.scrub_json import without_keys
-from xnatferry.sources.scrub_nifti import scrubbed_nifti
+from xnatferry.sources.scrub_nifti import scrubbed_nifti, unpacked_image
 from xnatferry.xnat.digest import Hasher
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _LINE_BYTES: Final = 1 << 20
 
 
 def scrubbed_pieces(pieces: Iterable[bytes], scrub: Scrub | None) -> Iterator[bytes]:
-    """*pieces* of a file as *scrub* leaves them; as they are without one.
+    """*pieces* of a file as *scrub* leaves them, unpacked where it says so; as they are without one.
 
     Raises:
         FileChangedError: It is not the file that was looked at.
@@ -35,12 +36,13 @@ def scrubbed_pieces(pieces: Iterable[bytes], scrub: Scrub | None) -> Iterator[by
     if scrub is None:
         return iter(pieces)
     if scrub.kind is ScrubKind.NIFTI:
-        return scrubbed_nifti(pieces, scrub.removed, scrub.shorter_bytes)
+        plain = unpacked_image(pieces) if scrub.packed else pieces
+        return scrubbed_nifti(plain, scrub.removed, scrub.shorter_bytes)
     return _sidecar(pieces, scrub) if scrub.kind is ScrubKind.SIDECAR else _freesurfer(pieces, scrub)
 
 
 def scrubbed_file(local: LocalFile, scrub: Scrub, pieces: Iterable[bytes]) -> LocalFile:
-    """*local* with size and digest of what arrives; *pieces* are its bytes as they are.
+    """*local* with size and digest of what is left of it; *pieces* are its bytes as they are.
 
     Raises:
         FileChangedError: They are not what *scrub* was made for.

@@ -25,10 +25,9 @@ from xnatferry.errors import FileChangedError
 from xnatferry.sources.base import Discovery, Finding, Kind, LocalFile, Scrub, ScrubKind, Severity, Source
 from xnatferry.sources.freesurfer_traces import holds_faces, scrubbed_subject
 from xnatferry.sources.header import HeaderError, NiftiHeader, read_header
-from xnatferry.sources.scrub_nifti import MRS_EXTENSION, Extension, read_extensions, version_of
+from xnatferry.sources.scrub_nifti import MRS_EXTENSION, Extension, read_extensions, unpacked_image, version_of
 from xnatferry.sources.scrubbing import scrubbed_file
 from xnatferry.sources.sidecar import SidecarError, read_sidecar
-from xnatferry.sources.streams import unpacked
 from xnatferry.xnat.digest import PIECE_BYTES
 from xnatferry.xnat.threaded import threaded
 
@@ -211,7 +210,7 @@ def _sidecar(file: LocalFile, source: Source) -> _Trace:
 def _image(file: LocalFile, source: Source) -> _Trace:
     pieces = _pieces(file, _HEAD_PIECE_BYTES)
     packed = file.name.lower().endswith(".gz")
-    head, extensions = read_extensions(unpacked(pieces) if packed else pieces)
+    head, extensions = read_extensions(unpacked_image(pieces) if packed else pieces)
     if not head:
         return _Trace()
     try:
@@ -225,7 +224,7 @@ def _image(file: LocalFile, source: Source) -> _Trace:
         trace.open.append(found("PRV03", why, file.path))
     dropped = _extensions(file, extensions, source, trace, removed)
     if removed:
-        trace.scrub = Scrub(ScrubKind.NIFTI, tuple(dict.fromkeys(removed)), file.size_bytes, dropped)
+        trace.scrub = Scrub(ScrubKind.NIFTI, tuple(dict.fromkeys(removed)), file.size_bytes, dropped, packed)
     if header.datatype in _COLOURS or _is_flat(header):
         why = "it is a picture in colour or a single slice; look whether text is burned into it"
         trace.lasting.append(found("PRV10", why, file.path))

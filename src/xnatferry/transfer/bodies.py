@@ -13,7 +13,7 @@ from xnatferry.transfer.content import (
     archive_names,
     check_unchanged,
     file_pieces,
-    fingerprint,
+    measured,
     payload_pieces,
     watched,
 )
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from xnatferry.transfer.conditions import Conditions
     from xnatferry.transfer.destination import Body
+    from xnatferry.xnat.gzip_stream import Measured
     from xnatferry.xnat.model import Address
 
 __all__ = ["Bodies"]
@@ -47,6 +48,7 @@ class Bodies:
         self._conditions = conditions
         self._hashers: dict[Address, Hasher] = {}
         self._sizes: dict[Address, int] = {}
+        self._measured: dict[Address, Measured] = {}
         self._told: dict[Address, int] = {}
         self._prints: dict[str, Fingerprint] | None = None
         self._walk: ArchiveWalk | None = None
@@ -56,14 +58,17 @@ class Bodies:
         payload = _payload(step)
         if payload.local.made is not None:
             return self._made(step, payload)
-        # A compressed body's length must be announced: it is made twice, once to measure it.
-        size = fingerprint(payload.local, gzip=True).size_bytes if payload.gzip else payload.local.size_bytes
-        self._sizes[step.address] = size
+        size = self._size_of(step)
+        return lambda: self._hashed(step), size
 
-        def body() -> Iterator[bytes]:
-            return self._hashed(step)
-
-        return body, size
+    def _size_of(self, step: Step) -> int:
+        """How many bytes of *step* go out. What is compressed is made twice: its length must be announced."""
+        payload, address = _payload(step), step.address
+        if payload.gzip and address not in self._measured:
+            self._measured[address] = measured(payload.local)
+        found = self._measured.get(address)
+        self._sizes[address] = payload.local.size_bytes if found is None else found.size_bytes
+        return self._sizes[address]
 
     def _made(self, step: Step, payload: Payload) -> tuple[Body, int]:
         """The body of a picture; here its size and MD5 become known."""
@@ -84,8 +89,7 @@ class Bodies:
         """A zip of *steps*, made while it is sent, and its size."""
         members = []
         for step in steps:
-            size = _payload(step).local.size_bytes
-            self._sizes[step.address] = size
+            size = self._size_of(step)
             members.append(ZipMember(step.address.file or "", size, lambda step=step: self._hashed(step)))  # type: ignore[misc]
         archive = ZipStream(members)
         return lambda: archive, archive.size_bytes
@@ -150,7 +154,8 @@ class Bodies:
     def _hashed(self, step: Step) -> Iterator[bytes]:
         self._rewind(step.address)
         hasher = self._hashers[step.address] = Hasher()
-        return self._counted(step.address, payload_pieces(_payload(step), self._walk), hasher)
+        pieces = payload_pieces(_payload(step), self._walk, self._measured.get(step.address))
+        return self._counted(step.address, pieces, hasher)
 
     def _rewind(self, address: Address) -> None:
         if told := self._told.pop(address, 0):

@@ -11,8 +11,8 @@ from xnatferry.errors import FileChangedError, TransferError
 from xnatferry.planning.plan import Payload, Plan
 from xnatferry.planning.remote_state import Fingerprint
 from xnatferry.sources.scrubbing import scrubbed_pieces
-from xnatferry.sources.streams import gzipped
 from xnatferry.xnat.digest import PIECE_BYTES, Hasher
+from xnatferry.xnat.gzip_stream import GzipStream, Measured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +27,7 @@ __all__ = [
     "check_unchanged",
     "file_pieces",
     "fingerprint",
+    "measured",
     "moved_sources",
     "payload_pieces",
     "watched",
@@ -92,7 +93,7 @@ def file_pieces(path: Path) -> Iterator[bytes]:
         yield from _pieces(stream, path)
 
 
-def payload_pieces(payload: Payload, walk: ArchiveWalk | None = None) -> Iterator[bytes]:
+def payload_pieces(payload: Payload, walk: ArchiveWalk | None = None, found: Measured | None = None) -> Iterator[bytes]:
     """The bytes of *payload* as they arrive, checked to be what discovery saw.
 
     The last piece is held back until the file has been looked at once more: a server never gets a whole file of which
@@ -101,21 +102,17 @@ def payload_pieces(payload: Payload, walk: ArchiveWalk | None = None) -> Iterato
     Args:
         payload: What to read.
         walk: Where the members of its archive are read one after the other; without it, each from the start.
+        found: What was measured of a file that is compressed on the way, which is done here where it was not.
 
     Raises:
         FileChangedError: The file changed before or while it was read.
     """
     local = payload.local
-    check_unchanged(local)
-    if local.opener is not None:
-        plain = local.opener()
-    elif local.member is not None:
-        plain = (walk or ArchiveWalk(local.path)).pieces(local)
-    else:
-        plain = file_pieces(local.path)
-    plain = scrubbed_pieces(plain, local.scrub)
+    pieces: Iterable[bytes] = _plain_pieces(local, walk)
+    if payload.gzip:
+        pieces = _compressed(local, found or measured(local))
     held = b""
-    for piece in gzipped(plain) if payload.gzip else _exactly(plain, local):
+    for piece in pieces:
         if held:
             yield held
         held = piece
@@ -124,29 +121,72 @@ def payload_pieces(payload: Payload, walk: ArchiveWalk | None = None) -> Iterato
         yield held
 
 
-def _exactly(pieces: Iterable[bytes], local: LocalFile) -> Iterator[bytes]:
+def measured(local: LocalFile) -> Measured:
+    """Compress *local* once to measure it, before it is sent: its length must be announced, and its header says both.
+
+    Raises:
+        FileChangedError: The file changed before or while it was read.
+    """
+    stream = GzipStream(_plain_pieces(local))
+    size_bytes = sum(map(len, stream))
+    if local.digest not in {None, stream.content.digest}:
+        raise _changed(local)
+    return Measured(size_bytes, stream.content)
+
+
+def _compressed(local: LocalFile, found: Measured) -> Iterator[bytes]:
+    """The same once more, with what was found in the header; its last piece comes only when it still holds."""
+    stream = GzipStream(_plain_pieces(local), found)
+    left = found.size_bytes
+    for piece in stream:
+        left -= len(piece)
+        if left < 0 or (left == 0 and stream.content != found.content):
+            break
+        yield piece
+    if left != 0 or stream.content != found.content:
+        raise _changed(local)
+
+
+def _plain_pieces(local: LocalFile, walk: ArchiveWalk | None = None) -> Iterator[bytes]:
+    """The contents of a file before any compression on the way."""
+    check_unchanged(local)
+    if local.opener is not None:
+        plain = local.opener()
+    elif local.member is not None:
+        plain = (walk or ArchiveWalk(local.path)).pieces(local)
+    else:
+        plain = file_pieces(local.path)
     came = 0
-    for piece in pieces:
+    for piece in scrubbed_pieces(plain, local.scrub):
         came += len(piece)
         if came > local.size_bytes:
             break
         yield piece
     if came != local.size_bytes:
-        raise FileChangedError(f"{local.path}: changed while it was read; make the plan again")
+        raise _changed(local)
 
 
 def fingerprint(local: LocalFile, gzip: bool = False) -> Fingerprint:  # noqa: FBT001, FBT002  # the reconciler's question
-    """Size and MD5 of *local* as it would arrive; reads it once unless the digest is known."""
-    if not gzip and local.digest is not None:
+    """Size and MD5 of *local* as it would arrive, and of *gzip* also what it unpacks to.
+
+    Reads it once unless the digest is known; with *gzip* twice.
+    """
+    if gzip:
+        found = measured(local)
+        hasher = Hasher()
+        for piece in payload_pieces(Payload(local, gzip=True), found=found):
+            hasher.update(piece)
+        return Fingerprint(hasher.size_bytes, hasher.digest, found.content)
+    if local.digest is not None:
         return Fingerprint(local.size_bytes, local.digest)
-    if local.member is not None and not gzip:
+    if local.member is not None:
         check_unchanged(local)
-        found = _digests_of(local.path, local.mtime_ns).get(local.member)
-        if found is None:
+        known = _digests_of(local.path, local.mtime_ns).get(local.member)
+        if known is None:
             raise FileChangedError(f"{local.path}: {local.member} is not in it any more; make the plan again")
-        return found
+        return known
     hasher = Hasher()
-    for piece in payload_pieces(Payload(local, gzip=gzip)):
+    for piece in payload_pieces(Payload(local)):
         hasher.update(piece)
     return Fingerprint(hasher.size_bytes, hasher.digest)
 
@@ -180,6 +220,10 @@ def watched(pieces: Iterable[bytes], seen: Callable[[int], None], *, hasher: Has
             hasher.update(piece)
         yield piece
         seen(len(piece))
+
+
+def _changed(local: LocalFile) -> FileChangedError:
+    return FileChangedError(f"{local.path}: changed while it was read; make the plan again")
 
 
 def _unreadable(path: Path, error: OSError) -> FileChangedError:

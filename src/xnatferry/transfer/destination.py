@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from xnatferry.xnat.gzip_stream import Content
     from xnatferry.xnat.model import Address
     from xnatferry.xnat.records import Ensured, Facts, RemoteFile, ScanDocument
     from xnatferry.xnat.tables import Row
@@ -112,6 +113,12 @@ class Destination(Protocol):
 
     def read_digest(self, address: Address) -> str:
         """MD5 of a file's bytes, fetched and not kept."""
+
+    def read_content(self, address: Address, size_bytes: int, deep: bool) -> Content | None:  # noqa: FBT001
+        """What a gzip file of this listed size unpacks to: by its header, where it is ours, else (and *deep*) fetched.
+
+        None where it is no whole gzip stream.
+        """
 
     def list_digests(self, address: Address) -> Mapping[str, str]:
         """MD5s that the catalog document of a resource holds, by name in the resource; empty where it holds none."""

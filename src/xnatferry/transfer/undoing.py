@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import ConflictError, NotFoundError, XnatferryError
-from xnatferry.planning.remote_state import HeldFile
+from xnatferry.planning.remote_state import Fingerprint, HeldFile
 from xnatferry.planning.undo import Deeds, Inventory, UndoPlan, UndoStep, plan_undo
 from xnatferry.transfer.content import file_pieces
 from xnatferry.transfer.events import Began, Listener, Outcome, Receipt
@@ -235,4 +236,24 @@ def _check_empty(step: UndoStep, destination: Destination) -> None:
 
 def plan_of(deeds: Deeds, destination: Destination, project: str) -> UndoPlan:
     """Read the server and decide what an undo of *deeds* would do."""
-    return plan_undo(deeds, take_inventory(destination, project, deeds))
+    now = take_inventory(destination, project, deeds)
+    stored, replaced = (_recognised(files, now, destination) for files in (deeds.stored, deeds.replaced))
+    return plan_undo(replace(deeds, stored=stored, replaced=replaced), now)
+
+
+def _recognised(
+    files: Mapping[Address, Fingerprint], now: Inventory, destination: Destination
+) -> dict[Address, Fingerprint]:
+    """*files* of a killed run; those compressed on the way as they are there, where that has the content that was sent.
+
+    Only receipts know as what they were sent, and a killed run does not have all: the compressor may be another since.
+    """
+
+    def as_held(address: Address, sent: Fingerprint) -> Fingerprint:
+        held = now.files.get(address)
+        if sent.content is None or held is None or (held.size_bytes, held.digest) == (sent.size_bytes, sent.digest):
+            return sent
+        same = destination.read_content(address, held.size_bytes, False) == sent.content  # noqa: FBT003  # not deep
+        return Fingerprint(held.size_bytes, held.digest or sent.digest) if same else sent
+
+    return {address: as_held(address, sent) for address, sent in files.items()}

@@ -8,6 +8,9 @@ The ladder of proofs, from the cheapest rung to the dearest; the message of a ve
 4. size and name;
 5. the bytes themselves, fetched and hashed: for every file when asked for (``--deep``), and for files of this run whose
    listed MD5 is not the one that was sent, because servers keep the MD5 of replaced bytes.
+
+Of a file that was compressed on the way, the bytes say no more than who compressed it. Where they are not those that
+this run sent, its content is compared (`FileComparer`).
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import FileChangedError, NotFoundError, RefusedError, RemoteError, UnavailableError
+from xnatferry.planning.file_comparison import NO_DIGEST, FileComparer, proof_of
 from xnatferry.planning.plan import Decision, Plan, Step
-from xnatferry.planning.remote_state import Fingerprint
+from xnatferry.planning.remote_state import Fingerprint, HeldFile
 from xnatferry.planning.snapshots import BY_RECORD
 from xnatferry.transfer.content import fingerprint
 from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict
@@ -50,7 +54,7 @@ def verdicts_of(plan: Plan) -> tuple[Verdict, ...]:
         payload = step.payload
         held = payload.held_digest if payload is not None else None
         proof = _PROOFS.get(step.decision, Proof.DIGEST if held is not None else Proof.SIZE)
-        rung = {Proof.DIGEST: LISTED, Proof.SIZE: BY_SIZE}.get(proof, step.reason)
+        rung = {Proof.DIGEST: proof_of(step) or LISTED, Proof.SIZE: BY_SIZE}.get(proof, step.reason)
         if payload is not None and payload.local.made is not None:
             rung = step.reason
         size = step.size_bytes if step.decision is not Decision.CREATE else 0
@@ -97,6 +101,7 @@ class Verifier:
 
     def __init__(self, destination: Destination, *, deep: bool = False) -> None:
         self._destination = destination
+        self._comparer = FileComparer(fingerprint, destination.read_content)
         self._deep = deep
         self._trial = threading.Lock()
         self._documents_help = True
@@ -211,21 +216,53 @@ class Verifier:
         if _is_vouched_for(step, receipt):
             return Verdict(address, Proof.SIZE, held.size_bytes, BY_RECORD)
         here = expected[address]
+        if _was_compressed(step) and not _was_sent(receipt):
+            return self._by_content(step, held, rungs[address])
+        found = self._by_bytes(held, here, rungs[address], address, receipt)
+        if found.proof is Proof.DIFFERS and _was_compressed(step):
+            return self._by_content(step, held, rungs[address], otherwise=found)
+        return found
+
+    def _by_bytes(
+        self,
+        held: RemoteFile,
+        here: Fingerprint | FileChangedError,
+        rung: str,
+        address: Address,
+        receipt: Receipt | None,
+    ) -> Verdict:
         if isinstance(here, FileChangedError):
             return Verdict(address, Proof.UNKNOWN, held.size_bytes, str(here))
         if here.size_bytes != held.size_bytes:
             why = f"{held.size_bytes} bytes there, {here.size_bytes} here"
             return Verdict(address, Proof.DIFFERS, held.size_bytes, why)
         if not self._deep and held.digest == here.digest:
-            return Verdict(address, Proof.DIGEST, held.size_bytes, rungs[address])
+            return Verdict(address, Proof.DIGEST, held.size_bytes, rung)
         # A digest that is not ours may be that of the bytes that were there before ours.
         stale = held.digest is not None and _acknowledged(receipt)
         if self._deep or stale:
             return self._fetched(address, held, here)
         if held.digest is None:
             return Verdict(address, Proof.SIZE, held.size_bytes, BY_SIZE)
-        why = f"{rungs[address]}: {held.digest} there, {here.digest} here"
+        why = f"{rung}: {held.digest} there, {here.digest} here"
         return Verdict(address, Proof.DIFFERS, held.size_bytes, why)
+
+    def _by_content(self, step: Step, held: RemoteFile, rung: str, otherwise: Verdict | None = None) -> Verdict:
+        """The verdict of a file that is compressed on the way; *otherwise* where the local file is no longer there."""
+        payload, address, size = step.payload, step.address, held.size_bytes
+        assert payload is not None  # noqa: S101  # file steps have one
+        as_planned = step.decision is Decision.SAME and held.digest is not None and held.digest == payload.held_digest
+        if as_planned and not self._deep:
+            return Verdict(address, Proof.DIGEST, size, proof_of(step) or rung)
+        try:
+            found = self._comparer.compare(payload, HeldFile(size, held.digest), address, deep=self._deep)
+        except FileChangedError as error:
+            return otherwise or Verdict(address, Proof.UNKNOWN, size, str(error))
+        if found.same is None:
+            return Verdict(address, Proof.UNKNOWN, size, found.message)
+        if found.message == NO_DIGEST:
+            return Verdict(address, Proof.SIZE, size, BY_SIZE)
+        return Verdict(address, Proof.DIGEST if found.same else Proof.DIFFERS, size, found.message or rung)
 
     def _fetched(self, address: Address, held: RemoteFile, here: Fingerprint) -> Verdict:
         try:
@@ -243,6 +280,14 @@ def _is_vouched_for(step: Step, receipt: Receipt | None) -> bool:
     """Whether *step* is a picture that was not sent now: it is not made again to compare bytes."""
     made = step.payload is not None and step.payload.local.made is not None
     return made and (receipt is None or receipt.digest is None)
+
+
+def _was_compressed(step: Step) -> bool:
+    return step.payload is not None and step.payload.gzip
+
+
+def _was_sent(receipt: Receipt | None) -> bool:
+    return receipt is not None and receipt.digest is not None
 
 
 def _acknowledged(receipt: Receipt | None) -> bool:
@@ -272,15 +317,15 @@ def _note(
 
 
 def _expected(step: Step, receipt: Receipt | None) -> Fingerprint | FileChangedError:
-    if _is_vouched_for(step, receipt):
-        return Fingerprint(step.size_bytes, "")
     if receipt is not None and receipt.digest is not None:
         return Fingerprint(receipt.size_bytes, receipt.digest)
     payload = step.payload
     assert payload is not None  # noqa: S101  # file steps have one
-    if step.decision is Decision.SAME and payload.held_digest is not None and not payload.gzip:
+    if payload.gzip or payload.local.made is not None:
+        return Fingerprint(step.size_bytes, "")  # compared by content, or vouched for by a record
+    if step.decision is Decision.SAME and payload.held_digest is not None:
         return Fingerprint(payload.local.size_bytes, payload.held_digest)  # compared when the plan was made
     try:
-        return fingerprint(payload.local, gzip=payload.gzip)
+        return fingerprint(payload.local)
     except FileChangedError as error:
         return error

@@ -13,6 +13,9 @@ its resource: ``FMRIPREP.json``. Where a project holds several datasets, that on
 {"path": "sub-01/anat/sub-01_T1w.nii.gz", "size": 351, "md5": "...", "level": "scan", "resource": "NIFTI", "name": ...},
 ...
 ], "written": [{"level": "session", "resource": "BIDS", "name": "dataset_description.json"}]}
+
+Of a file that was compressed on the way, ``content_size`` and ``content_md5`` say what it unpacks to: the bytes depend
+on the computer that compressed it.
 """
 
 from __future__ import annotations
@@ -38,6 +41,8 @@ __all__ = [
 MANIFEST_RESOURCE: Final = "BIDS_MANIFEST"
 MANIFEST_NAME: Final = "manifest.json"
 _VERSION: Final = 1
+#: Of manifests with files that were compressed on the way, whose size and MD5 are those of what they unpack to.
+_CONTENT_VERSION: Final = 2
 _MARK: Final = "bids_manifest"
 
 
@@ -56,6 +61,8 @@ class BidsFile:
         level: ``project``, ``subject``, ``session`` or ``scan``.
         resource: Label of its resource.
         name: Its path inside the resource.
+        packed: Whether it was compressed on the way: size and MD5 are then of what it unpacks to, which is the same
+            whoever compressed it.
     """
 
     path: str
@@ -64,6 +71,7 @@ class BidsFile:
     level: str
     resource: str
     name: str
+    packed: bool = False
 
 
 def manifest_name(pipeline: str | None) -> str:
@@ -79,11 +87,12 @@ def nested_in(name: str) -> str:
 def write_manifest(files: Iterable[BidsFile]) -> bytes:
     """The manifest of *files*, one line each."""
     files = sorted(files)
-    kept = [_line({"path": f.path, "size": f.size_bytes, "md5": f.digest, **_place(f)}) for f in files if f.path]
+    kept = [_line({"path": f.path, **_facts(f), **_place(f)}) for f in files if f.path]
     written = [_line(_place(f)) for f in files if not f.path]
     body = ",\n".join(kept)
     more = ",\n".join(written)
-    return f'{{"{_MARK}": {_VERSION}, "files": [\n{body}\n], "written": [\n{more}\n]}}\n'.encode(
+    version = _CONTENT_VERSION if any(file.packed for file in files) else _VERSION
+    return f'{{"{_MARK}": {version}, "files": [\n{body}\n], "written": [\n{more}\n]}}\n'.encode(
         "utf-8", "surrogatepass"
     )
 
@@ -97,17 +106,27 @@ def read_manifest(content: bytes) -> list[BidsFile]:
     try:
         found: Any = json.loads(content)
         version = found[_MARK]
-        files = [_file(one, str(one["path"]), int(one["size"]), str(one["md5"])) for one in found["files"]]
-        files += [_file(one, "", 0, "") for one in found["written"]]
+        files = [_file(one, str(one["path"])) for one in found["files"]]
+        files += [_file(one, "") for one in found["written"]]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ManifestError(f"it is no BIDS manifest ({type(error).__name__}: {error})") from error
-    if version != _VERSION:
-        raise ManifestError(f"it is of version {version}, this xnatferry reads version {_VERSION}")
+    if version not in {_VERSION, _CONTENT_VERSION}:
+        raise ManifestError(f"it is of version {version}, this xnatferry reads {_CONTENT_VERSION} at most")
     return files
 
 
-def _file(one: dict[str, Any], path: str, size_bytes: int, digest: str) -> BidsFile:
-    return BidsFile(path, size_bytes, digest, str(one["level"]), str(one["resource"]), str(one["name"]))
+def _file(one: dict[str, Any], path: str) -> BidsFile:
+    place = (str(one["level"]), str(one["resource"]), str(one["name"]))
+    if not path:
+        return BidsFile(path, 0, "", *place)
+    packed = "content_md5" in one
+    before = "content_" if packed else ""
+    return BidsFile(path, int(one[f"{before}size"]), str(one[f"{before}md5"]), *place, packed)
+
+
+def _facts(file: BidsFile) -> dict[str, Any]:
+    before = "content_" if file.packed else ""
+    return {f"{before}size": file.size_bytes, f"{before}md5": file.digest}
 
 
 def _place(file: BidsFile) -> dict[str, str]:

@@ -42,6 +42,7 @@ class RemoteFile:
         format: Format of the catalog entry.
         content: Content of the catalog entry.
         tags: Tags of the catalog entry, comma separated.
+        content_digest: MD5 of what a gzip file must unpack to, where a manifest says it and the listing has no digest.
     """
 
     resource: str
@@ -53,6 +54,7 @@ class RemoteFile:
     format: str = ""
     content: str = ""
     tags: str = ""
+    content_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

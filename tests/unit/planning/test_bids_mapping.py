@@ -127,7 +127,7 @@ def test_a_manifest_is_read_as_it_was_written(files):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{}", b'{"bids_manifest": 2, "files": [], "written": []}', b'{"bids_manifest": 1}']
+    "content", [b"", b"[]", b"{}", b'{"bids_manifest": 3, "files": [], "written": []}', b'{"bids_manifest": 1}']
 )
 def test_other_files_are_no_manifest(content):
     with pytest.raises(ManifestError):

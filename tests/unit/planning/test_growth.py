@@ -55,9 +55,9 @@ def planned(number, *, there):
             "http://x", project_exists=True, subjects=frozenset(subjects), sessions=sessions, own_files=own
         )
     known = lambda file, _: Fingerprint(file.size_bytes, DIGEST)  # noqa: E731
-    plan = reconcile(mapped, state, project="P", fingerprint=known)
+    plan = reconcile(mapped, state, project="P", fingerprint=known, read_content=None)
     assert {step.decision for step in plan.steps} == {Decision.SAME if there else Decision.CREATE}
-    return still_valid(plan, state, fingerprint=known)
+    return still_valid(plan, state, fingerprint=known, read_content=None)
 
 
 def lines_of(act):
@@ -167,7 +167,9 @@ def bytes_a_file(root, sessions):
 
     def plan():
         mapped = map_sources(discovery.sources, MappingRules("P"))
-        return reconcile(mapped, empty, project="P", fingerprint=lambda *_: None, findings=discovery.all_findings)
+        return reconcile(
+            mapped, empty, project="P", fingerprint=lambda *_: None, read_content=None, findings=discovery.all_findings
+        )
 
     tracemalloc.start()
     try:

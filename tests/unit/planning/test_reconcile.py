@@ -6,7 +6,14 @@ from xnatferry.planning.plan import Decision, OnConflict, Transport
 from xnatferry.planning.reconcile import reconcile
 from xnatferry.planning.remote_state import Fingerprint, HeldFile, RemoteSession, RemoteState
 from xnatferry.sources.base import Claims, Kind, LocalFile, Source
+from xnatferry.xnat.gzip_stream import Content
 from xnatferry.xnat.model import Address, Level
+
+CONTENT = Content(10, "c" * 32, 99)
+
+
+def never_asked(address, size_bytes, deep):
+    raise AssertionError(f"the server was asked about {address}")
 
 
 def source(name="t1.nii.gz", size=10, kind=Kind.NIFTI, files=1, **claims):
@@ -26,8 +33,9 @@ def decide(*sources, remote=None, digest="d" * 32, **options):
     remote = remote or RemoteState("http://x", project_exists=False)
 
     def fingerprint(local, gzip):
-        return Fingerprint(7 if gzip else local.size_bytes, digest)
+        return Fingerprint(7 if gzip else local.size_bytes, digest, CONTENT if gzip else None)
 
+    options = {"read_content": never_asked} | options
     return reconcile(mapped, remote, project="P", fingerprint=fingerprint, **options)
 
 
@@ -160,6 +168,7 @@ def test_two_images_of_one_name_find_their_own_scans_again():
         remote,
         project="P",
         fingerprint=lambda local, gzip: Fingerprint(10, local.digest),
+        read_content=never_asked,
     )
     assert plan.nothing_to_do
     assert {step.payload.local.path.parent.name: step.address.scan for step in plan.files} == {"runA": "2", "runB": "1"}
@@ -168,6 +177,7 @@ def test_two_images_of_one_name_find_their_own_scans_again():
         remote,
         project="P",
         fingerprint=lambda local, gzip: Fingerprint(10, local.digest),
+        read_content=never_asked,
         on_conflict=OnConflict.OVERWRITE,
     )
     assert {step.address.scan: step.decision for step in changed.files} == {"1": Decision.UPDATE, "2": Decision.SAME}

@@ -31,11 +31,11 @@ def settled(wanted, files=None, scans=None, *, gzip=False):
     remote = RemoteState("http://x", True, frozenset("s"), {"e": session})
     asked = []
 
-    def same(file, there, name):
-        asked.append(name)
+    def same(_item, file, there, place):
+        asked.append(place)
         return there.digest in {None, file.digest}
 
-    found = settle_scan_numbers(wanted, remote, same, gzip=gzip)
+    found = settle_scan_numbers(wanted, remote, [same], gzip=gzip)
     assert [item.source for item in found] == [item.source for item in wanted]
     return [item.scan for item in found]
 

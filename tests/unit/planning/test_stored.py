@@ -26,6 +26,7 @@ scrubs = st.builds(
     st.lists(words, min_size=1, max_size=2).map(tuple),
     sizes,
     sizes,
+    st.booleans(),
     st.lists(st.tuples(words, words), max_size=2).map(tuple),
 )
 on_disk = st.builds(
@@ -143,7 +144,7 @@ def test_a_plan_that_changes_files_is_not_for_readers_that_would_send_them_as_th
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('{"xnatferry_plan": 3}', "version 3, this xnatferry reads 2"),
+        ('{"xnatferry_plan": 4}', "version 4, this xnatferry reads 3"),
         ('{"xnatferry_plan": 1}', "damaged"),
         ('{"xnatferry_plan": 1, "steps": [{"address": 3}]}', "damaged"),
         ('{"steps": []}', "no stored plan"),
