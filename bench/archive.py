@@ -217,16 +217,16 @@ def large(top, options):
 
 def fill(root, sessions, files):
     """A project with many sessions, and one session with many files, straight into the metadata."""
-    from xnatferry.server import editing, objects, resources
+    from xnatferry.server import item_editing, objects, resources
     from xnatferry.server.archive import Archive
-    from xnatferry.server.landing import Arrival, Target
+    from xnatferry.server.file_store import IncomingFile, Target
     from xnatferry.server.objects import Item, Level
     from xnatferry.server.resources import Described
     from xnatferry.server.settings import ServerSettings
 
     archive = Archive(ServerSettings(root=root), admin_password="admin-secret")
     with archive.database.write() as connection:
-        make = lambda *parts, **fields: editing.insert_item(connection, Item(0, *parts, fields=fields), "admin")  # noqa: E731
+        make = lambda *parts, **fields: item_editing.insert_item(connection, Item(0, *parts, fields=fields), "admin")  # noqa: E731
         project = make(Level.PROJECT, "P", "P", "P", "xnat:projectData", None, "P", accessibility="private")
         for number in range(sessions):
             if number % 10 == 0:
@@ -246,12 +246,12 @@ def fill(root, sessions, files):
                 folder,
                 date="2020-01-31",
             )
-    arrivals = []
+    incoming = []
     for number in range(files):
-        with archive.vault.receive(flush=False) as receiver:
+        with archive.blob_store.receive(flush=False) as receiver:
             receiver.write(b"%d" % number * 2_000)
-            arrivals.append(Arrival(f"sub/{number:05}.txt", receiver.finish()))
-    archive.landing.store(Target(session, "", "R"), arrivals, Described(), "admin")
+            incoming.append(IncomingFile(f"sub/{number:05}.txt", receiver.finish()))
+    archive.file_store.store(Target(session, "", "R"), incoming, Described(), "admin")
     with archive.database.read() as connection:
         assert objects.find_project(connection, "P")
         assert resources.resources_of(connection, [session.key])

@@ -30,9 +30,9 @@ MAY_IMPORT = {
     "pictures": {"sources", "checks"},
     "results": {"xnat", "freesurfer", "sources", "checks", "planning", "transfer", "client", "pictures"},
     "reports": {"xnat", "sources", "checks", "planning", "transfer", "results", "pictures", "console"},
-    "crossing": {"sources", "planning", "transfer", "client", "results"},
-    "api": {"crossing", "sources", "planning", "transfer", "results"},
-    "cluster": {"xnat", "planning", "transfer", "client", "crossing"},
+    "pipeline": {"sources", "planning", "transfer", "client", "results"},
+    "api": {"pipeline", "sources", "planning", "transfer", "results"},
+    "cluster": {"xnat", "planning", "transfer", "client", "pipeline"},
     "console": {"xnat", "sources", "planning", "transfer", "results"},
     "cli": {
         "xnat",
@@ -42,7 +42,7 @@ MAY_IMPORT = {
         "client",
         "results",
         "api",
-        "crossing",
+        "pipeline",
         "cluster",
         "console",
         "reports",
@@ -57,7 +57,7 @@ FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "c
 ONLY_IN = {"httpx2": {"client/http.py"}}
 #: Headers of images and of MGH volumes are all that the pictures know of the rooms that read disks.
 ONLY_MODULES = {
-    ("pictures", "sources"): {"sources.header"},
+    ("pictures", "sources"): {"sources.nifti_header"},
     ("pictures", "checks"): {"checks.surfaces"},
     ("reports", "console"): {"console.wording"},  # numbers as people read them
 }

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
         verify,
         verify_run,
     )
-    from xnatferry.client.steps import Client, connect
+    from xnatferry.client.client import Client, connect
     from xnatferry.console.progress import progress
     from xnatferry.xnat.model import Address, Level
 
@@ -91,9 +91,9 @@ __all__ = [
 
 _HOMES = {
     "Address": "xnat.model",
-    "Client": "client.steps",
+    "Client": "client.client",
     "Level": "xnat.model",
-    "connect": "client.steps",
+    "connect": "client.client",
     "progress": "console.progress",
 }
 

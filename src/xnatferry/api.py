@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xnatferry.crossing import plan, recheck, verify_run, verify_source, with_digests
+from xnatferry.pipeline import plan, recheck, verify_run, verify_source, with_digests
 from xnatferry.planning.mapping import MappingRules
 from xnatferry.planning.plan import OnConflict, Plan
 from xnatferry.planning.selection import Selection
-from xnatferry.results.stats import StatsTable, stats
-from xnatferry.results.verbs import (
+from xnatferry.results.operations import (
     PullPlan,
     PullResult,
     begin_run,
@@ -27,8 +26,9 @@ from xnatferry.results.verbs import (
     pull,
     undo,
 )
-from xnatferry.sources.base import Discovery, Finding, Severity
-from xnatferry.sources.recognise import discover
+from xnatferry.results.stats import StatsTable, stats
+from xnatferry.sources.discovery import discover
+from xnatferry.sources.model import Discovery, Finding, Severity
 from xnatferry.transfer.engine import PushResult
 from xnatferry.transfer.engine import carry_out as push
 from xnatferry.transfer.events import Proof

@@ -62,8 +62,10 @@ def test_of_a_session(http, full, other, rows):
 def test_files_lie_where_xnat_keeps_them(archive, http, full, other):
     http.put(f"{full.long}/projects/{other}", params=MOVE | {"label": "E02"})
     http.put(f"{full.subject}/projects/{other}", params=MOVE)
-    vault = archive.root / "archive"
-    found = sorted(str(path.relative_to(vault / other)) for path in (vault / other).rglob("*") if path.is_file())
+    blob_store = archive.root / "archive"
+    found = sorted(
+        str(path.relative_to(blob_store / other)) for path in (blob_store / other).rglob("*") if path.is_file()
+    )
     assert found == sorted(
         [
             "arc001/E02/RESOURCES/R/sub/f.txt",
@@ -73,7 +75,7 @@ def test_files_lie_where_xnat_keeps_them(archive, http, full, other):
             "subjects/S01/R/sub/f.txt",
         ]
     )
-    assert [path for path in (vault / full.project).rglob("*") if path.is_file()] == []
+    assert [path for path in (blob_store / full.project).rglob("*") if path.is_file()] == []
 
 
 def test_of_a_subject_leaves_its_sessions(http, full, other, rows):
@@ -186,7 +188,7 @@ def test_nothing_is_lost_on_the_way(http, full, other, archive):
     """Metadata and vault agree after moves there and back."""
     for project in (other, full.project, other):
         assert http.put(f"{full.url}/projects/{project}", params=MOVE).status_code == 200
-    archive.archive.landing.redo.settle()
+    archive.archive.file_store.redo.settle()
     with archive.archive.database.read() as connection:
         folders = {row["folder"] for row in connection.execute("SELECT folder FROM items WHERE project = ?", (other,))}
         assert not list(connection.execute("SELECT 1 FROM intents"))

@@ -175,11 +175,11 @@ class Site:
     token: dict
     form: str
     kept: sqlite3.Connection
-    vault: Path
+    blob_store: Path
 
     @cached_property
     def files(self):
-        return [path for path in self.vault.rglob("*") if path.is_file()]
+        return [path for path in self.blob_store.rglob("*") if path.is_file()]
 
     def restore(self):
         """Everything as it was before a test changed it."""
@@ -187,7 +187,7 @@ class Site:
         with database._lock:
             self.kept.backup(database._writer)
         for kept in self.files:  # copies keep times, so what nobody touched is told without reading it
-            place = self.running.archive.vault.archive / kept.relative_to(self.vault)
+            place = self.running.archive.blob_store.archive / kept.relative_to(self.blob_store)
             if not place.exists() or place.stat().st_mtime_ns != kept.stat().st_mtime_ns:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(kept, place)
@@ -255,9 +255,9 @@ def site(tmp_path_factory):
         kept = sqlite3.connect(root / "kept.sqlite", check_same_thread=False)
         with running.archive.database._lock:
             running.archive.database._writer.backup(kept)
-        vault = root.with_name(root.name + "-vault")
-        shutil.copytree(root / "archive", vault)
-        yield Site(running, clients, ids, token, form, kept, vault)
+        blob_store = root.with_name(root.name + "-vault")
+        shutil.copytree(root / "archive", blob_store)
+        yield Site(running, clients, ids, token, form, kept, blob_store)
         kept.close()
         for client in clients.values():
             client.close()

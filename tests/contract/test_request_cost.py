@@ -10,7 +10,7 @@ from functools import partial
 import httpx2
 import pytest
 
-from xnatferry.server import database, editing
+from xnatferry.server import database, item_editing
 from xnatferry.server.archive import running_archive
 from xnatferry.server.objects import Item, Level
 
@@ -50,7 +50,7 @@ def steps(monkeypatch):
 def fill(archive, sessions):
     """A project with so many subjects of one session with one scan each, half of them shared into another project."""
     with archive.database.write() as connection:
-        make = partial(editing.insert_item, connection, user="admin")
+        make = partial(item_editing.insert_item, connection, user="admin")
         project, other = (
             make(Item(0, Level.PROJECT, name, name, name, "xnat:projectData", None, name)) for name in ("P", "Q")
         )

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import write_image
-from xnatferry.checks.catalogue import CATALOGUE
-from xnatferry.sources.recognise import discover
+from xnatferry.checks.finding_catalog import CATALOGUE
+from xnatferry.sources.discovery import discover
 
 T1 = "sub-01/anat/sub-01_T1w.nii.gz"
 BOLD = "sub-01/func/sub-01_task-rest_bold.nii.gz"

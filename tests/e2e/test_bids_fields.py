@@ -189,7 +189,7 @@ def test_other_columns_of_scans_tables_are_listed_and_become_parameters(remote, 
     (root / "sub-01" / "sub-01_scans.tsv").write_text(rows)
     plan = push(root, "SCANS", remote, choices=BidsChoices(custom_fields=True))
     assert not [finding for finding in plan.findings if finding.id == "BIDS11"]
-    scan = remote.facts(Address("SCANS", "01", "01_MR1")).scans["1"].fields
+    scan = remote.attributes(Address("SCANS", "01", "01_MR1")).scans["1"].fields
     assert scan["parameters/addParam[name=bids_operator]/addField"] == "XY"
     assert listed("SCANS/subjects", "educationDesc") == [{"educationDesc": "some college"}]
     told = [finding.message for finding in push(root, "SCANSTOO", remote).findings if finding.id == "BIDS11"]
@@ -229,8 +229,8 @@ def test_inherited_metadata_stands_beside_the_image_for_them(remote, tmp_path):
 
 def test_a_push_can_be_taken_back_whole(remote, tmp_path):
     from xnatferry.transfer.journal import Journal
-    from xnatferry.transfer.shared_runs import find_run
-    from xnatferry.transfer.undoing import plan_of, undo
+    from xnatferry.transfer.sharded_runs import find_run
+    from xnatferry.transfer.undo_run import plan_of, undo
 
     discovery = api.discover(DATA / "synthetic", allow_incomplete=True)
     plan = api.plan(discovery, remote, MappingRules("BACK"))
@@ -239,14 +239,14 @@ def test_a_push_can_be_taken_back_whole(remote, tmp_path):
     ) as journal:
         result = api.push(plan, remote, journal=journal)
         journal.end(result.exit_code)
-    steps = plan_of(find_run(tmp_path, journal.name).deeds(), remote, "BACK")
+    steps = plan_of(find_run(tmp_path, journal.name).effects(), remote, "BACK")
     assert not steps.stays
     assert all(not receipt.exit_code for receipt in undo(steps, remote))
     assert not remote.project_exists("BACK")
 
 
 def test_a_stored_plan_carries_what_we_write(remote, tmp_path):
-    from xnatferry.planning.stored import read_plan, write_plan
+    from xnatferry.planning.plan_file import read_plan, write_plan
 
     discovery = api.discover(DATA / "pheno004", allow_incomplete=True)
     write_plan(api.plan(discovery, remote, MappingRules("STORED")), tmp_path / "p.json", made="now")

@@ -15,7 +15,7 @@ from xnatferry import api
 from xnatferry.planning.mapping import MappingRules
 from xnatferry.planning.plan import Decision, OnConflict
 from xnatferry.results.bids_export import plan_bids_pull
-from xnatferry.results.fetching import fetch_all
+from xnatferry.results.pull_run import fetch_all
 from xnatferry.server.archive import running_archive
 from xnatferry.sources.bids.dataset import BidsChoices
 from xnatferry.xnat.model import Address, Level

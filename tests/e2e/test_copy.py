@@ -7,12 +7,12 @@ from contextlib import ExitStack
 import pytest
 
 from tests.e2e.conftest import write_image
+from xnatferry.client.client import Client
 from xnatferry.client.remote import Remote
 from xnatferry.client.settings import Connection, Secret
-from xnatferry.client.steps import Client
 from xnatferry.results.contents import read_contents
 from xnatferry.xnat.model import Address
-from xnatferry.xnat.records import Facts
+from xnatferry.xnat.records import Attributes
 
 
 def connected(running):
@@ -97,7 +97,7 @@ def held(archive, address="P"):
     with connected(archive) as xnat:
         found = read_contents(xnat.remote, Address.parse(address))
     return (
-        {str(a): (facts.xsi_type, dict(facts.fields)) for a, facts in found.objects.items()},
+        {str(a): (attributes.xsi_type, dict(attributes.fields)) for a, attributes in found.objects.items()},
         {str(a): dict(fields) for a, fields in found.resources.items()},
         {str(a): (f.size_bytes, f.digest, f.format, f.content) for a, f in found.files.items()},
     )
@@ -358,8 +358,8 @@ def test_fields_that_no_request_can_set_are_told():
 
     project, subject = Address("P"), Address("P", "s")
     source = Contents("http://here")
-    source.objects[project] = Facts("xnat:projectData")
-    source.objects[subject] = Facts("xnat:subjectData", {"group": "a", "newer/field": "x"}, ("addID",))
+    source.objects[project] = Attributes("xnat:projectData")
+    source.objects[subject] = Attributes("xnat:subjectData", {"group": "a", "newer/field": "x"}, ("addID",))
     plan = plan_copy(source, Contents("http://there"), from_project="P", project="P", relay=lambda *_: iter(()))
     (step,) = [step for step in plan.steps if step.address == subject]
     assert step.fields == {"xnat:subjectData/group": "a"}

@@ -16,9 +16,9 @@ import xnatferry
 from tests.faults.proxy import running_proxy
 from xnatferry import api
 from xnatferry.planning.mapping import MappingRules
-from xnatferry.results.fetching import fetch_all
-from xnatferry.results.held import read_held
-from xnatferry.results.pull import files_layout, plan_pull
+from xnatferry.results.pull_plan import files_layout, plan_pull
+from xnatferry.results.pull_run import fetch_all
+from xnatferry.results.remote_files import list_files_below
 from xnatferry.server.archive import running_archive
 from xnatferry.transfer.events import Proof
 from xnatferry.xnat.model import Address
@@ -124,7 +124,7 @@ def test_a_thousand_hostile_names_come_back_or_are_refused_beforehand(collection
 def brought_back(remote, folder, plan) -> list[str]:
     """Files that did not come back under their own name with their own bytes."""
     address = Address("P")
-    pulled = plan_pull(read_held(remote, address), folder, server=remote.connection.url, address=address)
+    pulled = plan_pull(list_files_below(remote, address), folder, server=remote.connection.url, address=address)
     assert not pulled.refusals, pulled.refusals[0]
     assert fetch_all(pulled, remote).exit_code == 0
     lost = []

@@ -21,13 +21,13 @@ from xnatferry import api
 from xnatferry.errors import ConflictError, FileChangedError
 from xnatferry.planning.mapping import MappingRules
 from xnatferry.planning.plan import Decision, OnConflict, Payload
-from xnatferry.planning.stored import read_plan, write_plan
+from xnatferry.planning.plan_file import read_plan, write_plan
 from xnatferry.results.bids_export import plan_bids_pull
-from xnatferry.results.fetching import fetch_all
+from xnatferry.results.pull_run import fetch_all
 from xnatferry.server.archive import running_archive
-from xnatferry.sources.base import Kind, LocalFile
-from xnatferry.transfer.content import file_pieces, measured, payload_pieces
+from xnatferry.sources.model import Kind, LocalFile
 from xnatferry.transfer.events import Proof
+from xnatferry.transfer.payload import file_pieces, measured, payload_pieces
 from xnatferry.xnat import gzip_stream
 from xnatferry.xnat.gzip_stream import HEAD_BYTES
 from xnatferry.xnat.model import Address

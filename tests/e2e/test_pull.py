@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.e2e.conftest import Ferry, write_image
-from xnatferry.client.steps import Client
+from xnatferry.client.client import Client
 from xnatferry.xnat.labels import remote_name_problem
 
 
@@ -255,9 +255,9 @@ def shared_client(tmp_path_factory):
     files=st.dictionaries(NAMES, st.binary(max_size=300), min_size=1, max_size=6), packed=st.booleans(), data=st.data()
 )
 def test_push_and_pull_give_the_same_paths_and_bytes(shared_client, tmp_path, files, packed, data):
-    from xnatferry.results.fetching import fetch_all
-    from xnatferry.results.held import read_held
-    from xnatferry.results.pull import plan_pull
+    from xnatferry.results.pull_plan import plan_pull
+    from xnatferry.results.pull_run import fetch_all
+    from xnatferry.results.remote_files import list_files_below
 
     del data
     names = {tuple(name.split("/")) for name in files}
@@ -283,12 +283,12 @@ def test_push_and_pull_give_the_same_paths_and_bytes(shared_client, tmp_path, fi
             shared_client.put_file(one, address(f"{resource}/files/{name}"))
         expected = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
     remote = shared_client.remote
-    plan = plan_pull(read_held(remote, resource), out, server=remote.connection.url, address=resource)
+    plan = plan_pull(list_files_below(remote, resource), out, server=remote.connection.url, address=resource)
     assert not plan.refusals
     result = fetch_all(plan, remote)
     assert result.exit_code == 0, result.failures
     came = tree(out)
     assert {path.partition("/resources/ANY/files/")[2]: digest for path, digest in came.items()} == expected
-    assert not plan_pull(read_held(remote, resource), out, server="", address=resource).fetched
+    assert not plan_pull(list_files_below(remote, resource), out, server="", address=resource).fetched
     shutil.rmtree(tmp_path / "out")
     assert os.path.lexists(tmp_path)

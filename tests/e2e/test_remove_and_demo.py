@@ -13,11 +13,11 @@ def test_a_removal_must_say_what_happens_to_the_files(ferry, images):
 
 def test_files_go_or_stay_as_it_was_said(ferry, images):
     ferry("push", images, "-p", "P", "-y")
-    vault = ferry.home / "archive" / "archive" / "P" / "arc001"
+    blob_store = ferry.home / "archive" / "archive" / "P" / "arc001"
     assert ferry("remove", "P/ann/ann_MR1", "--keep-files", "-y").code == 0
-    assert list((vault / "ann_MR1").rglob("T1w.nii.gz"))
+    assert list((blob_store / "ann_MR1").rglob("T1w.nii.gz"))
     assert ferry("remove", "P/bob/bob_MR1", "--remove-files", "-y").code == 0
-    assert not list((vault / "bob_MR1").rglob("*.nii.gz"))
+    assert not list((blob_store / "bob_MR1").rglob("*.nii.gz"))
     sessions = [r for r in ferry("list", "P", "--json").records if r["record"] == "session"]
     assert sessions == []
 

@@ -27,8 +27,8 @@ def access(site):
     return {"XNAT_HOST": site.url, "XNAT_USER": site.user, "XNAT_PASS": site.password}
 
 
-def start(ferry, site, plan, share):
-    command = ferry.command("push", plan, "-y", "--shard", share, "--json")
+def start(ferry, site, plan, shard):
+    command = ferry.command("push", plan, "-y", "--shard", shard, "--json")
     return subprocess.Popen(
         command, env=ferry.environment | access(site), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -71,8 +71,8 @@ def test_a_killed_job_is_started_again(ferry, command, site, dozen, tmp_path):
     job.process.kill()
     job.process.wait()
     assert "0 of 2 shares ended" in ferry("runs", env=env).out
-    for share in ("1/2", "2/2"):
-        done = ferry("push", plan, "-y", "--shard", share, env=env)
+    for shard in ("1/2", "2/2"):
+        done = ferry("push", plan, "-y", "--shard", shard, env=env)
         assert done.code == 0, done.text
     (whole,) = names(ferry, site)
     assert ferry("verify", whole, "--json", env=env).record("result")["files"] == 12

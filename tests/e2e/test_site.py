@@ -44,11 +44,11 @@ class References(HTMLParser):
         self.feed(page.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
-        facts = dict(attrs)
-        if tag == "a" or (tag == "link" and facts.get("rel") in {"canonical", "edit", "next", "prev"}):
-            self.linked.append(facts.get("href") or "")
+        attributes = dict(attrs)
+        if tag == "a" or (tag == "link" and attributes.get("rel") in {"canonical", "edit", "next", "prev"}):
+            self.linked.append(attributes.get("href") or "")
         else:
-            self.loaded += [facts[name] for name in ("src", "href", "data", "poster") if facts.get(name)]
+            self.loaded += [attributes[name] for name in ("src", "href", "data", "poster") if attributes.get(name)]
 
 
 def test_nothing_is_loaded_from_elsewhere(site):

@@ -181,14 +181,14 @@ def test_what_came_while_the_question_was_open_stays(ferry, images, archive, tmp
     """The executor looks again: the plan was made before somebody else stored a file."""
     from xnatferry.client.remote import Remote
     from xnatferry.client.settings import Connection, Secret
-    from xnatferry.transfer.shared_runs import find_run
-    from xnatferry.transfer.undoing import plan_of, undo
+    from xnatferry.transfer.sharded_runs import find_run
+    from xnatferry.transfer.undo_run import plan_of, undo
     from xnatferry.xnat.model import Address
 
     login = ("-s", archive.url, "-u", archive.user, "--password", archive.password)
     run = ferry("push", images, "-p", "P", "-y", "--json", *login).record("result")["run"]
     with Remote(Connection(archive.url, archive.user, Secret(archive.password))) as remote:
-        plan = plan_of(find_run(ferry.home / "state" / "runs", run).deeds(), remote, "P")
+        plan = plan_of(find_run(ferry.home / "state" / "runs", run).effects(), remote, "P")
         theirs = Address.parse("P/ann/ann_MR1/scans/1/resources/NIFTI/files/colleague.txt")
         remote.send_file(theirs, lambda: [b"mine"], 4)
         failed = [str(receipt.address) for receipt in undo(plan, remote) if receipt.exit_code]

@@ -28,8 +28,8 @@ with running_archive(Path(sys.argv[1]), admin_password="admin-secret") as runnin
 # The process ends itself, as a kill from outside would, right when the named step is about to begin or has just ended.
 FAULT = """
 import os, signal
-from xnatferry.server.vault import Vault
-real = Vault.{step}
+from xnatferry.server.blob_store import BlobStore
+real = BlobStore.{step}
 calls = 0
 def fatal(self, *args, **options):
     global calls
@@ -39,7 +39,7 @@ def fatal(self, *args, **options):
     if {done}:
         real(self, *args, **options)
     os.kill(os.getpid(), signal.SIGKILL)
-Vault.{step} = fatal
+BlobStore.{step} = fatal
 """
 RESOURCE = "/data/projects/P/subjects/S/experiments/E/resources/R"
 EXTRACT = "&overwrite=true&extract=true"

@@ -8,10 +8,10 @@ from peer import Resource, Thing, cut_answer, page
 
 from xnatferry.errors import XnatferryError
 from xnatferry.planning.plan import Decision, Payload, Plan, Step
-from xnatferry.sources.base import LocalFile
+from xnatferry.sources.model import LocalFile
 from xnatferry.transfer.backup import back_up
 from xnatferry.transfer.journal import Journal
-from xnatferry.transfer.shared_runs import find_run
+from xnatferry.transfer.sharded_runs import find_run
 from xnatferry.xnat.model import Address, Level
 
 RESOURCE = Address("P", "s", "s_MR1", resource="R")
@@ -44,7 +44,7 @@ def backed_up(plan, remote, runs, **options):
     with Journal.begin(runs, "push", {"project": "P"}, plan=plan) as journal:
         number = back_up(plan, remote, journal, **options)
         journal.end(0)
-    found = find_run(runs, journal.name).deeds().backups
+    found = find_run(runs, journal.name).effects().backups
     assert len(found) == number
     return {address: path.read_bytes() for address, path in found.items()}
 

@@ -60,8 +60,8 @@ def test_an_old_or_new_server_is_copied_and_a_second_time_not(era, peer, remote,
     (held,) = target.list_files(FILE.parent)
     assert held.size_bytes == len(DATA)
     assert target.read_digest(FILE) == held.digest
-    assert target.facts(SCAN).fields["quality"] == "usable"
-    assert target.facts(Address("P", "s")).fields["group"] == "ctl"
+    assert target.attributes(SCAN).fields["quality"] == "usable"
+    assert target.attributes(Address("P", "s")).fields["group"] == "ctl"
     assert copy(remote, target)[1] is None
 
 

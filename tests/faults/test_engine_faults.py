@@ -39,12 +39,12 @@ from xnatferry.client.settings import Connection, Secret
 from xnatferry.errors import XnatferryError
 from xnatferry.planning.plan import Decision, Payload, Plan, Step, Transport
 from xnatferry.planning.remote_state import Fingerprint
-from xnatferry.planning.undo import Deeds
-from xnatferry.sources.base import LocalFile
-from xnatferry.transfer import sending
+from xnatferry.planning.undo_plan import RunEffects
+from xnatferry.sources.model import LocalFile
+from xnatferry.transfer import resource_sender
 from xnatferry.transfer.engine import PushResult, carry_out
 from xnatferry.transfer.events import Outcome
-from xnatferry.transfer.undoing import plan_of, undo
+from xnatferry.transfer.undo_run import plan_of, undo
 from xnatferry.transfer.verify import BY_SIZE, COMPUTED, FETCHED, IN_CATALOG, LISTED
 from xnatferry.xnat.model import Address, Level
 
@@ -165,7 +165,7 @@ def archive(tmp_path_factory):
 
 @pytest.fixture
 def bench_for(archive, tmp_path, monkeypatch):
-    monkeypatch.setattr(sending, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(resource_sender, "FIRST_PAUSE_S", 0.001)
     opened = []
 
     def make(era: str = NEW) -> Bench:
@@ -391,7 +391,10 @@ def not_stored(bench, result):
 
 
 def bounded(bench, result):
-    assert len([s for s in bench.proxy.requests if s.method == "PUT" and FILES in s.target]) <= 4 * sending.ATTEMPTS
+    assert (
+        len([s for s in bench.proxy.requests if s.method == "PUT" and FILES in s.target])
+        <= 4 * resource_sender.ATTEMPTS
+    )
 
 
 def unlisted_name(bench):
@@ -580,7 +583,7 @@ def deeds_of(bench, result):
     fields = {step.address: step.fields for step in bench.steps}
     created = {r.address: fields[r.address] for r in result.receipts if r.outcome is Outcome.CREATED}
     stored = {r.address: Fingerprint(r.size_bytes, r.digest) for r in result.receipts if r.outcome is Outcome.STORED}
-    return Deeds(created, stored)
+    return RunEffects(created, stored)
 
 
 def prefix_delete(handler, seen):
@@ -650,12 +653,12 @@ def test_a_removal_takes_nothing_along_whose_name_begins_the_same(bench_for):
 
 
 def test_every_byte_is_held_to_the_pace(bench_for):
-    from xnatferry.transfer.pace import Pace
+    from xnatferry.transfer.rate_limit import RateLimit
 
     bench = bench_for()
     waited = []
-    pace = Pace(1000, clock=lambda: 0.0, wait=waited.append)
-    assert bench.push(pace=pace).exit_code == 0
+    rate_limit = RateLimit(1000, clock=lambda: 0.0, wait=waited.append)
+    assert bench.push(rate_limit=rate_limit).exit_code == 0
     # With a clock that stands still, the longest wait is that of the last piece: everything before it, at this rate.
     ready = (bench.folder / "s1.zip").stat().st_size
     sent = sum(len(data) for address, data in bench.contents.items() if address.resource != "FREESURFER7") + ready

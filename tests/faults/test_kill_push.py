@@ -59,7 +59,7 @@ class Ground:
         return self.start("push", *self.sources[kind], "-p", project, "-y", "--workers", "3")
 
     def runs(self, project: str) -> list:
-        return [run for run in list_runs(self.home / "state" / "runs") if run.facts.get("project") == project]
+        return [run for run in list_runs(self.home / "state" / "runs") if run.attributes.get("project") == project]
 
     def state(self, project: str) -> object:
         """Everything of a project that is not the server's own number or date."""

@@ -10,9 +10,9 @@ from peer import Reply, Resource, Thing, cut_answer, expired, page
 
 from xnatferry.errors import ConflictError
 from xnatferry.planning.plan import Decision, OnConflict
-from xnatferry.results.fetching import fetch_all
-from xnatferry.results.held import read_held
-from xnatferry.results.pull import plan_pull
+from xnatferry.results.pull_plan import plan_pull
+from xnatferry.results.pull_run import fetch_all
+from xnatferry.results.remote_files import list_files_below
 from xnatferry.transfer.events import BytesSent, Proof, Receipt, Verdict
 from xnatferry.xnat.model import Address
 
@@ -41,7 +41,7 @@ def store(peer, resource, name, data):
 
 
 def pull(remote, folder, *, address=SESSION, **how):
-    plan = plan_pull(read_held(remote, address), folder, server=remote.connection.url, address=address, **how)
+    plan = plan_pull(list_files_below(remote, address), folder, server=remote.connection.url, address=address, **how)
     return plan, fetch_all(plan, remote, workers=2)
 
 
@@ -59,7 +59,7 @@ def test_sessions_are_asked_about_side_by_side(peer, remote, resource):
             alone.append(seen.path)
 
     peer.fail("GET", "/scans/ALL/files", wait, times=2)
-    assert [held.file.name for held in read_held(remote, Address("P"))] == ["a.txt"]
+    assert [held.file.name for held in list_files_below(remote, Address("P"))] == ["a.txt"]
     assert len(asked) == 2
     assert alone == []
 
@@ -189,7 +189,7 @@ def test_old_and_new_servers_give_the_proof_they_can(era, peer, remote, resource
 def test_a_file_that_appears_meanwhile_is_not_replaced(peer, remote, resource, tmp_path):
     store(peer, resource, "t1.nii", b"theirs")
     mine = tmp_path / BELOW / "t1.nii"
-    plan = plan_pull(read_held(remote, SESSION), tmp_path, server="", address=SESSION)
+    plan = plan_pull(list_files_below(remote, SESSION), tmp_path, server="", address=SESSION)
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"mine")
     result = fetch_all(plan, remote)
@@ -225,7 +225,7 @@ def test_a_full_disk_stops_the_files_that_follow(peer, remote, resource, tmp_pat
         raise OSError(number, os.strerror(number))
 
     put(peer, resource, a=b"a", b=b"b", c=b"c")
-    plan = plan_pull(read_held(remote, SESSION), tmp_path, server="", address=SESSION)
+    plan = plan_pull(list_files_below(remote, SESSION), tmp_path, server="", address=SESSION)
     monkeypatch.setattr(os, "fsync", full)
     result = fetch_all(plan, remote, workers=1)
     assert result.disk_full
@@ -241,7 +241,7 @@ def test_a_full_disk_stops_the_files_that_follow(peer, remote, resource, tmp_pat
 
 def test_a_file_that_cannot_be_written_does_not_stop_the_others(peer, remote, resource, tmp_path):
     put(peer, resource, **{"a/b": b"a", "c": b"c"})
-    plan = plan_pull(read_held(remote, SESSION), tmp_path, server="", address=SESSION)
+    plan = plan_pull(list_files_below(remote, SESSION), tmp_path, server="", address=SESSION)
     (tmp_path / BELOW).mkdir(parents=True)
     (tmp_path / BELOW / "a").write_bytes(b"a file where a folder is needed")
     result = fetch_all(plan, remote, workers=1)
@@ -254,7 +254,7 @@ def test_progress_is_told_piece_by_piece_and_adds_up(peer, remote, resource, tmp
     size = 5_000_000
     store(peer, resource, "t1.nii", bytes(size))
     told = []
-    plan = plan_pull(read_held(remote, SESSION), tmp_path, server="", address=SESSION)
+    plan = plan_pull(list_files_below(remote, SESSION), tmp_path, server="", address=SESSION)
     peer.fail("GET", "/files/t1.nii", cut_answer)
     fetch_all(plan, remote, listener=told.append)
     pieces = [event.size_bytes for event in told if isinstance(event, BytesSent)]
@@ -277,7 +277,9 @@ def test_every_file_of_the_plan_gets_a_verdict_and_what_travelled_a_receipt(peer
     (tmp_path / BELOW / "same").write_bytes(b"same")
     (tmp_path / BELOW / "other").write_bytes(b"mine")
     peer.fail("GET", "/files/bad", page(403, "no permission"), times=9)
-    plan = plan_pull(read_held(remote, SESSION), tmp_path, server="", address=SESSION, on_conflict=OnConflict.SKIP)
+    plan = plan_pull(
+        list_files_below(remote, SESSION), tmp_path, server="", address=SESSION, on_conflict=OnConflict.SKIP
+    )
     told, journal = [], []
     result = fetch_all(plan, remote, workers=1, listener=told.append, journal=journal.append)
     verdicts = {verdict.address.file: verdict for verdict in result.verdicts}

@@ -9,8 +9,8 @@ from xnatferry.client.remote import Remote
 from xnatferry.client.settings import Connection, Secret
 from xnatferry.errors import XnatferryError
 from xnatferry.planning.plan import Decision, Payload, Plan, Step, Transport
-from xnatferry.sources.base import LocalFile
-from xnatferry.transfer import sending
+from xnatferry.sources.model import LocalFile
+from xnatferry.transfer import resource_sender
 from xnatferry.transfer.engine import carry_out
 from xnatferry.transfer.events import Outcome, Proof
 from xnatferry.xnat.labels import remote_name_problem
@@ -53,7 +53,7 @@ CASES = [pytest.param(script, era, id=f"{script}, {era}") for script in SCRIPTS 
 
 @pytest.mark.parametrize(("script", "era"), CASES)
 def test_a_push_ends_proven_or_names_every_file(script, era, plan, monkeypatch):
-    monkeypatch.setattr(sending, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(resource_sender, "FIRST_PAUSE_S", 0.001)
     with running_peer(era) as peer:
         script.prepare(peer)
         connection = Connection(peer.url, "ferry", Secret("s3cret-Passw0rd"))

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from peer import JSON, Reply
 
-from xnatferry.client.answers import Answer, error_of, kept_names, not_logged_in
 from xnatferry.client.listings import decode_item, decode_listing, remote_file
+from xnatferry.client.responses import ServerResponse, error_of, kept_names, not_logged_in
 from xnatferry.errors import AuthenticationError, NotFoundError, RefusedError
+from xnatferry.xnat.error_page import error_page
 from xnatferry.xnat.labels import remote_name_problem
 from xnatferry.xnat.model import Address
-from xnatferry.xnat.pages import error_page
 
 RECORDED = Path(__file__).resolve().parents[1] / "golden" / "wide" / "recorded-1.6.4"
 STEPS = [step for path in sorted(RECORDED.glob("*.json")) for step in json.loads(path.read_text(encoding="utf-8"))]
@@ -37,7 +37,7 @@ def body_of(step):
 
 def answer_of(step):
     method, path = step["request"].split(" ", 1)
-    return Answer(step["status"], {}, body_of(step).encode(), method, f"http://h.org{path}")
+    return ServerResponse(step["status"], {}, body_of(step).encode(), method, f"http://h.org{path}")
 
 
 def named(name):

@@ -23,9 +23,9 @@ from peer import (
 )
 
 import xnatferry
+from xnatferry.client.client import Client
 from xnatferry.client.remote import Remote
 from xnatferry.client.settings import Connection, Secret
-from xnatferry.client.steps import Client
 from xnatferry.errors import (
     AuthenticationError,
     ConflictError,

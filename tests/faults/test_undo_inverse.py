@@ -15,9 +15,9 @@ from xnatferry.planning.mapping import MappingRules
 from xnatferry.transfer.backup import back_up
 from xnatferry.transfer.engine import carry_out
 from xnatferry.transfer.journal import Journal
-from xnatferry.transfer.recording import record_on_server
-from xnatferry.transfer.shared_runs import find_run
-from xnatferry.transfer.undoing import plan_of, undo
+from xnatferry.transfer.receipt_upload import record_on_server
+from xnatferry.transfer.sharded_runs import find_run
+from xnatferry.transfer.undo_run import plan_of, undo
 from xnatferry.xnat.model import Address, Level
 
 numbers = count(1)
@@ -120,6 +120,6 @@ def test_undo_is_the_inverse_of_push(remote, samples, tmp_path_factory, before, 
         assert state(remote, project) == there
         return
     assert state(remote, project) != there
-    receipts = undo(plan_of(find_run(folder / "runs", name).deeds(), remote, project), remote)
+    receipts = undo(plan_of(find_run(folder / "runs", name).effects(), remote, project), remote)
     assert [receipt for receipt in receipts if receipt.exit_code] == []
     assert state(remote, project) == there

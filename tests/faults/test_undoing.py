@@ -5,9 +5,9 @@ from peer import Reply, Resource, Thing, busy, listing, page
 
 from xnatferry.errors import ConflictError, ForbiddenError, UnavailableError
 from xnatferry.planning.remote_state import Fingerprint, HeldFile
-from xnatferry.planning.undo import Deeds, Fate
+from xnatferry.planning.undo_plan import RunEffects, UndoAction
 from xnatferry.transfer.events import Began, Outcome
-from xnatferry.transfer.undoing import plan_of, take_inventory, undo
+from xnatferry.transfer.undo_run import plan_of, take_inventory, undo
 from xnatferry.xnat.digest import digest_of
 from xnatferry.xnat.model import Address, Level
 
@@ -42,17 +42,17 @@ def put(peer, things, address, data):
 
 
 @pytest.fixture
-def deeds():
-    return Deeds({address: {"type": "T1w"} if address is SCAN else {} for address in MADE}, {IMAGE: SENT})
+def effects():
+    return RunEffects({address: {"type": "T1w"} if address is SCAN else {} for address in MADE}, {IMAGE: SENT})
 
 
 def outcomes(receipts):
     return {receipt.address: receipt.outcome for receipt in receipts}
 
 
-def test_what_a_run_made_is_read_and_goes_the_innermost_first(peer, things, remote, deeds):
+def test_what_a_run_made_is_read_and_goes_the_innermost_first(peer, things, remote, effects):
     told, journal = [], []
-    receipts = undo(plan_of(deeds, remote, "P"), remote, listener=told.append, journal=journal.append)
+    receipts = undo(plan_of(effects, remote, "P"), remote, listener=told.append, journal=journal.append)
     assert [receipt.address for receipt in receipts] == [NIFTI, SESSION, SUBJECT, PROJECT]
     assert set(outcomes(receipts).values()) == {Outcome.REMOVED}
     assert peer.projects == {}
@@ -60,18 +60,18 @@ def test_what_a_run_made_is_read_and_goes_the_innermost_first(peer, things, remo
     assert journal == [event for receipt in receipts for event in (Began((receipt.address,)), receipt)]
 
 
-def test_a_project_that_is_not_there_holds_nothing(peer, remote, deeds):
-    assert take_inventory(remote, "P", deeds).objects == frozenset()
-    assert {step.fate for step in plan_of(deeds, remote, "P").steps} == {Fate.GONE}
+def test_a_project_that_is_not_there_holds_nothing(peer, remote, effects):
+    assert take_inventory(remote, "P", effects).objects == frozenset()
+    assert {step.fate for step in plan_of(effects, remote, "P").steps} == {UndoAction.GONE}
 
 
 OWN = [place.child(Level.RESOURCE, "R").child(Level.FILE, "a.txt") for place in (PROJECT, SUBJECT, SESSION, SCAN)]
 
 
 @pytest.mark.parametrize("theirs", OWN, ids=["project", "subject", "session", "scan"])
-def test_a_file_of_somebody_else_keeps_what_holds_it(peer, things, remote, deeds, theirs):
+def test_a_file_of_somebody_else_keeps_what_holds_it(peer, things, remote, effects, theirs):
     put(peer, things, theirs, b"theirs")
-    plan = plan_of(deeds, remote, "P")
+    plan = plan_of(effects, remote, "P")
     stays = {step.address for step in plan.stays}
     assert stays == {theirs.container, *theirs.container.ancestors()}
     assert all(receipt.exit_code == 0 for receipt in undo(plan, remote))
@@ -79,8 +79,8 @@ def test_a_file_of_somebody_else_keeps_what_holds_it(peer, things, remote, deeds
 
 
 @pytest.mark.parametrize("theirs", OWN, ids=["project", "subject", "session", "scan"])
-def test_a_file_that_came_after_the_plan_keeps_what_holds_it(peer, things, remote, deeds, theirs):
-    plan = plan_of(deeds, remote, "P")
+def test_a_file_that_came_after_the_plan_keeps_what_holds_it(peer, things, remote, effects, theirs):
+    plan = plan_of(effects, remote, "P")
     put(peer, things, theirs, b"theirs")
     receipts = undo(plan, remote)
     place = SESSION if theirs.container == SCAN else theirs.container  # the scan would go with its session
@@ -91,8 +91,8 @@ def test_a_file_that_came_after_the_plan_keeps_what_holds_it(peer, things, remot
 
 
 @pytest.mark.parametrize("data", [b"other", b"longer than it was"])
-def test_a_file_that_came_or_changed_after_the_plan_keeps_its_resource(peer, things, remote, deeds, data):
-    plan = plan_of(deeds, remote, "P")
+def test_a_file_that_came_or_changed_after_the_plan_keeps_its_resource(peer, things, remote, effects, data):
+    plan = plan_of(effects, remote, "P")
     put(peer, things, IMAGE, data)
     receipts = undo(plan, remote)
     assert not [receipt for receipt in receipts if not receipt.exit_code]
@@ -101,8 +101,8 @@ def test_a_file_that_came_or_changed_after_the_plan_keeps_its_resource(peer, thi
 
 
 @pytest.mark.parametrize(("level", "stays"), [(PROJECT, 1), (SUBJECT, 2), (SESSION, 3)], ids=str)
-def test_an_object_that_came_after_the_plan_keeps_what_holds_it(peer, things, remote, deeds, level, stays):
-    plan = plan_of(deeds, remote, "P")
+def test_an_object_that_came_after_the_plan_keeps_what_holds_it(peer, things, remote, effects, level, stays):
+    plan = plan_of(effects, remote, "P")
     kinds = {PROJECT: "xnat:subjectData", SUBJECT: "xnat:mrSessionData", SESSION: "xnat:mrScanData"}
     things[level].children["7"] = (
         Thing("XNAT_7", "7", kinds[level]) if level is not SESSION else Thing("7", "7", kinds[level])
@@ -115,45 +115,45 @@ def test_an_object_that_came_after_the_plan_keeps_what_holds_it(peer, things, re
 
 
 @pytest.mark.parametrize("when", ["before the plan", "after the plan"])
-def test_an_assessor_keeps_its_session(peer, things, remote, deeds, when):
-    plan = plan_of(deeds, remote, "P")
+def test_an_assessor_keeps_its_session(peer, things, remote, effects, when):
+    plan = plan_of(effects, remote, "P")
     peer.fail("GET", "/assessors$", listing([{"label": "A", "ID": "XNAT_E7"}]), times=99)
     peer.fail("GET", "/assessors/A/resources$", listing([]), times=99)
     if when == "before the plan":
-        plan = plan_of(deeds, remote, "P")
+        plan = plan_of(effects, remote, "P")
         assert "assessor A" in next(step.reason for step in plan.stays if step.address == SESSION)
     receipts = undo(plan, remote)
     assert {receipt.address for receipt in receipts if not receipt.exit_code} <= {NIFTI, SCAN}
     assert "s_MR1" in things[SUBJECT].children
 
 
-def test_a_session_of_another_subject_keeps_nobody(peer, things, remote, deeds):
+def test_a_session_of_another_subject_keeps_nobody(peer, things, remote, effects):
     other = things[PROJECT].children["t"] = Thing("XNAT_S2", "t", "xnat:subjectData")
     other.children["t_MR1"] = Thing("XNAT_E2", "t_MR1", "xnat:mrSessionData", subject="XNAT_S2")
-    receipts = undo(plan_of(deeds, remote, "P"), remote)
+    receipts = undo(plan_of(effects, remote, "P"), remote)
     assert outcomes(receipts) == dict.fromkeys((NIFTI, SESSION, SUBJECT), Outcome.REMOVED)
     assert peer.projects["P"].children.keys() == {"t"}
 
 
-def test_a_session_without_a_subject_is_nobodys(peer, things, remote, deeds):
+def test_a_session_without_a_subject_is_nobodys(peer, things, remote, effects):
     row = {"ID": "XNAT_E9", "label": "lost", "subject_label": "", "xsiType": "xnat:mrSessionData"}
     peer.fail("GET", "/experiments$", listing([row]), times=99)
-    assert take_inventory(remote, "P", deeds).objects == {PROJECT, SUBJECT}
+    assert take_inventory(remote, "P", effects).objects == {PROJECT, SUBJECT}
 
 
-def test_an_empty_resource_of_a_scan_is_seen(peer, things, remote, deeds):
+def test_an_empty_resource_of_a_scan_is_seen(peer, things, remote, effects):
     """No listing of files names it."""
     things[SCAN].resources["NIFTI"].disk.clear()
     things[SCAN].resources["NIFTI"].catalog.clear()
     things[SCAN].resources["EMPTY"] = Resource("18", "EMPTY")
-    now = take_inventory(remote, "P", deeds)
+    now = take_inventory(remote, "P", effects)
     assert {NIFTI, SCAN.child(Level.RESOURCE, "EMPTY")} <= now.objects
     assert now.files == {}
 
 
-def test_the_inventory_has_sizes_and_digests(peer, things, remote, deeds):
+def test_the_inventory_has_sizes_and_digests(peer, things, remote, effects):
     put(peer, things, OWN[2], b"own")
-    now = take_inventory(remote, "P", deeds)
+    now = take_inventory(remote, "P", effects)
     assert now.files == {IMAGE: HeldFile(*(SENT.size_bytes, SENT.digest)), OWN[2]: HeldFile(3, digest_of([b"own"]))}
     assert now.objects == {*MADE, OWN[2].parent}
 
@@ -170,33 +170,33 @@ EDITS = [
 
 
 @pytest.mark.parametrize(("address", "name", "value", "stays"), EDITS)
-def test_what_somebody_edited_by_hand_stays(peer, things, remote, deeds, address, name, value, stays):
+def test_what_somebody_edited_by_hand_stays(peer, things, remote, effects, address, name, value, stays):
     things[address].fields[name] = value
-    edited = take_inventory(remote, "P", deeds).edited
+    edited = take_inventory(remote, "P", effects).edited
     assert edited == ({address: name} if stays else {})
 
 
 @pytest.mark.parametrize(("given", "held", "stays"), [("34", "34.0", False), ("34", "35", True), ("x", "y", True)])
 def test_a_number_is_no_edit_for_being_written_otherwise(peer, things, remote, given, held, stays):
     things[SESSION].fields["age"] = held
-    edited = take_inventory(remote, "P", Deeds({SESSION: {"xnat:mrSessionData/age": given}})).edited
+    edited = take_inventory(remote, "P", RunEffects({SESSION: {"xnat:mrSessionData/age": given}})).edited
     assert edited == ({SESSION: "age"} if stays else {})
 
 
 def test_fields_that_the_run_changed_are_put_back(peer, things, remote):
     things[SCAN].fields |= {"quality": "unusable", "note": "theirs"}
     changes = {SCAN: {"quality": ("usable", "unusable"), "note": ("", "ours")}}
-    plan = plan_of(Deeds(changed=changes), remote, "P")
+    plan = plan_of(RunEffects(changed=changes), remote, "P")
     assert outcomes(undo(plan, remote)) == {SCAN: Outcome.RESTORED}
     assert things[SCAN].fields["quality"] == "usable"
     assert things[SCAN].fields["note"] == "theirs"
     gone = SESSION.child(Level.SCAN, "2")
-    assert not plan_of(Deeds(changed={gone: {"quality": ("a", "b")}}), remote, "P").acts
+    assert not plan_of(RunEffects(changed={gone: {"quality": ("a", "b")}}), remote, "P").acts
 
 
 def test_replaced_bytes_come_back(peer, things, remote, tmp_path):
     (tmp_path / "1").write_bytes(b"old")
-    plan = plan_of(Deeds(replaced={IMAGE: SENT}, backups={IMAGE: tmp_path / "1"}), remote, "P")
+    plan = plan_of(RunEffects(replaced={IMAGE: SENT}, backups={IMAGE: tmp_path / "1"}), remote, "P")
     assert outcomes(undo(plan, remote)) == {IMAGE: Outcome.RESTORED}
     assert peer.files("P", "s", "s_MR1", "1", "NIFTI") == {"t1.nii": b"old"}
 
@@ -204,8 +204,8 @@ def test_replaced_bytes_come_back(peer, things, remote, tmp_path):
 def test_what_somebody_else_removed_meanwhile_is_no_failure(peer, things, remote):
     other = SCAN.child(Level.RESOURCE, "OTHER").child(Level.FILE, "b.txt")
     put(peer, things, other, b"b")
-    deeds = Deeds(stored={IMAGE: SENT, other: Fingerprint(1, digest_of([b"b"]))})
-    plan = plan_of(deeds, remote, "P")
+    effects = RunEffects(stored={IMAGE: SENT, other: Fingerprint(1, digest_of([b"b"]))})
+    plan = plan_of(effects, remote, "P")
     del things[SCAN].resources["NIFTI"]
     assert outcomes(undo(plan, remote)) == {IMAGE: Outcome.FOUND, other: Outcome.REMOVED}
 
@@ -215,7 +215,7 @@ def test_a_step_that_fails_is_named_and_leaves_the_others_alone(peer, things, re
     other = SCAN.child(Level.RESOURCE, "OTHER")
     put(peer, things, other.child(Level.FILE, "b.txt"), b"b")
     plan = plan_of(
-        Deeds(
+        RunEffects(
             {NIFTI: {}, other: {}}, {IMAGE: SENT, other.child(Level.FILE, "b.txt"): Fingerprint(1, digest_of([b"b"]))}
         ),
         remote,
@@ -227,7 +227,7 @@ def test_a_step_that_fails_is_named_and_leaves_the_others_alone(peer, things, re
     assert things[SCAN].resources.keys() == {"OTHER"}
 
 
-def test_a_server_that_cannot_be_asked_is_an_error(peer, things, remote, deeds):
+def test_a_server_that_cannot_be_asked_is_an_error(peer, things, remote, effects):
     peer.fail("GET", "/scans", Reply(403), times=99)
     with pytest.raises(ForbiddenError):
-        take_inventory(remote, "P", deeds)
+        take_inventory(remote, "P", effects)

@@ -7,10 +7,10 @@ from peer import OLD, Reply, Resource, Thing, busy, page
 
 from xnatferry.errors import NotFoundError, UnavailableError
 from xnatferry.planning.plan import Decision, Payload, Plan, Step
-from xnatferry.planning.snapshots import BY_RECORD
-from xnatferry.sources.base import LocalFile, Made
-from xnatferry.transfer.content import payload_pieces
+from xnatferry.planning.snapshot_steps import BY_RECORD
+from xnatferry.sources.model import LocalFile, Made
 from xnatferry.transfer.events import Outcome, Proof, Receipt
+from xnatferry.transfer.payload import payload_pieces
 from xnatferry.transfer.verify import BY_SIZE, COMPUTED, FETCHED, IN_CATALOG, LISTED, verdicts_of, verify_plan
 from xnatferry.xnat.digest import digest_of
 from xnatferry.xnat.model import Address, Level

@@ -277,11 +277,11 @@ def test_https_to_a_port_without_tls(peer, open_remote):
 
 
 def test_a_certificate_file_that_cannot_be_read(tmp_path):
-    from xnatferry.client.http import Wire
+    from xnatferry.client.http import HttpClient
     from xnatferry.client.settings import Connection, Secret
 
     with pytest.raises(UsageError, match="certificates"):
-        Wire(Connection("https://h.org", "u", Secret("p"), verify_tls=str(tmp_path / "no.pem")))
+        HttpClient(Connection("https://h.org", "u", Secret("p"), verify_tls=str(tmp_path / "no.pem")))
     assert ssl.OPENSSL_VERSION
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.checks.catalogue import found
+from xnatferry.checks.finding_catalog import found
 from xnatferry.freesurfer.stats_file import StatisticsError, read_volumes
 from xnatferry.freesurfer.versions import major_of
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from xnatferry.checks.freesurfer import Run
-    from xnatferry.sources.base import Finding
+    from xnatferry.sources.model import Finding
 
 __all__ = ["bbrc_line"]
 

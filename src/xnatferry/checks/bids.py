@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from xnatferry.checks.catalogue import found, listed
+from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.xnat.datatypes import resolve
 from xnatferry.xnat.values import ValueProblem, normal_value
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from xnatferry.sources.base import Finding
+    from xnatferry.sources.model import Finding
 
 __all__ = [
     "case_twins",

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from xnatferry.checks.catalogue import found, listed
-from xnatferry.sources.base import Severity
+from xnatferry.checks.finding_catalog import found, listed
+from xnatferry.sources.model import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from xnatferry.sources.base import Finding
+    from xnatferry.sources.model import Finding
 
 __all__ = ["ValidatorReport", "find_validator", "run_validator"]
 

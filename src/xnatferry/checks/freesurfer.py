@@ -7,18 +7,18 @@ from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Final
 
 from xnatferry.checks.bbrc import bbrc_line
-from xnatferry.checks.catalogue import found
+from xnatferry.checks.finding_catalog import found
 from xnatferry.checks.freesurfer_files import check_files
 from xnatferry.checks.plausibility import check_plausibility
 from xnatferry.freesurfer.stats_file import StatisticsError, StatsFile, read_stats, read_volumes
 from xnatferry.freesurfer.versions import family_of, major_of, version_of
-from xnatferry.sources.base import Severity
+from xnatferry.sources.model import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from xnatferry.sources.base import Finding
+    from xnatferry.sources.model import Finding
 
 __all__ = ["Run", "RunFile", "check_run", "is_text_needed", "label_problem_of"]
 

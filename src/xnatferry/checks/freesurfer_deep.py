@@ -12,15 +12,15 @@ from itertools import zip_longest
 from math import isfinite
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.checks.catalogue import found
-from xnatferry.checks.content import GZIP_WINDOW, UNPACK_ERROR, decompressobj
+from xnatferry.checks.file_type import GZIP_WINDOW, UNPACK_ERROR, decompressobj
+from xnatferry.checks.finding_catalog import found
 from xnatferry.checks.surfaces import MGH_HEADER_BYTES, FormatError, MghHeader, read_mgh, surface_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from xnatferry.checks.freesurfer import Run
-    from xnatferry.sources.base import Finding
+    from xnatferry.sources.model import Finding
 
 __all__ = ["check_deep"]
 

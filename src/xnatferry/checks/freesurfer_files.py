@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.checks.catalogue import found
+from xnatferry.checks.finding_catalog import found
 from xnatferry.checks.surfaces import (
     FormatError,
     MghHeader,
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from xnatferry.checks.freesurfer import Run
-    from xnatferry.sources.base import Finding
+    from xnatferry.sources.model import Finding
 
 __all__ = ["check_files"]
 

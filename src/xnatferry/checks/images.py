@@ -6,15 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.checks.catalogue import found
-from xnatferry.checks.content import HEAD_BYTES, Content, Stream, read_stream, sniff
-from xnatferry.sources.header import HeaderError, NiftiHeader, read_header
+from xnatferry.checks.file_type import HEAD_BYTES, Content, Stream, read_stream, sniff
+from xnatferry.checks.finding_catalog import found
+from xnatferry.sources.nifti_header import HeaderError, NiftiHeader, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from xnatferry.sources.base import Finding
+    from xnatferry.sources.model import Finding
 
 __all__ = ["ImageReport", "inspect_image", "inspect_pair"]
 

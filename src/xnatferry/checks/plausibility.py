@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.checks.catalogue import found
+from xnatferry.checks.finding_catalog import found
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from xnatferry.freesurfer.stats_file import StatsFile
-    from xnatferry.sources.base import Finding
+    from xnatferry.sources.model import Finding
 
 __all__ = ["check_plausibility"]
 

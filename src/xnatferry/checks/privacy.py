@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from xnatferry.sources.header import NiftiHeader
+    from xnatferry.sources.nifti_header import NiftiHeader
     from xnatferry.sources.scrub_nifti import Extension
 
 __all__ = [

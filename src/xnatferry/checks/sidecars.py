@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from xnatferry.checks.catalogue import found
+from xnatferry.checks.finding_catalog import found
 from xnatferry.sources.gradients import B0_LIMIT, GradientError, Gradients, read_bvals, read_bvecs
 from xnatferry.sources.sidecar import SidecarError, read_sidecar, repetition_time_ms
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from xnatferry.sources.base import Finding
-    from xnatferry.sources.header import NiftiHeader
+    from xnatferry.sources.model import Finding
+    from xnatferry.sources.nifti_header import NiftiHeader
 
 __all__ = ["check_gradients", "check_sidecar", "disagreements"]
 

@@ -76,8 +76,11 @@ def project_names() -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     for folder in _run_folders()[:_LOOKED_INTO]:
         try:
-            facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            found.setdefault(str(facts["project"]), "the local archive" if facts.get("local") else str(facts["server"]))
+            attributes = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            found.setdefault(
+                str(attributes["project"]),
+                "the local archive" if attributes.get("local") else str(attributes["server"]),
+            )
         except (OSError, ValueError, LookupError, TypeError):
             continue
     return sorted(found.items())

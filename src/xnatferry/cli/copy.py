@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 import click
 
 from xnatferry.cli.completion import completes, profile_names
-from xnatferry.cli.connecting import connected, connected_target
+from xnatferry.cli.connection import connected, connected_target
 from xnatferry.cli.options import (
     BWLIMIT,
     WORKERS,
     output_options,
-    pace_from,
+    rate_limit_from,
     screen_from,
     server_options,
     workers_from,
 )
 from xnatferry.cli.push import show_plan
-from xnatferry.cli.sending import exit_of_plan
+from xnatferry.cli.push_run import exit_of_plan
 from xnatferry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from xnatferry.console.screen import Screen
     from xnatferry.planning.plan import Plan
     from xnatferry.transfer.engine import PushResult
-    from xnatferry.transfer.pace import Pace
+    from xnatferry.transfer.rate_limit import RateLimit
     from xnatferry.xnat.model import Address
 
 __all__ = ["copy_command"]
@@ -77,7 +77,7 @@ def copy_command(address: str, to_project: str | None, *, dry_run: bool, **optio
     screen = screen_from(options)
     if options["to_server"] is None and options["to_profile"] is None:
         raise UsageError("where to? say it with --to-server URL, or --to-profile NAME")
-    pace = pace_from(options)
+    rate_limit = rate_limit_from(options)
     source = Address.parse(address)
     project = to_project or source.project
     with (
@@ -92,12 +92,12 @@ def copy_command(address: str, to_project: str | None, *, dry_run: bool, **optio
         if dry_run:
             return exit_of_plan(plan)
         origin = f"{remote.connection.url} {source}"
-        return _copy(plan, target, screen, workers=workers_from(options), pace=pace, source=origin)
+        return _copy(plan, target, screen, workers=workers_from(options), rate_limit=rate_limit, source=origin)
 
 
 def _plan(remote: Remote, target: Remote, address: Address, options: dict[str, object], screen: Screen) -> Plan:
     from xnatferry.planning.plan import OnConflict
-    from xnatferry.results.verbs import plan_copy
+    from xnatferry.results.operations import plan_copy
     from xnatferry.xnat.labels import label_problem
 
     project = str(options["project"])
@@ -116,7 +116,9 @@ def _plan(remote: Remote, target: Remote, address: Address, options: dict[str, o
     return replace(plan, local=bool(options["to_local"]))
 
 
-def _copy(plan: Plan, target: Remote, screen: Screen, *, workers: int, pace: Pace | None, source: str) -> int:
+def _copy(
+    plan: Plan, target: Remote, screen: Screen, *, workers: int, rate_limit: RateLimit | None, source: str
+) -> int:
     from xnatferry.console.result_view import push_lines, push_record
     from xnatferry.console.wording import counted, human_bytes
     from xnatferry.transfer.engine import check_sendable
@@ -127,7 +129,7 @@ def _copy(plan: Plan, target: Remote, screen: Screen, *, workers: int, pace: Pac
     sent = sum(step.sends for step in plan.files)
     screen.confirm(f"Copy {counted(sent, 'file')}, {human_bytes(plan.sends_bytes)}, to {target.connection.url}?")
     started = time.monotonic()
-    run, result = _carry_out(plan, target, screen, workers=workers, pace=pace, source=source)
+    run, result = _carry_out(plan, target, screen, workers=workers, rate_limit=rate_limit, source=source)
     seconds = time.monotonic() - started
     code = result.exit_code or exit_of_plan(plan)
     screen.lines(push_lines(result, seconds))
@@ -138,7 +140,7 @@ def _copy(plan: Plan, target: Remote, screen: Screen, *, workers: int, pace: Pac
 
 
 def _carry_out(
-    plan: Plan, target: Remote, screen: Screen, *, workers: int, pace: Pace | None, source: str
+    plan: Plan, target: Remote, screen: Screen, *, workers: int, rate_limit: RateLimit | None, source: str
 ) -> tuple[str, PushResult]:
     from xnatferry.cli.state import runs_folder
     from xnatferry.console.progress import JsonProgress, PushProgress
@@ -150,7 +152,7 @@ def _carry_out(
         JsonProgress() if screen.json else PushProgress(screen.err, plan) as show,
         Journal.begin(runs_folder(), "copy", about, plan=plan) as journal,
     ):
-        result = carry_out(plan, target, workers=workers, pace=pace, listener=show, journal=journal)
+        result = carry_out(plan, target, workers=workers, rate_limit=rate_limit, listener=show, journal=journal)
         journal.end(result.exit_code or exit_of_plan(plan), refused=len(plan.refusals))
     return journal.name, result
 

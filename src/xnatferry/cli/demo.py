@@ -55,7 +55,7 @@ def demo_command(**options: object) -> int:
 
 def _crossing(screen: Screen, remote: Remote, images: Path, subjects: Path) -> int:
     from xnatferry.console.tree_view import tree_lines
-    from xnatferry.results.tree import read_tree
+    from xnatferry.results.remote_tree import read_tree
     from xnatferry.xnat.model import Address
 
     codes = []
@@ -80,17 +80,17 @@ def _title(screen: Screen, text: str) -> None:
 
 
 def _push(screen: Screen, remote: Remote, source: Path) -> int:
-    from xnatferry import crossing
+    from xnatferry import pipeline
     from xnatferry.cli.push import show_plan
-    from xnatferry.cli.sending import How, push_plan
+    from xnatferry.cli.push_run import PushOptions, push_plan
     from xnatferry.planning.mapping import MappingRules
-    from xnatferry.sources.recognise import discover
+    from xnatferry.sources.discovery import discover
 
     discovery = discover(source, allow_incomplete=True)
-    plan = crossing.plan(discovery, remote, MappingRules(project=_PROJECT))
+    plan = pipeline.plan(discovery, remote, MappingRules(project=_PROJECT))
     plan = replace(plan, local=True)
     show_plan(plan, screen)
-    return push_plan(plan, remote, screen, How())
+    return push_plan(plan, remote, screen, PushOptions())
 
 
 def _hippocampus(remote: Remote, folder: Path) -> str:

@@ -110,8 +110,8 @@ def _remember(connection: Connection, name: str, profiles: Profiles, screen: Scr
     screen.note(f"{kind} in {where}")
     if token is None:
         screen.note("the server gives no alias tokens, so the password itself is kept", style="yellow")
-    facts = {"profile": name, "server": site.url, "user": site.user, "version": site.version}
-    screen.records([{"record": "login", **facts, "secret": kind, "kept_in": where, "exit_code": 0}])
+    attributes = {"profile": name, "server": site.url, "user": site.user, "version": site.version}
+    screen.records([{"record": "login", **attributes, "secret": kind, "kept_in": where, "exit_code": 0}])
     return 0
 
 

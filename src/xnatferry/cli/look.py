@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from xnatferry.cli.connecting import connected
+from xnatferry.cli.connection import connected
 from xnatferry.cli.options import (
     DEEP,
     DEPTH,
@@ -17,7 +17,7 @@ from xnatferry.cli.options import (
     server_options,
     source_options,
 )
-from xnatferry.cli.reporting import check_page_name, freesurfer_report, write_page
+from xnatferry.cli.report_files import check_page_name, freesurfer_report, write_page
 from xnatferry.errors import DataError
 
 __all__ = ["check_command", "list_command", "whoami_command"]
@@ -37,7 +37,7 @@ __all__ = ["check_command", "list_command", "whoami_command"]
 def check_command(source: Path, *, report: Path | None, **options: object) -> int:
     """Read and validate SOURCE; no network."""
     from xnatferry.console.findings_view import discovery_record, finding_lines, source_lines, source_records
-    from xnatferry.sources.base import Severity
+    from xnatferry.sources.model import Severity
 
     screen = screen_from(options)
     if report is not None:
@@ -73,7 +73,7 @@ def list_command(address: str | None, *, depth: int | None, **options: object) -
     """
     from xnatferry.console.tree_view import tree_lines, tree_records
     from xnatferry.console.wording import counted
-    from xnatferry.results.tree import CHEAP, read_tree
+    from xnatferry.results.remote_tree import CHEAP, read_tree
     from xnatferry.xnat.model import Address
 
     screen = screen_from(options)
@@ -98,7 +98,12 @@ def whoami_command(**options: object) -> int:
     screen = screen_from(options)
     with connected(options, screen) as remote:
         site = remote.check()
-    facts = {"server": site.url, "user": site.user, "version": site.version, "credentials": remote.connection.source}
-    screen.lines(f"{name:<12} {value}" for name, value in facts.items())
-    screen.records([{"record": "whoami", **facts}])
+    attributes = {
+        "server": site.url,
+        "user": site.user,
+        "version": site.version,
+        "credentials": remote.connection.source,
+    }
+    screen.lines(f"{name:<12} {value}" for name, value in attributes.items())
+    screen.records([{"record": "whoami", **attributes}])
     return 0

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from xnatferry.console.screen import Screen
     from xnatferry.planning.mapping import MappingRules
     from xnatferry.planning.selection import Selection
-    from xnatferry.planning.shares import Share
-    from xnatferry.sources.base import Discovery
+    from xnatferry.planning.shards import Shard
     from xnatferry.sources.bids.dataset import BidsChoices
-    from xnatferry.transfer.pace import Pace
+    from xnatferry.sources.model import Discovery
+    from xnatferry.transfer.rate_limit import RateLimit
 
 __all__ = [
     "BWLIMIT",
@@ -36,14 +36,14 @@ __all__ = [
     "WORKERS",
     "mapping_options",
     "output_options",
-    "pace_from",
+    "rate_limit_from",
     "read_source",
     "rules_from",
     "screen_from",
     "selection_from",
     "selection_options",
     "server_options",
-    "share_from",
+    "shard_from",
     "size_from",
     "source_options",
     "take",
@@ -244,19 +244,19 @@ def workers_from(options: dict[str, object]) -> int:
     return workers if isinstance(workers, int) else 4
 
 
-def share_from(options: dict[str, object]) -> Share | None:
+def shard_from(options: dict[str, object]) -> Shard | None:
     """``--shard``; None is everything.
 
     Raises:
         UsageError: It is no share.
     """
-    from xnatferry.planning.shares import Share
+    from xnatferry.planning.shards import Shard
 
     text = options.get("shard")
     if not isinstance(text, str):
         return None
     try:
-        return Share.parse(text)
+        return Shard.parse(text)
     except ValueError as error:
         raise UsageError(f"--shard: {error}") from None
 
@@ -272,13 +272,13 @@ def selection_from(options: dict[str, object]) -> Selection:
     )
 
 
-def pace_from(options: dict[str, object]) -> Pace | None:
+def rate_limit_from(options: dict[str, object]) -> RateLimit | None:
     """``--bwlimit``: a number of bytes a second, with k, M or G for thousands, millions and more.
 
     Raises:
         UsageError: It cannot be read.
     """
-    from xnatferry.transfer.pace import Pace
+    from xnatferry.transfer.rate_limit import RateLimit
 
     text = options.pop("bwlimit", None)
     if text is None:
@@ -286,7 +286,7 @@ def pace_from(options: dict[str, object]) -> Pace | None:
     rate = _scaled(str(text).strip().removesuffix("/s").removesuffix("B").removesuffix("b"))
     if rate < 1:
         raise UsageError(f"--bwlimit {text}: write bytes a second, such as 500k or 2.5M")
-    return Pace(rate)
+    return RateLimit(rate)
 
 
 def size_from(options: dict[str, object]) -> int | None:
@@ -326,8 +326,8 @@ def read_source(source: Path, options: dict[str, object], screen: Screen) -> Dis
     """
     from xnatferry.console.findings_view import discovery_line
     from xnatferry.errors import DataError
-    from xnatferry.sources.base import Kind
-    from xnatferry.sources.recognise import discover
+    from xnatferry.sources.discovery import discover
+    from xnatferry.sources.model import Kind
 
     kind = options.pop("kind", None)
     templates = options.pop("templates", ())

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xnatferry.cli.connecting import connected
+from xnatferry.cli.connection import connected
 from xnatferry.cli.options import WORKERS, output_options, screen_from, server_options, workers_from
 from xnatferry.errors import DataError
 
 if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
     from xnatferry.console.screen import Screen
-    from xnatferry.results.fetching import PullResult
-    from xnatferry.results.pull import PullPlan
+    from xnatferry.results.pull_plan import PullPlan
+    from xnatferry.results.pull_run import PullResult
     from xnatferry.xnat.model import Address
 
 __all__ = ["pull_command"]
@@ -66,15 +66,15 @@ def pull_command(address: str, dest: Path, **options: object) -> int:
 def _plan(remote: Remote, address: Address, dest: Path, options: dict[str, object], screen: Screen) -> PullPlan:
     from xnatferry.planning.plan import OnConflict
     from xnatferry.results.bids_export import plan_bids_pull
-    from xnatferry.results.held import read_held
-    from xnatferry.results.pull import plan_pull
+    from xnatferry.results.pull_plan import plan_pull
+    from xnatferry.results.remote_files import list_files_below
 
     workers, on_conflict = workers_from(options), OnConflict(str(options["on_conflict"]))
     with screen.waiting("listing the server and comparing with the disk"):
         if options["form"] == "bids":
             return plan_bids_pull(remote, address, dest, on_conflict=on_conflict, workers=max(workers, 8))
         return plan_pull(
-            read_held(remote, address, workers=max(workers, 8)),
+            list_files_below(remote, address, workers=max(workers, 8)),
             dest,
             server=remote.connection.url,
             address=address,
@@ -85,7 +85,7 @@ def _plan(remote: Remote, address: Address, dest: Path, options: dict[str, objec
 
 def _pull(plan: PullPlan, remote: Remote, screen: Screen, *, workers: int, local: bool) -> int:
     from xnatferry.console.pull_view import pull_lines, pull_record
-    from xnatferry.results.pull import check_pullable
+    from xnatferry.results.pull_plan import check_pullable
 
     check_pullable(plan)
     started = time.monotonic()
@@ -104,7 +104,7 @@ def _fetched(plan: PullPlan, remote: Remote, screen: Screen, *, workers: int, lo
     from xnatferry.cli.state import runs_folder
     from xnatferry.console.progress import JsonProgress
     from xnatferry.console.pull_view import PullProgress
-    from xnatferry.results.fetching import fetch_all
+    from xnatferry.results.pull_run import fetch_all
     from xnatferry.transfer.journal import Journal
 
     if not plan.fetched:

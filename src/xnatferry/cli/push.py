@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from xnatferry.cli.connecting import connected
+from xnatferry.cli.command_line import command_again
+from xnatferry.cli.connection import connected
 from xnatferry.cli.options import (
     BWLIMIT,
     DEEP,
@@ -24,31 +25,30 @@ from xnatferry.cli.options import (
     WORKERS,
     mapping_options,
     output_options,
-    pace_from,
+    rate_limit_from,
     read_source,
     rules_from,
     screen_from,
     selection_from,
     selection_options,
     server_options,
-    share_from,
+    shard_from,
     size_from,
     source_options,
     together,
     workers_from,
 )
-from xnatferry.cli.reporting import check_page_name, write_import
-from xnatferry.cli.retelling import command_again
-from xnatferry.cli.sending import How, exit_of_plan, push_plan
+from xnatferry.cli.push_run import PushOptions, exit_of_plan, push_plan
+from xnatferry.cli.report_files import check_page_name, write_import
 from xnatferry.errors import UsageError
 
 if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
-    from xnatferry.cluster.places import Place
+    from xnatferry.cluster.clusters import ClusterSpec
     from xnatferry.console.screen import Screen
     from xnatferry.planning.plan import Plan
-    from xnatferry.planning.shares import Share
-    from xnatferry.sources.base import Discovery, LocalFile
+    from xnatferry.planning.shards import Shard
+    from xnatferry.sources.model import Discovery, LocalFile
 
 __all__ = ["make_plan", "plan_command", "push_command", "show_plan", "show_refusals"]
 
@@ -105,20 +105,20 @@ def plan_command(source: Path, output: Path | None, html: Path | None, depth: in
 
     + create   = same   ~ update   * differs   ! refused
     """
-    from xnatferry.crossing import with_digests
-    from xnatferry.planning.stored import write_plan
+    from xnatferry.pipeline import with_digests
+    from xnatferry.planning.plan_file import write_plan
 
     screen = screen_from(options)
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
         raise UsageError(f"{output}: a plan is stored in a file of a folder that exists")
     if html is not None:
         check_page_name(html)
-    share = share_from(options)
+    shard = shard_from(options)
     with connected(options, screen) as remote:
-        plan = _limited(make_plan(source, options, screen, remote), options, share)
+        plan = _limited(make_plan(source, options, screen, remote), options, shard)
         show_plan(plan, screen, depth=depth)
     if html is not None:
-        from xnatferry.reports.imports import Import
+        from xnatferry.reports.import_report import Import
 
         again = command_again("push", plan, without=("output", "html", "depth"))
         write_import(Import(plan, command=again), html, screen)
@@ -149,21 +149,21 @@ def push_command(source: Path, *, backup: bool, record: bool, report: Path | Non
     of another program, a table, or a plan that 'xnatferry plan -o' has stored.
     """
     from xnatferry.console.result_view import nothing_record
-    from xnatferry.planning.stored import is_plan_file
+    from xnatferry.planning.plan_file import is_plan_file
     from xnatferry.xnat.model import Level
 
     screen = screen_from(options)
     if report is not None:
         check_page_name(report)
     place = _place_from(options, screen)
-    pace, share, max_body = pace_from(options), share_from(options), size_from(options)
-    how = How(
+    rate_limit, shard, max_body = rate_limit_from(options), shard_from(options), size_from(options)
+    how = PushOptions(
         workers_from(options),
         source,
         backup=backup,
         record=record,
-        pace=pace,
-        share=share,
+        rate_limit=rate_limit,
+        shard=shard,
         max_body=max_body,
         place=place,
         report=report,
@@ -172,11 +172,11 @@ def push_command(source: Path, *, backup: bool, record: bool, report: Path | Non
         if place is not None and remote.connection.local and not place.on_this_computer:
             raise UsageError(f"workers on other computers cannot reach {remote.connection.url}, which is this one")
         if is_plan_file(source):
-            plan = _limited(_stored_plan(source, options, screen, remote, share), options)
+            plan = _limited(_stored_plan(source, options, screen, remote, shard), options)
         else:
-            plan = _limited(make_plan(source, options, screen, remote), options, share)
-        if share is not None and all(step.address.level is Level.PROJECT for step in plan.steps):
-            screen.lines([f"nothing to do: no subject is in share {share}"])
+            plan = _limited(make_plan(source, options, screen, remote), options, shard)
+        if shard is not None and all(step.address.level is Level.PROJECT for step in plan.steps):
+            screen.lines([f"nothing to do: no subject is in share {shard}"])
             screen.records([nothing_record((), set(), exit_of_plan(plan))])
             return exit_of_plan(plan)
         if screen.quiet and not screen.json:
@@ -186,14 +186,14 @@ def push_command(source: Path, *, backup: bool, record: bool, report: Path | Non
         return push_plan(plan, remote, screen, replace(how, command=command_again("push", plan)))
 
 
-def _place_from(options: dict[str, object], screen: Screen) -> Place | None:
+def _place_from(options: dict[str, object], screen: Screen) -> ClusterSpec | None:
     """``--cluster``; None sends from this process."""
     text = options.pop("cluster", None)
     if text is None:
         return None
-    from xnatferry.cluster.places import Place
+    from xnatferry.cluster.clusters import ClusterSpec
 
-    place = Place.parse(str(text))
+    place = ClusterSpec.parse(str(text))
     for warning in place.warnings:
         screen.note(f"warning: {warning}", style="yellow")
     return place
@@ -201,7 +201,7 @@ def _place_from(options: dict[str, object], screen: Screen) -> Place | None:
 
 def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: Remote) -> Plan:
     """Discover *source* and plan its push as the options of a command say."""
-    from xnatferry import crossing
+    from xnatferry import pipeline
     from xnatferry.console.plan_view import compared_line
     from xnatferry.planning.plan import OnConflict
 
@@ -211,7 +211,7 @@ def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: 
     policy = OnConflict(str(options.pop("on_conflict", "fail")))
     started = time.monotonic()
     with screen.waiting("comparing with the server"):
-        plan = crossing.plan(
+        plan = pipeline.plan(
             discovery,
             remote,
             rules,
@@ -228,33 +228,33 @@ def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: 
 
 def _reports(discovery: Discovery, screen: Screen) -> dict[Path, tuple[LocalFile, ...]]:
     """``--attach-report``: a page and a record for every FreeSurfer subject, by its path."""
-    from xnatferry.cli.reporting import freesurfer_report
+    from xnatferry.cli.report_files import freesurfer_report
 
     report = freesurfer_report(discovery, screen)
     return {one.source.path: report.files(one.source) for one in report.subjects if not one.source.refused}
 
 
-def _limited(plan: Plan, options: dict[str, object], share: Share | None = None) -> Plan:
-    """``--max-sessions`` of *share*."""
+def _limited(plan: Plan, options: dict[str, object], shard: Shard | None = None) -> Plan:
+    """``--max-sessions`` of *shard*."""
     from xnatferry.planning.selection import first_sessions
 
-    if share is not None:
-        plan = share.of_plan(plan)
+    if shard is not None:
+        plan = shard.of_plan(plan)
     most = options.get("max_sessions")
     return first_sessions(plan, most) if isinstance(most, int) else plan
 
 
-def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote: Remote, share: Share | None) -> Plan:
-    from xnatferry.crossing import recheck
-    from xnatferry.planning.stored import read_plan
+def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote: Remote, shard: Shard | None) -> Plan:
+    from xnatferry.pipeline import recheck
+    from xnatferry.planning.plan_file import read_plan
 
     plan = read_plan(path)
     if deaf := _said_in_vain():
         raise UsageError(f"{path} is carried out as it is; {', '.join(deaf)} belong to 'xnatferry plan'")
     if plan.server != remote.connection.url and not (plan.local and options["local"]):
         raise UsageError(f"{path} is a plan for {plan.server}, and the server is {remote.connection.url}")
-    if share is not None:
-        plan = share.of_plan(plan)  # what the others do meanwhile is no change that this one must know of
+    if shard is not None:
+        plan = shard.of_plan(plan)  # what the others do meanwhile is no change that this one must know of
     with screen.waiting("looking whether the plan still holds"):
         return recheck(plan, remote)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from xnatferry.cli.connecting import connected
+from xnatferry.cli.connection import connected
 from xnatferry.cli.options import output_options, screen_from, server_options
 from xnatferry.errors import UsageError, VerifyError
 
@@ -24,7 +24,7 @@ def remove_command(address: str, *, remove_files: bool | None, **options: object
     """
     from xnatferry.console.tree_view import tree_lines, tree_records
     from xnatferry.console.wording import counted, human_bytes
-    from xnatferry.results.removal import leftovers, what_goes
+    from xnatferry.results.removal import leftovers, removal_summary
     from xnatferry.xnat.model import Address, Level
 
     screen = screen_from(options)
@@ -34,12 +34,12 @@ def remove_command(address: str, *, remove_files: bool | None, **options: object
     if target.level is Level.RESOURCE and not remove_files:
         raise UsageError("the files of a resource always go with it, into the server's own backup; say --remove-files")
     with connected(options, screen) as remote:
-        going = what_goes(remote, target)
+        going = removal_summary(remote, target)
         if not screen.quiet:
             screen.lines(tree_lines(going.nodes))
         files = f"{counted(going.files, 'file')} ({human_bytes(going.size_bytes)})"
-        fate = f"and its {files}" if remove_files else f"but leave its {files} on the server's disk"
-        screen.confirm(f"Remove {target.level} {target} {fate} from {remote.connection.url}?")
+        action = f"and its {files}" if remove_files else f"but leave its {files} on the server's disk"
+        screen.confirm(f"Remove {target.level} {target} {action} from {remote.connection.url}?")
         remote.remove(target, remove_files=remove_files)
         left = leftovers(remote, target)
     screen.records(tree_records(going.nodes))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from xnatferry.cli.completion import completes, run_names
-from xnatferry.cli.connecting import connected
+from xnatferry.cli.connection import connected
 from xnatferry.cli.options import REPORT, output_options, screen_from, server_options
-from xnatferry.cli.reporting import check_page_name, report_of_run
+from xnatferry.cli.report_files import check_page_name, report_of_run
 from xnatferry.cli.state import runs_folder
 from xnatferry.errors import UsageError, joint_exit_code
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from xnatferry.client.remote import Remote
     from xnatferry.console.screen import Screen
-    from xnatferry.planning.undo import UndoPlan
+    from xnatferry.planning.undo_plan import UndoPlan
     from xnatferry.transfer.runs import Run
 
 __all__ = ["runs_command", "same_server", "undo_command"]
@@ -35,7 +35,7 @@ def runs_command(run: str | None, *, report: Path | None, **options: object) -> 
     """
     from xnatferry.console.runs_view import run_lines, run_record, runs_lines
     from xnatferry.transfer.runs import list_runs
-    from xnatferry.transfer.shared_runs import SharedRun, find_run, together
+    from xnatferry.transfer.sharded_runs import ShardedRun, find_run, together
 
     screen = screen_from(options)
     if report is not None:
@@ -49,7 +49,7 @@ def runs_command(run: str | None, *, report: Path | None, **options: object) -> 
         return 0
     one = find_run(runs_folder(), run)
     screen.lines(run_lines(one, everything=screen.verbose))
-    if isinstance(one, SharedRun):
+    if isinstance(one, ShardedRun):
         screen.lines(runs_lines(one.parts))
     screen.records([run_record(one)])
     screen.records(one.records())
@@ -71,8 +71,8 @@ def undo_command(run: str, *, dry_run: bool, **options: object) -> int:
     used by others stays. RUN is a name from 'xnatferry runs', or 'latest'.
     """
     from xnatferry.console.runs_view import undo_lines, undo_records
-    from xnatferry.transfer.shared_runs import find_run
-    from xnatferry.transfer.undoing import plan_of
+    from xnatferry.transfer.sharded_runs import find_run
+    from xnatferry.transfer.undo_run import plan_of
 
     screen = screen_from(options)
     one = find_run(runs_folder(), run)
@@ -80,7 +80,7 @@ def undo_command(run: str, *, dry_run: bool, **options: object) -> int:
         raise UsageError(f"{one.name} is no push and no copy; only these can be taken back")
     same_server(one, options)
     with connected(options, screen) as remote:
-        plan = plan_of(one.deeds(), remote, str(one.facts["project"]))
+        plan = plan_of(one.effects(), remote, str(one.attributes["project"]))
         screen.lines(undo_lines(plan))
         screen.records(undo_records(plan))
         if dry_run:
@@ -94,10 +94,10 @@ def undo_command(run: str, *, dry_run: bool, **options: object) -> int:
 
 def same_server(run: Run, options: dict[str, object]) -> None:
     """An undo goes to the server of its run; the local archive may have another port today."""
-    there = str(run.facts.get("server", ""))
-    if not run.facts.get("local") and not options.get("server"):
+    there = str(run.attributes.get("server", ""))
+    if not run.attributes.get("local") and not options.get("server"):
         options["server"] = there
-    elif run.facts.get("local"):
+    elif run.attributes.get("local"):
         if options.get("server") not in {None, "local"}:
             raise UsageError(f"{run.name} went to the local archive, not to {options['server']}")
         options["server"] = "local"
@@ -106,9 +106,9 @@ def same_server(run: Run, options: dict[str, object]) -> None:
 def _undo(run: Run, plan: UndoPlan, remote: Remote, screen: Screen) -> int:
     from xnatferry.console.runs_view import undo_result_lines, undone_record
     from xnatferry.transfer.journal import Journal, event_to_dict
-    from xnatferry.transfer.undoing import undo
+    from xnatferry.transfer.undo_run import undo
 
-    about = {name: run.facts.get(name) for name in ("server", "local", "project")}
+    about = {name: run.attributes.get(name) for name in ("server", "local", "project")}
     with Journal.begin(runs_folder(), "undo", {**about, "undoes": run.name}) as journal:
         receipts = undo(plan, remote, journal=journal)
         screen.records(event_to_dict(receipt) for receipt in receipts)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xnatferry.cli.connecting import admin_password, archive_root
+from xnatferry.cli.connection import admin_password, archive_root
 from xnatferry.cli.options import output_options, screen_from
 from xnatferry.errors import UsageError, VerifyError
 

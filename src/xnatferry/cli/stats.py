@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xnatferry.cli.connecting import connected
+from xnatferry.cli.connection import connected
 from xnatferry.cli.options import WORKERS, output_options, screen_from, server_options, workers_from
 from xnatferry.errors import NotFoundError
 

@@ -25,10 +25,10 @@ def table_command(source: Path, output: Path, **options: object) -> int:
     Edit it and push it. A draft that is there already is brought up to date and keeps your edits.
     """
     from xnatferry.console.wording import counted
-    from xnatferry.results.draft import draft_of
+    from xnatferry.results.draft_table import draft_of
     from xnatferry.results.tables import check_writable, write_grid
-    from xnatferry.sources.base import Kind
-    from xnatferry.sources.recognise import recognise
+    from xnatferry.sources.discovery import recognise
+    from xnatferry.sources.model import Kind
 
     screen = screen_from(options)
     check_writable(output)

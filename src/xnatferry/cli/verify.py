@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xnatferry.cli.completion import completes, run_names
-from xnatferry.cli.connecting import connected
+from xnatferry.cli.connection import connected
 from xnatferry.cli.options import (
     WORKERS,
     mapping_options,
@@ -51,7 +51,7 @@ def verify_command(source: str, *, deep: bool, **options: object) -> int:
     screen = screen_from(options)
     if not Path(source).exists() and options.get("project") is None:
         return _verify_run(source, options, screen, deep=deep)
-    from xnatferry.crossing import verify_source
+    from xnatferry.pipeline import verify_source
 
     with connected(options, screen) as remote:
         plan = make_plan(Path(source), options, screen, remote)
@@ -62,8 +62,8 @@ def verify_command(source: str, *, deep: bool, **options: object) -> int:
 
 
 def _verify_run(name: str, options: dict[str, object], screen: Screen, *, deep: bool) -> int:
-    from xnatferry.crossing import verify_run
-    from xnatferry.transfer.shared_runs import find_run
+    from xnatferry.pipeline import verify_run
+    from xnatferry.transfer.sharded_runs import find_run
 
     run = find_run(runs_folder(), name)
     if not run.has_plan:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from xnatferry.client.answers import error_of
-from xnatferry.client.http import Request, StreamedAnswer
-from xnatferry.client.relay import relayed
+from xnatferry.client.http import Request, StreamedResponse
+from xnatferry.client.responses import error_of
+from xnatferry.client.streaming import relay_stream
 from xnatferry.durable import replacing
 from xnatferry.errors import (
     ConflictError,
@@ -30,7 +30,7 @@ from xnatferry.xnat.gzip_stream import HEAD_BYTES, TAIL_BYTES, Content, GzipErro
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from xnatferry.client.conversation import Conversation
+    from xnatferry.client.requester import Requester
     from xnatferry.xnat.model import Address
     from xnatferry.xnat.records import RemoteFile
 
@@ -47,7 +47,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 class Downloads:
     """Fetches over one conversation."""
 
-    def __init__(self, talk: Conversation) -> None:
+    def __init__(self, talk: Requester) -> None:
         self._talk = talk
         self._gives_parts = True
 
@@ -106,7 +106,7 @@ class Downloads:
         expected = digest or held.digest
         page_expected = _is_page(address)
 
-        def take(streamed: StreamedAnswer) -> str:
+        def take(streamed: StreamedResponse) -> str:
             came = 0
 
             def write(piece: bytes) -> None:
@@ -133,15 +133,15 @@ class Downloads:
 
         return self._receive(address, held, take)
 
-    def relayed(self, address: Address, held: RemoteFile) -> Iterator[bytes]:
-        """The bytes of one file as a stream to send on, compared with its row at the end; see `relay.relayed`."""
+    def relay_stream(self, address: Address, held: RemoteFile) -> Iterator[bytes]:
+        """The bytes of one file as a stream to send on, compared with its row at the end; see `relay.relay_stream`."""
 
         def receive(take: Callable[[Iterable[bytes]], None]) -> None:
             self._receive(address, held, lambda streamed: take(_checked(streamed, page_expected=_is_page(address))))
 
-        return relayed(receive, address, held)
+        return relay_stream(receive, address, held)
 
-    def _receive(self, address: Address, held: RemoteFile, take: Callable[[StreamedAnswer], T]) -> T:
+    def _receive(self, address: Address, held: RemoteFile, take: Callable[[StreamedResponse], T]) -> T:
         try:
             return self._talk.receive(Request("GET", address.path), take)
         except NotFoundError:
@@ -153,7 +153,7 @@ class Downloads:
     def digest(self, address: Address) -> str:
         """MD5 of one file, whose bytes are read and not kept."""
 
-        def take(streamed: StreamedAnswer) -> str:
+        def take(streamed: StreamedResponse) -> str:
             return _store(streamed, lambda _: None, page_expected=True).digest
 
         return self._talk.receive(Request("GET", address.path), take)
@@ -178,7 +178,7 @@ class Downloads:
             if (said := read_marks(head, tail, size_bytes)) is not None:
                 return said
 
-        def take(streamed: StreamedAnswer) -> Content | None:
+        def take(streamed: StreamedResponse) -> Content | None:
             try:
                 return content_of(_checked(streamed, page_expected=False))
             except GzipError:
@@ -192,7 +192,7 @@ class Downloads:
             return b""
         last = start + length - 1
 
-        def take(streamed: StreamedAnswer) -> bytes:
+        def take(streamed: StreamedResponse) -> bytes:
             if streamed.head.status != 206:
                 self._gives_parts = False  # all of it is on its way; it is asked for again when its turn comes
                 return b""
@@ -217,7 +217,7 @@ class Downloads:
             VerifyError: What came is no whole zip.
         """
 
-        def take(streamed: StreamedAnswer) -> int:
+        def take(streamed: StreamedResponse) -> int:
             with _landing(target) as stream:
                 hasher = _store(streamed, stream.write, page_expected=False)
                 stream.flush()
@@ -247,7 +247,7 @@ def _is_page(address: Address) -> bool:
     return (address.file or "").lower().endswith((".html", ".htm", ".xhtml"))
 
 
-def _store(streamed: StreamedAnswer, write: Callable[[bytes], object], *, page_expected: bool) -> Hasher:
+def _store(streamed: StreamedResponse, write: Callable[[bytes], object], *, page_expected: bool) -> Hasher:
     hasher = Hasher()
     for piece in _checked(streamed, page_expected=page_expected):
         hasher.update(piece)
@@ -255,7 +255,7 @@ def _store(streamed: StreamedAnswer, write: Callable[[bytes], object], *, page_e
     return hasher
 
 
-def _checked(streamed: StreamedAnswer, *, page_expected: bool) -> Iterator[bytes]:
+def _checked(streamed: StreamedResponse, *, page_expected: bool) -> Iterator[bytes]:
     """The pieces of an answer that is a file, all of them.
 
     Raises:
@@ -264,10 +264,10 @@ def _checked(streamed: StreamedAnswer, *, page_expected: bool) -> Iterator[bytes
     """
     head = streamed.head
     if head.headers.get("content-type", "").startswith("text/html") and not page_expected:
-        answer = streamed.read()
-        if (error := error_of(answer)) is not None:
+        response = streamed.read()
+        if (error := error_of(response)) is not None:
             raise error
-        pieces: Iterator[bytes] = iter([answer.body])
+        pieces: Iterator[bytes] = iter([response.body])
     else:
         pieces = streamed.pieces()
     came = 0

@@ -1,6 +1,6 @@
 """One request, one answer: the only module that knows the HTTP library.
 
-Nothing here repeats a request or logs in; `xnatferry.client.conversation` does.
+Nothing here repeats a request or logs in; `xnatferry.client.requester` does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 import httpx2
 
 from xnatferry import __version__
-from xnatferry.client.answers import Answer
+from xnatferry.client.responses import ServerResponse
 from xnatferry.client.settings import Secret
 from xnatferry.errors import (
     NotFoundError,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from xnatferry.client.settings import Connection
 
-__all__ = ["Body", "Credential", "Request", "StreamedAnswer", "Timeouts", "Wire"]
+__all__ = ["Body", "Credential", "HttpClient", "Request", "StreamedResponse", "Timeouts"]
 
 #: Name and value of the header field that says who asks.
 Credential = tuple[str, Secret]
@@ -99,14 +99,14 @@ class Request:
         return f"{self.path}?{words}" if words else self.path
 
 
-class StreamedAnswer:
+class StreamedResponse:
     """An answer whose body is still to come.
 
     Attributes:
         head: Status and header fields, with an empty body.
     """
 
-    def __init__(self, head: Answer, response: httpx2.Response, fail: Callable[[Exception], Exception]) -> None:
+    def __init__(self, head: ServerResponse, response: httpx2.Response, fail: Callable[[Exception], Exception]) -> None:
         self.head = head
         self._response = response
         self._fail = fail
@@ -125,12 +125,12 @@ class StreamedAnswer:
         if failure is not None:
             raise failure
 
-    def read(self) -> Answer:
+    def read(self) -> ServerResponse:
         """The answer with its body."""
         return replace(self.head, body=b"".join(self.pieces()))
 
 
-class Wire:
+class HttpClient:
     """A pool of connections to one site, for any number of threads.
 
     Args:
@@ -167,7 +167,7 @@ class Wire:
         """Close all connections."""
         self._client.close()
 
-    def send(self, request: Request, credential: Credential) -> Answer:
+    def send(self, request: Request, credential: Credential) -> ServerResponse:
         """Send *request* once and read the whole answer, whatever its status.
 
         Raises:
@@ -179,7 +179,7 @@ class Wire:
             return answer.read()
 
     @contextmanager
-    def open(self, request: Request, credential: Credential) -> Iterator[StreamedAnswer]:
+    def open(self, request: Request, credential: Credential) -> Iterator[StreamedResponse]:
         """Send *request* once and leave the body of the answer to the caller. Raises what `send` raises."""
         url = self._url + request.target
         failure: Exception | None = None
@@ -198,7 +198,7 @@ class Wire:
             raise failure or RemoteError("no answer", method=request.method, url=url)
         self._reached = True
         try:
-            head = Answer(
+            head = ServerResponse(
                 response.status_code,
                 {key.lower(): value for key, value in response.headers.items()},
                 b"",
@@ -206,7 +206,7 @@ class Wire:
                 url,
                 dict(_cookies(response)),
             )
-            yield StreamedAnswer(head, response, lambda error: self._translated(error, request))
+            yield StreamedResponse(head, response, lambda error: self._translated(error, request))
         finally:
             response.close()
 

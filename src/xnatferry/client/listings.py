@@ -11,12 +11,12 @@ from xml.sax.saxutils import unescape
 from xnatferry.errors import NotXnatError
 from xnatferry.xnat.digest import normal_digest
 from xnatferry.xnat.records import RemoteFile
-from xnatferry.xnat.tables import Row, TableError, decode_rows
+from xnatferry.xnat.result_set import Row, TableError, decode_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xnatferry.client.answers import Answer
+    from xnatferry.client.responses import ServerResponse
 
 __all__ = ["Item", "decode_item", "decode_listing", "decoded_name", "remote_file"]
 
@@ -53,24 +53,24 @@ def decoded_name(listed: str) -> str:
         return listed
 
 
-def decode_listing(answer: Answer, columns: Sequence[str] = ()) -> list[Row]:
+def decode_listing(response: ServerResponse, columns: Sequence[str] = ()) -> list[Row]:
     """The rows of a ``ResultSet``.
 
     Args:
-        answer: A listing asked for as JSON.
+        response: A listing asked for as JSON.
         columns: Names the rows shall have, whatever their case or their path in the listing.
 
     Raises:
         NotXnatError: The answer is no listing.
     """
     try:
-        rows = decode_rows(answer.text)
+        rows = decode_rows(response.text)
     except TableError:
         raise NotXnatError(
-            f"{answer.url.partition('?')[0]} answers with something that is no listing; is this an XNAT?",
-            status=answer.status,
-            method=answer.method,
-            url=answer.url.partition("?")[0],
+            f"{response.url.partition('?')[0]} answers with something that is no listing; is this an XNAT?",
+            status=response.status,
+            method=response.method,
+            url=response.url.partition("?")[0],
         ) from None
     return [_with_columns({key: _plain(key, value) for key, value in row.items()}, columns) for row in rows]
 
@@ -104,22 +104,22 @@ def remote_file(row: Row) -> RemoteFile:
     )
 
 
-def decode_item(answer: Answer) -> Item:
+def decode_item(response: ServerResponse) -> Item:
     """The fields of the one item in an item JSON, by path; ``meta`` only for ``xsi:type``.
 
     Raises:
         NotXnatError: The answer is no item.
     """
     try:
-        item: Any = json.loads(answer.text)["items"][0]
+        item: Any = json.loads(response.text)["items"][0]
         fields = {str(key): "" if value is None else str(value) for key, value in item["data_fields"].items()}
         return {**fields, "xsi:type": str(item.get("meta", {}).get("xsi:type", ""))}
     except (ValueError, LookupError, TypeError, AttributeError):
         raise NotXnatError(
-            f"{answer.url.partition('?')[0]} answers with something that is no item; is this an XNAT?",
-            status=answer.status,
-            method=answer.method,
-            url=answer.url.partition("?")[0],
+            f"{response.url.partition('?')[0]} answers with something that is no item; is this an XNAT?",
+            status=response.status,
+            method=response.method,
+            url=response.url.partition("?")[0],
         ) from None
 
 

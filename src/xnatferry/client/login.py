@@ -13,8 +13,8 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xnatferry.client.answers import Answer, error_of, not_logged_in
 from xnatferry.client.http import Credential, Request
+from xnatferry.client.responses import ServerResponse, error_of, not_logged_in
 from xnatferry.client.settings import Secret
 from xnatferry.errors import AuthenticationError, NotXnatError, RemoteError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from xnatferry.client.settings import Connection
 
-__all__ = ["Login", "Ticket"]
+__all__ = ["Authorization", "Login"]
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _ALIAS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class Authorization:
     """What goes with a request.
 
     Attributes:
@@ -56,16 +56,16 @@ class Login:
         send: Sends one request with the given credential.
     """
 
-    def __init__(self, connection: Connection, send: Callable[[Request, Credential], Answer]) -> None:
+    def __init__(self, connection: Connection, send: Callable[[Request, Credential], ServerResponse]) -> None:
         self._connection = connection
         self._send = send
         self._lock = threading.Lock()
-        self._ticket: Ticket | None = None
+        self._ticket: Authorization | None = None
         self._count = 0
         self._refusal = ""
         self._sessions_change = False
 
-    def ticket(self) -> Ticket:
+    def authorization(self) -> Authorization:
         """The credentials to send now; logs in when nobody has yet.
 
         Raises:
@@ -79,33 +79,33 @@ class Login:
                 self._ticket = self._taken()
             return self._ticket
 
-    def renew(self, old: Ticket) -> None:
-        """Take a new login unless another thread has replaced *old* already. Raises what `ticket` raises."""
+    def renew(self, old: Authorization) -> None:
+        """Take a new login unless another thread has replaced *old* already. Raises what `authorization` raises."""
         with self._lock:
             if self._ticket is old:
                 self._ticket = None
                 log.info("the login at %s has expired; logging in again", self._connection.url)
                 self._ticket = self._taken()
 
-    def basic(self) -> Ticket:
+    def basic(self) -> Authorization:
         """Basic credentials, for a server that does not honour its own cookie."""
-        return Ticket(self._count, None, ("Authorization", self._basic_header()))
+        return Authorization(self._count, None, ("Authorization", self._basic_header()))
 
-    def settle_on(self, ticket: Ticket) -> None:
-        """Use *ticket* from now on: it worked where the login cookie did not."""
+    def settle_on(self, authorization: Authorization) -> None:
+        """Use *authorization* from now on: it worked where the login cookie did not."""
         with self._lock:
-            self._ticket = ticket
+            self._ticket = authorization
 
-    def lost(self, answer: Answer, ticket: Ticket) -> bool:
+    def lost(self, response: ServerResponse, authorization: Authorization) -> bool:
         """Whether the server opened another session than ours: it no longer knows us, even if it answers.
 
         A site that is open to guests answers an expired login as it answers a guest: with 404, or 200 and less.
         """
-        given = answer.cookies.get(_COOKIE)
+        given = response.cookies.get(_COOKIE)
         return (
             given is not None
-            and ticket.session is not None
-            and given != ticket.session.reveal()
+            and authorization.session is not None
+            and given != authorization.session.reveal()
             and not self._sessions_change
         )
 
@@ -116,47 +116,47 @@ class Login:
     def close(self) -> None:
         """Give the login back (``DELETE /data/JSESSION``); a failure is no concern of the caller."""
         with self._lock:
-            ticket, self._ticket = self._ticket, None
-        if ticket is None or ticket.session is None:
+            authorization, self._ticket = self._ticket, None
+        if authorization is None or authorization.session is None:
             return
         try:
-            self._send(Request("DELETE", "/data/JSESSION"), ticket.credential)
+            self._send(Request("DELETE", "/data/JSESSION"), authorization.credential)
         except RemoteError as error:
             log.debug("the login could not be given back: %s", error)
 
-    def _taken(self) -> Ticket:
+    def _taken(self) -> Authorization:
         if self._refusal:
             raise AuthenticationError(self._refusal, status=401, url=self._connection.url)
-        answer = self._send(Request("GET", "/data/JSESSION"), self.basic().credential)
+        response = self._send(Request("GET", "/data/JSESSION"), self.basic().credential)
         self._count += 1
-        if not_logged_in(answer) or _expired(answer):
+        if not_logged_in(response) or _expired(response):
             self._refusal = self._refused_words()
-            raise AuthenticationError(self._refusal, status=answer.status, method="GET", url=self._connection.url)
-        text = answer.text.strip()
-        if answer.status == 200 and _SESSION_ID.fullmatch(text):
-            return self._cookie_ticket(answer, text)
-        if answer.status in {404, 405, 406, 500, 501}:
-            return self._without_cookie(answer)
-        raise error_of(answer) or NotXnatError(
+            raise AuthenticationError(self._refusal, status=response.status, method="GET", url=self._connection.url)
+        text = response.text.strip()
+        if response.status == 200 and _SESSION_ID.fullmatch(text):
+            return self._cookie_ticket(response, text)
+        if response.status in {404, 405, 406, 500, 501}:
+            return self._without_cookie(response)
+        raise error_of(response) or NotXnatError(
             f"{self._connection.url} answers, but not as an XNAT; is something missing from the address?",
-            status=answer.status,
+            status=response.status,
             method="GET",
             url=self._connection.url,
         )
 
-    def _cookie_ticket(self, answer: Answer, session: str) -> Ticket:
+    def _cookie_ticket(self, response: ServerResponse, session: str) -> Authorization:
         # Other cookies of the login, such as a load balancer's, lead back to the same node.
-        cookies = {**answer.cookies, _COOKIE: session}
+        cookies = {**response.cookies, _COOKIE: session}
         cookies.pop("SESSION_EXPIRATION_TIME", None)
         line = "; ".join(f"{name}={value}" for name, value in cookies.items())
-        return Ticket(self._count, Secret(session), ("Cookie", Secret(line)))
+        return Authorization(self._count, Secret(session), ("Cookie", Secret(line)))
 
-    def _without_cookie(self, refused: Answer) -> Ticket:
+    def _without_cookie(self, refused: ServerResponse) -> Authorization:
         """Basic credentials, when the site gives no login cookie but does know us."""
-        ticket = self.basic()
-        answer = self._send(Request("GET", "/data/auth"), ticket.credential)
-        if answer.status == 200 and "logged in" in answer.text:
-            return ticket
+        authorization = self.basic()
+        response = self._send(Request("GET", "/data/auth"), authorization.credential)
+        if response.status == 200 and "logged in" in response.text:
+            return authorization
         if refused.status == 500 and (error := error_of(refused)) is not None:
             raise error
         raise NotXnatError(
@@ -182,6 +182,6 @@ class Login:
         return Secret(f"Basic {b64encode(pair).decode('ascii')}")
 
 
-def _expired(answer: Answer) -> bool:
+def _expired(response: ServerResponse) -> bool:
     """Whether 403 is about an alias token: 1.8 says "Your security token has expired or is invalid"."""
-    return answer.status == 403 and "security token has expired" in answer.text
+    return response.status == 403 and "security token has expired" in response.text

@@ -11,12 +11,12 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from xnatferry.client.answers import Answer, kept_names
-from xnatferry.client.documents import has_document, session_document
 from xnatferry.client.http import Body, Request
 from xnatferry.client.listings import Item, decoded_name
-from xnatferry.client.reading import RemoteReader, resource_of
-from xnatferry.client.uploads import archive_request, file_request
+from xnatferry.client.remote_reader import RemoteReader, resource_of
+from xnatferry.client.responses import ServerResponse, kept_names
+from xnatferry.client.session_documents import has_document, session_document
+from xnatferry.client.upload_requests import archive_request, file_request
 from xnatferry.errors import ConflictError, ForbiddenError, NotFoundError, RefusedError, RemoteError, UsageError
 from xnatferry.xnat.model import Address, Level
 from xnatferry.xnat.records import Ensured, ScanDocument
@@ -197,10 +197,10 @@ class Remote(RemoteReader):
             format: Format of its catalog entry and of the resource.
             content: Content of its catalog entry and of the resource.
         """
-        answer = self._talk.ask(
+        response = self._talk.ask(
             file_request(address, body, size_bytes, overwrite=overwrite, format=format, content=content)
         )
-        return _kept(answer)
+        return _kept(response)
 
     def send_archive(
         self,
@@ -219,12 +219,12 @@ class Remote(RemoteReader):
         Raises:
             UsageError: *name* ends as no archive that XNAT extracts: ``.zip``, ``.tar``, ``.tar.gz``, ``.tgz``.
         """
-        answer = self._talk.ask(
+        response = self._talk.ask(
             archive_request(
                 address, body, size_bytes, name=name, overwrite=overwrite, format=format, content=content, tags=tags
             )
         )
-        return _kept(answer)
+        return _kept(response)
 
     def refresh_catalog(self, address: Address, options: Sequence[str]) -> None:
         """Let the server compare a resource's catalog with its disk.
@@ -282,7 +282,7 @@ class Remote(RemoteReader):
 
     # Inside
 
-    def _put(self, request: Request) -> Answer:
+    def _put(self, request: Request) -> ServerResponse:
         """A PUT of an object, which may arrive twice; patient with a server that has only just made the project."""
         made = self._new_projects.get(request.path.split("/")[3])
         new = made is not None and time.monotonic() - made < _SETTLING_S
@@ -324,14 +324,14 @@ class Remote(RemoteReader):
         """
         label = getattr(address, address.level.value)
         try:
-            answer = self._put(request)
+            response = self._put(request)
         except RefusedError as error:
             held = self.item(address) if error.status in {409, 500} else None
             if held is None:
                 raise
             return Ensured(held.get("ID") or label, label, created=False)
-        accession = answer.text.strip().rpartition("/")[2]
-        return Ensured(accession or label, label, created=answer.status == 201 or answer.attempts > 1)
+        accession = response.text.strip().rpartition("/")[2]
+        return Ensured(accession or label, label, created=response.status == 201 or response.attempts > 1)
 
 
 #: Elements of a list without names: whole lists travel in documents; in an address they would outgrow it.
@@ -353,5 +353,5 @@ def _same_type(address: Address, held: Item, xsi_type: str) -> None:
         raise ConflictError(f"{address}: is there already as {there}, not as {xsi_type}; its type cannot be changed")
 
 
-def _kept(answer: Answer) -> list[str]:
-    return [decoded_name(name) for name in kept_names(answer.text)]
+def _kept(response: ServerResponse) -> list[str]:
+    return [decoded_name(name) for name in kept_names(response.text)]

@@ -11,7 +11,7 @@ from xnatferry.client.http import Request
 from xnatferry.errors import ForbiddenError, NotFoundError, NotXnatError, RefusedError
 
 if TYPE_CHECKING:
-    from xnatferry.client.conversation import Conversation
+    from xnatferry.client.requester import Requester
 
 __all__ = ["SiteFacts", "read_site"]
 
@@ -33,7 +33,7 @@ class SiteFacts:
     user: str
 
 
-def read_site(talk: Conversation, url: str) -> SiteFacts:
+def read_site(talk: Requester, url: str) -> SiteFacts:
     """Log in at *url* and read who answers.
 
     Raises:
@@ -47,7 +47,7 @@ def read_site(talk: Conversation, url: str) -> SiteFacts:
     return SiteFacts(url, _version(talk), found[1])
 
 
-def _version(talk: Conversation) -> str:
+def _version(talk: Requester) -> str:
     """1.7 and later: ``buildInfo``; before: a page of its own, which a genuine 1.6.4 fills with "Unknown version"."""
     try:
         told = json.loads(talk.ask(Request("GET", "/xapi/siteConfig/buildInfo")).text)

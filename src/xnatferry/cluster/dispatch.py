@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from distributed import KilledWorker, wait
 
-from xnatferry.cluster.errands import Errand, Report, failed, run_errand, under_way
-from xnatferry.cluster.splitting import split, subject_of
+from xnatferry.cluster.plan_parts import split, subject_of
+from xnatferry.cluster.tasks import ClusterTask, TaskReport, failed, run_task, under_way
 from xnatferry.errors import StoppedError, TransferError, UnavailableError, XnatferryError
-from xnatferry.transfer.conditions import Outage
 from xnatferry.transfer.engine import PushResult, carry_out, check_sendable
 from xnatferry.transfer.events import Began, BytesSent, Event, Listener, Outcome, Receipt, Stage, Verdict
+from xnatferry.transfer.run_context import Outage
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -147,8 +147,8 @@ class _Dispatch:
             return
         self._tell(Began(tuple(step.address for step in part.steps if step.sends)))
         name = f"{self._run}-{number}"
-        errand = Errand(part, self._remote.connection, self._share_of_pace, self._max_body)
-        future = self._client.submit(run_errand, errand, name, key=name, pure=False)
+        cluster_task = ClusterTask(part, self._remote.connection, self._share_of_pace, self._max_body)
+        future = self._client.submit(run_task, cluster_task, name, key=name, pure=False)
         self._running[future] = part
 
     def _take_in(self) -> None:
@@ -159,10 +159,10 @@ class _Dispatch:
             part = self._running.pop(future)
             self._accept(part, self._report_of(future, part))
 
-    def _report_of(self, future: Future, part: Plan) -> Report:
+    def _report_of(self, future: Future, part: Plan) -> TaskReport:
         if future.status == "finished":
             found = future.result()
-            assert isinstance(found, Report)  # noqa: S101  # it is our own task
+            assert isinstance(found, TaskReport)  # noqa: S101  # it is our own task
             if found.tries > 1:
                 what = f"{subject_of(part)}: its worker was lost; carried by {found.worker} at try {found.tries}"
                 self._tell(Stage("again", what))
@@ -174,7 +174,7 @@ class _Dispatch:
             return failed(part, TransferError(_words(error)))
         return failed(part, UnavailableError("the scheduler has gone away"))
 
-    def _accept(self, part: Plan, report: Report) -> None:
+    def _accept(self, part: Plan, report: TaskReport) -> None:
         codes = {receipt.exit_code for receipt in report.receipts}
         if codes == {_UNAVAILABLE} and report.worker:
             self._outage.failed(UnavailableError(next(r.message for r in report.receipts if r.exit_code)))
@@ -196,7 +196,7 @@ class _Dispatch:
         self._client.cancel(list(self._running))
         for part in self._running.values():
             addresses = (step.address for step in part.steps if step.sends)
-            self._accept(part, Report(tuple(map(_stopped, addresses)), ()))
+            self._accept(part, TaskReport(tuple(map(_stopped, addresses)), ()))
         self._running.clear()
         deadline = time.monotonic() + _GRACE_S
         while time.monotonic() < deadline:

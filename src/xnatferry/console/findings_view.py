@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from xnatferry.console.wording import counted, human_bytes
-from xnatferry.sources.base import Severity
+from xnatferry.sources.model import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from xnatferry.sources.base import Discovery, Finding
+    from xnatferry.sources.model import Discovery, Finding
 
 __all__ = ["discovery_line", "discovery_record", "finding_lines", "source_lines", "source_records"]
 
@@ -91,7 +91,7 @@ def source_records(discovery: Discovery) -> Iterator[dict[str, object]]:
                 {"name": file.name, "size_bytes": file.size_bytes, "digest": file.digest} for file in source.files
             ],
             "claims": {name: value for name in source.claims.__slots__ if (value := getattr(source.claims, name))},
-            "facts": dict(source.facts),
+            "facts": dict(source.attributes),
             "version": source.version,
         }
     for finding in discovery.all_findings:

@@ -117,8 +117,8 @@ def _object_line(step: Step, files: Sequence[Step]) -> Text:
     if detail:
         line.append(f"  {detail}", style="dim")
     for path, (there, wanted) in step.changes.items():
-        fate = "" if step.decision is Decision.UPDATE else ", left"
-        line.append(f"  {path}: {there!r} -> {wanted!r}{fate}", style="yellow")
+        action = "" if step.decision is Decision.UPDATE else ", left"
+        line.append(f"  {path}: {there!r} -> {wanted!r}{action}", style="yellow")
     if step.reason and address.level is not Level.FILE:
         line.append(f"  ({step.reason})", style="yellow")
     return line

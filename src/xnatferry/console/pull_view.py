@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from xnatferry.results.fetching import PullResult
-    from xnatferry.results.pull import PullFile, PullPlan
+    from xnatferry.results.pull_plan import PullFile, PullPlan
+    from xnatferry.results.pull_run import PullResult
     from xnatferry.xnat.model import Address
 
 __all__ = ["PullProgress", "left_lines", "pull_lines", "pull_plan_lines", "pull_plan_records", "pull_record"]

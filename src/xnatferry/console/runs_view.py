@@ -9,13 +9,13 @@ from rich.text import Text
 
 from xnatferry.console.result_view import proof_counts, verdict_lines
 from xnatferry.console.wording import counted, human_bytes
-from xnatferry.planning.undo import Fate
+from xnatferry.planning.undo_plan import UndoAction
 from xnatferry.transfer.events import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from xnatferry.planning.undo import UndoPlan
+    from xnatferry.planning.undo_plan import UndoPlan
     from xnatferry.transfer.events import Receipt
     from xnatferry.transfer.runs import Run
 
@@ -29,7 +29,7 @@ __all__ = [
     "undone_record",
 ]
 
-_STYLES = {Fate.REMOVE: "red", Fate.RESTORE: "yellow", Fate.STAY: "dim", Fate.GONE: "dim"}
+_STYLES = {UndoAction.REMOVE: "red", UndoAction.RESTORE: "yellow", UndoAction.STAY: "dim", UndoAction.GONE: "dim"}
 _VERDICTS = {
     "done": "green",
     "interrupted": "yellow",
@@ -44,8 +44,8 @@ def runs_lines(runs: Sequence[Run]) -> Iterator[Text]:
     for run in runs:
         line = Text(run.name)
         line.append(f"  {_where(run)}", style="dim")
-        if "share" in run.facts:
-            line.append(f"  share {run.facts['share']}")
+        if "share" in run.attributes:
+            line.append(f"  share {run.attributes['share']}")
         line.append(f"  {_counts(run)}")
         line.append(f"  {run.verdict}", style=_VERDICTS.get(run.verdict, "bold red"))
         yield line
@@ -53,7 +53,7 @@ def runs_lines(runs: Sequence[Run]) -> Iterator[Text]:
 
 def run_lines(run: Run, *, everything: bool) -> Iterator[Text]:
     """One run: its facts, what failed, its proofs."""
-    yield from (Text(f"{name:<10} {value}") for name, value in run.facts.items() if name != "version")
+    yield from (Text(f"{name:<10} {value}") for name, value in run.attributes.items() if name != "version")
     yield Text(f"{'verdict':<10} {run.verdict}", style=_VERDICTS.get(run.verdict, "bold red"))
     for receipt in run.receipts():
         if everything or receipt.exit_code:
@@ -68,15 +68,15 @@ def run_lines(run: Run, *, everything: bool) -> Iterator[Text]:
 
 
 def _where(run: Run) -> str:
-    server = "local archive" if run.facts.get("local") else str(run.facts.get("server", ""))
-    return f"{run.facts.get('verb')} {run.facts.get('project', '')} -> {server}"
+    server = "local archive" if run.attributes.get("local") else str(run.attributes.get("server", ""))
+    return f"{run.attributes.get('verb')} {run.attributes.get('project', '')} -> {server}"
 
 
 def _counts(run: Run) -> str:
     counts = run.counts
     stored, removed = counts.outcomes[Outcome.STORED.value], counts.outcomes[Outcome.REMOVED.value]
     parts = [f"{counted(stored, 'file')}, {human_bytes(counts.stored_bytes)}"]
-    if run.facts.get("verb") == "undo":
+    if run.attributes.get("verb") == "undo":
         parts = [f"{counted(removed, 'object')} removed"]
     if counts.failed:
         parts.append(f"{counts.failed} failed")
@@ -88,7 +88,7 @@ def run_record(run: Run) -> dict[str, object]:
     counts, end = run.counts, run.end
     return {
         "record": "run",
-        **run.facts,
+        **run.attributes,
         "run": run.name,
         "outcomes": dict(counts.outcomes),
         "verdicts": dict(counts.proofs),
@@ -100,15 +100,18 @@ def run_record(run: Run) -> dict[str, object]:
 def undo_lines(plan: UndoPlan) -> Iterator[Text]:
     """One line a step: what goes, what is put back, what stays and why."""
     for step in plan.steps:
-        line = Text.assemble((step.fate.value, _STYLES[step.fate]), f" {step.address.level} {step.address}")
+        line = Text.assemble((step.action.value, _STYLES[step.action]), f" {step.address.level} {step.address}")
         if step.fields:
             back = ", ".join(f"{path} = {value!r}" for path, value in step.fields.items())
             line.append(f"  back to {back}", style="yellow")
         if step.reason:
             line.append(f"  {step.reason}", style="dim")
         yield line
-    counts = Counter(step.fate for step in plan.steps)
-    yield Text(f"- {counts[Fate.REMOVE]} to remove   ~ {counts[Fate.RESTORE]} to put back   = {counts[Fate.STAY]} stay")
+    counts = Counter(step.action for step in plan.steps)
+    yield Text(
+        f"- {counts[UndoAction.REMOVE]} to remove   ~ {counts[UndoAction.RESTORE]} to put back   "
+        f"= {counts[UndoAction.STAY]} stay"
+    )
 
 
 def undo_records(plan: UndoPlan) -> Iterator[dict[str, object]]:
@@ -118,7 +121,7 @@ def undo_records(plan: UndoPlan) -> Iterator[dict[str, object]]:
             "record": "undo",
             "address": str(step.address),
             "level": step.address.level.value,
-            "fate": step.fate.name.lower(),
+            "fate": step.action.name.lower(),
             "reason": step.reason,
         }
 

@@ -12,7 +12,7 @@ from xnatferry.xnat.model import Level
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from xnatferry.results.tree import Node
+    from xnatferry.results.remote_tree import Node
 
 __all__ = ["tree_lines", "tree_records"]
 
@@ -40,7 +40,7 @@ def tree_lines(nodes: Sequence[Node], *, folded: bool = False) -> Iterator[Text]
         if level in {Level.SCAN, Level.ASSESSOR}:
             line.append(f"{level.value} ", style="dim")
         line.append(label, style="bold" if level in {Level.PROJECT, Level.SUBJECT, Level.SESSION} else "")
-        details = list(node.facts.values())
+        details = list(node.attributes.values())
         if node.files is not None:
             details.append(f"{counted(node.files, 'file')}, {human_bytes(node.size_bytes)}")
         elif level is Level.FILE:
@@ -73,7 +73,7 @@ def tree_records(nodes: Sequence[Node]) -> Iterator[dict[str, object]]:
         record: dict[str, object] = {
             "record": node.address.level.value,
             "address": str(node.address),
-            **node.facts,
+            **node.attributes,
         }
         if node.files is not None:
             record["files"] = node.files

@@ -11,7 +11,7 @@ import numpy as np
 
 from xnatferry.checks.surfaces import MGH_HEADER_BYTES, FormatError, read_mgh
 from xnatferry.errors import DataError
-from xnatferry.sources.header import HeaderError, NiftiHeader, read_header
+from xnatferry.sources.nifti_header import HeaderError, NiftiHeader, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,16 +12,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
-from xnatferry.planning.wanted import (
+from xnatferry.planning.placement import (
     MappingRules,
-    Wanted,
+    Placement,
     compressed_as,
     file_name_reasons,
     label_of,
     scan_words,
     session_type_of,
 )
-from xnatferry.sources.base import Claims, Kind, LocalFile, Source
+from xnatferry.sources.model import Claims, Kind, LocalFile, Source
 from xnatferry.xnat.bids_manifest import MANIFEST_RESOURCE, BidsFile, manifest_name, write_manifest
 from xnatferry.xnat.labels import encode_label, label_problem, resource_label_problem
 from xnatferry.xnat.model import Level
@@ -67,7 +67,7 @@ def check_bids_rules(sources: Sequence[Source], rules: MappingRules) -> None:
         _session_text(rules.session_template, "x", "y")
 
 
-def place_bids(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[str, ...]]:
+def place_bids(source: Source, rules: MappingRules) -> tuple[Placement | None, tuple[str, ...]]:
     """The place of one part of a dataset, or the reasons why it has none."""
     claims, level = source.claims, source.level or Level.PROJECT
     reasons: list[str] = []
@@ -88,7 +88,7 @@ def place_bids(source: Source, rules: MappingRules) -> tuple[Wanted | None, tupl
     fields = {"format": kind, "content": content, "tags": claims.tags or ("BIDS" if resource == "BIDS" else "")}
     date = {"date": rules.date} if rules.date else {}
     on_scan = level is Level.SCAN
-    return Wanted(
+    return Placement(
         source=source,
         subject=subject,
         session=session,
@@ -100,7 +100,7 @@ def place_bids(source: Source, rules: MappingRules) -> tuple[Wanted | None, tupl
         by_type=bool(session) and _is_by_type(claims, rules),
         subject_fields=source.subject_facts,
         session_fields={**source.session_facts, **date},
-        scan_fields={**scan_words(claims, rules), **source.facts} if on_scan else {},
+        scan_fields={**scan_words(claims, rules), **source.attributes} if on_scan else {},
         resource_fields={key: value for key, value in fields.items() if value},
     ), ()
 
@@ -145,16 +145,16 @@ def _label(what: str, text: str, rules: MappingRules, reasons: list[str]) -> str
     return encoded
 
 
-def manifests_of(wanted: Sequence[Wanted], rules: MappingRules) -> list[Wanted]:
+def manifests_of(placements: Sequence[Placement], rules: MappingRules) -> list[Placement]:
     """The manifest of every project, subject and session that gets files of a dataset."""
-    holders: dict[tuple[str, ...], list[Wanted]] = defaultdict(list)
-    for item in wanted:
+    holders: dict[tuple[str, ...], list[Placement]] = defaultdict(list)
+    for item in placements:
         if item.source.kind is Kind.BIDS:
-            holders[*item.holder, item.source.claims.pipeline or ""].append(item)
+            holders[*item.root_lock, item.source.claims.pipeline or ""].append(item)
     return [_manifest(items, rules) for items in holders.values()]
 
 
-def _manifest(items: Sequence[Wanted], rules: MappingRules) -> Wanted:
+def _manifest(items: Sequence[Placement], rules: MappingRules) -> Placement:
     first = items[0]
     data = write_manifest(_entries(items))
     where = first.session or first.subject or rules.project
@@ -176,7 +176,7 @@ def _manifest(items: Sequence[Wanted], rules: MappingRules) -> Wanted:
     )
 
 
-def _entries(items: Iterable[Wanted]) -> Iterator[BidsFile]:
+def _entries(items: Iterable[Placement]) -> Iterator[BidsFile]:
     for item in items:
         level = item.source.level or Level.PROJECT
         for file in item.source.files:

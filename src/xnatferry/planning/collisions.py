@@ -7,18 +7,18 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from xnatferry.planning.plan import Refusal
-from xnatferry.sources.base import Kind
+from xnatferry.sources.model import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from xnatferry.planning.wanted import MappingRules, Wanted
-    from xnatferry.sources.base import Claims
+    from xnatferry.planning.placement import MappingRules, Placement
+    from xnatferry.sources.model import Claims
 
 __all__ = ["same_place", "without_label_collisions"]
 
 
-def without_label_collisions(wanted: list[Wanted], rules: MappingRules) -> tuple[list[Wanted], list[Refusal]]:
+def without_label_collisions(placements: list[Placement], rules: MappingRules) -> tuple[list[Placement], list[Refusal]]:
     """Refuse sources whose labels become one although what was found differs (by cleaning, or by case alone).
 
     XNAT compares labels exactly but its disks and people may not; a merge of two subjects must never be silent. A label
@@ -30,25 +30,25 @@ def without_label_collisions(wanted: list[Wanted], rules: MappingRules) -> tuple
         if ordered[level]:
             continue
         by_folded: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-        for index, item in enumerate(wanted):
+        for index, item in enumerate(placements):
             found = found_of(item.source.claims) or label_of(item)
             by_folded[label_of(item).casefold()][found].append(index)
         for origins in by_folded.values():
             if len(origins) > 1:
                 names = ", ".join(repr(name) for name in sorted(origins))
                 indexes = [index for same in origins.values() for index in same]
-                labels = {label_of(wanted[index]) for index in indexes}
+                labels = {label_of(placements[index]) for index in indexes}
                 what = f"would become one ({min(labels)})" if len(labels) == 1 else "differ in case alone"
                 for index in indexes:
                     # The subject comes first: its sessions are called after it, and only follow.
                     refused.setdefault(index, f"{level} labels {names} {what}; rename one, or name them by a table")
-    kept = [item for index, item in enumerate(wanted) if index not in refused]
+    kept = [item for index, item in enumerate(placements) if index not in refused]
     return kept, [
-        Refusal(wanted[i].source.relative, (why,), wanted[i].source.path) for i, why in sorted(refused.items())
+        Refusal(placements[i].source.relative, (why,), placements[i].source.path) for i, why in sorted(refused.items())
     ]
 
 
-_LEVELS: Sequence[tuple[str, Callable[[Claims], str | None], Callable[[Wanted], str]]] = (
+_LEVELS: Sequence[tuple[str, Callable[[Claims], str | None], Callable[[Placement], str]]] = (
     ("subject", lambda claims: claims.subject, lambda item: item.subject),
     ("session", lambda claims: claims.session, lambda item: item.session),
 )
@@ -59,15 +59,15 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def same_place(wanted: Sequence[Wanted], rules: MappingRules) -> tuple[Refusal, ...]:
+def same_place(placements: Sequence[Placement], rules: MappingRules) -> tuple[Refusal, ...]:
     """Sources of which two claim one file in a resource, one numbered scan, or one session for two subjects."""
-    claimed: dict[tuple[str, ...], list[Wanted]] = defaultdict(list)
-    for item in wanted:
+    claimed: dict[tuple[str, ...], list[Placement]] = defaultdict(list)
+    for item in placements:
         for name in {_folded(item.name_of(file, gzip=rules.gzip)) for file in item.source.files}:
-            claimed["file", *item.holder, item.scan or "", item.resource.casefold(), name].append(item)
+            claimed["file", *item.root_lock, item.scan or "", item.resource.casefold(), name].append(item)
         if item.on_scan and item.numbered and item.source.kind is Kind.NIFTI:
-            claimed["scan", *item.holder, item.scan or "", item.resource.casefold()].append(item)
-    misplaced: dict[str, Refusal] = {}
+            claimed["scan", *item.root_lock, item.scan or "", item.resource.casefold()].append(item)
+    conflicting: dict[str, Refusal] = {}
     for (what, subject, session, scan, *_), items in claimed.items():
         if len(items) > 1:
             place = f"scan {scan} of {session}" if scan else session or subject or rules.project
@@ -76,17 +76,17 @@ def same_place(wanted: Sequence[Wanted], rules: MappingRules) -> tuple[Refusal, 
             if what == "scan":
                 why += "; an image has a scan of its own"
             for item in items:
-                misplaced.setdefault(item.source.relative, Refusal(item.source.relative, (why,), item.source.path))
+                conflicting.setdefault(item.source.relative, Refusal(item.source.relative, (why,), item.source.path))
     subjects: dict[str, set[str]] = defaultdict(set)
-    for item in wanted:
+    for item in placements:
         if item.session:
             subjects[item.session].add(item.subject)
-    for item in wanted:
+    for item in placements:
         if len(subjects[item.session]) > 1:
             whose = ", ".join(sorted(subjects[item.session]))
             why = (
                 f"session {item.session} is claimed for several subjects ({whose}); "
                 "XNAT's session labels are unique in a project"
             )
-            misplaced.setdefault(item.source.relative, Refusal(item.source.relative, (why,), item.source.path))
-    return tuple(misplaced.values())
+            conflicting.setdefault(item.source.relative, Refusal(item.source.relative, (why,), item.source.path))
+    return tuple(conflicting.values())

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from xnatferry.errors import ForbiddenError, NotFoundError, RefusedError
 from xnatferry.planning.remote_state import Fingerprint
-from xnatferry.sources.base import LocalFile
+from xnatferry.sources.model import LocalFile
 
 if TYPE_CHECKING:
     from xnatferry.planning.plan import Payload, Step

@@ -17,12 +17,10 @@ from xnatferry.checks.freesurfer import label_problem_of
 from xnatferry.errors import UsageError
 from xnatferry.planning.bids_mapping import check_bids_rules, manifests_of, place_bids
 from xnatferry.planning.collisions import same_place, without_label_collisions
-from xnatferry.planning.plan import Refusal
-from xnatferry.planning.results_mapping import place_result
-from xnatferry.planning.wanted import (
-    Mapped,
+from xnatferry.planning.placement import (
+    MappedSources,
     MappingRules,
-    Wanted,
+    Placement,
     file_name_reasons,
     label_of,
     next_free,
@@ -32,22 +30,24 @@ from xnatferry.planning.wanted import (
     session_text,
     session_type_of,
 )
-from xnatferry.sources.base import Kind, Source
-from xnatferry.sources.header import number
+from xnatferry.planning.plan import Refusal
+from xnatferry.planning.results_mapping import place_result
+from xnatferry.sources.model import Kind, Source
+from xnatferry.sources.nifti_header import number
+from xnatferry.xnat.interning import interned, no_fields
 from xnatferry.xnat.labels import label_problem, resource_label_problem
 from xnatferry.xnat.model import Level
-from xnatferry.xnat.pooled import no_fields, pooled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Mapped", "MappingRules", "Wanted", "map_sources", "scan_type_for", "session_type_of"]
+__all__ = ["MappedSources", "MappingRules", "Placement", "map_sources", "scan_type_for", "session_type_of"]
 
 #: Kinds with a module of their own for their places.
 _PLACES = {Kind.BIDS: place_bids, Kind.FILES: place_result}
 
 
-def map_sources(sources: Sequence[Source], rules: MappingRules) -> Mapped:
+def map_sources(sources: Sequence[Source], rules: MappingRules) -> MappedSources:
     """Give every source its place, or the reasons why it has none.
 
     Raises:
@@ -57,7 +57,7 @@ def map_sources(sources: Sequence[Source], rules: MappingRules) -> Mapped:
     if rules.session_template is not None and not any(source.kind is Kind.BIDS for source in sources):
         session_from(rules.session_template, "x")
     check_bids_rules(sources, rules)
-    wanted: list[Wanted] = []
+    placements: list[Placement] = []
     refusals: list[Refusal] = []
     for source in sources:
         if errors := _errors(source, rules):
@@ -67,10 +67,10 @@ def map_sources(sources: Sequence[Source], rules: MappingRules) -> Mapped:
         if placed is None or reasons:
             refusals.append(Refusal(source.relative, reasons, source.path))
         else:
-            wanted.append(placed)
-    wanted, collided = without_label_collisions(wanted, rules)
-    numbered = [*_number(wanted), *manifests_of(wanted, rules)]
-    return Mapped(tuple(numbered), (*refusals, *collided), same_place(numbered, rules))
+            placements.append(placed)
+    placements, collided = without_label_collisions(placements, rules)
+    numbered = [*_number(placements), *manifests_of(placements, rules)]
+    return MappedSources(tuple(numbered), (*refusals, *collided), same_place(numbered, rules))
 
 
 def _errors(source: Source, rules: MappingRules) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ def _is_date(text: str) -> bool:
         return False
 
 
-def _place(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[str, ...]]:
+def _place(source: Source, rules: MappingRules) -> tuple[Placement | None, tuple[str, ...]]:
     claims = source.claims
     subject = rules.subject or claims.subject
     if not subject:
@@ -126,7 +126,7 @@ def _place(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[st
     if reasons:
         return None, tuple(reasons)
     day = rules.date or claims.date
-    return Wanted(
+    return Placement(
         source=source,
         subject=label["subject"] or "",
         session=label["session"] or "",
@@ -135,7 +135,7 @@ def _place(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[st
         scan=label["scan"],
         numbered=label["scan"] is not None,
         on_scan=on_scan,
-        session_fields=pooled({"date": day}) if day and not of_subject else no_fields(),
+        session_fields=interned({"date": day}) if day and not of_subject else no_fields(),
         scan_fields=_scan_fields(source, rules, session_type) if on_scan else no_fields(),
         resource_fields=_resource_fields(source, rules),
     ), ()
@@ -145,15 +145,15 @@ def _scan_fields(source: Source, rules: MappingRules, session_type: str) -> Mapp
     found = scan_words(source.claims, rules)
     scan_type = scan_type_for(session_type)
     if scan_type == "xnat:mrScanData":
-        return pooled({**found, **source.facts})
-    geometry = _pet_geometry(source.facts) if scan_type == "xnat:petScanData" else {}
-    return pooled(found | fitting_fields(scan_type, {**source.facts, **geometry}))
+        return interned({**found, **source.attributes})
+    geometry = _pet_geometry(source.attributes) if scan_type == "xnat:petScanData" else {}
+    return interned(found | fitting_fields(scan_type, {**source.attributes, **geometry}))
 
 
-def _pet_geometry(facts: Mapping[str, str]) -> dict[str, str]:
+def _pet_geometry(attributes: Mapping[str, str]) -> dict[str, str]:
     """Geometry of an MR scan, in mm, as ``xnat:petScanData`` keeps it, in cm (schema ``xnat.xsd``)."""
     found: dict[str, str] = {}
-    sizes = {axis: facts.get(f"parameters/voxelRes/{axis}") for axis in "xyz"}
+    sizes = {axis: attributes.get(f"parameters/voxelRes/{axis}") for axis in "xyz"}
     for axis, size in sizes.items():
         if size is not None:
             found[f"parameters/pixelSize/{axis}"] = number(float(size) / 10)
@@ -166,8 +166,8 @@ def _pet_geometry(facts: Mapping[str, str]) -> dict[str, str]:
         ("numPlanes", "parameters/partitions"),
         ("frames/numFrames", "frames"),
     ):
-        if source in facts:
-            found[f"parameters/{path}"] = facts[source]
+        if source in attributes:
+            found[f"parameters/{path}"] = attributes[source]
     return found
 
 
@@ -184,19 +184,19 @@ def _resource_fields(source: Source, rules: MappingRules) -> Mapping[str, str]:
         "content": rules.content or claims.content or defaults.get("content"),
         "tags": rules.tags or claims.tags or defaults.get("tags"),
     }
-    return pooled({key: value for key, value in said.items() if value})
+    return interned({key: value for key, value in said.items() if value})
 
 
-def _number(wanted: Iterable[Wanted]) -> list[Wanted]:
+def _number(placements: Iterable[Placement]) -> list[Placement]:
     """Give unnumbered scans of each session the next free numbers, in the order of discovery."""
-    wanted = list(wanted)
+    placements = list(placements)
     taken: dict[str, set[str]] = defaultdict(set)
-    for item in wanted:
+    for item in placements:
         if item.scan is not None:
             taken[item.session].add(item.scan)
     grouped: dict[tuple[str, str], str] = {}
-    result: list[Wanted] = []
-    for item in wanted:
+    result: list[Placement] = []
+    for item in placements:
         if item.on_scan and item.scan is None:
             number = grouped.get((item.session, item.group)) or next_free(taken[item.session])
             taken[item.session].add(number)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from xnatferry.xnat.pooled import no_fields
+from xnatferry.xnat.interning import no_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from xnatferry.sources.base import Finding, LocalFile
+    from xnatferry.sources.model import Finding, LocalFile
     from xnatferry.xnat.model import Address, Level
 
 __all__ = ["Decision", "OnConflict", "Payload", "Plan", "Refusal", "Step", "Transport", "in_tree_order"]

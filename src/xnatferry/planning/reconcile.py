@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 from xnatferry.checks.bids import fitting_fields
 from xnatferry.errors import UsageError
 from xnatferry.planning.file_comparison import FileComparer
-from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport, in_tree_order
-from xnatferry.planning.scan_numbers import settle_scan_numbers
-from xnatferry.planning.session_labels import settle_sessions
-from xnatferry.planning.snapshots import SNAPSHOTS, image_of, snapshot_steps
-from xnatferry.planning.wanted import (
-    Mapped,
-    Wanted,
+from xnatferry.planning.placement import (
+    MappedSources,
+    Placement,
     compressed_as,
     entry_fields,
     is_packed,
     scan_type_for,
 )
-from xnatferry.sources.base import Finding, Kind, LocalFile
+from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport, in_tree_order
+from xnatferry.planning.scan_numbers import settle_scan_numbers
+from xnatferry.planning.session_labels import settle_sessions
+from xnatferry.planning.snapshot_steps import SNAPSHOTS, image_of, snapshot_steps
+from xnatferry.sources.model import Finding, Kind, LocalFile
 from xnatferry.xnat.bids_manifest import MANIFEST_RESOURCE
 from xnatferry.xnat.datatypes import resolve
 from xnatferry.xnat.model import Address
@@ -43,7 +43,7 @@ _BY_POSITION = re.compile(r"\[\d+\]")
 
 
 def reconcile(
-    mapped: Mapped,
+    mapped: MappedSources,
     remote: RemoteState,
     *,
     project: str,
@@ -64,15 +64,15 @@ def reconcile(
     Raises:
         UsageError: Both versions of a file of a BIDS dataset were to be kept, which its names do not allow.
     """
-    if on_conflict is OnConflict.KEEP_BOTH and any(item.source.kind is Kind.BIDS for item in mapped.wanted):
+    if on_conflict is OnConflict.KEEP_BOTH and any(item.source.kind is Kind.BIDS for item in mapped.placements):
         raise UsageError(
             "--on-conflict keep-both gives files new names, which BIDS does not allow; say skip or overwrite"
         )
-    wanted, moved = _without_moves(settle_sessions(mapped.wanted, remote), remote)
+    placements, moved = _without_moves(settle_sessions(mapped.placements, remote), remote)
     comparer = FileComparer(fingerprint, read_content)
     decide = _Decider(remote, project, comparer, on_conflict, gzip=gzip, update_fields=update_fields)
     same = [partial(decide.is_held, ask=ask) for ask in (False, True)]
-    for item in settle_scan_numbers(wanted, remote, same, gzip=gzip):
+    for item in settle_scan_numbers(placements, remote, same, gzip=gzip):
         decide.add(item)
         decide.add_snapshots(item, pictured or {})
     return Plan(
@@ -82,15 +82,15 @@ def reconcile(
         refusals=(*mapped.refusals, *moved),
         findings=tuple(findings),
         on_conflict=on_conflict,
-        blocked=(*mapped.misplaced, *decide.blocked),
+        blocked=(*mapped.conflicting, *decide.blocked),
     )
 
 
-def _without_moves(wanted: Iterable[Wanted], remote: RemoteState) -> tuple[list[Wanted], list[Refusal]]:
+def _without_moves(placements: Iterable[Placement], remote: RemoteState) -> tuple[list[Placement], list[Refusal]]:
     """Refuse what would move an existing session to another subject: XNAT does that without a word."""
-    kept: list[Wanted] = []
+    kept: list[Placement] = []
     refused: list[Refusal] = []
-    for item in wanted:
+    for item in placements:
         there = remote.sessions.get(item.session)
         if there is not None and there.subject and there.subject != item.subject:
             why = (
@@ -126,7 +126,7 @@ class _Decider:
         self._gzip = gzip
         self._update_fields = update_fields
 
-    def add(self, item: Wanted) -> None:
+    def add(self, item: Placement) -> None:
         remote = self._remote
         self._ensure(Step(self._project, _exists(remote.project_exists)))
         container = self._project
@@ -155,7 +155,7 @@ class _Decider:
                 self._add_object(container, item.assessor_type, {}, {}, there=there)
         self._add_resource(container, item)
 
-    def add_snapshots(self, item: Wanted, pictured: Mapping[Path, str]) -> None:
+    def add_snapshots(self, item: Placement, pictured: Mapping[Path, str]) -> None:
         """Pictures of the scan of *item*, when its image is one of those that get some; one set a scan."""
         image = image_of(item.source) if item.on_scan else ()
         scan = replace(self._project, subject=item.subject, session=item.session, scan=item.scan)
@@ -192,27 +192,29 @@ class _Decider:
         decision = Decision.UPDATE if changes and self._update_fields else Decision.SAME
         self._ensure(Step(address, decision, "", said, fields, changes))
 
-    def _add_resource(self, container: Address, item: Wanted) -> None:
+    def _add_resource(self, container: Address, item: Placement) -> None:
         address = replace(container, resource=item.resource)
         held = self._remote.held_in(address)
         self._ensure(Step(address, _exists(held is not None), fields=item.resource_fields, transport=_transport(item)))
         for file in item.source.files:
             self._add_file(self._file_step(address, item, file, held or {}), item)
 
-    def _add_file(self, step: Step, item: Wanted) -> None:
+    def _add_file(self, step: Step, item: Placement) -> None:
         """Every file has a step of its own: a second one for the same place must never vanish."""
         if self.steps.setdefault(step.address, step) is not step:
             why = f"another source is stored as {step.address} already; one of them would be lost"
             self.blocked.append(Refusal(item.source.relative, (why,), item.source.path))
 
-    def is_held(self, item: Wanted, file: LocalFile, held: HeldFile, place: tuple[str, str, str], *, ask: bool) -> bool:
+    def is_held(
+        self, item: Placement, file: LocalFile, held: HeldFile, place: tuple[str, str, str], *, ask: bool
+    ) -> bool:
         """Whether *held* has the contents of *file*, as it would arrive in this scan, resource and under this name."""
         scan, resource, name = place
         address = Address(self._project.project, item.subject, item.session, scan, resource=resource, file=name)
         payload = Payload(file, gzip=compressed_as(file, name))
         return self._comparer.compare(payload, held, address, ask=ask).same is True
 
-    def _file_step(self, resource: Address, item: Wanted, file: LocalFile, held: Mapping[str, HeldFile]) -> Step:
+    def _file_step(self, resource: Address, item: Placement, file: LocalFile, held: Mapping[str, HeldFile]) -> Step:
         name = item.name_of(file, gzip=self._gzip)
         other = item.name_of(file, gzip=not self._gzip)
         if name not in held and other in held and held[other].digest:
@@ -246,7 +248,7 @@ class _Decider:
         payload = replace(payload, held_digest=entry.digest if entry is not None else None)
         return Step(replace(resource, file=name), decision, reason, fields=_entry(item, name), payload=payload)
 
-    def _left_over(self, item: Wanted) -> str:
+    def _left_over(self, item: Placement) -> str:
         """What a session holds of an earlier state of its dataset: a push removes nothing. Manifests come last."""
         session = self._remote.sessions.get(item.session)
         if session is None:
@@ -299,7 +301,7 @@ def same_value(kind: str, path: str, held: str, wanted: str) -> bool:
         return False
 
 
-def _entry(item: Wanted, name: str) -> Mapping[str, str]:
+def _entry(item: Placement, name: str) -> Mapping[str, str]:
     """Format and content of a file's catalog entry.
 
     XNAT gives a resource those of the file that came last, so files of one BIDS resource all have the resource's own.
@@ -325,7 +327,7 @@ def _exists(there: bool) -> Decision:  # noqa: FBT001  # reads as a question
     return Decision.SAME if there else Decision.CREATE
 
 
-def _transport(item: Wanted) -> Transport:
+def _transport(item: Placement) -> Transport:
     if item.source.archived:
         return Transport.READY
     return Transport.PACKED if is_packed(item.source) else Transport.SINGLE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from xnatferry.xnat.pooled import no_fields
+from xnatferry.xnat.interning import no_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

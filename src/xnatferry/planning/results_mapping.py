@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
-from xnatferry.planning.wanted import MappingRules, Wanted, label_of, scan_words, session_text, session_type_of
+from xnatferry.planning.placement import MappingRules, Placement, label_of, scan_words, session_text, session_type_of
 from xnatferry.xnat.labels import label_problem, remote_name_problem, resource_label_problem
 from xnatferry.xnat.model import Level
 
 if TYPE_CHECKING:
-    from xnatferry.sources.base import Source
+    from xnatferry.sources.model import Source
 
 __all__ = ["place_result"]
 
@@ -19,7 +19,7 @@ _ASSESSOR_TYPE = "xnat:qcAssessmentData"
 _LEVELS = {level.value: level for level in (Level.PROJECT, Level.SUBJECT, Level.SESSION, Level.SCAN, Level.ASSESSOR)}
 
 
-def place_result(source: Source, rules: MappingRules) -> tuple[Wanted | None, tuple[str, ...]]:
+def place_result(source: Source, rules: MappingRules) -> tuple[Placement | None, tuple[str, ...]]:
     """The place of one result, or the reasons why it has none."""
     claims, level = source.claims, _level(source, rules)
     reasons: list[str] = []
@@ -54,7 +54,7 @@ def place_result(source: Source, rules: MappingRules) -> tuple[Wanted | None, tu
         "content": rules.content or claims.content,
         "tags": rules.tags or claims.tags,
     }
-    return Wanted(
+    return Placement(
         source=source,
         subject=subject,
         session=session,

@@ -7,26 +7,26 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from xnatferry.planning.wanted import Wanted, next_free
-from xnatferry.sources.base import Kind
+from xnatferry.planning.placement import Placement, next_free
+from xnatferry.sources.model import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from xnatferry.planning.remote_state import HeldFile, RemoteSession, RemoteState
-    from xnatferry.sources.base import LocalFile
+    from xnatferry.sources.model import LocalFile
 
-    Same = Callable[[Wanted, LocalFile, HeldFile, tuple[str, str, str]], bool]
+    Same = Callable[[Placement, LocalFile, HeldFile, tuple[str, str, str]], bool]
     """Whether what is held in a scan, a resource of it and under a name has the contents of a file of a source."""
 
-    Find = Callable[[Sequence[Wanted]], str | None]
+    Find = Callable[[Sequence[Placement]], str | None]
 
 __all__ = ["settle_scan_numbers"]
 
 
 def settle_scan_numbers(
-    wanted: Sequence[Wanted], remote: RemoteState, same: Sequence[Same], *, gzip: bool
-) -> list[Wanted]:
+    placements: Sequence[Placement], remote: RemoteState, same: Sequence[Same], *, gzip: bool
+) -> list[Placement]:
     """Give every scan that nobody claimed its number; a scan on the server goes to one of them only.
 
     *same* are ways to compare, the cheapest first: a dearer one is used for what is left by those before.
@@ -36,10 +36,10 @@ def settle_scan_numbers(
     push made for it and left empty; then the next free number. So two images of one name in a session, from two
     folders say, find their own scans again.
     """
-    by_session: dict[str, list[Wanted]] = defaultdict(list)
-    for item in wanted:
+    by_session: dict[str, list[Placement]] = defaultdict(list)
+    for item in placements:
         by_session[item.session].append(item)
-    settled: dict[int, Wanted] = {}
+    settled: dict[int, Placement] = {}
     for session, items in by_session.items():
         there = remote.sessions.get(session)
         if there is None:
@@ -48,12 +48,12 @@ def settle_scan_numbers(
         numbers = _numbers(groups, there, {item.scan or "" for item in items if item.numbered}, same, gzip=gzip)
         for group, scan in zip(groups, numbers, strict=True):
             settled.update((id(item), replace(item, scan=scan)) for item in group if item.scan != scan)
-    return [settled.get(id(item), item) for item in wanted]
+    return [settled.get(id(item), item) for item in placements]
 
 
-def _scans_of(items: Iterable[Wanted]) -> list[list[Wanted]]:
+def _scans_of(items: Iterable[Placement]) -> list[list[Placement]]:
     """What goes to one scan, for scans that nobody claimed."""
-    groups: dict[object, list[Wanted]] = defaultdict(list)
+    groups: dict[object, list[Placement]] = defaultdict(list)
     for item in items:
         if item.on_scan and not item.numbered:
             groups[item.group or id(item)].append(item)
@@ -61,7 +61,7 @@ def _scans_of(items: Iterable[Wanted]) -> list[list[Wanted]]:
 
 
 def _numbers(
-    groups: Sequence[Sequence[Wanted]],
+    groups: Sequence[Sequence[Placement]],
     there: RemoteSession,
     claimed: set[str],
     same: Sequence[Same],
@@ -99,7 +99,7 @@ def _numbers(
 
 
 def _held_scan(
-    group: Sequence[Wanted],
+    group: Sequence[Placement],
     holders: Mapping[tuple[str, str], Mapping[str, HeldFile]],
     given: set[str],
     same: Same | None,
@@ -117,7 +117,7 @@ def _held_scan(
     return None
 
 
-def _image_elsewhere(group: Sequence[Wanted], there: RemoteSession, given: set[str], same: Same) -> str | None:
+def _image_elsewhere(group: Sequence[Placement], there: RemoteSession, given: set[str], same: Same) -> str | None:
     """A scan, not given yet, that provably holds the image of *group* in any resource, compressed on the way or not."""
     for item in group:
         if item.source.kind is not Kind.NIFTI:
@@ -132,7 +132,7 @@ def _image_elsewhere(group: Sequence[Wanted], there: RemoteSession, given: set[s
     return None
 
 
-def _made_for(item: Wanted, empty: Mapping[str, Mapping[str, str]]) -> str | None:
+def _made_for(item: Placement, empty: Mapping[str, Mapping[str, str]]) -> str | None:
     """The first empty scan that bears this image's type and series description."""
     words = ("type", "series_description")
     said = {word: item.scan_fields[word] for word in words if word in item.scan_fields}

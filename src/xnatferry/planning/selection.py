@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from xnatferry.sources.base import Kind
+from xnatferry.sources.model import Kind
 from xnatferry.xnat.model import Address
 
 if TYPE_CHECKING:
+    from xnatferry.planning.placement import MappedSources, Placement
     from xnatferry.planning.plan import Plan
-    from xnatferry.planning.wanted import Mapped, Wanted
 
 __all__ = ["Selection", "first_sessions"]
 
@@ -40,22 +40,22 @@ class Selection:
             return False
         return not any(_matches(pattern, subject, session) for pattern in self.exclude)
 
-    def of(self, mapped: Mapped) -> Mapped:
+    def of(self, mapped: MappedSources) -> MappedSources:
         """What is left of *mapped*; what has no clear place still holds the push back.
 
         Resources of the project stay, and those of a subject with any of its sessions.
         """
         if not self.only and not self.exclude:
             return mapped
-        subjects = {w.subject for w in mapped.wanted if w.session and self._takes(w)}
-        kept = (w for w in mapped.wanted if not w.subject or w.subject in subjects or self._takes(w))
-        return replace(mapped, wanted=tuple(w for w in kept if not w.session or self._takes(w)))
+        subjects = {w.subject for w in mapped.placements if w.session and self._takes(w)}
+        kept = (w for w in mapped.placements if not w.subject or w.subject in subjects or self._takes(w))
+        return replace(mapped, placements=tuple(w for w in kept if not w.session or self._takes(w)))
 
-    def _takes(self, wanted: Wanted) -> bool:
-        claims = wanted.source.claims
-        if wanted.source.kind is Kind.BIDS:
+    def _takes(self, placements: Placement) -> bool:
+        claims = placements.source.claims
+        if placements.source.kind is Kind.BIDS:
             return self.takes_part(claims.subject or "", claims.session)
-        return self.takes(wanted.subject, wanted.session)
+        return self.takes(placements.subject, placements.session)
 
     def takes_part(self, subject: str, session: str | None) -> bool:
         """Whether a part of a BIDS dataset is carried, by its bare labels: as ``01/02`` or as ``sub-01/ses-02``.

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from xnatferry.planning.wanted import SESSION_TYPES, Wanted
+from xnatferry.planning.placement import SESSION_TYPES, Placement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,21 +25,21 @@ def labels_by_type(subject: str) -> list[str]:
     return [f"{subject}_{kind}1" for kind in SESSION_TYPES]
 
 
-def settle_sessions(wanted: Iterable[Wanted], remote: RemoteState) -> list[Wanted]:
+def settle_sessions(placements: Iterable[Placement], remote: RemoteState) -> list[Placement]:
     """Keep what was named by its type in the session that holds most of its scans by name.
 
     Results of a pipeline, which are no scans, go to the only session of their subject.
     """
-    wanted = list(wanted)
-    named: dict[tuple[str, str], list[Wanted]] = defaultdict(list)
-    for item in wanted:
+    placements = list(placements)
+    named: dict[tuple[str, str], list[Placement]] = defaultdict(list)
+    for item in placements:
         if item.by_type:
             named[item.subject, item.session].append(item)
     labels = {place: _label(place, items, remote) for place, items in named.items()}
-    return [replace(item, session=labels[item.subject, item.session]) if item.by_type else item for item in wanted]
+    return [replace(item, session=labels[item.subject, item.session]) if item.by_type else item for item in placements]
 
 
-def _label(place: tuple[str, str], items: Sequence[Wanted], remote: RemoteState) -> str:
+def _label(place: tuple[str, str], items: Sequence[Placement], remote: RemoteState) -> str:
     subject, label = place
     names = {(item.resource, file.name) for item in items if item.on_scan for file in item.source.files}
     held: dict[str, int] = {}

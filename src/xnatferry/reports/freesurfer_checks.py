@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.checks.catalogue import CATALOGUE
+from xnatferry.checks.finding_catalog import CATALOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from xnatferry.sources.base import Source
+    from xnatferry.sources.model import Source
 
 __all__ = ["CheckRow", "check_rows"]
 

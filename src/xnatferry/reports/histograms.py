@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from markupsafe import Markup, escape
 
-from xnatferry.checks.catalogue import listed
+from xnatferry.checks.finding_catalog import listed
 from xnatferry.reports.plots import FEWEST, LIMIT, Spread
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.checks.catalogue import listed
+from xnatferry.checks.finding_catalog import listed
 from xnatferry.errors import DataError, ForbiddenError, NotFoundError, RefusedError
 from xnatferry.planning.plan import OnConflict, Refusal
-from xnatferry.results.held import Held, own_files, read_held
-from xnatferry.results.pull import PullPlan, plan_pull
+from xnatferry.results.pull_plan import PullPlan, plan_pull
+from xnatferry.results.remote_files import FileAt, list_files_below, own_files
 from xnatferry.sources.bids.names import BidsName, bids_schema, parse_name
 from xnatferry.xnat.bids_manifest import (
     MANIFEST_NAME,
@@ -28,7 +28,7 @@ from xnatferry.xnat.bids_manifest import (
     read_manifest,
 )
 from xnatferry.xnat.model import Address, Level
-from xnatferry.xnat.threaded import threaded
+from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,7 +54,7 @@ class BidsExport:
         warnings: What a person should know, one sentence each.
     """
 
-    files: list[Held] = field(default_factory=list)
+    files: list[FileAt] = field(default_factory=list)
     places: dict[Address, tuple[str, ...]] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -63,7 +63,7 @@ class BidsExport:
         """The parts of a file's path below the dataset's folder."""
         return self.places[address]
 
-    def add(self, held: Held, path: str, entry: BidsFile | None = None) -> None:
+    def add(self, held: FileAt, path: str, entry: BidsFile | None = None) -> None:
         """Take one file to *path*, which *entry* of a manifest is about."""
         file = held.file
         if file.digest is None and entry is not None and entry.digest:
@@ -94,7 +94,7 @@ def plan_bids_pull(
         DataError: *address* is none of these, or a manifest cannot be read.
         NotFoundError: Nothing is there.
     """
-    export = read_bids_export(remote, read_held(remote, address, workers=workers), address, workers=workers)
+    export = read_bids_export(remote, list_files_below(remote, address, workers=workers), address, workers=workers)
     plan = plan_pull(
         export.files,
         folder,
@@ -108,7 +108,7 @@ def plan_bids_pull(
     return replace(plan, refusals=refusals, warnings=warnings)
 
 
-def read_bids_export(remote: Remote, held: Sequence[Held], address: Address, *, workers: int = 8) -> BidsExport:
+def read_bids_export(remote: Remote, held: Sequence[FileAt], address: Address, *, workers: int = 8) -> BidsExport:
     """Read the manifests at and below *address* and say what makes the dataset.
 
     With a subject or a session come the files of the whole dataset: it needs its description.
@@ -130,12 +130,12 @@ def read_bids_export(remote: Remote, held: Sequence[Held], address: Address, *, 
     with TemporaryDirectory() as folder:
         targets = [Path(folder) / str(number) / MANIFEST_NAME for number in range(len(manifests))]
         pairs = zip(manifests, targets, strict=True)
-        found = threaded(lambda pair: _manifest(remote, *pair), pairs, workers=workers)
+        found = thread_map(lambda pair: _manifest(remote, *pair), pairs, workers=workers)
         named = [(one.address, entries) for one, entries in zip(manifests, found, strict=True)]
     together = _together(named)
     places = {(owner, *_place(entry)) for owner, entries in together.items() for entry in entries if entry.packed}
     asked = [one for one in everything if one.file.digest is not None and _held_place(one) in places]
-    read = threaded(lambda one: _content(remote, one), asked, workers=workers)
+    read = thread_map(lambda one: _content(remote, one), asked, workers=workers)
     return bids_export(everything, together, dict(zip((one.address for one in asked), read, strict=True)))
 
 
@@ -151,7 +151,7 @@ def _together(manifests: Sequence[tuple[Address, list[BidsFile]]]) -> dict[Addre
     return {container: list(entries.values()) for container, entries in together.items()}
 
 
-def _manifest(remote: Remote, held: Held, target: Path) -> list[BidsFile]:
+def _manifest(remote: Remote, held: FileAt, target: Path) -> list[BidsFile]:
     remote.fetch(held.address, held.file, target)
     try:
         return read_manifest(target.read_bytes())
@@ -159,7 +159,7 @@ def _manifest(remote: Remote, held: Held, target: Path) -> list[BidsFile]:
         raise DataError(f"{held.address}: {error}; --as files brings the files without it") from error
 
 
-def _content(remote: Remote, held: Held) -> Content | None:
+def _content(remote: Remote, held: FileAt) -> Content | None:
     """What a gzip file unpacks to; None also where it cannot be fetched, which its own transfer will tell."""
     try:
         return remote.read_content(held.address, held.file.size_bytes)
@@ -168,7 +168,7 @@ def _content(remote: Remote, held: Held) -> Content | None:
 
 
 def bids_export(
-    held: Sequence[Held],
+    held: Sequence[FileAt],
     manifests: Mapping[Address, Sequence[BidsFile]],
     contents: Mapping[Address, Content | None] = MappingProxyType({}),
 ) -> BidsExport:
@@ -180,11 +180,11 @@ def bids_export(
         contents: What files unpack to of which a manifest knows only that.
     """
     export = BidsExport()
-    by_owner: dict[Address, list[Held]] = defaultdict(list)
+    by_owner: dict[Address, list[FileAt]] = defaultdict(list)
     for one in held:
         if one.address.resource != MANIFEST_RESOURCE:
             by_owner[_owner(one.address)].append(one)
-    others: list[Held] = []
+    others: list[FileAt] = []
     for owner, files in by_owner.items():
         if owner in manifests:
             others += _by_manifest(export, files, (owner, manifests[owner]), contents)
@@ -210,7 +210,7 @@ def _place(entry: BidsFile) -> tuple[str, str, str]:
     return entry.level, entry.resource, entry.name
 
 
-def _held_place(one: Held) -> tuple[Address, str, str, str]:
+def _held_place(one: FileAt) -> tuple[Address, str, str, str]:
     """What a file is in, and what a manifest of that calls its place."""
     owner = _owner(one.address)
     level = Level.SCAN if one.address.scan is not None else owner.level
@@ -219,13 +219,13 @@ def _held_place(one: Held) -> tuple[Address, str, str, str]:
 
 def _by_manifest(
     export: BidsExport,
-    files: Iterable[Held],
+    files: Iterable[FileAt],
     manifest: tuple[Address, Iterable[BidsFile]],
     contents: Mapping[Address, Content | None],
-) -> list[Held]:
+) -> list[FileAt]:
     """Take the files of one manifest; returns those that it does not name."""
     owner, entries = manifest
-    there: dict[tuple[Address, str, str, str], list[Held]] = defaultdict(list)
+    there: dict[tuple[Address, str, str, str], list[FileAt]] = defaultdict(list)
     for one in files:
         there[_held_place(one)].append(one)
     changed: list[str] = []
@@ -247,7 +247,7 @@ def _by_manifest(
     return [one for rest in there.values() for one in rest]
 
 
-def _is_as_pushed(one: Held, entry: BidsFile, contents: Mapping[Address, Content | None]) -> bool:
+def _is_as_pushed(one: FileAt, entry: BidsFile, contents: Mapping[Address, Content | None]) -> bool:
     """Whether a file still is what its manifest says, as far as that is known before it is fetched."""
     if not entry.packed:
         return (one.file.size_bytes, one.file.digest or entry.digest) == (entry.size_bytes, entry.digest)
@@ -257,10 +257,10 @@ def _is_as_pushed(one: Held, entry: BidsFile, contents: Mapping[Address, Content
     return content is not None and (content.size_bytes, content.digest) == (entry.size_bytes, entry.digest)
 
 
-def _by_names(export: BidsExport, files: Sequence[Held]) -> list[Held]:
+def _by_names(export: BidsExport, files: Sequence[FileAt]) -> list[FileAt]:
     """Take the files of a session without manifest that have BIDS names; returns the others."""
-    left: list[Held] = []
-    by_scan: dict[str | None, list[Held]] = defaultdict(list)
+    left: list[FileAt] = []
+    by_scan: dict[str | None, list[FileAt]] = defaultdict(list)
     for one in files:
         by_scan[one.address.scan].append(one)
     taken = set(export.places.values())
@@ -287,7 +287,7 @@ def _datatype(names: Iterable[BidsName | None]) -> str | None:
     return None
 
 
-def _path(held: Held, name: BidsName | None, datatype: str | None) -> str | None:
+def _path(held: FileAt, name: BidsName | None, datatype: str | None) -> str | None:
     last = (held.address.file or "").rsplit("/", 1)[-1]
     if last == _DESCRIPTION and held.address.resource == "BIDS":
         return _DESCRIPTION

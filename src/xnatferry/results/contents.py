@@ -6,15 +6,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import NotFoundError, UsageError
-from xnatferry.results.held import sessions_below
+from xnatferry.results.remote_files import sessions_below
 from xnatferry.xnat.model import Address, Level
-from xnatferry.xnat.threaded import threaded
+from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from xnatferry.client.remote import Remote
-    from xnatferry.xnat.records import Facts, RemoteFile
+    from xnatferry.xnat.records import Attributes, RemoteFile
 
 __all__ = ["Contents", "read_contents", "read_same"]
 
@@ -35,7 +35,7 @@ class Contents:
     """
 
     server: str
-    objects: dict[Address, Facts] = field(default_factory=dict)
+    objects: dict[Address, Attributes] = field(default_factory=dict)
     resources: dict[Address, Mapping[str, str]] = field(default_factory=dict)
     files: dict[Address, RemoteFile] = field(default_factory=dict)
     doubled: set[Address] = field(default_factory=set)
@@ -56,7 +56,7 @@ class Contents:
 
         return Contents(
             self.server,
-            {moved(address): facts for address, facts in self.objects.items()},
+            {moved(address): attributes for address, attributes in self.objects.items()},
             {moved(address): fields for address, fields in self.resources.items()},
             {moved(address): file for address, file in self.files.items()},
             {moved(address) for address in self.doubled},
@@ -116,15 +116,15 @@ def _read(
 ) -> Contents:
     work: list[Callable[[], Contents]] = [lambda one=one: _container(remote, one) for one in above]  # type: ignore[misc]
     work += [lambda one=one: _session(remote, one) for one in sessions]  # type: ignore[misc]
-    for part in threaded(lambda act: act(), work, workers=workers):
+    for part in thread_map(lambda act: act(), work, workers=workers):
         found.add(part)
     return found
 
 
 def _describe(remote: Remote, address: Address, found: Contents) -> None:
-    facts = remote.facts(address)
-    if facts is not None:
-        found.objects[address] = facts
+    attributes = remote.attributes(address)
+    if attributes is not None:
+        found.objects[address] = attributes
 
 
 def _container(remote: Remote, address: Address) -> Contents:
@@ -145,11 +145,11 @@ def _own(remote: Remote, container: Address, found: Contents) -> None:
 
 def _session(remote: Remote, session: Address) -> Contents:
     found = Contents(remote.connection.url)
-    facts = remote.facts(session)
-    if facts is None:
+    attributes = remote.attributes(session)
+    if attributes is None:
         return found
-    found.objects[session] = replace(facts, scans={}, assessors={})
-    for scan, of_scan in facts.scans.items():
+    found.objects[session] = replace(attributes, scans={}, assessors={})
+    for scan, of_scan in attributes.scans.items():
         found.objects[session.child(Level.SCAN, scan)] = of_scan
     for row in remote.list_resources(session, all_scans=True):
         owner = row["cat_id"] if row["category"] == "scans" else None
@@ -158,9 +158,9 @@ def _session(remote: Remote, session: Address) -> Contents:
             found.resources[container.child(Level.RESOURCE, row["label"])] = _resource_fields(row)
     # Whatever the listing of resources leaves out: no file may stay behind unsaid.
     _note(found, session, remote.list_files(session))
-    if facts.scans:
+    if attributes.scans:
         _note(found, session, remote.list_files(session, all_scans=True))
-    for label, of_assessor in facts.assessors.items():
+    for label, of_assessor in attributes.assessors.items():
         assessor = session.child(Level.ASSESSOR, label)
         found.objects[assessor] = of_assessor
         _own(remote, assessor, found)

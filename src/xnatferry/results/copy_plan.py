@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xnatferry.planning.placement import PACK_ABOVE_FILES
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport, in_tree_order
-from xnatferry.planning.wanted import PACK_ABOVE_FILES
-from xnatferry.sources.base import Finding, LocalFile, Severity
+from xnatferry.sources.model import Finding, LocalFile, Severity
 from xnatferry.xnat.datatypes import data_type, resolve
 from xnatferry.xnat.labels import label_problem, remote_name_problem, resource_label_problem, scan_id_problem
 from xnatferry.xnat.model import Address, Level
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from xnatferry.results.contents import Contents
-    from xnatferry.xnat.records import Facts, RemoteFile
+    from xnatferry.xnat.records import Attributes, RemoteFile
 
 __all__ = ["plan_copy"]
 
@@ -78,11 +78,11 @@ class _Planner:
         """Steps of projects, subjects, sessions, scans and assessors."""
         exists = Address(self.project) in self.there.objects
         self._add(Step(Address(self.project), Decision.SAME if exists else Decision.CREATE))
-        for address, facts in sorted(self.source.objects.items(), key=lambda pair: pair[0]):
-            if address.level is not Level.PROJECT and (why := self._problem(address, facts)):
+        for address, attributes in sorted(self.source.objects.items(), key=lambda pair: pair[0]):
+            if address.level is not Level.PROJECT and (why := self._problem(address, attributes)):
                 self._refuse(address, why)
             elif not self._below_refused(address):
-                self._add(self._object(address, facts))
+                self._add(self._object(address, attributes))
 
     def resources(self) -> None:
         """Steps of resources and files."""
@@ -110,7 +110,7 @@ class _Planner:
     def _below_refused(self, address: Address) -> bool:
         return any(above in self.refused for above in (address, *address.ancestors()))
 
-    def _problem(self, address: Address, facts: Facts) -> str | None:
+    def _problem(self, address: Address, attributes: Attributes) -> str | None:
         """Why an object cannot go where it should."""
         label = getattr(address, address.level.value)
         check = scan_id_problem if address.level is Level.SCAN else label_problem
@@ -121,38 +121,38 @@ class _Planner:
             if owner != address.subject:
                 return f"session {address.session} belongs to subject {owner} there; a copy would move it"
         held = self.there.objects.get(address)
-        if held is not None and held.xsi_type != facts.xsi_type:
-            return f"is a {held.xsi_type} there and a {facts.xsi_type} here"
+        if held is not None and held.xsi_type != attributes.xsi_type:
+            return f"is a {held.xsi_type} there and a {attributes.xsi_type} here"
         return None
 
-    def _object(self, address: Address, facts: Facts) -> Step:
-        fields = self._carried(address, facts)
+    def _object(self, address: Address, attributes: Attributes) -> Step:
+        fields = self._carried(address, attributes)
         held = self.there.objects.get(address)
         # Projects and subjects take their fields by full path, the others by the path below their type.
-        prefix = f"{facts.xsi_type}/" if address.level in {Level.PROJECT, Level.SUBJECT} else ""
+        prefix = f"{attributes.xsi_type}/" if address.level in {Level.PROJECT, Level.SUBJECT} else ""
         spelled = {prefix + path: value for path, value in fields.items()}
         if held is None:
-            return Step(address, Decision.CREATE, "", facts.xsi_type, spelled)
+            return Step(address, Decision.CREATE, "", attributes.xsi_type, spelled)
         changes = {
             prefix + path: (held.fields.get(path, ""), value)
             for path, value in fields.items()
             if held.fields.get(path) != value
         }
         decision = Decision.UPDATE if changes and self.update_fields else Decision.SAME
-        return Step(address, decision, "", facts.xsi_type, spelled, changes)
+        return Step(address, decision, "", attributes.xsi_type, spelled, changes)
 
-    def _carried(self, address: Address, facts: Facts) -> dict[str, str]:
+    def _carried(self, address: Address, attributes: Attributes) -> dict[str, str]:
         """The fields that both sides know: of XNAT's own types those in its schema, of plugins' types all."""
-        known = data_type(facts.xsi_type) is not None
+        known = data_type(attributes.xsi_type) is not None
         carried = {}
-        for path, value in facts.fields.items():
+        for path, value in attributes.fields.items():
             if address.level is Level.PROJECT and path in _UNIQUE and self.project != self.from_project:
                 continue
-            if known and resolve(facts.xsi_type, path) is None:
+            if known and resolve(attributes.xsi_type, path) is None:
                 self.untold[path].append(address)
             else:
                 carried[path] = value
-        for path in facts.unspoken:
+        for path in attributes.unspoken:
             self.untold[path].append(address)
         return carried
 

@@ -7,13 +7,13 @@ import re
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import NotFoundError
-from xnatferry.freesurfer.locating import locate
 from xnatferry.freesurfer.stats_file import StatisticsError
+from xnatferry.freesurfer.table_files import locate
 from xnatferry.results.stats_runs import Collected, assembled, read_run, table_named
 from xnatferry.results.stats_table import Place, Remark, RemarkKind, StatsTable
+from xnatferry.sources.archives import ArchiveProblem, damage_told, members
 from xnatferry.sources.freesurfer import find_subjects
-from xnatferry.sources.packed import ArchiveProblem, damage_told, members
-from xnatferry.xnat.threaded import threaded
+from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def local_stats(name: str, folder: Path, *, workers: int = 4) -> StatsTable:
     passed = [
         Remark(RemarkKind.CHOICE, finding.path.name if finding.path else "", finding.message) for finding in findings
     ]
-    read = list(threaded(lambda path: _read(table, path), paths, workers=workers))
+    read = list(thread_map(lambda path: _read(table, path), paths, workers=workers))
     known = [one for one in read if one is not None]
     if not known:
         raise NotFoundError(f"{folder}: no FreeSurfer subject in it (a folder with mri, surf, stats ...)")

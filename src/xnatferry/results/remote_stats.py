@@ -9,23 +9,23 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.errors import ForbiddenError, NotFoundError, RefusedError
-from xnatferry.freesurfer.locating import TableFiles, locate
 from xnatferry.freesurfer.stats_file import StatisticsError
+from xnatferry.freesurfer.table_files import TableFiles, locate
 from xnatferry.freesurfer.versions import newness
 from xnatferry.results.stats_runs import Collected, assembled, read_run, table_named
 from xnatferry.results.stats_table import Place, Remark, RemarkKind, StatsTable
-from xnatferry.sources.folder import natural_key
+from xnatferry.sources.folder_walk import natural_key
 from xnatferry.xnat.model import Address, Level
-from xnatferry.xnat.threaded import threaded
+from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xnatferry.client.reading import RemoteReader
+    from xnatferry.client.remote_reader import RemoteReader
     from xnatferry.freesurfer.measurements import Table
     from xnatferry.results.stats_cache import StatsCache
     from xnatferry.xnat.records import RemoteFile
-    from xnatferry.xnat.tables import Row
+    from xnatferry.xnat.result_set import Row
 
 __all__ = ["remote_stats"]
 
@@ -64,7 +64,7 @@ def remote_stats(
     reading = _Reading(table_named(name), remote, address, address.resource or resource, cache)
     places = _places(remote, address.container, itself=address.resource is not None)
     bare = [one for one in places if not one.session and address.resource is None]
-    found = list(threaded(reading.read, [one for one in places if one not in bare], workers=workers))
+    found = list(thread_map(reading.read, [one for one in places if one not in bare], workers=workers))
     none = [Collected(place, None, (_nothing(place, "it has no session"),)) for place in bare]
     gathered = sorted([*found, *none], key=lambda one: (natural_key(one.place.subject), natural_key(one.place.session)))
     return replace(assembled(name, gathered), fetched_files=cache.fetched, cached_files=cache.reused)

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import NotFoundError
-from xnatferry.results.tree import Node, read_tree
+from xnatferry.results.remote_tree import Node, read_tree
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
 
-__all__ = ["Going", "leftovers", "what_goes"]
+__all__ = ["RemovalSummary", "leftovers", "removal_summary"]
 
 
 @dataclass(frozen=True, slots=True)
-class Going:
+class RemovalSummary:
     """Everything at and below an address.
 
     Attributes:
@@ -30,7 +30,7 @@ class Going:
     size_bytes: int
 
 
-def what_goes(remote: Remote, address: Address) -> Going:
+def removal_summary(remote: Remote, address: Address) -> RemovalSummary:
     """List everything that a removal of *address* would take; sessions are opened up to their resources.
 
     Raises:
@@ -41,12 +41,14 @@ def what_goes(remote: Remote, address: Address) -> Going:
         nodes.append(node)
         if node.address.level is Level.SESSION and address.level in {Level.PROJECT, Level.SUBJECT}:
             inner = read_tree(remote, node.address)[1:]
-            nodes.extend(Node(n.address, n.depth + node.depth, n.facts, n.size_bytes, n.files) for n in inner)
+            nodes.extend(Node(n.address, n.depth + node.depth, n.attributes, n.size_bytes, n.files) for n in inner)
     if address.level is Level.FILE:
         nodes = [node for node in nodes if node.address == address]
-        return Going(tuple(nodes), len(nodes), sum(node.size_bytes for node in nodes))
+        return RemovalSummary(tuple(nodes), len(nodes), sum(node.size_bytes for node in nodes))
     resources = [node for node in nodes if node.address.level is Level.RESOURCE]
-    return Going(tuple(nodes), sum(node.files or 0 for node in resources), sum(node.size_bytes for node in resources))
+    return RemovalSummary(
+        tuple(nodes), sum(node.files or 0 for node in resources), sum(node.size_bytes for node in resources)
+    )
 
 
 def leftovers(remote: Remote, address: Address) -> list[str]:

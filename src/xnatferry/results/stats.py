@@ -15,7 +15,7 @@ from xnatferry.results.stats_table import StatsTable
 from xnatferry.xnat.model import Address
 
 if TYPE_CHECKING:
-    from xnatferry.client.reading import RemoteReader
+    from xnatferry.client.remote_reader import RemoteReader
 
 __all__ = ["StatsTable", "stats"]
 

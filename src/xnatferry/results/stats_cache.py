@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from xnatferry.xnat.digest import digest_of
 
 if TYPE_CHECKING:
-    from xnatferry.client.reading import RemoteReader
+    from xnatferry.client.remote_reader import RemoteReader
     from xnatferry.xnat.model import Address
     from xnatferry.xnat.records import RemoteFile
 

@@ -14,7 +14,7 @@ from xnatferry.results.stats_table import Place, Remark, RemarkKind, StatsEntry,
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from xnatferry.freesurfer.locating import TableFiles
+    from xnatferry.freesurfer.table_files import TableFiles
 
 __all__ = ["Collected", "assembled", "read_run", "table_named"]
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server.scope import Refusal
+from xnatferry.server.request_scope import Refusal
 
 if TYPE_CHECKING:
     import sqlite3
 
     from xnatferry.server.accounts import Account
     from xnatferry.server.objects import Item
-    from xnatferry.server.scope import Scope
+    from xnatferry.server.request_scope import Scope
 
 __all__ = [
     "ROLES",

@@ -17,10 +17,12 @@ import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
 
 from xnatferry.errors import ArchiveError
-from xnatferry.server import answers
+from xnatferry.server import responses
+from xnatferry.server.blob_store import StorageFullError, UnsafeNameError
 from xnatferry.server.pages import PAGE_ROUTES, is_page
-from xnatferry.server.pages.entrance import login_address
+from xnatferry.server.pages.login_page import login_address
 from xnatferry.server.pages.rendering import moved
+from xnatferry.server.request_scope import Query, Refusal, Route, Scope
 from xnatferry.server.router import Router
 from xnatferry.server.routes import (
     assessors,
@@ -40,8 +42,6 @@ from xnatferry.server.routes import (
     subjects,
     users,
 )
-from xnatferry.server.scope import Query, Refusal, Route, Scope
-from xnatferry.server.vault import UnsafeNameError, VaultFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,19 +132,19 @@ class ArchiveApp:
         try:
             response = await self._routed(request, path)
         except Refusal as refusal:
-            response = answers.refused(refusal.status, refusal.message, bare=refusal.bare, plain=refusal.plain)
+            response = responses.refused(refusal.status, refusal.message, bare=refusal.bare, plain=refusal.plain)
         except UnsafeNameError as error:
-            response = answers.refused(400, str(error))
-        except VaultFullError as error:
-            response = answers.refused(507, str(error))
+            response = responses.refused(400, str(error))
+        except StorageFullError as error:
+            response = responses.refused(507, str(error))
         except ArchiveError as error:
-            response = answers.refused(500, str(error))
+            response = responses.refused(500, str(error))
         except ClientDisconnect:
             raise
         except Exception:
             log.exception("%s %s failed", request.method, path)
-            response = answers.refused(500)
-        cookie = answers.expiration_cookie(self._archive.settings.login_minutes)
+            response = responses.refused(500)
+        cookie = responses.expiration_cookie(self._archive.settings.login_minutes)
         response.headers.append("set-cookie", cookie)
         for name, value in _INERT.items():
             response.headers.setdefault(name, value)
@@ -170,7 +170,7 @@ class ArchiveApp:
             (None, {}),
         )
         if route is None:
-            response = answers.empty() if request.method == "OPTIONS" else answers.refused(405)
+            response = responses.empty() if request.method == "OPTIONS" else responses.refused(405)
             response.headers["allow"] = ", ".join(sorted({name for route, _ in found for name in route.methods}))
             return response
         scope = Scope(
@@ -207,11 +207,11 @@ def _refused_early(method: str, path: str, query: str, *, strict: bool) -> Respo
     """What the container and the firewall before XNAT answer to an address by its letters alone."""
     refused = _UNSENT & set(path + query) or _BRACKETS & set(path)
     if refused or any(code in path.lower() for code in ("%2f", "%5c", "%00")):
-        return answers.container_page(400, "Bad Request")
+        return responses.container_page(400, "Bad Request")
     if not strict or not _FIREWALL.search(path):
         return None
     # The error page of the container takes these three methods only.
-    return answers.container_page(500, "Rejected") if method in {"GET", "HEAD", "POST"} else answers.empty(405)
+    return responses.container_page(500, "Rejected") if method in {"GET", "HEAD", "POST"} else responses.empty(405)
 
 
 def _identified(archive: Archive, request: Request) -> auth.Caller:

@@ -17,12 +17,12 @@ from xnatferry.errors import ArchiveError
 from xnatferry.server import accounts as accounts_module
 from xnatferry.server import alias_tokens, custom_forms, objects, redo_log, resources, saved_searches
 from xnatferry.server.accounts import FERRY, Accounts
+from xnatferry.server.blob_store import BlobStore
 from xnatferry.server.database import Database
-from xnatferry.server.holder import Holder
-from xnatferry.server.landing import Landing
+from xnatferry.server.file_store import FileStore
+from xnatferry.server.http_server import Server, server_for
+from xnatferry.server.root_lock import RootLock
 from xnatferry.server.settings import ServerSettings
-from xnatferry.server.vault import Vault
-from xnatferry.server.wire import Server, server_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,8 +74,8 @@ class Archive:
         settings: What it was opened with.
         started: When, by `time.monotonic`.
         database: Metadata.
-        vault: Files.
-        landing: Stores and removes files, so that a killed process leaves nothing half-done.
+        blob_store: Files.
+        file_store: Stores and removes files, so that a killed process leaves nothing half-done.
         accounts: Who may log in.
         repairs: What this opening had to put right.
         first_password: Password of ``admin``, when this opening made that account; None otherwise.
@@ -94,7 +94,7 @@ class Archive:
         self.settings = settings
         self.started = time.monotonic()
         settings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._holder = Holder(settings.root)
+        self._holder = RootLock(settings.root)
         self._holder.claim()
         try:
             self._open(admin_password)
@@ -113,17 +113,19 @@ class Archive:
             *alias_tokens.migrations(),
             *custom_forms.migrations(),
         ]
-        self.vault = Vault(root)
+        self.blob_store = BlobStore(root)
         self.database = Database(root / "metadata.sqlite", migrations)
         try:
             self.accounts = Accounts(self.database, login_minutes=self.settings.login_minutes)
-            self.landing = Landing(self.database, self.vault, strict=self.settings.strict)
+            self.file_store = FileStore(self.database, self.blob_store, strict=self.settings.strict)
             moves, deletions = self._finish_intents()
-            replayed = self.landing.redo.replay()
-            self.repairs = Repairs(moves, deletions, replayed.placed, replayed.removed, self.vault.clean_incoming())
+            replayed = self.file_store.redo.replay()
+            self.repairs = Repairs(
+                moves, deletions, replayed.placed, replayed.removed, self.blob_store.clean_incoming()
+            )
             if sentence := self.repairs.sentence():
                 log.warning("%s: %s", root, sentence)
-            self.vault.empty_trash(older_than_days=self.settings.trash_days)
+            self.blob_store.empty_trash(older_than_days=self.settings.trash_days)
             self.first_password = self._first_accounts(admin_password)
         except BaseException:
             self.database.close()
@@ -135,7 +137,7 @@ class Archive:
 
     def close(self) -> None:
         """Give the folder back."""
-        self.landing.redo.settle()
+        self.file_store.redo.settle()
         self.database.close()
         self._holder.release()
 
@@ -149,13 +151,13 @@ class Archive:
         with self.database.write() as connection:
             for intent in connection.execute("SELECT * FROM intents ORDER BY key DESC").fetchall():
                 if intent["act"] == "move":
-                    if self.vault.exists(intent["new"]) and not self.vault.exists(intent["old"]):
-                        self.vault.move(intent["new"], intent["old"])
+                    if self.blob_store.exists(intent["new"]) and not self.blob_store.exists(intent["old"]):
+                        self.blob_store.move(intent["new"], intent["old"])
                         moves += 1
                 else:
                     deletions += 1
                     connection.execute("DELETE FROM items WHERE key = ?", (intent["item_key"],))
-                    self.vault.trash(intent["old"])
+                    self.blob_store.trash(intent["old"])
                 connection.execute("DELETE FROM intents WHERE key = ?", (intent["key"],))
         return moves, deletions
 

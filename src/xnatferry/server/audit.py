@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from xnatferry.errors import ArchiveError
 from xnatferry.server import objects, redo_log, resources
-from xnatferry.server.holder import Holder
+from xnatferry.server.root_lock import RootLock
 from xnatferry.xnat.digest import digest_of_file
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def audit(root: Path, *, deep: bool = False, on_file: Callable[[str], object] = 
     path = root / "metadata.sqlite"
     if not path.exists():
         raise ArchiveError(f"there is no archive in {root}: name its folder with --root")
-    holder = Holder(root)
-    holder.claim()
+    root_lock = RootLock(root)
+    root_lock.claim()
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
@@ -81,7 +81,7 @@ def audit(root: Path, *, deep: bool = False, on_file: Callable[[str], object] = 
     except sqlite3.DatabaseError as error:
         raise ArchiveError(f"{path} cannot be read ({error}): restore it from a copy") from error
     finally:
-        holder.release()
+        root_lock.release()
 
 
 class _Auditor:

@@ -17,7 +17,7 @@ from xnatferry.server.objects import Level
 from xnatferry.server.resources import StoredFile
 from xnatferry.xnat.catalog import Catalog, CatalogEntry
 from xnatferry.xnat.digest import digest_of_file
-from xnatferry.xnat.tables import Table
+from xnatferry.xnat.result_set import Table
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from xnatferry.server.archive import Archive
     from xnatferry.server.objects import Item
-    from xnatferry.server.places import Holding
+    from xnatferry.server.resource_paths import ContainerResources
     from xnatferry.server.resources import Resource
 
 __all__ = ["FILES_META", "Refresh", "catalog_of", "file_table", "list_leftovers", "refresh", "resource_table"]
@@ -60,12 +60,12 @@ FILES_META: Final = {"Columns": [{"key": "URI", "serverRoot": ""}]}
 _CATEGORIES: Final = {Level.SCAN: "scans", Level.ASSESSOR: "assessors", Level.RECONSTRUCTION: "reconstructions"}
 
 
-def resource_table(held: Sequence[Holding], *, everything: bool = False) -> Table:
+def resource_table(held: Sequence[ContainerResources], *, everything: bool = False) -> Table:
     """The listing of resources, ``CatalogResourceList`` (xnat-rest.md 7.5); *everything* is ``all=true``."""
     return Table(_RESOURCE_COLUMNS, [_resource_row(one, everything=everything) for one in held], title="Resources")
 
 
-def _resource_row(one: Holding, *, everything: bool) -> dict[str, str]:
+def _resource_row(one: ContainerResources, *, everything: bool) -> dict[str, str]:
     item, resource = one.item, one.resource
     id_, words = "", "" if everything else " "
     if item.level in _CATEGORIES:
@@ -89,7 +89,9 @@ def _resource_row(one: Holding, *, everything: bool) -> dict[str, str]:
     }
 
 
-def file_table(found: Iterable[tuple[Holding, StoredFile]], *, locator: str = "", archive_root: str = "") -> Table:
+def file_table(
+    found: Iterable[tuple[ContainerResources, StoredFile]], *, locator: str = "", archive_root: str = ""
+) -> Table:
     """The listing of files, ``FileList`` (xnat-rest.md 8.7).
 
     Args:
@@ -172,7 +174,7 @@ def list_leftovers(archive: Archive, resource: Resource, user: str) -> None:
     with archive.database.read() as connection:
         folder = _folder(connection, resource)
         listed = {file.name for file in resources.files_of(connection, [resource])}
-    if folder is not None and any(name not in listed for name, _ in archive.vault.files(folder)):
+    if folder is not None and any(name not in listed for name, _ in archive.blob_store.files(folder)):
         refresh(archive, resource, Refresh.APPEND | Refresh.CHECKSUM | Refresh.POPULATE_STATS, user)
 
 
@@ -191,7 +193,7 @@ def refresh(archive: Archive, resource: Resource, acts: Refresh, user: str) -> N
     ``APPEND`` lists files that lie there unlisted, ``DELETE`` drops what is listed and gone, ``CHECKSUM`` computes the
     digests again, ``POPULATE_STATS`` counts. A listed file whose size has changed on disk is listed with its new size.
     """
-    with archive.landing.holding(resource):
+    with archive.file_store.holding(resource):
         while not _refreshed(archive, resource, acts, user):
             pass
 
@@ -203,9 +205,9 @@ def _refreshed(archive: Archive, resource: Resource, acts: Refresh, user: str) -
         listed = {file.name: file for file in resources.files_of(connection, [resource])}
     if folder is None:
         return True
-    there = dict(archive.vault.files(folder))
+    there = dict(archive.blob_store.files(folder))
     try:
-        changed = _changes(archive.vault.path(folder), listed, there, acts)
+        changed = _changes(archive.blob_store.path(folder), listed, there, acts)
     except FileNotFoundError:
         return False
     changed = [replace(file, resource_id=resource.id, created_by=file.created_by or user) for file in changed]

@@ -187,8 +187,8 @@ _PANEL: Final = {
 }
 
 
-def _page(title: str, number: int, form: Form, holder: dict[str, Any]) -> dict[str, Any]:
+def _page(title: str, number: int, form: Form, root_lock: dict[str, Any]) -> dict[str, Any]:
     container = {"key": form.uuid, "type": "container", "input": True, "label": form.uuid, "tableView": False}
-    if isinstance(inside := holder.get("components"), list) and inside:
+    if isinstance(inside := root_lock.get("components"), list) and inside:
         container["components"] = inside
     return {"key": f"page{number}", "label": title, "title": title, **_PANEL, "components": [container]}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xnatferry import durable
 from xnatferry.errors import ArchiveError
-from xnatferry.server.vault import VaultFullError
+from xnatferry.server.blob_store import StorageFullError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -157,7 +157,7 @@ class Database:
         see what was written.
 
         Raises:
-            VaultFullError: The disk is full; nothing was changed.
+            StorageFullError: The disk is full; nothing was changed.
         """
         if self._writing_thread == threading.get_ident():
             raise RuntimeError("a write block is already open in this thread: pass its connection on")
@@ -202,7 +202,7 @@ class Database:
             connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
-                raise VaultFullError(f"the disk that holds {self.path} is full: make room and try again") from error
+                raise StorageFullError(f"the disk that holds {self.path} is full: make room and try again") from error
             raise
         finally:
             if connection.in_transaction:

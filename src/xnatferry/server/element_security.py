@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from xnatferry.server.scope import Refusal
+from xnatferry.server.request_scope import Refusal
 from xnatferry.xnat.datatypes import data_type, extends
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 from python_multipart import parse_form
 from python_multipart.exceptions import FormParserError
 
-from xnatferry.server.scope import Refusal
+from xnatferry.server.request_scope import Refusal
 from xnatferry.xnat.datatypes import data_type, extends, is_foreign, kind_of, resolve
 from xnatferry.xnat.item_xml import decode_item_xml
 from xnatferry.xnat.items import DocumentError, ItemTree
@@ -25,7 +25,7 @@ from xnatferry.xnat.values import ValueProblem, lenient_date, normal_value, requ
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from xnatferry.server.scope import Scope
+    from xnatferry.server.request_scope import Scope
 
 __all__ = ["OWN_COLUMNS", "SHORT_NAMES", "Submitted", "require_complete", "short_names", "submitted"]
 

@@ -25,7 +25,7 @@ __all__ = ["Row", "Target", "join", "target_of", "value_at", "value_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Shard:
     """An item's share in another project."""
 
     project: str
@@ -36,7 +36,7 @@ class Share:
 class _Element:
     """An element of a list, and the item that it belongs to."""
 
-    thing: Item | Resource | Share
+    thing: Item | Resource | Shard
     above: Item
 
 
@@ -138,8 +138,8 @@ def target_of(root: str, path: str) -> Target | None:
     start = _start(root, of_type.name)
     if start:
         return _followed(Target((), (), of_type.name, rest, start))
-    for holder, below, name in _BELOW:
-        if extends(of_type.name, below) and (extends(root, holder) or extends(holder, root)):
+    for root_lock, below, name in _BELOW:
+        if extends(of_type.name, below) and (extends(root, root_lock) or extends(root_lock, root)):
             return _followed(Target((name,), (of_type.name,), of_type.name, rest))
     return None
 
@@ -164,7 +164,7 @@ def _followed(target: Target) -> Target | None:
     for count in (1, 2):
         name = "/".join(step for step, _ in steps[:count]).lower()
         holders, element = _LISTS.get(name, ((), ""))
-        if len(steps) > count and any(extends(target.owner, holder) for holder in holders):
+        if len(steps) > count and any(extends(target.owner, root_lock) for root_lock in holders):
             asked = [one.partition("=")[2].strip("'\"") for one in steps[count - 1][1] if one.startswith("@xsi:type")]
             of_type = data_type(asked[0]) if asked else None
             if asked and (of_type is None or not extends(of_type.name, element)):
@@ -224,7 +224,7 @@ def _item_at(row: Row, lists: tuple[str, ...]) -> Item | None:
     return element.thing if element is not None and isinstance(element.thing, Item) else None
 
 
-def _is_of(thing: Item | Resource | Share, type_name: str) -> bool:
+def _is_of(thing: Item | Resource | Shard, type_name: str) -> bool:
     return not isinstance(thing, Item) or extends(thing.xsi_type, type_name)
 
 
@@ -238,7 +238,7 @@ def _elements(connection: sqlite3.Connection, name: str, above: Mapping[int, Ite
 
 def _things(
     connection: sqlite3.Connection, name: str, keys: Iterable[int]
-) -> Iterator[tuple[int, Item | Resource | Share]]:
+) -> Iterator[tuple[int, Item | Resource | Shard]]:
     if name in _LEVELS:
         for item in _children(connection, keys, _LEVELS[name]):
             yield item.parent_key or 0, item
@@ -261,14 +261,14 @@ def _children(connection: sqlite3.Connection, parents: Iterable[int], level: Lev
         yield from map(objects.item_of, rows)
 
 
-def _shares(connection: sqlite3.Connection, keys: Iterable[int]) -> Iterator[tuple[int, Share]]:
+def _shares(connection: sqlite3.Connection, keys: Iterable[int]) -> Iterator[tuple[int, Shard]]:
     """Every share of the items with *keys*, after the key of its item."""
     for group, marks in in_groups(keys):
         rows = connection.execute(
             f"SELECT item_key, project, label FROM shares WHERE item_key IN ({marks}) ORDER BY project",  # noqa: S608  our own words
             group,
         )
-        yield from ((row["item_key"], Share(row["project"], row["label"])) for row in rows)
+        yield from ((row["item_key"], Shard(row["project"], row["label"])) for row in rows)
 
 
 def value_of(row: Row, path: str) -> str:
@@ -297,7 +297,7 @@ def _field_of(element: _Element, target: Target) -> str:
     if isinstance(thing, Item):
         return _field(thing, thing.label, target.path, element.above) if _is_of(thing, target.owner) else ""
     name = target.path.lower()
-    if isinstance(thing, Share):
+    if isinstance(thing, Shard):
         return getattr(thing, name, "")
     name = "id" if name == "xnat_abstractresource_id" else name
     value = getattr(thing, name, None) if name in Resource.__dataclass_fields__ else None

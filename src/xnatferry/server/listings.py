@@ -16,17 +16,17 @@ from urllib.parse import unquote_plus
 from xnatferry.server.element_security import is_set_up
 from xnatferry.server.fields import short_names
 from xnatferry.server.joins import join, target_of, value_at
-from xnatferry.server.scope import Refusal
+from xnatferry.server.request_scope import Refusal
 from xnatferry.server.wildcards import fits
 from xnatferry.xnat.datatypes import data_type, extends, kind_of, resolve, type_names
-from xnatferry.xnat.tables import Table
+from xnatferry.xnat.result_set import Table
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from xnatferry.server.joins import Row, Target
-    from xnatferry.server.scope import Query, Scope
+    from xnatferry.server.request_scope import Query, Scope
 
 __all__ = ["Listing", "table_of"]
 

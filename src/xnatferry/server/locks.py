@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Gate", "Locks"]
+__all__ = ["Locks", "SharedLock"]
 
 
-class Gate:
+class SharedLock:
     """Many may be inside together, or one alone. Who wants to be alone goes before those who come later.
 
     Not reentrant.
@@ -25,7 +25,7 @@ class Gate:
         self._wanting = 0
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def shared(self) -> Iterator[None]:
         """Be inside while nobody is alone."""
         with self._changed:
             self._changed.wait_for(lambda: not self._alone and not self._wanting)
@@ -38,7 +38,7 @@ class Gate:
                 self._changed.notify_all()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """Be inside while nobody else is."""
         with self._changed:
             self._wanting += 1
@@ -58,12 +58,12 @@ class Locks:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._held: dict[object, tuple[Gate, int]] = {}
+        self._held: dict[object, tuple[SharedLock, int]] = {}
 
     @contextmanager
     def hold(self, name: object) -> Iterator[None]:
         """Wait until nobody else holds or shares *name*, and hold it for the block."""
-        with self._gate(name) as gate, gate.alone():
+        with self._gate(name) as gate, gate.exclusive():
             yield
 
     @contextmanager
@@ -72,7 +72,7 @@ class Locks:
         with self._guard:
             is_free = name not in self._held
             if is_free:
-                self._held[name] = (Gate(), 1)
+                self._held[name] = (SharedLock(), 1)
         try:
             yield is_free
         finally:
@@ -83,13 +83,13 @@ class Locks:
     @contextmanager
     def share(self, name: object) -> Iterator[None]:
         """Wait until nobody holds *name*, and share it with others for the block."""
-        with self._gate(name) as gate, gate.together():
+        with self._gate(name) as gate, gate.shared():
             yield
 
     @contextmanager
-    def _gate(self, name: object) -> Iterator[Gate]:
+    def _gate(self, name: object) -> Iterator[SharedLock]:
         with self._guard:
-            gate, wanted = self._held.get(name) or (Gate(), 0)
+            gate, wanted = self._held.get(name) or (SharedLock(), 0)
             self._held[name] = (gate, wanted + 1)
         try:
             yield gate

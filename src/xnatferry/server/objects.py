@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server.database import Migration, in_groups
-from xnatferry.server.scope import Refusal
+from xnatferry.server.request_scope import Refusal
 
 if TYPE_CHECKING:
     import sqlite3

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Final
 
 from xnatferry import durable
 from xnatferry.server import objects, resources
+from xnatferry.server.blob_store import StagedFile
 from xnatferry.server.database import Migration
-from xnatferry.server.vault import Staged
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
+    from xnatferry.server.blob_store import BlobStore
     from xnatferry.server.database import Database
-    from xnatferry.server.vault import Vault
 
 __all__ = [
     "RedoLog",
@@ -67,9 +67,9 @@ class Replayed:
 class RedoLog:
     """The intents of one archive. May be used from any thread."""
 
-    def __init__(self, database: Database, vault: Vault) -> None:
+    def __init__(self, database: Database, blob_store: BlobStore) -> None:
         self._database = database
-        self._vault = vault
+        self._vault = blob_store
         self._placed: list[int] = []
         self._folders: set[Path] = set()
         self._done: list[int] = []
@@ -92,7 +92,7 @@ class RedoLog:
                 resource = resources.by_id(connection, intent["resource_id"])
                 if resource is not None and path.exists():
                     folder = resources.folder_of(objects.by_key(connection, resource.item_key), resource)
-                    self._vault.place(Staged(path, path.stat().st_size, ""), f"{folder}/{intent['name']}")
+                    self._vault.place(StagedFile(path, path.stat().st_size, ""), f"{folder}/{intent['name']}")
                     placed += 1
             connection.execute("DELETE FROM landings")
         return Replayed(placed, removed)

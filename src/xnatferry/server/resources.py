@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 from xnatferry.server.database import Migration, in_groups
 from xnatferry.server.objects import Level
-from xnatferry.server.scope import Refusal
+from xnatferry.server.request_scope import Refusal
 from xnatferry.xnat.labels import resource_label_problem
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from xnatferry.server.objects import Item
-    from xnatferry.server.scope import Query
+    from xnatferry.server.request_scope import Query
 
 __all__ = [
     "Described",

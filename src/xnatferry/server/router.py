@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from xnatferry.server.scope import Route
+    from xnatferry.server.request_scope import Route
 
 __all__ = ["Router"]
 

@@ -8,8 +8,8 @@ from xml.etree.ElementTree import SubElement, register_namespace, tostring
 
 from xnatferry.server import search
 from xnatferry.server.database import Migration
-from xnatferry.server.scope import Refusal
-from xnatferry.xnat.tables import Table
+from xnatferry.server.request_scope import Refusal
+from xnatferry.xnat.result_set import Table
 from xnatferry.xnat.xml import read_xml
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from xnatferry.server import access, objects
 from xnatferry.server.element_security import element_name, offered_types
 from xnatferry.server.joins import Row, value_of
 from xnatferry.server.objects import Level
-from xnatferry.server.scope import Refusal
+from xnatferry.server.request_scope import Refusal
 from xnatferry.server.wildcards import fits
 from xnatferry.xnat.datatypes import data_type, extends
-from xnatferry.xnat.tables import Table
+from xnatferry.xnat.result_set import Table
 from xnatferry.xnat.xml import XmlError, read_xml
 
 if TYPE_CHECKING:

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from xnatferry.server.inflate import INFLATE_ERRORS, open_gzip
-from xnatferry.server.vault import UnsafeNameError, checked_name
+from xnatferry.server.blob_store import UnsafeNameError, checked_name
+from xnatferry.server.decompression import INFLATE_ERRORS, open_gzip
 from xnatferry.server.zip_members import BrokenZipError, ZipDirectory, ZipEntry
 from xnatferry.xnat.digest import PIECE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from xnatferry.server.vault import Staged, Vault
+    from xnatferry.server.blob_store import BlobStore, StagedFile
 
 __all__ = ["ArchiveFormat", "BrokenArchiveError", "UnpackLimits", "UnsafeArchiveError", "format_of", "unpack"]
 
@@ -81,9 +81,9 @@ def format_of(name: str) -> ArchiveFormat | None:
 
 
 def unpack(
-    staged: Staged, archive_format: ArchiveFormat, vault: Vault, limits: UnpackLimits, name: str
-) -> list[tuple[str, Staged]]:
-    """Unpack *staged*, which stays where it is, into staged files of *vault*.
+    staged: StagedFile, archive_format: ArchiveFormat, blob_store: BlobStore, limits: UnpackLimits, name: str
+) -> list[tuple[str, StagedFile]]:
+    """Unpack *staged*, which stays where it is, into staged files of *blob_store*.
 
     *name* is the file name of the upload: a plain ``.gz`` becomes one member of that name without ``.gz``.
 
@@ -97,7 +97,7 @@ def unpack(
         BrokenArchiveError: Not readable in this format, or damaged.
         VaultFullError: The disk is full.
     """
-    intake = _Intake(vault, limits, staged.size_bytes)
+    intake = _Intake(blob_store, limits, staged.size_bytes)
     try:
         match archive_format:
             case ArchiveFormat.ZIP:
@@ -110,12 +110,12 @@ def unpack(
                     _unpack_tar(file, intake)
             case ArchiveFormat.GZIP:
                 _unpack_gzip(staged, intake, name)
-        vault.settle([one for _, one in intake.members])
+        blob_store.settle([one for _, one in intake.members])
     except _DAMAGE as error:
-        vault.discard(one for _, one in intake.members)
+        blob_store.discard(one for _, one in intake.members)
         raise BrokenArchiveError(f"{name} cannot be unpacked: {error}") from error
     except BaseException:
-        vault.discard(one for _, one in intake.members)
+        blob_store.discard(one for _, one in intake.members)
         raise
     return intake.members
 
@@ -123,9 +123,9 @@ def unpack(
 class _Intake:
     """Checks and stages the members of one archive."""
 
-    def __init__(self, vault: Vault, limits: UnpackLimits, archive_bytes: int) -> None:
-        self.members: list[tuple[str, Staged]] = []
-        self._vault = vault
+    def __init__(self, blob_store: BlobStore, limits: UnpackLimits, archive_bytes: int) -> None:
+        self.members: list[tuple[str, StagedFile]] = []
+        self._vault = blob_store
         self._limits = limits
         self._total = 0
         self._allowed = min(limits.max_total_bytes, max(limits.ratio_free_bytes, int(archive_bytes * limits.max_ratio)))
@@ -197,7 +197,7 @@ class _Intake:
         self._folders |= folders
 
 
-def _unpack_zip(staged: Staged, intake: _Intake) -> None:
+def _unpack_zip(staged: StagedFile, intake: _Intake) -> None:
     with staged.path.open("rb") as file:
         directory = ZipDirectory(file)
         for entry in directory:
@@ -226,7 +226,7 @@ def _is_zip_folder(entry: ZipEntry) -> bool:
     return entry.name.endswith("/") or stat.S_ISDIR(entry.mode)
 
 
-def _unpack_gzip(staged: Staged, intake: _Intake, name: str) -> None:
+def _unpack_gzip(staged: StagedFile, intake: _Intake, name: str) -> None:
     if staged.size_bytes == 0:  # which the decompressors take for an archive of nothing
         raise EOFError("it is empty")
     with open_gzip(staged.path) as file:

@@ -15,8 +15,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from xnatferry.server.scope import Refusal
-from xnatferry.server.vault import VaultFullError
+from xnatferry.server.blob_store import StorageFullError
+from xnatferry.server.request_scope import Refusal
 from xnatferry.xnat.digest import PIECE_BYTES
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from xnatferry.server.vault import Staged, Vault
+    from xnatferry.server.blob_store import BlobStore, StagedFile
 
 __all__ = ["BodyIntake", "FormIntake", "Intake", "drain", "receive_body", "refuse_larger", "small_body"]
 
@@ -41,7 +41,7 @@ class Intake(Protocol):
     def write(self, piece: bytes) -> None:
         """Take the next piece."""
 
-    def finish(self) -> list[tuple[str, Staged]]:
+    def finish(self) -> list[tuple[str, StagedFile]]:
         """File name as the client gave it ("" for a plain body) and staged file of each file, all durable."""
 
     def abandon(self) -> None:
@@ -51,14 +51,14 @@ class Intake(Protocol):
 class BodyIntake:
     """The body is one file."""
 
-    def __init__(self, vault: Vault) -> None:
-        self._file = _Incoming(vault, "")
+    def __init__(self, blob_store: BlobStore) -> None:
+        self._file = _Incoming(blob_store, "")
 
     def write(self, piece: bytes) -> None:
         """Take the next piece."""
         self._file.write(piece)
 
-    def finish(self) -> list[tuple[str, Staged]]:
+    def finish(self) -> list[tuple[str, StagedFile]]:
         """The one file, without a name."""
         return [self._file.finish()]
 
@@ -70,16 +70,16 @@ class BodyIntake:
 class _Incoming:
     """A file that is being received, for callers that cannot stay in a ``with`` block."""
 
-    def __init__(self, vault: Vault, name: str) -> None:
+    def __init__(self, blob_store: BlobStore, name: str) -> None:
         self._name = name
         self._stack = ExitStack()
-        self._receiver = self._stack.enter_context(vault.receive())
+        self._receiver = self._stack.enter_context(blob_store.receive())
 
     def write(self, piece: bytes | memoryview) -> None:
         with self._watched():
             self._receiver.write(piece)
 
-    def finish(self) -> tuple[str, Staged]:
+    def finish(self) -> tuple[str, StagedFile]:
         with self._watched():
             staged = self._receiver.finish()
         self._stack.close()
@@ -108,14 +108,14 @@ class FormIntake:
         Refusal: 400, the body is no such form.
     """
 
-    def __init__(self, vault: Vault, content_type: str) -> None:
+    def __init__(self, blob_store: BlobStore, content_type: str) -> None:
         _, options = parse_options_header(content_type)
         boundary = options.get(b"boundary")
         if not boundary:
             raise Refusal(400, "The multipart/form-data body has no boundary in its Content-Type.")
         self.fields: dict[str, str] = {}
-        self._vault = vault
-        self._staged: list[tuple[str, Staged]] = []
+        self._vault = blob_store
+        self._staged: list[tuple[str, StagedFile]] = []
         self._file: _Incoming | None = None
         self._header = self._value = b""
         self._headers: dict[bytes, bytes] = {}
@@ -147,7 +147,7 @@ class FormIntake:
         except FormParserError as error:
             raise Refusal(400, f"The multipart/form-data body cannot be read: {error}") from error
 
-    def finish(self) -> list[tuple[str, Staged]]:
+    def finish(self) -> list[tuple[str, StagedFile]]:
         """The files, in the order of the form."""
         if not self._ended:
             raise Refusal(400, "The multipart/form-data body ends before its closing boundary.")
@@ -216,8 +216,11 @@ class FormIntake:
 
 
 async def receive_body(
-    request: Request, intake: Intake, limit_bytes: int, broken: Callable[[list[tuple[str, Staged]]], None] | None = None
-) -> list[tuple[str, Staged]]:
+    request: Request,
+    intake: Intake,
+    limit_bytes: int,
+    broken: Callable[[list[tuple[str, StagedFile]]], None] | None = None,
+) -> list[tuple[str, StagedFile]]:
     """Read the whole body into *intake*; returns what it staged.
 
     Args:
@@ -257,7 +260,7 @@ async def receive_body(
             await anyio.to_thread.run_sync(broken, staged)
             raise
         intake.abandon()
-        if isinstance(error, Refusal | VaultFullError):
+        if isinstance(error, Refusal | StorageFullError):
             await drain(request, stream)
         raise
 
@@ -268,7 +271,7 @@ def refuse_larger(size_bytes: int, limit_bytes: int) -> None:
         raise Refusal(413, f"An upload may have at most {limit_bytes} bytes.")
 
 
-def _finish(intake: Intake, rest: bytes) -> list[tuple[str, Staged]]:
+def _finish(intake: Intake, rest: bytes) -> list[tuple[str, StagedFile]]:
     if rest:
         intake.write(rest)
     return intake.finish()

@@ -8,15 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Final
 
-from xnatferry.checks.catalogue import found
-from xnatferry.checks.content import GZIP_WINDOW, UNPACK_ERROR, decompressobj, read_stream
+from xnatferry.checks.file_type import GZIP_WINDOW, UNPACK_ERROR, decompressobj, read_stream
+from xnatferry.checks.finding_catalog import found
 from xnatferry.checks.freesurfer import Run, RunFile, check_run, is_text_needed
 from xnatferry.checks.freesurfer_deep import check_deep
 from xnatferry.checks.surfaces import FormatError, mgh_bytes
-from xnatferry.sources.base import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
-from xnatferry.sources.folder import natural_key
-from xnatferry.sources.layouts import claims_of_folder
-from xnatferry.sources.packed import (
+from xnatferry.sources.archives import (
     ArchiveProblem,
     Contents,
     damage_told,
@@ -26,10 +23,13 @@ from xnatferry.sources.packed import (
     stem_of,
     target_within,
 )
-from xnatferry.sources.subject_folder import SubjectFile, left_out, read_subject_folder
+from xnatferry.sources.folder_walk import natural_key
+from xnatferry.sources.freesurfer_folder import SubjectFile, left_out, read_subject_folder
+from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
+from xnatferry.sources.path_layouts import claims_of_folder
 from xnatferry.sources.template import AmbiguousPathError
 from xnatferry.xnat.model import Level
-from xnatferry.xnat.threaded import threaded
+from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,7 +140,7 @@ def discover_freesurfer(
     named_alone = len(subjects) == 1 and subjects[0].path == path
     how = _Reading(tuple(templates), allow_incomplete=allow_incomplete, deep=deep)
     sources: list[Source] = []
-    reading = threaded(lambda one: _read(one, how), subjects, workers=workers)
+    reading = thread_map(lambda one: _read(one, how), subjects, workers=workers)
     for subject, (read, said) in zip(subjects, reading, strict=True):
         findings += said
         if not read and not said:

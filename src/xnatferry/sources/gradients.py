@@ -25,7 +25,7 @@ class Gradients:
 
     bvals: tuple[float, ...]
 
-    def facts(self) -> dict[str, str]:
+    def attributes(self) -> dict[str, str]:
         """Fields of ``xnat:mrScanData``: weighted volumes, largest b-value, shells rounded to 50 s/mm²."""
         shells = sorted({round(value / 50) * 50 for value in self.bvals})
         return {

@@ -7,16 +7,16 @@ from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.checks.catalogue import found, listed
+from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.checks.images import ImageReport, inspect_image, inspect_pair
 from xnatferry.checks.sidecars import check_gradients, check_sidecar
-from xnatferry.sources.base import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
-from xnatferry.sources.folder import Entry, entry_at, walk
-from xnatferry.sources.layouts import claims_of_path, doubts_of_path
+from xnatferry.sources.folder_walk import Entry, entry_at, walk
+from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
+from xnatferry.sources.path_layouts import claims_of_path, doubts_of_path
 from xnatferry.sources.sidecar import series_description, sidecar_facts
 from xnatferry.sources.template import AmbiguousPathError, PathTemplate
-from xnatferry.xnat.pooled import pooled
-from xnatferry.xnat.threaded import threaded
+from xnatferry.xnat.interning import interned
+from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,14 +52,14 @@ def discover_nifti(path: Path, templates: Sequence[PathTemplate] = (), *, worker
     Args:
         path: A folder, an image, or one half of a ``.hdr``/``.img`` pair.
         templates: Path templates, relative to the folder; the first that matches counts. Without any, the layouts of
-            `xnatferry.sources.layouts`.
+            `xnatferry.sources.path_layouts`.
         workers: Threads that read; as many as there are processors when None.
     """
     entries, root = (walk(path), path) if path.is_dir() else (iter(_with_companions(path)), path.parent)
     findings: list[Finding] = []
     others: list[Entry] = []
     placed = _placed(entries, templates, findings, others)
-    read = threaded(lambda item: image_source(item[0], item[1], item[2], findings=item[3]), placed, workers=workers)
+    read = thread_map(lambda item: image_source(item[0], item[1], item[2], findings=item[3]), placed, workers=workers)
     sources = tuple(read)
     if not sources and not findings:
         findings.append(found("NII22", "no NIfTI images in it (.nii, .nii.gz, .hdr with .img)", path))
@@ -185,14 +185,14 @@ def image_source(
     entries = (*images, *companions)
     findings = [*findings, *(found(*entry.problem, entry.path) for entry in entries if entry.problem is not None)]
     report = ImageReport(())
-    facts: dict[str, str] = {}
+    attributes: dict[str, str] = {}
     if not any(entry.problem for entry in images):
         report = _inspect(images)
     if report.header is not None:
-        facts.update(report.header.facts())
+        attributes.update(report.header.attributes())
     by_ending = {split_name(entry.name)[1]: entry.path for entry in companions if entry.problem is None}
     beside, claims, more = _read_companions(by_ending, report, claims)
-    facts.update(beside)
+    attributes.update(beside)
     return Source(
         kind=Kind.NIFTI,
         path=images[0].path,
@@ -208,7 +208,7 @@ def image_source(
             for entry in entries
         ),
         claims=claims,
-        facts=pooled(facts),
+        attributes=interned(attributes),
         findings=(*findings, *report.findings, *more),
         line=line,
     )
@@ -229,11 +229,11 @@ def _inspect(images: ImageFiles) -> ImageReport:
 def _read_companions(
     by_ending: Mapping[str, Path], report: ImageReport, claims: Claims
 ) -> tuple[dict[str, str], Claims, list[Finding]]:
-    facts: dict[str, str] = {}
+    attributes: dict[str, str] = {}
     findings: list[Finding] = []
     if ".json" in by_ending:
         sidecar, findings = check_sidecar(by_ending[".json"], report.header)
-        facts.update(sidecar_facts(sidecar))
+        attributes.update(sidecar_facts(sidecar))
         if claims.series_description is None:
             claims = replace(claims, series_description=series_description(sidecar))
     bval = by_ending.get(".bval") or by_ending.get(".bvals")
@@ -242,8 +242,8 @@ def _read_companions(
         gradients, more = check_gradients(bval, bvec, report.header)
         findings += more
         if gradients is not None and not any(finding.severity is Severity.ERROR for finding in more):
-            facts.update(gradients.facts())
-    return facts, claims, findings
+            attributes.update(gradients.attributes())
+    return attributes, claims, findings
 
 
 def _with_twins(sources: tuple[Source, ...]) -> tuple[Source, ...]:

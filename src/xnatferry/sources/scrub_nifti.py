@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.errors import FileChangedError
-from xnatferry.sources.header import SIZES, TEXT_FIELDS, HeaderError, byte_order
+from xnatferry.sources.nifti_header import SIZES, TEXT_FIELDS, HeaderError, byte_order
 from xnatferry.sources.scrub_json import without_keys
 from xnatferry.xnat.gzip_stream import GzipError, unpacked
 
@@ -163,7 +163,7 @@ def scrubbed_nifti(pieces: Iterable[bytes], removed: Sequence[str], shorter_byte
 
     Args:
         pieces: The image, unpacked.
-        removed: As in `xnatferry.sources.base.Scrub`.
+        removed: As in `xnatferry.sources.model.Scrub`.
         shorter_bytes: Size of the extensions that go, which the header must tell before they are reached.
 
     Raises:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.errors import FileChangedError
-from xnatferry.sources.base import LocalFile, Scrub, ScrubKind
+from xnatferry.sources.model import LocalFile, Scrub, ScrubKind
 from xnatferry.sources.scrub_json import without_keys
 from xnatferry.sources.scrub_nifti import scrubbed_nifti, unpacked_image
 from xnatferry.xnat.digest import Hasher

@@ -10,7 +10,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from xnatferry.sources.header import number
+from xnatferry.sources.nifti_header import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,14 +58,14 @@ def sidecar_facts(sidecar: Mapping[str, Any]) -> dict[str, str]:
 
     Names of people, places, devices and times are not among them.
     """
-    facts: dict[str, str] = {}
+    attributes: dict[str, str] = {}
     for key, path, convert in _RULES:
-        if path not in facts and key in sidecar and (value := convert(sidecar[key])) is not None:
-            facts[path] = value
+        if path not in attributes and key in sidecar and (value := convert(sidecar[key])) is not None:
+            attributes[path] = value
     second, first = _one_number(sidecar.get("EchoTime2")), _one_number(sidecar.get("EchoTime1"))
     if first is not None and second is not None:
-        facts["parameters/deltaTE"] = number(abs(second - first) * 1000)
-    return facts
+        attributes["parameters/deltaTE"] = number(abs(second - first) * 1000)
+    return attributes
 
 
 def repetition_time_ms(sidecar: Mapping[str, Any]) -> float | None:

@@ -13,14 +13,14 @@ from datetime import date
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.checks.catalogue import found
-from xnatferry.sources.base import Claims, Discovery, Finding, Kind, LocalFile, Source
-from xnatferry.sources.files import result_source
-from xnatferry.sources.folder import entry_at
+from xnatferry.checks.finding_catalog import found
+from xnatferry.sources.folder_walk import entry_at
 from xnatferry.sources.freesurfer import freesurfer_source, is_result_path
+from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Source
 from xnatferry.sources.nifti import image_at, image_source, is_image_name
+from xnatferry.sources.result_files import result_source
 from xnatferry.sources.spreadsheet import xlsx_lines
-from xnatferry.xnat.threaded import threaded
+from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,7 +84,7 @@ def discover_table(table: Path, *, allow_incomplete: bool = False, workers: int 
     """
     rows, findings = _read(table)
     rows = _checked_twice(table, [_checked(table, row) for row in rows])
-    read = threaded(lambda row: _source(table, row, allow_incomplete=allow_incomplete), rows, workers=workers)
+    read = thread_map(lambda row: _source(table, row, allow_incomplete=allow_incomplete), rows, workers=workers)
     sources = tuple(read)
     if not sources and not findings:
         findings.append(found("NII22", "the table has no rows", table))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.errors import UsageError
-from xnatferry.sources.base import Claims
-from xnatferry.sources.expression import compiled, match, opposite
+from xnatferry.sources.model import Claims
+from xnatferry.sources.regex_template import compiled, match, opposite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

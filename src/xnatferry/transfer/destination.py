@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from xnatferry.xnat.gzip_stream import Content
     from xnatferry.xnat.model import Address
-    from xnatferry.xnat.records import Ensured, Facts, RemoteFile, ScanDocument
-    from xnatferry.xnat.tables import Row
+    from xnatferry.xnat.records import Attributes, Ensured, RemoteFile, ScanDocument
+    from xnatferry.xnat.result_set import Row
 
 __all__ = ["Body", "Destination"]
 
@@ -99,7 +99,7 @@ class Destination(Protocol):
     def list_resources(self, address: Address, *, all_scans: bool = False) -> list[Row]:
         """Resources of one object: at least ``label``; with *all_scans* also those of scans, by ``cat_id``."""
 
-    def facts(self, address: Address) -> Facts | None:
+    def attributes(self, address: Address) -> Attributes | None:
         """All attributes of an object, None when it is not there."""
 
     def item(self, address: Address) -> Mapping[str, str] | None:

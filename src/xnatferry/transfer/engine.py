@@ -25,13 +25,13 @@ from xnatferry.errors import (
     joint_exit_code,
 )
 from xnatferry.planning.plan import Decision, OnConflict, Plan, Step
-from xnatferry.transfer.conditions import Conditions
+from xnatferry.transfer.batching import BodySizeLimit
 from xnatferry.transfer.events import Began, Event, Listener, Outcome, Proof, Receipt, Stage, Verdict
-from xnatferry.transfer.flow import Countdown, Flow, Work
 from xnatferry.transfer.grouping import SessionSteps, by_session, subjects_of_documents
-from xnatferry.transfer.parcels import Ceiling
-from xnatferry.transfer.sending import ResourceSender
-from xnatferry.transfer.studio import Studio
+from xnatferry.transfer.resource_sender import ResourceSender
+from xnatferry.transfer.run_context import RunContext
+from xnatferry.transfer.snapshot_pool import SnapshotPool
+from xnatferry.transfer.task_pool import CompletionLatch, TaskPool, Work
 from xnatferry.transfer.verify import Verifier
 from xnatferry.xnat.model import Address, Level
 from xnatferry.xnat.records import ScanDocument
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from xnatferry.transfer.destination import Destination
     from xnatferry.transfer.grouping import Resources
-    from xnatferry.transfer.pace import Pace
+    from xnatferry.transfer.rate_limit import RateLimit
 
 __all__ = ["PushResult", "carry_out", "check_sendable"]
 
@@ -92,7 +92,7 @@ def carry_out(
     listener: Listener = lambda _: None,
     journal: Listener = lambda _: None,
     stop: threading.Event | None = None,
-    pace: Pace | None = None,
+    rate_limit: RateLimit | None = None,
     max_body: int | None = None,
 ) -> PushResult:
     """Do what *plan* says and prove it.
@@ -104,7 +104,7 @@ def carry_out(
         listener: Told every event, from one thread at a time; its failures are logged and do no harm.
         journal: Told every event before anything depends on it; its failure ends the run.
         stop: Set it to stop: files in flight are abandoned, nothing new begins.
-        pace: A limit on bytes a second for all of them together.
+        rate_limit: A limit on bytes a second for all of them together.
         max_body: The most bytes of files to send in one request; what the server refuses is learnt besides.
 
     Raises:
@@ -114,9 +114,14 @@ def carry_out(
     """
     check_sendable(plan)
     pictures = [step.payload.local for step in plan.files if step.sends and step.payload and step.payload.local.made]
-    with Studio(pictures) if pictures else nullcontext() as studio:
-        conditions = Conditions(stop=stop or threading.Event(), pace=pace, ceiling=Ceiling(max_body), studio=studio)
-        return _Run(plan, destination, conditions, workers=workers, listener=listener, journal=journal).carry_out()
+    with SnapshotPool(pictures) if pictures else nullcontext() as snapshot_pool:
+        context = RunContext(
+            stop=stop or threading.Event(),
+            rate_limit=rate_limit,
+            body_size_limit=BodySizeLimit(max_body),
+            snapshot_pool=snapshot_pool,
+        )
+        return _Run(plan, destination, context, workers=workers, listener=listener, journal=journal).carry_out()
 
 
 def check_sendable(plan: Plan) -> None:
@@ -145,7 +150,7 @@ class _Run:
         self,
         plan: Plan,
         destination: Destination,
-        conditions: Conditions,
+        context: RunContext,
         *,
         workers: int,
         listener: Listener,
@@ -156,7 +161,7 @@ class _Run:
         self._workers = workers
         self._listener = listener
         self._journal = journal
-        self._conditions = conditions
+        self._conditions = context
         self._verifier = Verifier(destination)
         self._lock = threading.Lock()
         self._receipts: list[Receipt] = []
@@ -174,10 +179,10 @@ class _Run:
             self._containers()
         except StoppedError:
             return PushResult(tuple(self._receipts), (), stopped=True)
-        Flow(self._workers, self._conditions.stop).run([partial(self._begin, session) for session in sessions])
+        TaskPool(self._workers, self._conditions.stop).run([partial(self._begin, session) for session in sessions])
         if (drawn := [session for session in sessions if session.pictures]) and not self._conditions.stop.is_set():
             self._tell(Stage("snapshots", f"pictures of {len(drawn)} sessions"))
-            Flow(self._workers, self._conditions.stop).run(
+            TaskPool(self._workers, self._conditions.stop).run(
                 [partial(self._deliver, session, session.pictures) for session in drawn]
             )
         left = frozenset(step.address for step in self._plan.conflicts)
@@ -225,7 +230,7 @@ class _Run:
             elif step.sends or sends:
                 work.append((step, sends, len(sends) == len(own)))
         verify = partial(self._verify, session, files)
-        left = Countdown(len(work), verify)
+        left = CompletionLatch(len(work), verify)
         more: list[Work] = [partial(self._resource, step, sends, left, complete) for step, sends, complete in work]
         return more or [verify]
 
@@ -290,7 +295,7 @@ class _Run:
         said = {word: step.fields.get(word, "") for word in ("format", "content", "tags")}
         return _outcome(self._destination.ensure_resource(step.address, **said).created)
 
-    def _resource(self, step: Step, files: Sequence[Step], left: Countdown, complete: bool) -> list[Work]:  # noqa: FBT001  # one caller
+    def _resource(self, step: Step, files: Sequence[Step], left: CompletionLatch, complete: bool) -> list[Work]:  # noqa: FBT001  # one caller
         sender = ResourceSender(self._destination, step, files, self._tell, self._conditions, complete=complete)
         comes_with_files = (
             step.decision is Decision.CREATE and step.address.container in self._ours and sender.describes

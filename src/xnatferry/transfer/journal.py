@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any, Self
 from xnatferry import __version__
 from xnatferry.durable import flush_files, flush_folders, replacing, try_lock
 from xnatferry.errors import JournalError
-from xnatferry.planning.stored import write_plan
-from xnatferry.transfer.counts import Counts
+from xnatferry.planning.plan_file import write_plan
 from xnatferry.transfer.events import Began, BytesSent, Event, Receipt, Stage, Verdict
-from xnatferry.transfer.runlog import RunLog, log_event
+from xnatferry.transfer.log_file import RunLogFile, log_event
+from xnatferry.transfer.step_counts import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ class Journal:
         self._stream = (folder / "journal.jsonl").open("ab", buffering=0)
         with suppress(OSError):  # a file system without locks
             try_lock(self._stream.fileno())
-        self._log = RunLog(folder)
+        self._log = RunLogFile(folder)
         self._counts = Counts()
 
     @classmethod
@@ -73,14 +73,20 @@ class Journal:
         name = f"{now:%Y%m%d-%H%M%S}-{verb}-{about.get('project', '')}".rstrip("-")
         try:
             folder = _new_folder(runs, name)
-            facts = {"version": 1, "run": folder.name, "verb": verb, "started": _stamp(now), "xnatferry": __version__}
+            attributes = {
+                "version": 1,
+                "run": folder.name,
+                "verb": verb,
+                "started": _stamp(now),
+                "xnatferry": __version__,
+            }
             if plan is not None:
                 write_plan(plan, folder / "plan.json", made=_stamp(now))
             journal = cls(folder)
             with ExitStack() as undone:
                 undone.callback(journal.close)
                 with replacing(folder / "run.json") as part:
-                    part.write_text(json.dumps({**facts, **about}, indent=1) + "\n", encoding="utf-8")
+                    part.write_text(json.dumps({**attributes, **about}, indent=1) + "\n", encoding="utf-8")
                 flush_files([folder / "journal.jsonl"], folder)
                 flush_folders([folder, runs])
                 undone.pop_all()

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from xnatferry.durable import try_lock
 from xnatferry.errors import ConflictError, JournalError, TransferError
 from xnatferry.planning.plan import Decision, Plan, Step
+from xnatferry.planning.plan_file import read_plan
 from xnatferry.planning.remote_state import Fingerprint
-from xnatferry.planning.stored import read_plan
-from xnatferry.planning.undo import Deeds
-from xnatferry.transfer.content import fingerprint
-from xnatferry.transfer.counts import Counts
+from xnatferry.planning.undo_plan import RunEffects
 from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict
+from xnatferry.transfer.payload import fingerprint
+from xnatferry.transfer.step_counts import Counts
 from xnatferry.xnat.model import Address
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Run:
     """
 
     folder: Path
-    facts: Mapping[str, Any]
+    attributes: Mapping[str, Any]
 
     @property
     def name(self) -> str:
@@ -72,7 +72,7 @@ class Run:
     @property
     def undoable(self) -> bool:
         """Whether it is of a kind that can be taken back: a push or a copy."""
-        return self.facts.get("verb") in {"push", "copy"}
+        return self.attributes.get("verb") in {"push", "copy"}
 
     @property
     def end(self) -> Mapping[str, Any] | None:
@@ -143,7 +143,7 @@ class Run:
         """The proofs of its files."""
         return (event for record in self.records() if isinstance(event := _event(record), Verdict))
 
-    def deeds(self) -> Deeds:
+    def effects(self) -> RunEffects:
         """What it made, stored, replaced and changed; a step that was begun and has no receipt counts as done.
 
         Raises:
@@ -186,7 +186,7 @@ class Run:
             else:
                 replaced[address] = sent
         kept = {Address.parse(record["address"]): self.folder / record["path"] for record in self._records("backup")}
-        return Deeds(created, stored, replaced, changed, kept, frozenset(uncertain))
+        return RunEffects(created, stored, replaced, changed, kept, frozenset(uncertain))
 
     def _records(self, kind: str) -> Iterator[Mapping[str, Any]]:
         return (record for record in self.records() if record.get("record") == kind)
@@ -215,7 +215,7 @@ def list_runs(runs: Path) -> list[Run]:
     if not runs.is_dir():
         return []
     found = [read_run(folder) for folder in runs.iterdir() if (folder / "run.json").is_file()]
-    return sorted(found, key=lambda run: (str(run.facts.get("started")), run.name), reverse=True)
+    return sorted(found, key=lambda run: (str(run.attributes.get("started")), run.name), reverse=True)
 
 
 def read_run(folder: Path) -> Run:
@@ -225,10 +225,10 @@ def read_run(folder: Path) -> Run:
         JournalError: It cannot be read.
     """
     try:
-        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        attributes = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _unreadable(folder, error) from error
-    return Run(folder, facts)
+    return Run(folder, attributes)
 
 
 def _unreadable(folder: Path, error: Exception) -> JournalError:

@@ -24,11 +24,11 @@ from xnatferry.errors import FileChangedError, NotFoundError, RefusedError, Remo
 from xnatferry.planning.file_comparison import NO_DIGEST, FileComparer, proof_of
 from xnatferry.planning.plan import Decision, Plan, Step
 from xnatferry.planning.remote_state import Fingerprint, HeldFile
-from xnatferry.planning.snapshots import BY_RECORD
-from xnatferry.transfer.content import fingerprint
+from xnatferry.planning.snapshot_steps import BY_RECORD
 from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict
+from xnatferry.transfer.payload import fingerprint
 from xnatferry.xnat.model import Address
-from xnatferry.xnat.threaded import threaded
+from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -87,7 +87,7 @@ def verify_plan(
         address = step.address
         by_session[Address(address.project, address.subject, address.session)].append(step)
     verifier = Verifier(destination, deep=deep)
-    found = threaded(lambda pair: verifier.session(pair[0], pair[1], sent), by_session.items(), workers=workers)
+    found = thread_map(lambda pair: verifier.session(pair[0], pair[1], sent), by_session.items(), workers=workers)
     return tuple(verdict for verdicts in found for verdict in verdicts)
 
 
@@ -152,10 +152,10 @@ class Verifier:
 
     def _computed(self, session: Address, bare: Sequence[Step]) -> dict[Address, str]:
         """Digests that the server computes when asked."""
-        asked = [self._refresh(resource, "checksum") for resource in _resources(bare)]
-        fresh = self._listed(session, bare) if any(asked) else {}
+        query = [self._refresh(resource, "checksum") for resource in _resources(bare)]
+        fresh = self._listed(session, bare) if any(query) else {}
         found = {address: file.digest for address, file in fresh.items() if file.digest is not None}
-        if any(asked) and not found:
+        if any(query) and not found:
             found = {a: digest for resource in _resources(bare) for a, digest in self._documented(resource)}
         self._computing_helps = bool(found)
         return found

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from xnatferry.xnat.pooled import no_fields
+from xnatferry.xnat.interning import no_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Ensured", "Facts", "RemoteFile", "ScanDocument"]
+__all__ = ["Attributes", "Ensured", "RemoteFile", "ScanDocument"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class ScanDocument:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Attributes:
     """The attributes of an object, as a whole.
 
     Attributes:
@@ -88,6 +88,6 @@ class Facts:
     xsi_type: str
     fields: Mapping[str, str] = field(default_factory=no_fields)
     unspoken: tuple[str, ...] = ()
-    scans: Mapping[str, Facts] = field(default_factory=dict)
-    assessors: Mapping[str, Facts] = field(default_factory=dict)
+    scans: Mapping[str, Attributes] = field(default_factory=dict)
+    assessors: Mapping[str, Attributes] = field(default_factory=dict)
     subject_id: str = ""

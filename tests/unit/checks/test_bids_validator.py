@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from xnatferry.checks.bids_validator import find_validator, run_validator
-from xnatferry.sources.base import Severity
 from xnatferry.sources.bids.dataset import BidsChoices
-from xnatferry.sources.recognise import discover
+from xnatferry.sources.discovery import discover
+from xnatferry.sources.model import Severity
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "bids"
 #: The form of bids-validator-deno 3.0.2.

@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xnatferry.client.answers import Answer
 from xnatferry.client.listings import decode_item, decode_listing, decoded_name, remote_file
+from xnatferry.client.responses import ServerResponse
 from xnatferry.errors import NotXnatError
 from xnatferry.xnat.labels import remote_name_problem
 from xnatferry.xnat.model import quote_name
 from xnatferry.xnat.records import RemoteFile
 
 
-def answer(text):
-    return Answer(200, {}, text.encode(), "GET", "http://h.org/data/x?format=json")
+def response(text):
+    return ServerResponse(200, {}, text.encode(), "GET", "http://h.org/data/x?format=json")
 
 
 NAMES = st.text(min_size=1, max_size=30).filter(lambda name: remote_name_problem(name) is None)
@@ -81,7 +81,7 @@ def test_a_path_that_looks_like_a_resource_inside_a_resource():
 def test_columns_whatever_their_case_or_path():
     row = {"id": "XNAT_E1", "xnat:mrsessiondata/date": "2020-01-02", "Subject_Label": "s1"}
     text = json.dumps({"ResultSet": {"Result": [row]}})
-    found = decode_listing(answer(text), ("ID", "date", "subject_label", "xsiType"))[0]
+    found = decode_listing(response(text), ("ID", "date", "subject_label", "xsiType"))[0]
     assert {k: found[k] for k in ("ID", "date", "subject_label", "xsiType")} == {
         "ID": "XNAT_E1",
         "date": "2020-01-02",
@@ -92,22 +92,22 @@ def test_columns_whatever_their_case_or_path():
 
 def test_values_of_queries_are_listed_as_they_were_meant():
     text = json.dumps({"ResultSet": {"Result": [{"note": "A &amp; B &lt;c&gt; &quot;d&quot; &apos;e&apos;"}]}})
-    assert decode_listing(answer(text))[0]["note"] == "A & B <c> \"d\" 'e'"
+    assert decode_listing(response(text))[0]["note"] == "A & B <c> \"d\" 'e'"
 
 
 def test_names_that_hold_an_entity_are_names():
     text = json.dumps(
         {"ResultSet": {"Result": [{"Name": "a&amp;b.nii", "URI": "/data/x/resources/1/files/a&amp;b.nii"}]}}
     )
-    assert remote_file(decode_listing(answer(text))[0]).name == "a&amp;b.nii"
+    assert remote_file(decode_listing(response(text))[0]).name == "a&amp;b.nii"
 
 
 @pytest.mark.parametrize("text", ["", "null", "{}", "[1]", '{"items":[]}', "Unknown"])
 def test_what_is_no_listing_or_item_is_no_xnat(text):
     with pytest.raises(NotXnatError, match=r"h\.org/data/x answers"):
-        decode_listing(answer(text))
+        decode_listing(response(text))
     with pytest.raises(NotXnatError, match=r"h\.org/data/x answers"):
-        decode_item(answer(text))
+        decode_item(response(text))
 
 
 def test_an_item():
@@ -122,4 +122,4 @@ def test_an_item():
             ]
         }
     )
-    assert decode_item(answer(text)) == {"ID": "4", "frames": "176", "note": "", "xsi:type": "xnat:mrScanData"}
+    assert decode_item(response(text)) == {"ID": "4", "frames": "176", "note": "", "xsi:type": "xnat:mrScanData"}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from xnatferry.freesurfer.locating import locate
 from xnatferry.freesurfer.measurements import TABLES, spoiled_volumes, wide_name
 from xnatferry.freesurfer.stats_file import StatisticsError, read_stats
+from xnatferry.freesurfer.table_files import locate
 from xnatferry.freesurfer.versions import family_of, newness, version_of
 
 DATA = Path(__file__).parents[2] / "data"

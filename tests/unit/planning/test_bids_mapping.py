@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from xnatferry.errors import UsageError
 from xnatferry.planning.mapping import MappingRules, map_sources
 from xnatferry.planning.selection import Selection
-from xnatferry.sources.base import Claims, Kind, LocalFile, Source
+from xnatferry.sources.model import Claims, Kind, LocalFile, Source
 from xnatferry.xnat.bids_manifest import BidsFile, ManifestError, read_manifest, write_manifest
 from xnatferry.xnat.labels import decode_label, encode_label, label_problem
 from xnatferry.xnat.model import Level
@@ -24,8 +24,8 @@ def part(name="x.txt", *, level=Level.SESSION, subject="01", session="02", resou
 def mapped(*sources, **rules):
     found = map_sources(sources, MappingRules("P", **rules))
     assert not found.refusals, found.refusals
-    assert not found.misplaced, found.misplaced
-    return found.wanted
+    assert not found.conflicting, found.conflicting
+    return found.placements
 
 
 @pytest.mark.parametrize(
@@ -41,15 +41,15 @@ def mapped(*sources, **rules):
     ],
 )
 def test_labels(subject, session, rules, labels):
-    wanted = mapped(part(subject=subject, session=session), **rules)[0]
-    assert (wanted.subject, wanted.session) == labels
+    placements = mapped(part(subject=subject, session=session), **rules)[0]
+    assert (placements.subject, placements.session) == labels
 
 
 def test_every_holder_of_files_has_a_manifest_of_its_own():
-    wanted = mapped(
+    placements = mapped(
         part(level=Level.PROJECT), part(level=Level.SUBJECT), part("a.txt"), part("b.txt", level=Level.SCAN, group="g")
     )
-    manifests = [item for item in wanted if item.resource == "BIDS_MANIFEST"]
+    manifests = [item for item in placements if item.resource == "BIDS_MANIFEST"]
     assert [(item.subject, item.session, item.on_scan) for item in manifests] == [
         ("", "", False), ("01", "", False), ("01", "01_02", False),
     ]  # fmt: skip
@@ -97,9 +97,9 @@ def test_a_selection_keeps_what_the_chosen_share():
         ],
         MappingRules("P"),
     )  # fmt: skip
-    kept = Selection(only=("sub-01/ses-1",)).of(everything).wanted
+    kept = Selection(only=("sub-01/ses-1",)).of(everything).placements
     assert {(item.subject, item.session) for item in kept} == {("", ""), ("01", ""), ("01", "01_1")}
-    left = Selection(exclude=("09",)).of(everything).wanted
+    left = Selection(exclude=("09",)).of(everything).placements
     assert {item.subject for item in left} == {"", "01"}
 
 

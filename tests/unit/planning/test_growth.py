@@ -14,14 +14,14 @@ import pytest
 
 from xnatferry.console.plan_view import plan_lines
 from xnatferry.planning.mapping import map_sources
+from xnatferry.planning.placement import MappingRules
 from xnatferry.planning.plan import Decision, Payload, Plan, Step, in_tree_order
-from xnatferry.planning.recheck import still_valid
+from xnatferry.planning.plan_file import read_plan, write_plan
+from xnatferry.planning.plan_validation import validate_plan
 from xnatferry.planning.reconcile import reconcile
 from xnatferry.planning.remote_state import Fingerprint, HeldFile, RemoteSession, RemoteState
-from xnatferry.planning.stored import read_plan, write_plan
-from xnatferry.planning.wanted import MappingRules
-from xnatferry.sources.base import Claims, Kind, LocalFile, Source
-from xnatferry.sources.recognise import discover
+from xnatferry.sources.discovery import discover
+from xnatferry.sources.model import Claims, Kind, LocalFile, Source
 from xnatferry.xnat.model import Address, Level
 
 DIGEST = "0" * 32
@@ -29,8 +29,8 @@ DIGEST = "0" * 32
 
 def image(subject):
     local = LocalFile(Path(f"/in/{subject}/t1.nii"), "t1.nii", 5, 0, digest=DIGEST)
-    facts = {"parameters/matrix/x": "256"}
-    return Source(Kind.NIFTI, local.path, f"{subject}/t1.nii", (local,), Claims(subject=subject), facts=facts)
+    attributes = {"parameters/matrix/x": "256"}
+    return Source(Kind.NIFTI, local.path, f"{subject}/t1.nii", (local,), Claims(subject=subject), attributes=attributes)
 
 
 def notes(subject):
@@ -57,7 +57,7 @@ def planned(number, *, there):
     known = lambda file, _: Fingerprint(file.size_bytes, DIGEST)  # noqa: E731
     plan = reconcile(mapped, state, project="P", fingerprint=known, read_content=None)
     assert {step.decision for step in plan.steps} == {Decision.SAME if there else Decision.CREATE}
-    return still_valid(plan, state, fingerprint=known, read_content=None)
+    return validate_plan(plan, state, fingerprint=known, read_content=None)
 
 
 def lines_of(act):

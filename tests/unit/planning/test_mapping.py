@@ -4,18 +4,18 @@ import pytest
 
 from xnatferry.errors import UsageError
 from xnatferry.planning.mapping import MappingRules, map_sources
-from xnatferry.planning.wanted import scan_type_for, session_type_of
-from xnatferry.sources.base import Claims, Finding, Kind, LocalFile, Severity, Source
+from xnatferry.planning.placement import scan_type_for, session_type_of
+from xnatferry.sources.model import Claims, Finding, Kind, LocalFile, Severity, Source
 
 
-def image(name="t1.nii.gz", *, kind=Kind.NIFTI, findings=(), facts=None, version=None, **claims):
+def image(name="t1.nii.gz", *, kind=Kind.NIFTI, findings=(), attributes=None, version=None, **claims):
     return Source(
         kind,
         Path(name),
         name,
         (LocalFile(Path(name), name, 10, 1),),
         Claims(**claims),
-        facts or {},
+        attributes or {},
         version,
         findings=findings,
     )
@@ -27,26 +27,31 @@ def mapped(*sources, **rules):
 
 def only(result):
     assert not result.refusals, result.refusals
-    assert not result.misplaced, result.misplaced
-    (wanted,) = result.wanted
-    return wanted
+    assert not result.conflicting, result.conflicting
+    (placements,) = result.placements
+    return placements
 
 
 def test_defaults_are_those_of_the_founding_recipe():
-    wanted = only(mapped(image(subject="s1", type="T1w")))
-    assert (wanted.subject, wanted.session, wanted.scan, wanted.resource) == ("s1", "s1_MR1", "1", "NIFTI")
-    assert wanted.session_type == "xnat:mrSessionData"
-    assert wanted.scan_fields == {"type": "T1w", "series_description": "T1w", "quality": "usable"}
-    assert wanted.resource_fields == {"format": "NIFTI", "content": "NIFTI_RAW"}
+    placements = only(mapped(image(subject="s1", type="T1w")))
+    assert (placements.subject, placements.session, placements.scan, placements.resource) == (
+        "s1",
+        "s1_MR1",
+        "1",
+        "NIFTI",
+    )
+    assert placements.session_type == "xnat:mrSessionData"
+    assert placements.scan_fields == {"type": "T1w", "series_description": "T1w", "quality": "usable"}
+    assert placements.resource_fields == {"format": "NIFTI", "content": "NIFTI_RAW"}
 
 
 def test_a_freesurfer_subject_is_a_resource_of_the_session():
-    wanted = only(mapped(image("s1", kind=Kind.FREESURFER, subject="s1", resource="FREESURFER7", version="7.4.1")))
-    assert (wanted.session, wanted.scan, wanted.resource) == ("s1_MR1", None, "FREESURFER7")
+    placements = only(mapped(image("s1", kind=Kind.FREESURFER, subject="s1", resource="FREESURFER7", version="7.4.1")))
+    assert (placements.session, placements.scan, placements.resource) == ("s1_MR1", None, "FREESURFER7")
 
 
 def test_what_the_user_says_wins():
-    wanted = only(
+    placements = only(
         mapped(
             image(subject="s1", type="T1w", session="v1"),
             session="visit",
@@ -60,10 +65,10 @@ def test_what_the_user_says_wins():
             session_type="PET",
         )
     )
-    assert (wanted.session, wanted.resource, wanted.session_type) == ("visit", "RAW", "xnat:petSessionData")
-    assert wanted.resource_fields == {"format": "NII", "content": "C", "tags": "x"}
-    assert wanted.scan_fields["type"] == "MPRAGE"
-    assert wanted.session_fields == {"date": "2020-01-02"}
+    assert (placements.session, placements.resource, placements.session_type) == ("visit", "RAW", "xnat:petSessionData")
+    assert placements.resource_fields == {"format": "NII", "content": "C", "tags": "x"}
+    assert placements.scan_fields["type"] == "MPRAGE"
+    assert placements.session_fields == {"date": "2020-01-02"}
 
 
 def test_scans_are_numbered_around_those_that_are_claimed():
@@ -73,7 +78,7 @@ def test_scans_are_numbered_around_those_that_are_claimed():
         image("c.nii", subject="s"),
         image("d.nii", subject="t"),
     )
-    assert [w.scan for w in result.wanted] == ["2", "1", "3", "1"]
+    assert [w.scan for w in result.placements] == ["2", "1", "3", "1"]
 
 
 def test_a_refused_label_is_shown_with_a_proposal_and_cleaned_only_when_asked():
@@ -86,7 +91,7 @@ def test_a_refused_label_is_shown_with_a_proposal_and_cleaned_only_when_asked():
 
 def test_cleaning_never_merges_two_subjects():
     result = mapped(image("a.nii", subject="s 1"), image("b.nii", subject="s_1"), clean_labels=True)
-    assert not result.wanted
+    assert not result.placements
     assert all("would become one" in refusal.reasons[0] for refusal in result.refusals)
 
 
@@ -102,13 +107,13 @@ def test_a_source_with_an_error_stays_behind():
 
 def test_two_files_that_claim_one_place_block_the_push():
     result = mapped(image("x/t1.nii", subject="s", scan="1"), image("y/t2.nii", subject="s", scan="1"))
-    assert len(result.misplaced) == 2
-    assert "x/t1.nii" in result.misplaced[1].reasons[0]
+    assert len(result.conflicting) == 2
+    assert "x/t1.nii" in result.conflicting[1].reasons[0]
 
 
 def test_a_session_cannot_belong_to_two_subjects():
     result = mapped(image("a.nii", subject="s", session="v"), image("b.nii", subject="t", session="v"))
-    assert "several subjects" in result.misplaced[0].reasons[0]
+    assert "several subjects" in result.conflicting[0].reasons[0]
 
 
 def test_a_source_without_a_subject_says_how_to_give_one():
@@ -117,19 +122,19 @@ def test_a_source_without_a_subject_says_how_to_give_one():
 
 
 def test_geometry_stands_in_the_fields_and_units_of_its_scan_type():
-    facts = {
+    attributes = {
         "frames": "20",
         "parameters/voxelRes/x": "1.5",
         "parameters/matrix/x": "64",
         "parameters/orientation": "Tra",
     }
-    facts |= {"parameters/tr": "2000.0", "fieldStrength": "3"}
+    attributes |= {"parameters/tr": "2000.0", "fieldStrength": "3"}
 
     def of(session_type):
-        fields = only(mapped(image(subject="s", facts=facts), session_type=session_type)).scan_fields
+        fields = only(mapped(image(subject="s", attributes=attributes), session_type=session_type)).scan_fields
         return {path: value for path, value in fields.items() if path not in {"type", "series_description", "quality"}}
 
-    assert of("MR") == facts
+    assert of("MR") == attributes
     pet = {"parameters/pixelSize/x": "0.15", "parameters/dimensions/x": "64", "parameters/frames/numFrames": "20"}
     assert of("PET") == {"frames": "20", **pet}
     assert of("CT") == {"frames": "20", "parameters/voxelRes/x": "1.5", "parameters/orientation": "Tra"}
@@ -146,9 +151,9 @@ def test_scans_are_of_the_kind_of_their_session(session_type, scan_type):
 
 
 def test_the_name_changes_with_the_bytes():
-    wanted = only(mapped(image("t1.nii", subject="s")))
-    assert wanted.name_of(wanted.source.files[0], gzip=True) == "t1.nii.gz"
-    assert wanted.name_of(wanted.source.files[0], gzip=False) == "t1.nii"
+    placements = only(mapped(image("t1.nii", subject="s")))
+    assert placements.name_of(placements.source.files[0], gzip=True) == "t1.nii.gz"
+    assert placements.name_of(placements.source.files[0], gzip=False) == "t1.nii"
 
 
 @pytest.mark.parametrize(
@@ -169,4 +174,4 @@ def test_rules_that_cannot_be_used_are_refused(rules, word):
 def test_a_subject_that_the_user_names_is_a_merge_by_order():
     result = mapped(image("a/t.nii", subject="visitA"), image("b/t.nii", subject="visitB"), subject="X")
     assert not result.refusals
-    assert {wanted.subject for wanted in result.wanted} == {"X"}
+    assert {placements.subject for placements in result.placements} == {"X"}

@@ -5,7 +5,7 @@ from xnatferry.planning.mapping import MappingRules, map_sources
 from xnatferry.planning.plan import Decision, OnConflict, Transport
 from xnatferry.planning.reconcile import reconcile
 from xnatferry.planning.remote_state import Fingerprint, HeldFile, RemoteSession, RemoteState
-from xnatferry.sources.base import Claims, Kind, LocalFile, Source
+from xnatferry.sources.model import Claims, Kind, LocalFile, Source
 from xnatferry.xnat.gzip_stream import Content
 from xnatferry.xnat.model import Address, Level
 

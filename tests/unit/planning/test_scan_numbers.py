@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from xnatferry.planning.placement import Placement
 from xnatferry.planning.remote_state import HeldFile, RemoteSession, RemoteState
 from xnatferry.planning.scan_numbers import settle_scan_numbers
-from xnatferry.planning.wanted import Wanted
-from xnatferry.sources.base import Kind, LocalFile, Source
+from xnatferry.sources.model import Kind, LocalFile, Source
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
 
@@ -16,15 +16,15 @@ def image(digest=A, name="t1.nii", *, kind=Kind.NIFTI, **more):
     file = LocalFile(Path(digest[0]) / name, name, 10, 1, digest)
     options = {"subject": "s", "session": "e", "resource": "NIFTI", "session_type": "xnat:mrSessionData"}
     options |= {"scan": "1", "on_scan": True} | more
-    return Wanted(Source(kind, file.path, str(file.path), (file,)), **options)
+    return Placement(Source(kind, file.path, str(file.path), (file,)), **options)
 
 
 def held(*places, digest=A, name="t1.nii", resource="NIFTI"):
     return {(scan, resource, name): HeldFile(10, digest) for scan in places}
 
 
-def settled(wanted, files=None, scans=None, *, gzip=False):
-    """The scans of *wanted*, in its order, where the server holds *files* and empty *scans*."""
+def settled(placements, files=None, scans=None, *, gzip=False):
+    """The scans of *placements*, in its order, where the server holds *files* and empty *scans*."""
     files = files or {}
     there = {scan: {} for scan, _, _ in files if scan is not None} | (scans or {})
     session = RemoteSession("s", "xnat:mrSessionData", there, files)
@@ -35,8 +35,8 @@ def settled(wanted, files=None, scans=None, *, gzip=False):
         asked.append(place)
         return there.digest in {None, file.digest}
 
-    found = settle_scan_numbers(wanted, remote, [same], gzip=gzip)
-    assert [item.source for item in found] == [item.source for item in wanted]
+    found = settle_scan_numbers(placements, remote, [same], gzip=gzip)
+    assert [item.source for item in found] == [item.source for item in placements]
     return [item.scan for item in found]
 
 
@@ -123,14 +123,14 @@ def test_elsewhere_too_each_scan_goes_to_one_image_the_smallest_number_first():
 
 def test_an_empty_scan_is_taken_over_by_the_image_it_was_made_for():
     words = {"type": "T1w", "series_description": "mprage"}
-    wanted = image(scan_fields=words | {"note": "x"})
-    assert settled([wanted], scans={"1": {}, "5": words}) == ["1"], "nothing said otherwise"
-    assert settled([wanted], scans={"4": words | {"type": "T2w"}, "5": words}) == ["5"]
-    assert settled([wanted], scans={"4": words | {"series_description": "other"}, "5": words}) == ["5"]
+    placements = image(scan_fields=words | {"note": "x"})
+    assert settled([placements], scans={"1": {}, "5": words}) == ["1"], "nothing said otherwise"
+    assert settled([placements], scans={"4": words | {"type": "T2w"}, "5": words}) == ["5"]
+    assert settled([placements], scans={"4": words | {"series_description": "other"}, "5": words}) == ["5"]
     twin = image(B, scan_fields=words)
-    assert settled([wanted, twin], scans={"5": words}) == ["5", "1"], "one image a scan"
-    assert settled([wanted, twin], scans={"2": words, "5": words}) == ["2", "5"]
-    assert settled([wanted], held("5", name="other.nii"), scans={"5": words}) == ["1"], "it is not empty"
+    assert settled([placements, twin], scans={"5": words}) == ["5", "1"], "one image a scan"
+    assert settled([placements, twin], scans={"2": words, "5": words}) == ["2", "5"]
+    assert settled([placements], held("5", name="other.nii"), scans={"5": words}) == ["1"], "it is not empty"
     assert settled([image(scan_fields={"note": "x"})], scans={"5": words}) == ["5"]
 
 

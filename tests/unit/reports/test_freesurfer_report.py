@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from xnatferry.errors import DataError
-from xnatferry.reports.freesurfer import read_report
+from xnatferry.reports.freesurfer_report import read_report
 from xnatferry.sources.freesurfer import discover_freesurfer
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -99,8 +99,8 @@ def test_a_check_that_could_not_be_made_has_not_passed(report):
 
 def test_versions_and_times_are_told_and_nobodys_name(report):
     one = next(one for one in report.subjects if one.name == "sub-1")
-    assert one.facts["version"] == "7.4.1"
-    assert one.facts["hours"] == "9.000"
+    assert one.attributes["version"] == "7.4.1"
+    assert one.attributes["hours"] == "9.000"
     assert "d0db95021450" not in report.html()
 
 

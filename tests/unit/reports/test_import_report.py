@@ -7,10 +7,10 @@ import pytest
 from tests.unit.reports.pages import Page
 from xnatferry.errors import UsageError
 from xnatferry.planning.plan import Decision, Payload, Plan, Refusal, Step
-from xnatferry.reports.imports import Import
-from xnatferry.reports.outline import outline
-from xnatferry.reports.sketches import draw_gallery
-from xnatferry.sources.base import Finding, LocalFile, Severity
+from xnatferry.reports.import_report import Import
+from xnatferry.reports.import_tree import outline
+from xnatferry.reports.thumbnails import draw_gallery
+from xnatferry.sources.model import Finding, LocalFile, Severity
 from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict
 from xnatferry.transfer.runs import Run
 from xnatferry.xnat.model import Address
@@ -50,7 +50,7 @@ def test_hostile_labels_names_and_messages_are_words_and_nothing_else():
         blocked=(Refusal(HOSTILE, (HOSTILE,), Path("x")),),
         findings=(Finding("NII23", Severity.WARNING, HOSTILE, Path(HOSTILE)),),
     )
-    page = Page(Import(plan, command=HOSTILE, facts={"verb": HOSTILE, "source": HOSTILE}).html())
+    page = Page(Import(plan, command=HOSTILE, attributes={"verb": HOSTILE, "source": HOSTILE}).html())
     page.assert_self_contained()
     assert page.text.count("onerror=alert(1)") >= 10
     assert [image["alt"].count("onerror") > 0 for image in page.images] == [True, True]
@@ -117,9 +117,9 @@ def test_pictures_are_drawn_of_what_is_still_there_and_the_page_says_of_what_not
     gone.unlink()
     changed.write_bytes(b"other")
     gallery = draw_gallery(plan)
-    assert [sketch.name for sketch in gallery.sketches] == ["s2_MR1 scan 1"]
-    assert gallery.sketches[0].data_uri.startswith("data:image/webp;base64,UklGR")
-    notes = {sketch.name: sketch.note for sketch in gallery.missing}
+    assert [thumbnail.name for thumbnail in gallery.thumbnails] == ["s2_MR1 scan 1"]
+    assert gallery.thumbnails[0].data_uri.startswith("data:image/webp;base64,UklGR")
+    notes = {thumbnail.name: thumbnail.note for thumbnail in gallery.missing}
     assert "no longer there" in notes["s0_MR1 scan 1"]
     assert "has changed" in notes["s1_MR1 scan 1"]
     assert "no picture" in notes["s3_MR1 scan 1"]

@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
-from xnatferry.server.vault import Vault
+from xnatferry.server.blob_store import BlobStore
 
 
 @pytest.fixture
-def vault(tmp_path):
-    return Vault(tmp_path / "root")
+def blob_store(tmp_path):
+    return BlobStore(tmp_path / "root")
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ def small_disk(tmp_path):
 
 
 @pytest.fixture
-def stage(vault):
+def stage(blob_store):
     def stage(data):
-        with vault.receive() as receiver:
+        with blob_store.receive() as receiver:
             receiver.write(data)
             return receiver.finish()
 
@@ -42,7 +42,7 @@ def stage(vault):
 
 
 @pytest.fixture
-def incoming(vault):
+def incoming(blob_store):
     """Names of what waits in the vault's incoming folder."""
-    folder = vault.archive.parent / "incoming"
+    folder = blob_store.archive.parent / "incoming"
     return lambda: sorted(path.name for path in folder.iterdir())

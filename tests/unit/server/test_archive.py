@@ -10,10 +10,10 @@ import httpx2
 import pytest
 
 from xnatferry.errors import ArchiveError
-from xnatferry.server import editing, objects
+from xnatferry.server import item_editing, objects
 from xnatferry.server.archive import Archive, read_credential, running_archive
 from xnatferry.server.objects import Item, Level
-from xnatferry.server.scope import Refusal
+from xnatferry.server.request_scope import Refusal
 from xnatferry.server.settings import ServerSettings
 
 
@@ -46,7 +46,7 @@ def put(archive, level, label, parent=None, folder=None):
             parent.key if parent else None,
             folder or label,
         )
-        return editing.insert_item(connection, item, "admin")
+        return item_editing.insert_item(connection, item, "admin")
 
 
 class TestFirstStart:
@@ -137,32 +137,32 @@ class TestWhatAKilledProcessLeft:
     def test_a_half_made_move_is_taken_back(self, opened):
         archive = opened()
         item = put(archive, Level.SUBJECT, "S1", put(archive, Level.PROJECT, "P"), "P/subjects/S1")
-        folder = archive.vault.path("P/subjects/S1/R")
+        folder = archive.blob_store.path("P/subjects/S1/R")
         folder.mkdir(parents=True)
         (folder / "a.txt").write_text("hello")
         with archive.database.write() as connection:
             values = ("move", item.key, "P/subjects/S1", "P/subjects/S2")
             connection.execute("INSERT INTO intents (act, item_key, old, new) VALUES (?, ?, ?, ?)", values)
-        archive.vault.move("P/subjects/S1", "P/subjects/S2")
+        archive.blob_store.move("P/subjects/S1", "P/subjects/S2")
         archive = opened()
-        assert archive.vault.path("P/subjects/S1/R/a.txt").read_text() == "hello"
-        assert not archive.vault.exists("P/subjects/S2")
+        assert archive.blob_store.path("P/subjects/S1/R/a.txt").read_text() == "hello"
+        assert not archive.blob_store.exists("P/subjects/S2")
         assert self.intents(archive) == 0
 
     @pytest.mark.parametrize("trashed", [False, True])
     def test_a_half_made_deletion_is_carried_out(self, opened, trashed):
         archive = opened()
         item = put(archive, Level.PROJECT, "P")
-        archive.vault.path("P/resources/R").mkdir(parents=True)
+        archive.blob_store.path("P/resources/R").mkdir(parents=True)
         with archive.database.write() as connection:
             values = ("delete", item.key, "P", "")
             connection.execute("INSERT INTO intents (act, item_key, old, new) VALUES (?, ?, ?, ?)", values)
         if trashed:
-            archive.vault.trash("P")
+            archive.blob_store.trash("P")
         archive = opened()
         with archive.database.read() as connection:
             assert objects.find_project(connection, "P_ID") is None
-        assert not archive.vault.exists("P")
+        assert not archive.blob_store.exists("P")
         assert self.intents(archive) == 0
 
     def intents(self, archive):
@@ -173,12 +173,12 @@ class TestWhatAKilledProcessLeft:
         archive = opened()
         item = put(archive, Level.SUBJECT, "S1", put(archive, Level.PROJECT, "P"), "P/subjects/S1")
         for label in ("S1", "S2"):
-            archive.vault.path(f"P/subjects/{label}").mkdir(parents=True)
-            archive.vault.path(f"P/subjects/{label}/of-{label}").touch()
+            archive.blob_store.path(f"P/subjects/{label}").mkdir(parents=True)
+            archive.blob_store.path(f"P/subjects/{label}/of-{label}").touch()
         with pytest.raises(Refusal) as caught:
-            editing.rename(archive, item, "S2", "admin")
+            item_editing.rename(archive, item, "S2", "admin")
         assert caught.value.status == 409
         with archive.database.read() as connection:
             assert objects.by_key(connection, item.key) == item
-        assert archive.vault.exists("P/subjects/S1/of-S1")
+        assert archive.blob_store.exists("P/subjects/S1/of-S1")
         assert self.intents(archive) == 0

@@ -6,10 +6,10 @@ from contextlib import closing
 import pytest
 
 from xnatferry.errors import ArchiveError
-from xnatferry.server import editing
+from xnatferry.server import item_editing
 from xnatferry.server.archive import Archive
 from xnatferry.server.audit import audit
-from xnatferry.server.landing import Arrival, Target
+from xnatferry.server.file_store import IncomingFile, Target
 from xnatferry.server.objects import Item, Level
 from xnatferry.server.resources import Described
 from xnatferry.server.settings import ServerSettings
@@ -22,13 +22,13 @@ def root(tmp_path):
     with closing(Archive(ServerSettings(root=root))) as archive:
         with archive.database.write() as connection:
             item = Item(0, Level.PROJECT, "P", "P", "P", "xnat:projectData", None, "P")
-            item = editing.insert_item(connection, item, "admin")
-        arrivals = []
+            item = item_editing.insert_item(connection, item, "admin")
+        incoming = []
         for name, data in (("a.txt", b"first"), ("sub/b.txt", b"second")):
-            with archive.vault.receive() as receiver:
+            with archive.blob_store.receive() as receiver:
                 receiver.write(data)
-                arrivals.append(Arrival(name, receiver.finish()))
-        archive.landing.store(Target(item, "", "R"), arrivals, Described(), "admin")
+                incoming.append(IncomingFile(name, receiver.finish()))
+        archive.file_store.store(Target(item, "", "R"), incoming, Described(), "admin")
     return root
 
 

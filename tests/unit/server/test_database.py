@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from xnatferry.errors import ArchiveError
+from xnatferry.server.blob_store import StorageFullError
 from xnatferry.server.database import Database, Migration
-from xnatferry.server.vault import VaultFullError
 
 STEPS = [
     Migration(2, "second", "ALTER TABLE parents ADD COLUMN name TEXT"),
@@ -144,7 +144,7 @@ def test_what_was_committed_outlives_a_kill(tmp_path):
     story = """
 import os, sys, pathlib
 from xnatferry.server.database import Database, Migration
-from xnatferry.server.vault import VaultFullError
+from xnatferry.server.blob_store import StorageFullError
 database = Database(pathlib.Path(sys.argv[1]), [Migration(1, "t", "CREATE TABLE t (x)")])
 with database.write() as connection:
     connection.execute("INSERT INTO t VALUES (1)")
@@ -205,7 +205,7 @@ def test_after_a_flush_that_failed_nothing_counts_any_more(database, monkeypatch
 
 def test_a_full_disk_changes_nothing(small_disk):
     database = Database(small_disk / "m.sqlite", STEPS)
-    with pytest.raises(VaultFullError, match="full: make room"), database.write() as connection:
+    with pytest.raises(StorageFullError, match="full: make room"), database.write() as connection:
         connection.executemany("INSERT INTO parents VALUES (?, ?)", [(key, "x" * 3_000) for key in range(1000)])
     assert count(database, "parents") == 0
     with database.write() as connection:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from xnatferry.server import editing, resources
+from xnatferry.server import item_editing, resources
 from xnatferry.server.archive import Archive
-from xnatferry.server.landing import Arrival, Target
+from xnatferry.server.file_store import IncomingFile, Target
 from xnatferry.server.objects import Item, Level
 from xnatferry.server.redo_log import forget_removals_below, intend, outstanding
 from xnatferry.server.resources import Described
@@ -34,7 +34,7 @@ def archive(open_archive):
 @pytest.fixture
 def project(archive):
     with archive.database.write() as connection:
-        return editing.insert_item(
+        return item_editing.insert_item(
             connection, Item(0, Level.PROJECT, "P", "P", "P", "xnat:projectData", None, "P"), "admin"
         )
 
@@ -42,10 +42,10 @@ def project(archive):
 @pytest.fixture
 def store(archive, project):
     def store(name, data=b"x", **options):
-        with archive.vault.receive() as receiver:
+        with archive.blob_store.receive() as receiver:
             receiver.write(data)
-            arrival = Arrival(name, receiver.finish())
-        return archive.landing.store(Target(project, "", "R"), [arrival], Described(), "admin", **options)
+            arrival = IncomingFile(name, receiver.finish())
+        return archive.file_store.store(Target(project, "", "R"), [arrival], Described(), "admin", **options)
 
     return store
 
@@ -61,19 +61,19 @@ def resource_of(archive, project):
 
 
 def held(archive):
-    return dict(archive.vault.files(FOLDER))
+    return dict(archive.blob_store.files(FOLDER))
 
 
 def test_an_intent_stays_until_the_rename_is_on_the_disk(archive, store, disk_acts):
     store("a")
     (placed,) = intents(archive)
     assert placed[0] == f"{FOLDER}/a"
-    folder = ("fsync", archive.vault.path(FOLDER).stat().st_ino)
+    folder = ("fsync", archive.blob_store.path(FOLDER).stat().st_ino)
     assert folder not in disk_acts, "one flush is for many"
     store("b")
     assert len(intents(archive)) == 2, "nothing was flushed, so nothing is forgotten"
     del disk_acts[:]
-    archive.landing.redo.settle()
+    archive.file_store.redo.settle()
     assert folder in disk_acts
     assert intents(archive) == []
 
@@ -92,10 +92,10 @@ def test_a_flush_covers_every_folder(archive, store, project, disk_acts):
     store("a/x")
     store("b/x")
     del disk_acts[:]
-    archive.landing.redo.flush()
-    inodes = {archive.vault.path(f"{FOLDER}/{name}").stat().st_ino for name in ("a", "b")}
+    archive.file_store.redo.flush()
+    inodes = {archive.blob_store.path(f"{FOLDER}/{name}").stat().st_ino for name in ("a", "b")}
     assert {("fsync", inode) for inode in inodes} <= set(disk_acts)
-    archive.landing.redo.flush()
+    archive.file_store.redo.flush()
     assert len(intents(archive)) == 2, "they go with the next transaction"
     store("c")
     assert [target for target, _ in intents(archive)] == [f"{FOLDER}/c"]
@@ -103,11 +103,11 @@ def test_a_flush_covers_every_folder(archive, store, project, disk_acts):
 
 def test_an_intent_is_forgotten_once(archive, store):
     store("a")
-    archive.landing.redo.settle()
+    archive.file_store.redo.settle()
     asked = []
     with archive.database.write() as connection:  # there is one connection that writes
         connection.set_trace_callback(asked.append)
-    with archive.landing.redo.writing():
+    with archive.file_store.redo.writing():
         pass
     assert any("BEGIN" in statement for statement in asked)
     assert not any("DELETE" in statement for statement in asked), "else every upload pays for all that came before it"
@@ -115,21 +115,21 @@ def test_an_intent_is_forgotten_once(archive, store):
 
 def test_a_failed_transaction_forgets_nothing(archive, store):
     store("a")
-    archive.landing.redo.flush()
-    with pytest.raises(RuntimeError, match="stop"), archive.landing.redo.writing():
+    archive.file_store.redo.flush()
+    with pytest.raises(RuntimeError, match="stop"), archive.file_store.redo.writing():
         raise RuntimeError("stop")
     assert len(intents(archive)) == 1
-    with archive.landing.redo.writing():
+    with archive.file_store.redo.writing():
         pass
     assert intents(archive) == []
 
 
 def test_what_was_done_during_a_transaction_waits_for_the_next(archive, store):
     store("a")
-    with archive.landing.redo.writing():
-        archive.landing.redo.flush()
+    with archive.file_store.redo.writing():
+        archive.file_store.redo.flush()
     assert len(intents(archive)) == 1
-    with archive.landing.redo.writing():
+    with archive.file_store.redo.writing():
         pass
     assert intents(archive) == []
 
@@ -141,14 +141,14 @@ def test_what_was_done_during_a_transaction_waits_for_the_next(archive, store):
 def committed(archive, project, store):
     """Commit an upload or a removal, and do none of it on the disk."""
     store("there", b"old")
-    archive.landing.redo.settle()
+    archive.file_store.redo.settle()
     resource = resource_of(archive, project)
 
     def commit(name, data):
-        with archive.vault.receive() as receiver:
+        with archive.blob_store.receive() as receiver:
             receiver.write(data)
             staged = receiver.finish()
-        waiting = staged.path.relative_to(archive.vault.archive.parent).as_posix()
+        waiting = staged.path.relative_to(archive.blob_store.archive.parent).as_posix()
         with archive.database.write() as connection:
             intend(connection, f"{FOLDER}/{name}", waiting, resource.id, name)
         return staged.path
@@ -162,13 +162,13 @@ def test_what_was_stored_gets_its_place_and_what_was_removed_goes(archive, proje
     with archive.database.write() as connection:
         intend(connection, "P/resources/OLD")
         intend(connection, "P/resources/GONE")
-    archive.vault.path("P/resources/OLD").mkdir(parents=True)
-    replayed = archive.landing.redo.replay()
+    archive.blob_store.path("P/resources/OLD").mkdir(parents=True)
+    replayed = archive.file_store.redo.replay()
     assert (replayed.placed, replayed.removed) == (2, 1)
     assert held(archive) == {"new": 5, "there": 8}
-    assert not archive.vault.exists("P/resources/OLD")
+    assert not archive.blob_store.exists("P/resources/OLD")
     assert intents(archive) == []
-    again = archive.landing.redo.replay()
+    again = archive.file_store.redo.replay()
     assert (again.placed, again.removed) == (0, 0)
 
 
@@ -177,7 +177,7 @@ def test_what_has_its_place_already_or_lost_its_resource_is_let_go(archive, proj
     waiting = committed("homeless", b"y")
     with archive.database.write() as connection:
         connection.execute("UPDATE landings SET resource_id = 999 WHERE name = 'homeless'")
-    replayed = archive.landing.redo.replay()
+    replayed = archive.file_store.redo.replay()
     assert (replayed.placed, replayed.removed) == (0, 0)
     assert held(archive) == {"there": 3}
     assert waiting.exists(), "what nobody wants is cleaned away by who opens the archive"
@@ -186,11 +186,11 @@ def test_what_has_its_place_already_or_lost_its_resource_is_let_go(archive, proj
 
 def test_bytes_find_a_resource_whose_folder_has_moved(archive, project, committed):
     committed("new", b"newer")
-    archive.vault.move("P", "Q")
+    archive.blob_store.move("P", "Q")
     with archive.database.write() as connection:
         connection.execute("UPDATE items SET folder = 'Q' WHERE key = ?", (project.key,))
-    assert archive.landing.redo.replay().placed == 1
-    assert dict(archive.vault.files("Q/resources/R")) == {"new": 5, "there": 3}
+    assert archive.file_store.redo.replay().placed == 1
+    assert dict(archive.blob_store.files("Q/resources/R")) == {"new": 5, "there": 3}
 
 
 # --- what takes the place of an intent -------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xnatferry.server.app import ROUTES
+from xnatferry.server.request_scope import Route
 from xnatferry.server.router import Router
-from xnatferry.server.scope import Route
 
 ROUTER = Router(ROUTES)
 

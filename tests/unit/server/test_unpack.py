@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xnatferry.server import inflate
+from xnatferry.server import decompression
+from xnatferry.server.blob_store import BlobStore, StorageFullError
 from xnatferry.server.unpack import (
     ArchiveFormat,
     BrokenArchiveError,
@@ -21,7 +22,6 @@ from xnatferry.server.unpack import (
     format_of,
     unpack,
 )
-from xnatferry.server.vault import Vault, VaultFullError
 from xnatferry.server.zip_members import BrokenZipError, ZipDirectory
 from xnatferry.xnat.zips import ZipMember, ZipStream
 
@@ -54,22 +54,22 @@ def packed(archive_format, members):
 
 
 @pytest.fixture
-def unpacked(vault, stage, incoming):
+def unpacked(blob_store, stage, incoming):
     """Unpack an archive; gives names and bytes, and leaves nothing behind."""
 
     def unpacked(data, archive_format, limits=LIMITS, name="a.zip"):
         staged = stage(data)
         try:
-            members = unpack(staged, archive_format, vault, limits, name)
+            members = unpack(staged, archive_format, blob_store, limits, name)
         finally:
             # The archive itself is the caller's.
             left = incoming()
-            vault.discard(staged)
+            blob_store.discard(staged)
         assert len(left) == 1 + len(members)
         found = [(member, one.path.read_bytes()) for member, one in members]
         for (_, data), (_, one) in zip(found, members, strict=True):
             assert (one.size_bytes, one.digest) == (len(data), hashlib.md5(data).hexdigest())
-        vault.discard(one for _, one in members)
+        blob_store.discard(one for _, one in members)
         return found
 
     yield unpacked
@@ -103,11 +103,11 @@ def test_what_was_packed_comes_out(tmp_path_factory, archive_format, members):
     folders = {name.rsplit("/", depth)[0] for name in members for depth in range(1, 5) if name.count("/") >= depth}
     if folders & members.keys():
         return  # a file where another one needs a folder
-    vault = Vault(tmp_path_factory.mktemp("vault"))
-    with vault.receive() as receiver:
+    blob_store = BlobStore(tmp_path_factory.mktemp("vault"))
+    with blob_store.receive() as receiver:
         receiver.write(packed(archive_format, members.items()))
         staged = receiver.finish()
-    found = unpack(staged, archive_format, vault, LIMITS, "a")
+    found = unpack(staged, archive_format, blob_store, LIMITS, "a")
     assert {name: one.path.read_bytes() for name, one in found} == members
     assert [name for name, _ in found] == list(members)
 
@@ -194,8 +194,8 @@ def test_a_plain_gz_becomes_one_file(unpacked):
 @pytest.mark.parametrize("with_isal", [True, False])
 def test_with_and_without_isal(unpacked, monkeypatch, with_isal):
     if not with_isal:
-        monkeypatch.setattr(inflate, "isal_zlib", None)
-        monkeypatch.setattr(inflate, "igzip", None)
+        monkeypatch.setattr(decompression, "isal_zlib", None)
+        monkeypatch.setattr(decompression, "igzip", None)
     members = [("a", bytes(3_000_000)), ("b", bytes(range(256)) * 9000)]
     for archive_format in (ArchiveFormat.ZIP, ArchiveFormat.TGZ):
         assert unpacked(packed(archive_format, members), archive_format) == members
@@ -403,26 +403,26 @@ def test_methods_that_xnat_does_not_read(unpacked, method):
 
 @given(st.binary(max_size=300), st.integers(0, 400), st.sampled_from(list(ArchiveFormat)))
 def test_damage_never_ends_in_another_error(tmp_path_factory, noise, at, archive_format):
-    vault = Vault(tmp_path_factory.mktemp("vault"))
+    blob_store = BlobStore(tmp_path_factory.mktemp("vault"))
     whole = (
         gzip.compress(b"x" * 99) if archive_format is ArchiveFormat.GZIP else packed(archive_format, [("a", b"x" * 99)])
     )
-    with vault.receive() as receiver:
+    with blob_store.receive() as receiver:
         receiver.write(whole[:at] + noise + whole[at + len(noise) :])
         staged = receiver.finish()
     try:
-        members = unpack(staged, archive_format, vault, LIMITS, "a.gz")
+        members = unpack(staged, archive_format, blob_store, LIMITS, "a.gz")
     except (UnsafeArchiveError, BrokenArchiveError):
         members = []
-    vault.discard(one for _, one in members)
-    assert list((vault.archive.parent / "incoming").iterdir()) == [staged.path]
+    blob_store.discard(one for _, one in members)
+    assert list((blob_store.archive.parent / "incoming").iterdir()) == [staged.path]
 
 
 def test_a_full_disk_keeps_no_member(small_disk):
-    vault = Vault(small_disk)
-    with vault.receive() as receiver:
+    blob_store = BlobStore(small_disk)
+    with blob_store.receive() as receiver:
         receiver.write(zipped([("a", bytes(400_000)), ("b", bytes(400_000)), ("c", bytes(400_000))]))
         staged = receiver.finish()
-    with pytest.raises(VaultFullError, match="full: make room"):
-        unpack(staged, ArchiveFormat.ZIP, vault, LIMITS, "a.zip")
+    with pytest.raises(StorageFullError, match="full: make room"):
+        unpack(staged, ArchiveFormat.ZIP, blob_store, LIMITS, "a.zip")
     assert list((small_disk / "incoming").iterdir()) == [staged.path]

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xnatferry.sources.base import Kind, Severity
-from xnatferry.sources.recognise import discover
+from xnatferry.sources.discovery import discover
+from xnatferry.sources.model import Kind, Severity
 from xnatferry.xnat.model import Level
 
 
@@ -278,7 +278,7 @@ def test_a_zip_with_links_or_without_top_folder_is_packed_anew(whole_subject, tm
 
 
 def test_members_that_are_packed_anew_can_be_read_by_the_transfer(whole_subject, tmp_path):
-    from xnatferry.transfer.content import fingerprint
+    from xnatferry.transfer.payload import fingerprint
 
     source = only(zipped(whole_subject, tmp_path / "links.zip", links=True))
     (pial,) = [f for f in source.files if f.name == "sub-001/surf/lh.pial"]
@@ -315,7 +315,7 @@ def test_an_archive_that_cannot_be_used_says_why(whole_subject, tmp_path, reason
 
 @pytest.mark.parametrize("ending", [".zip", ".tar", ".tar.gz"])
 def test_every_subject_of_an_archive_is_a_source(whole_subject, tmp_path, ending):
-    from xnatferry.transfer.content import fingerprint
+    from xnatferry.transfer.payload import fingerprint
 
     root = tmp_path / "batch"
     for name in ("sub-001", "sub-002", "fsaverage"):

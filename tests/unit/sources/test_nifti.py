@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xnatferry.sources.base import Kind, Severity
-from xnatferry.sources.recognise import discover
+from xnatferry.sources.discovery import discover
+from xnatferry.sources.model import Kind, Severity
 
 
 def ids(findings):
@@ -53,7 +53,7 @@ def test_a_plain_image_is_not_read_to_its_end(tmp_path, make_image):
 
 def test_facts_of_the_header(tmp_path, make_image):
     make_image(tmp_path / "P1_bold.nii.gz", (10, 12, 7, 5), step=(2.2, 2.2, 3.0), tr_s=1.5)
-    assert only(discover(tmp_path)).facts == {
+    assert only(discover(tmp_path)).attributes == {
         "parameters/voxelRes/x": "2.2",
         "parameters/voxelRes/y": "2.2",
         "parameters/voxelRes/z": "3.0",
@@ -84,7 +84,7 @@ def test_facts_of_the_sidecar_win_and_have_the_units_of_xnat(tmp_path, make_imag
         "fieldStrength": "3", "parameters/echoSpacing": "0.0005", "parameters/imageType": "ORIGINAL\\PRIMARY",
         "scanner/manufacturer": "Siemens", "parameters/matrix/x": "4",
     }  # fmt: skip
-    assert said.items() <= source.facts.items()
+    assert said.items() <= source.attributes.items()
     assert ids(source.findings) == ["SID02"]  # 50 ms apart from the header
 
 
@@ -155,8 +155,8 @@ def test_one_image_may_be_named_with_its_companions(tmp_path, make_image):
     (tmp_path / "P1_dwi.bvec").write_text("0 1\n0 0\n0 0\n")
     source = only(discover(tmp_path / "P1_dwi.nii.gz"))
     assert [file.name for file in source.files] == ["P1_dwi.nii.gz", "P1_dwi.bval", "P1_dwi.bvec"]
-    assert source.facts["parameters/diffusion/bValues"] == "0,1000"
-    assert source.facts["parameters/dtiAcqCount"] == "1"
+    assert source.attributes["parameters/diffusion/bValues"] == "0,1000"
+    assert source.attributes["parameters/dtiAcqCount"] == "1"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nibabel.nifti1 import Nifti1Extension
 
 from xnatferry.errors import FileChangedError
-from xnatferry.sources.base import Scrub, ScrubKind
+from xnatferry.sources.model import Scrub, ScrubKind
 from xnatferry.sources.scrub_nifti import read_extensions, scrubbed_nifti
 from xnatferry.sources.scrubbing import scrubbed_pieces
 from xnatferry.xnat.gzip_stream import unpacked

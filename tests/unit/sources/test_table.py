@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xnatferry.sources.base import Kind, Severity
-from xnatferry.sources.recognise import discover
+from xnatferry.sources.discovery import discover
+from xnatferry.sources.model import Kind, Severity
 from xnatferry.sources.table import slashed
 
 
@@ -46,7 +46,7 @@ def test_a_row_says_everything(folder):
     )
     assert (claims.resource, claims.format, claims.content, claims.tags) == ("NII", "NIFTI", "RAW", "x,y")
     assert (claims.note, claims.session_type) == ("moved", "PET")
-    assert source.facts["parameters/matrix/x"] == "4"
+    assert source.attributes["parameters/matrix/x"] == "4"
     assert problems(discovery) == []
 
 

@@ -5,7 +5,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from xnatferry.errors import UsageError
-from xnatferry.sources.expression import opposite
+from xnatferry.sources.regex_template import opposite
 from xnatferry.sources.template import AmbiguousPathError, PathTemplate
 
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from xnatferry.planning.plan import Decision, Payload, Plan, Step
 from xnatferry.planning.selection import Selection, first_sessions
-from xnatferry.sources.base import LocalFile
-from xnatferry.transfer.pace import Pace
-from xnatferry.transfer.parcels import Ceiling, halves, parcels
+from xnatferry.sources.model import LocalFile
+from xnatferry.transfer.batching import BodySizeLimit, batches, halves
+from xnatferry.transfer.rate_limit import RateLimit
 from xnatferry.xnat.model import Address, Level
 
 RESOURCE = Address("P", "s", "s_MR1", resource="R")
@@ -30,7 +30,7 @@ SIZES = st.lists(st.integers(0, 1000), min_size=1, max_size=30)
 @given(SIZES, st.integers(0, 2000) | st.none())
 def test_parcels_keep_order_and_limit(sizes, limit):
     steps = steps_of(sizes)
-    groups = parcels(steps, limit)
+    groups = batches(steps, limit)
     assert [step for group in groups for step in group] == steps
     assert all(groups)
     for group in groups:
@@ -47,17 +47,17 @@ def test_halves_are_two_and_lose_nothing(sizes):
 
 
 def test_a_ceiling_comes_down_and_forgets_what_was_no_matter_of_size():
-    ceiling = Ceiling()
-    assert ceiling.limit is None
-    ceiling.taken(10)
-    ceiling.refused(100)
-    assert ceiling.limit == 50
-    ceiling.taken(60)
-    assert ceiling.limit == 60
-    ceiling.refused(40)  # smaller bodies have arrived: something else was wrong
-    assert ceiling.limit == 60
-    ceiling.taken(200)
-    assert ceiling.limit is None
+    body_size_limit = BodySizeLimit()
+    assert body_size_limit.limit is None
+    body_size_limit.taken(10)
+    body_size_limit.refused(100)
+    assert body_size_limit.limit == 50
+    body_size_limit.taken(60)
+    assert body_size_limit.limit == 60
+    body_size_limit.refused(40)  # smaller bodies have arrived: something else was wrong
+    assert body_size_limit.limit == 60
+    body_size_limit.taken(200)
+    assert body_size_limit.limit is None
 
 
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=20), st.integers(100, 10_000))
@@ -68,10 +68,10 @@ def test_a_pace_is_never_outrun(sizes, rate):
         nonlocal now
         now += seconds
 
-    pace = Pace(rate, clock=lambda: now, wait=wait)
+    rate_limit = RateLimit(rate, clock=lambda: now, wait=wait)
     pieces = [bytes(size) for size in sizes]
     sent = 0
-    for piece in pace.paced(pieces):
+    for piece in rate_limit.limited(pieces):
         assert sent <= rate * now + 1
         sent += len(piece)
         assert len(piece) <= max(1, rate // 4)

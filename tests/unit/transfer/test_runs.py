@@ -6,12 +6,12 @@ import pytest
 
 from xnatferry.console.runs_view import runs_lines
 from xnatferry.planning.plan import Decision, Payload, Plan, Step
-from xnatferry.planning.undo import Fate, Inventory, plan_undo
-from xnatferry.sources.base import LocalFile
+from xnatferry.planning.undo_plan import Inventory, UndoAction, plan_undo
+from xnatferry.sources.model import LocalFile
 from xnatferry.transfer.events import Began, Outcome, Proof, Receipt, Verdict
 from xnatferry.transfer.journal import Journal
 from xnatferry.transfer.runs import Run, list_runs
-from xnatferry.transfer.shared_runs import find_run
+from xnatferry.transfer.sharded_runs import find_run
 from xnatferry.xnat.digest import digest_of
 from xnatferry.xnat.model import Address, Level
 
@@ -43,33 +43,33 @@ def run_with(tmp_path):
 
 
 def test_a_file_on_its_way_is_known_by_its_local_bytes(run_with):
-    deeds = run_with(Began((RESOURCE,)), Receipt(RESOURCE, Outcome.CREATED), Began((FILE,))).deeds()
-    assert set(deeds.created) == {RESOURCE}
-    assert deeds.stored[FILE].digest == digest_of([b"bytes"])
+    effects = run_with(Began((RESOURCE,)), Receipt(RESOURCE, Outcome.CREATED), Began((FILE,))).effects()
+    assert set(effects.created) == {RESOURCE}
+    assert effects.stored[FILE].digest == digest_of([b"bytes"])
 
 
 def test_when_they_have_changed_the_file_stays_and_is_named(run_with):
-    deeds = run_with(Began((FILE,)), change=lambda path: os.utime(path, ns=(1, 1))).deeds()
-    assert deeds.stored == {}
+    effects = run_with(Began((FILE,)), change=lambda path: os.utime(path, ns=(1, 1))).effects()
+    assert effects.stored == {}
     from xnatferry.planning.remote_state import HeldFile
 
-    (step,) = plan_undo(deeds, Inventory(files={FILE: HeldFile(5, digest_of([b"bytes"]))})).steps
-    assert (step.address, step.fate) == (FILE, Fate.STAY)
+    (step,) = plan_undo(effects, Inventory(files={FILE: HeldFile(5, digest_of([b"bytes"]))})).steps
+    assert (step.address, step.action) == (FILE, UndoAction.STAY)
     assert "killed" in step.reason
-    assert plan_undo(deeds, Inventory()).steps == ()
+    assert plan_undo(effects, Inventory()).steps == ()
 
 
 def test_what_was_stopped_counts_only_when_it_was_begun(run_with):
     stopped = Receipt(FILE, Outcome.STOPPED, exit_code=130)
-    assert FILE not in run_with(stopped).deeds().stored
-    assert FILE in run_with(Began((FILE,)), stopped).deeds().stored
+    assert FILE not in run_with(stopped).effects().stored
+    assert FILE in run_with(Began((FILE,)), stopped).effects().stored
 
 
 def test_what_was_found_or_kept_is_nobodys_deed(run_with):
-    deeds = run_with(
+    effects = run_with(
         Began((RESOURCE,)), Receipt(RESOURCE, Outcome.FOUND), Began((FILE,)), Receipt(FILE, Outcome.KEPT, 5, "0" * 32)
-    ).deeds()
-    assert (set(deeds.created), dict(deeds.stored)) == (set(), {})
+    ).effects()
+    assert (set(effects.created), dict(effects.stored)) == (set(), {})
 
 
 def test_a_list_of_runs_reads_nothing_but_their_last_lines(run_with, tmp_path, monkeypatch):

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server.pages import entrance, files, imports, people, pictures, projects, sessions, static, viewer
+from xnatferry.server.pages import accounts, files, imports, login_page, pictures, projects, sessions, static, viewer
 
 if TYPE_CHECKING:
-    from xnatferry.server.scope import Route
+    from xnatferry.server.request_scope import Route
 
 __all__ = ["PAGE_ROUTES", "is_page"]
 
 #: Every page. They answer at the top of the site, never below ``/data``.
 PAGE_ROUTES: Final[tuple[Route, ...]] = (
     *static.ROUTES,
-    *entrance.ROUTES,
+    *login_page.ROUTES,
     *imports.ROUTES,
-    *people.ROUTES,
+    *accounts.ROUTES,
     *projects.ROUTES,
     *sessions.ROUTES,
     *files.ROUTES,

@@ -11,12 +11,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import resources
+from xnatferry.server.pages.page_path import page_path_of, resource_at
 from xnatferry.server.pages.receipts import proofs_in
 from xnatferry.server.pages.rendering import page, page_route
-from xnatferry.server.pages.standing import resource_at, standing_at
-from xnatferry.server.pages.viewing import is_viewable, viewer_address
+from xnatferry.server.pages.viewable_files import is_viewable, viewer_address
+from xnatferry.server.request_scope import Refusal, Route, Scope
 from xnatferry.server.routes.downloads import open_listed
-from xnatferry.server.scope import Refusal, Route, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,22 +67,22 @@ def read_resource(scope: Scope) -> Response:
     """GET .../resources/{resource}: its files, with digest and state."""
     words = scope.query.get("q").strip()
     with scope.archive.database.read() as connection:
-        standing = standing_at(connection, scope)
-        resource = resource_at(connection, scope, standing)
+        page_path = page_path_of(connection, scope)
+        resource = resource_at(connection, scope, page_path)
         found = [one for one in resources.files_of(connection, [resource]) if words.lower() in one.name.lower()]
-        proofs = proofs_in(scope.archive, connection, standing.project)
+        proofs = proofs_in(scope.archive, connection, page_path.project)
     pages = max(1, -(-len(found) // _FILES_A_PAGE))
     at = min(scope.query.page(), pages)
     files = [
-        (one, proofs.state(standing.ferry_address(resource, one.name), one))
+        (one, proofs.state(page_path.ferry_address(resource, one.name), one))
         for one in found[(at - 1) * _FILES_A_PAGE : at * _FILES_A_PAGE]
     ]
     return page(
         scope,
         "resource",
-        standing=standing,
+        page_path=page_path,
         resource=resource,
-        crumbs=[*standing.crumbs, (resource.label or str(resource.id), standing.resource_address(resource))],
+        crumbs=[*page_path.crumbs, (resource.label or str(resource.id), page_path.resource_address(resource))],
         files=files,
         number=len(found),
         bytes=sum(one.size_bytes for one in found),
@@ -95,22 +95,22 @@ def read_resource(scope: Scope) -> Response:
 def read_file(scope: Scope) -> Response:
     """GET .../resources/{resource}/files/{file*}: one file, with a preview."""
     with scope.archive.database.read() as connection:
-        standing = standing_at(connection, scope)
-        resource = resource_at(connection, scope, standing)
+        page_path = page_path_of(connection, scope)
+        resource = resource_at(connection, scope, page_path)
         file = resources.file_named(connection, resource, scope.params["file"])
         if file is None:
             raise Refusal(404, "Unable to identify file")
-        proofs = proofs_in(scope.archive, connection, standing.project)
-    above = (resource.label or str(resource.id), standing.resource_address(resource))
-    viewer = viewer_address(standing, resource, file.name) if is_viewable(file.name) and standing.session else ""
+        proofs = proofs_in(scope.archive, connection, page_path.project)
+    above = (resource.label or str(resource.id), page_path.resource_address(resource))
+    viewer = viewer_address(page_path, resource, file.name) if is_viewable(file.name) and page_path.session else ""
     return page(
         scope,
         "file",
-        standing=standing,
+        page_path=page_path,
         resource=resource,
         file=file,
-        crumbs=[*standing.crumbs, above, (file.name, standing.file_address(resource, file.name))],
-        state=proofs.state(standing.ferry_address(resource, file.name), file),
+        crumbs=[*page_path.crumbs, above, (file.name, page_path.file_address(resource, file.name))],
+        state=proofs.state(page_path.ferry_address(resource, file.name), file),
         preview=_preview(scope, resource, file.name, file.size_bytes),
         viewer=viewer,
     )

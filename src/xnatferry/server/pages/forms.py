@@ -12,12 +12,12 @@ import secrets
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
-from xnatferry.server.scope import Refusal
+from xnatferry.server.request_scope import Refusal
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-    from xnatferry.server.scope import Scope
+    from xnatferry.server.request_scope import Scope
 
 __all__ = ["FORM_COOKIE", "form_of", "form_token", "local_target", "new_form_cookie", "set_form_cookie"]
 

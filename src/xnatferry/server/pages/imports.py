@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import access
+from xnatferry.server.pages.page_path import PagePath
 from xnatferry.server.pages.projects import about_project
 from xnatferry.server.pages.receipts import Import, Receipt, imports_of, read_receipt
 from xnatferry.server.pages.rendering import address, page, page_route
-from xnatferry.server.pages.standing import Standing
+from xnatferry.server.request_scope import Refusal, Route, Scope
 from xnatferry.server.routes.projects import project_of
-from xnatferry.server.scope import Refusal, Route, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +63,7 @@ def read_import(scope: Scope) -> Response:
         scope,
         "import",
         one=found,
-        standing=Standing(item),
+        page_path=PagePath(item),
         receipt=receipt,
         verdicts=verdicts[:_FILES],
         left_out=len(verdicts) - _FILES,

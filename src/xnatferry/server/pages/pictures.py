@@ -17,16 +17,16 @@ from starlette.responses import Response
 from xnatferry.durable import replacing
 from xnatferry.errors import XnatferryError
 from xnatferry.server import resources
+from xnatferry.server.pages.page_path import page_path_of
 from xnatferry.server.pages.rendering import page_route
-from xnatferry.server.pages.standing import standing_at
-from xnatferry.server.pages.viewing import is_volume
+from xnatferry.server.pages.viewable_files import is_volume
+from xnatferry.server.request_scope import Refusal, Route, Scope
 from xnatferry.server.routes.downloads import open_listed
-from xnatferry.server.scope import Refusal, Route, Scope
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from xnatferry.server.pages.standing import Standing
+    from xnatferry.server.pages.page_path import PagePath
     from xnatferry.server.resources import Resource, StoredFile
 
 __all__ = ["ROUTES", "picture_of"]
@@ -54,7 +54,7 @@ class _Source:
     stored: bool
 
 
-def picture_of(connection: sqlite3.Connection, scan: Standing, kind: str = "thumbnail") -> _Source | None:
+def picture_of(connection: sqlite3.Connection, scan: PagePath, kind: str = "thumbnail") -> _Source | None:
     """What a picture of the scan is made from: a stored one wins; None when there is nothing to show."""
     drawable = None
     for resource in resources.resources_of(connection, [scan.item.key]):
@@ -70,7 +70,7 @@ def picture_of(connection: sqlite3.Connection, scan: Standing, kind: str = "thum
 def read(kind: str, scope: Scope) -> Response:
     """GET .../scans/{scan}/snapshot and /thumbnail."""
     with scope.archive.database.read() as connection:
-        source = picture_of(connection, standing_at(connection, scope), kind)
+        source = picture_of(connection, page_path_of(connection, scope), kind)
     if source is None:
         raise Refusal(404, "No snapshot available")
     mark = f'"{source.file.digest}-{kind}"'

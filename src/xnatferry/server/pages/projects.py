@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import access, objects
-from xnatferry.server.pages import contents
-from xnatferry.server.pages.holdings import held_resources
+from xnatferry.server.pages import item_tables
+from xnatferry.server.pages.page_path import PagePath
 from xnatferry.server.pages.receipts import proofs_in
 from xnatferry.server.pages.rendering import address, page, page_route
-from xnatferry.server.pages.standing import Standing
+from xnatferry.server.pages.resource_summaries import resource_summaries
 from xnatferry.server.pages.timeline import timeline_of
+from xnatferry.server.request_scope import Refusal, Route, Scope
 from xnatferry.server.routes.projects import project_of
-from xnatferry.server.scope import Refusal, Route, Scope
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,11 +32,11 @@ def list_projects(scope: Scope) -> Response:
         readable = access.readable_projects(connection, scope.account)
         rows = connection.execute("SELECT * FROM items WHERE level = 'project' ORDER BY id COLLATE NOCASE").fetchall()
         items = [objects.item_of(row) for row in rows if row["id"] in readable]
-        totals = contents.project_totals(connection)
+        totals = item_tables.project_totals(connection)
         shown = [
             {
                 "item": item,
-                "totals": totals.get(item.id, contents.Totals()),
+                "totals": totals.get(item.id, item_tables.Totals()),
                 "accessibility": access.accessibility_of(connection, item.id),
                 "roles": sorted(access.roles_of(connection, scope.account, item.id)),
             }
@@ -53,11 +53,11 @@ def read_project(scope: Scope) -> Response:
         about = about_project(connection, scope, item)
         if not about["readable"]:
             return page(scope, "project_protected", **about)
-        wanted = contents.asked(scope.query, contents.SESSION_SORTS)
-        found = contents.sessions_of(connection, item.id, wanted)
-        types = contents.session_types(connection, item.id)
-        timeline = timeline_of(contents.session_months(connection, item.id))
-        held = held_resources(connection, Standing(item), proofs_in(scope.archive, connection, item))
+        wanted = item_tables.table_request(scope.query, item_tables.SESSION_SORTS)
+        found = item_tables.sessions_of(connection, item.id, wanted)
+        types = item_tables.session_types(connection, item.id)
+        timeline = timeline_of(item_tables.session_months(connection, item.id))
+        held = resource_summaries(connection, PagePath(item), proofs_in(scope.archive, connection, item))
     shown: dict[str, Any] = {"asked": wanted, "found": found, "types": types, "timeline": timeline, "held": held}
     return page(scope, "project", **about, **shown, tab="sessions")
 
@@ -69,9 +69,9 @@ def list_subjects(scope: Scope) -> Response:
         if not access.may_read(connection, scope.account, item.id):
             raise Refusal(404, "Unable to identify project")
         about = about_project(connection, scope, item)
-        wanted = contents.asked(scope.query, contents.SUBJECT_SORTS)
-        found = contents.subjects_of(connection, item.id, wanted)
-    return page(scope, "project_subjects", **about, asked=wanted, found=found, tab="subjects")
+        wanted = item_tables.table_request(scope.query, item_tables.SUBJECT_SORTS)
+        found = item_tables.subjects_of(connection, item.id, wanted)
+    return page(scope, "project_subjects", **about, table_request=wanted, found=found, tab="subjects")
 
 
 def about_project(connection: sqlite3.Connection, scope: Scope, item: Item) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def about_project(connection: sqlite3.Connection, scope: Scope, item: Item) -> d
         "readable": readable,
         "accessibility": access.accessibility_of(connection, item.id),
         "may_own": access.may_own(connection, scope.account, item.id),
-        "totals": contents.project_totals(connection).get(item.id, contents.Totals()) if readable else None,
+        "totals": item_tables.project_totals(connection).get(item.id, item_tables.Totals()) if readable else None,
         "crumbs": [("Projects", "/projects"), (item.id, address("projects", item.id))],
     }
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Import", "Proofs", "Receipt", "State", "imports_of", "proofs_in", "read_receipt"]
 
-#: Label of the project resource that holds them (`xnatferry.transfer.recording`).
+#: Label of the project resource that holds them (`xnatferry.transfer.receipt_upload`).
 RESOURCE: Final = "XNATFERRY"
 #: Larger receipts are offered for download and not read: that many bytes are some 100,000 files.
 _LARGEST_BYTES: Final = 32 << 20
@@ -60,7 +60,7 @@ class Receipt:
     """What a receipt says.
 
     Attributes:
-        facts: Words and values about the run.
+        attributes: Words and values about the run.
         exit_code: How it ended; 0 is done and verified.
         outcomes: How many steps ended how.
         proofs: How many files were proven how.
@@ -68,7 +68,7 @@ class Receipt:
         failures: Address, outcome and message of steps that failed.
     """
 
-    facts: Mapping[str, str]
+    attributes: Mapping[str, str]
     exit_code: int
     outcomes: Mapping[str, int]
     proofs: Mapping[str, int]

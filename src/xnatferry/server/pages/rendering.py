@@ -10,10 +10,10 @@ from urllib.parse import quote, urlencode
 
 from starlette.responses import Response
 
-from xnatferry.server.answers import STANDARD
 from xnatferry.server.pages import static
 from xnatferry.server.pages.forms import form_token
-from xnatferry.server.scope import Refusal, Scope
+from xnatferry.server.request_scope import Refusal, Scope
+from xnatferry.server.responses import STANDARD
 from xnatferry.xnat.model import quote_name
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from xnatferry.server.scope import Refusal, Route, Scope
+from xnatferry.server.request_scope import Refusal, Route, Scope
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable

@@ -6,17 +6,17 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server.pages import static
+from xnatferry.server.pages.page_path import page_path_of
 from xnatferry.server.pages.rendering import page, page_route
-from xnatferry.server.pages.standing import standing_at
-from xnatferry.server.pages.viewing import offer_of
-from xnatferry.server.scope import Refusal, Route, Scope
+from xnatferry.server.pages.viewable_files import offer_of
+from xnatferry.server.request_scope import Refusal, Route, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.responses import Response
 
-    from xnatferry.server.pages.viewing import Offer, Viewable
+    from xnatferry.server.pages.viewable_files import Offer, Viewable
 
 __all__ = ["ROUTES"]
 
@@ -27,8 +27,8 @@ _POLICY: Final[Mapping[str, str]] = {"img-src": "'self' data: blob:", "connect-s
 def view(scope: Scope) -> Response:
     """GET .../sessions/{experiment}/view?image=&overlay=&surface=&values=&layout=: files of the session only."""
     with scope.archive.database.read() as connection:
-        standing = standing_at(connection, scope)
-        offer = offer_of(connection, standing)
+        page_path = page_path_of(connection, scope)
+        offer = offer_of(connection, page_path)
     if not offer:
         raise Refusal(404, "This session holds no image that the viewer can show")
     wanted = {name: scope.query.get(name) for name in ("image", "overlay", "surface", "values")}
@@ -42,8 +42,8 @@ def view(scope: Scope) -> Response:
         scope,
         "view",
         policy=_POLICY,
-        standing=standing,
-        crumbs=[*standing.crumbs, ("View", f"{standing.address}/view")],
+        page_path=page_path,
+        crumbs=[*page_path.crumbs, ("View", f"{page_path.address}/view")],
         offer=offer,
         images=images,
         wanted=wanted,

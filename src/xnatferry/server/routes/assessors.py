@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server import access, answers, editing, objects
+from xnatferry.server import access, item_editing, objects, responses
 from xnatferry.server.fields import Submitted, require_complete, submitted
+from xnatferry.server.item_trees import item_answer
 from xnatferry.server.joins import Row
 from xnatferry.server.listings import Listing, table_of
 from xnatferry.server.objects import Item, Level
-from xnatferry.server.places import experiment_of
+from xnatferry.server.request_scope import Refusal, Route, Scope
+from xnatferry.server.resource_paths import experiment_of
 from xnatferry.server.routes import sharing
-from xnatferry.server.scope import Refusal, Route, Scope
-from xnatferry.server.trees import item_answer
 from xnatferry.xnat.datatypes import extends
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def list_assessors(scope: Scope) -> Response:
     with scope.archive.database.read() as connection:
         session = _session(connection, scope)
         rows = [Row(one, session=session) for one in objects.children(connection, session, Level.ASSESSOR)]
-        return answers.listing(scope, table_of(_ASSESSORS, scope, rows, connection))
+        return responses.listing(scope, table_of(_ASSESSORS, scope, rows, connection))
 
 
 def read_assessor(scope: Scope) -> Response:
@@ -83,17 +83,17 @@ def put_assessor(scope: Scope) -> Response:
         label = scope.query.get("label")
         if stored is None:
             made = _new_assessor(connection, scope, session, wanted.own.get("label") or name, wanted)
-            return answers.text(made.id, status=201)
+            return responses.text(made.id, status=201)
         if not label or label == stored.label:
             if wanted.own.get("ID", stored.id) not in {stored.id, ""}:
                 raise Refusal(400, "ID cannot be modified")
-            editing.update_item(connection, stored, wanted.fields)
-            return answers.text(stored.id)
+            item_editing.update_item(connection, stored, wanted.fields)
+            return responses.text(stored.id)
         project = objects.find_project(connection, stored.project)
         if objects.find_experiment(connection, label, project) is not None:
             raise Refusal(409, "Specified label is already in use.")
-    editing.rename(scope.archive, stored, label, scope.user_name)
-    return answers.empty()
+    item_editing.rename(scope.archive, stored, label, scope.user_name)
+    return responses.empty()
 
 
 def post_assessor(scope: Scope) -> Response:
@@ -104,7 +104,7 @@ def post_assessor(scope: Scope) -> Response:
         session = _session(connection, scope)
         access.require_edit(connection, scope, session.project)
         made = _new_assessor(connection, scope, session, wanted.own.get("label", ""), wanted)
-    return answers.posted(scope, made.id)
+    return responses.posted(scope, made.id)
 
 
 def _new_assessor(connection: sqlite3.Connection, scope: Scope, session: Item, label: str, wanted: Submitted) -> Item:
@@ -114,9 +114,9 @@ def _new_assessor(connection: sqlite3.Connection, scope: Scope, session: Item, l
         raise Refusal(422, "Only xnat:Subject documents can be PUT to this address.")
     if "project" not in scope.params and not wanted.own.get("project"):
         raise Refusal(422, "Submitted subject record must include the project attribute.")
-    number = editing.accession(connection, scope.archive.settings.site_name, "E")
+    number = item_editing.accession(connection, scope.archive.settings.site_name, "E")
     label = label or number
-    editing.refuse_label(label)
+    item_editing.refuse_label(label)
     project = objects.find_project(connection, session.project)
     if (taken := objects.find_experiment(connection, label, project)) is not None:
         # XNAT takes whatever has the label for an assessor, and fails on a session.
@@ -134,7 +134,7 @@ def _new_assessor(connection: sqlite3.Connection, scope: Scope, session: Item, l
         folder,
         fields=wanted.fields,
     )
-    return editing.insert_item(connection, item, scope.user_name)
+    return item_editing.insert_item(connection, item, scope.user_name)
 
 
 def list_reconstructions(scope: Scope) -> Response:
@@ -142,7 +142,7 @@ def list_reconstructions(scope: Scope) -> Response:
     with scope.archive.database.read() as connection:
         session = _session(connection, scope)
         rows = [Row(one, session=session) for one in objects.children(connection, session, Level.RECONSTRUCTION)]
-        return answers.listing(scope, table_of(_RECONSTRUCTIONS, scope, rows, connection))
+        return responses.listing(scope, table_of(_RECONSTRUCTIONS, scope, rows, connection))
 
 
 def read_reconstruction(scope: Scope) -> Response:
@@ -171,10 +171,10 @@ def put_reconstruction(scope: Scope) -> Response:
         name = scope.params["reconstruction"]
         stored = objects.find_reconstruction(connection, name, session)
         if stored is not None:
-            editing.update_item(connection, stored, wanted.fields)
-            return answers.empty()
+            item_editing.update_item(connection, stored, wanted.fields)
+            return responses.empty()
         folder = f"{session.folder}/PROCESSED/{name}"
-        scope.archive.vault.path(folder)  # refuses an ID that is no name for a folder
+        scope.archive.blob_store.path(folder)  # refuses an ID that is no name for a folder
         item = Item(
             0,
             Level.RECONSTRUCTION,
@@ -186,8 +186,8 @@ def put_reconstruction(scope: Scope) -> Response:
             folder,
             fields=wanted.fields,
         )
-        editing.insert_item(connection, item, scope.user_name)
-    return answers.empty()
+        item_editing.insert_item(connection, item, scope.user_name)
+    return responses.empty()
 
 
 def delete_assessor(scope: Scope) -> Response:
@@ -205,8 +205,8 @@ def _delete(scope: Scope, find: Callable[[sqlite3.Connection, Scope], Item]) -> 
     with scope.archive.database.read() as connection:
         item = find(connection, scope)
         access.require_delete(connection, scope, item.project)
-    editing.delete_items(scope.archive, [item], remove_files=scope.query.is_true("removeFiles"))
-    return answers.empty()
+    item_editing.delete_items(scope.archive, [item], remove_files=scope.query.is_true("removeFiles"))
+    return responses.empty()
 
 
 def _routes(template: str) -> tuple[Route, ...]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from xnatferry.server import access, answers
+from xnatferry.server import access, responses
 from xnatferry.server.accounts import is_alias
-from xnatferry.server.scope import Refusal, Route, Scope
-from xnatferry.xnat.tables import Table
+from xnatferry.server.request_scope import Refusal, Route, Scope
+from xnatferry.xnat.result_set import Table
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -75,13 +75,13 @@ def identify(archive: Archive, request: Request, *, hashing: bool = True) -> Cal
                 return None
             verified = verified or _verified(archive, user, password)
             if verified is None:
-                return Caller(refusal=answers.container_page(401, "Unauthorized"))
+                return Caller(refusal=responses.container_page(401, "Unauthorized"))
             return Caller(verified)
     if account is not None:
         return Caller(account, cookie)
     path = request.url.path
     if archive.settings.require_login and path not in _OPEN and not path.startswith(_STATIC):
-        refusal = answers.refused(401)
+        refusal = responses.refused(401)
         refusal.headers["WWW-Authenticate"] = f'Basic realm="{archive.settings.site_name}"'
         return Caller(refusal=refusal)
     return Caller()
@@ -123,8 +123,8 @@ def jsession(scope: Scope) -> Response:
         cookie = scope.archive.accounts.open_login(scope.account)
     if not cookie:
         # A guest gets a token that stands for nothing: pyxnat and datalad connect that way.
-        return answers.text("0" * 32)
-    response = answers.text(cookie)
+        return responses.text("0" * 32)
+    response = responses.text(cookie)
     if cookie != scope.login:
         set_cookie(scope, response, cookie)
     return response
@@ -134,12 +134,12 @@ def end_login(scope: Scope) -> Response:
     """DELETE /data/JSESSION."""
     if scope.login:
         scope.archive.accounts.close_login(scope.login)
-    return answers.empty()
+    return responses.empty()
 
 
 def who(scope: Scope) -> Response:
     """GET /data/auth: a sentence that xnatpy parses."""
-    return _logged_in(scope, answers.text(f"User '{scope.user_name}' is logged in"))
+    return _logged_in(scope, responses.text(f"User '{scope.user_name}' is logged in"))
 
 
 def services_auth(scope: Scope) -> Response:
@@ -151,7 +151,7 @@ def services_auth(scope: Scope) -> Response:
     if account is None:
         raise Refusal(401, "Authentication failed.")
     cookie = scope.archive.accounts.open_login(account)
-    response = answers.text(cookie)
+    response = responses.text(cookie)
     set_cookie(scope, response, cookie)
     return response
 
@@ -220,7 +220,7 @@ def _shown(token: AliasToken, owner: Account) -> dict[str, object]:
 
 
 def _token_json(value: object) -> Response:
-    return answers.text(json.dumps(value), media="application/json")
+    return responses.text(json.dumps(value), media="application/json")
 
 
 def users(scope: Scope) -> Response:
@@ -238,7 +238,7 @@ def users(scope: Scope) -> Response:
         for one in scope.archive.accounts.everyone()
         if one.enabled
     ]
-    return answers.listing(scope, Table(columns, rows, title="Projects"))
+    return responses.listing(scope, Table(columns, rows, title="Projects"))
 
 
 def same_origin(request: Request) -> bool:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from xnatferry.server import access, answers, editing, objects
-from xnatferry.server.scope import Refusal, Route
+from xnatferry.server import access, item_editing, objects, responses
+from xnatferry.server.request_scope import Refusal, Route
 from xnatferry.xnat.datatypes import extends
 from xnatferry.xnat.values import jsonb_text, read_json
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from xnatferry.server.objects import Item
-    from xnatferry.server.scope import Scope
+    from xnatferry.server.request_scope import Scope
 
 __all__ = ["SITE_ROUTES"]
 
@@ -44,7 +44,7 @@ def read_fields(scope: Scope) -> Response:
         fields = _fields_of(_readable(connection, scope))
     if names := [name for text in scope.query.all("fieldNames") for name in text.split(",") if name]:
         fields = {name: fields[name] for name in names if name in fields}
-    return answers.text(json.dumps(fields), media="application/json")
+    return responses.text(json.dumps(fields), media="application/json")
 
 
 def read_field(scope: Scope) -> Response:
@@ -55,7 +55,7 @@ def read_field(scope: Scope) -> Response:
     if name not in fields:
         raise _no_field(name)
     value = fields[name]
-    return answers.text(value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))
+    return responses.text(value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))
 
 
 def write_fields(scope: Scope) -> Response:
@@ -91,8 +91,8 @@ def _fields_of(item: Item) -> dict[str, Any]:
 
 def _saved(connection: sqlite3.Connection, item: Item, fields: dict[str, Any]) -> Response:
     text = jsonb_text(fields)
-    editing.update_item(connection, item, {"custom_fields": text})
-    return answers.text(text, media="application/json")
+    item_editing.update_item(connection, item, {"custom_fields": text})
+    return responses.text(text, media="application/json")
 
 
 def _readable(connection: sqlite3.Connection, scope: Scope) -> Item:
@@ -164,11 +164,11 @@ def _no_field(name: str) -> Refusal:
 #: Routes outside ``/data``.
 SITE_ROUTES: Final = tuple(
     route
-    for place in _PLACES
+    for container in _PLACES
     for route in (
-        Route(("GET",), f"/xapi/custom-fields{place}/fields", read_fields),
-        Route(("PUT",), f"/xapi/custom-fields{place}/fields", write_fields),
-        Route(("GET",), f"/xapi/custom-fields{place}/fields/{{field}}", read_field),
-        Route(("DELETE",), f"/xapi/custom-fields{place}/fields/{{field}}", delete_field),
+        Route(("GET",), f"/xapi/custom-fields{container}/fields", read_fields),
+        Route(("PUT",), f"/xapi/custom-fields{container}/fields", write_fields),
+        Route(("GET",), f"/xapi/custom-fields{container}/fields/{{field}}", read_field),
+        Route(("DELETE",), f"/xapi/custom-fields{container}/fields/{{field}}", delete_field),
     )
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from xnatferry.server import access, answers, custom_forms, objects
-from xnatferry.server.scope import Refusal, Route
+from xnatferry.server import access, custom_forms, objects, responses
+from xnatferry.server.request_scope import Refusal, Route
 from xnatferry.xnat.datatypes import data_type
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from xnatferry.server.custom_forms import Form
     from xnatferry.server.objects import Item
-    from xnatferry.server.scope import Scope
+    from xnatferry.server.request_scope import Scope
 
 __all__ = ["SITE_ROUTES"]
 
@@ -77,7 +77,7 @@ def save_form(scope: Scope) -> Response:
             name = found
         for key in projects:
             custom_forms.use(connection, number, kind.name, key)
-    return answers.text(name, status=201)
+    return responses.text(name, status=201)
 
 
 def _submission(body: object) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -172,7 +172,7 @@ def _set_status(scope: Scope, status: str, done: str, failed: str) -> Response:
         changed = [custom_forms.set_status(connection, *row, status) for row in rows]
         if not all(changed):
             raise _bad(failed)
-    return answers.text(done)
+    return responses.text(done)
 
 
 def delete_forms(scope: Scope) -> Response:
@@ -184,7 +184,7 @@ def delete_forms(scope: Scope) -> Response:
             done.append(custom_forms.remove_use(connection, form, use_id) if form else "")
         if not all(done):
             raise _bad("Custom Form could not be deleted")
-    return answers.text("Form " + ",".join(done))
+    return responses.text("Form " + ",".join(done))
 
 
 def _rows(scope: Scope) -> list[tuple[int, int]]:
@@ -214,7 +214,7 @@ def _bad(words: str) -> Refusal:
 
 
 def _json(value: object) -> Response:
-    return answers.text(json.dumps(value), media="application/json")
+    return responses.text(json.dumps(value), media="application/json")
 
 
 #: Routes outside ``/data``.

@@ -16,13 +16,13 @@ from urllib.parse import quote, unquote, unquote_plus
 
 from starlette.responses import Response
 
-from xnatferry.server import answers, catalogs, objects, packing, resources
-from xnatferry.server.places import holdings, place_of, resource_routes, segment
-from xnatferry.server.scope import Refusal
-from xnatferry.server.streams import PackedFile, StreamedAnswer, file_pieces, packed
+from xnatferry.server import catalogs, download_names, objects, resources, responses
+from xnatferry.server.request_scope import Refusal
+from xnatferry.server.resource_paths import container_of, resource_routes, resources_by_container, segment
+from xnatferry.server.response_streams import PackedFile, StreamedResponse, file_pieces, packed
 from xnatferry.server.wildcards import fits
 from xnatferry.xnat.digest import PIECE_BYTES
-from xnatferry.xnat.tables import Table
+from xnatferry.xnat.result_set import Table
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xnatferry.server.archive import Archive
-    from xnatferry.server.places import Holding
+    from xnatferry.server.request_scope import Route, Scope
+    from xnatferry.server.resource_paths import ContainerResources
     from xnatferry.server.resources import Resource, StoredFile
-    from xnatferry.server.scope import Route, Scope
 
 __all__ = ["NO_PROJECT", "ROUTES", "open_listed"]
 
@@ -63,7 +63,7 @@ _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 def read(scope: Scope) -> Response:
     """Answer a GET below ``files``."""
     with scope.archive.database.read() as connection:
-        if place_of(connection, scope).unknown:
+        if container_of(connection, scope).unknown:
             raise Refusal(500, NO_PROJECT)
     raw = scope.raw_params.get("file", "")
     if not raw or raw.endswith(("/", "*")):
@@ -77,18 +77,20 @@ def _many(scope: Scope, within: str) -> Response:
     kind = _packed_kind(query.get("format"))
     everything = query.is_true("all")
     with archive.database.read() as connection:
-        held = holdings(connection, place_of(connection, scope), segment(scope), everything=everything)
+        held = resources_by_container(
+            connection, container_of(connection, scope), segment(scope), everything=everything
+        )
     if kind is not None:
         return _packed_answer(scope, held, within, kind)
     with archive.database.read() as connection:
         found = _selected(connection, scope, held, within)
-    table = catalogs.file_table(found, locator=query.get("locator"), archive_root=str(archive.vault.archive))
-    return answers.listing(scope, table)
+    table = catalogs.file_table(found, locator=query.get("locator"), archive_root=str(archive.blob_store.archive))
+    return responses.listing(scope, table)
 
 
 def _selected(
-    connection: sqlite3.Connection, scope: Scope, held: Sequence[Holding], within: str
-) -> list[tuple[Holding, StoredFile]]:
+    connection: sqlite3.Connection, scope: Scope, held: Sequence[ContainerResources], within: str
+) -> list[tuple[ContainerResources, StoredFile]]:
     """The files of *held* that the query and the folder in the path let through."""
     found = [(one, file) for one in held for file in resources.files_of(connection, [one.resource])]
     if within.endswith("*"):
@@ -110,19 +112,19 @@ def _packed_kind(name: str) -> str | None:
     return name if name in _PACKED_MEDIA else by_media.get(name)
 
 
-def _packed_answer(scope: Scope, held: Sequence[Holding], within: str, kind: str) -> Response:
+def _packed_answer(scope: Scope, held: Sequence[ContainerResources], within: str, kind: str) -> Response:
     with ExitStack() as stack:
         for one in sorted(held, key=lambda one: one.resource.id):
-            stack.enter_context(scope.archive.landing.holding(one.resource))
+            stack.enter_context(scope.archive.file_store.holding(one.resource))
         connection = stack.enter_context(scope.archive.database.read())
         found = _selected(connection, scope, held, within)
         if not found:
             raise Refusal(404)
-        names = packing.member_names(connection, scope.query, found)
-        title = packing.archive_name(connection, found[0][0].item)
-    vault = scope.archive.vault
+        names = download_names.member_names(connection, scope.query, found)
+        title = download_names.archive_name(connection, found[0][0].item)
+    blob_store = scope.archive.blob_store
     files = [
-        PackedFile(name, vault.archive / one.folder / file.name, file.size_bytes)
+        PackedFile(name, blob_store.archive / one.folder / file.name, file.size_bytes)
         for name, (one, file) in zip(names, found, strict=True)
     ]
     return _archive_answer(files, kind, title)
@@ -133,13 +135,13 @@ def _archive_answer(files: Sequence[PackedFile], kind: str, title: str) -> Respo
     headers = {"content-type": _PACKED_MEDIA[kind], "content-disposition": _disposition(f"{title}.{kind}")}
     if size is not None:
         headers["content-length"] = str(size)
-    return StreamedAnswer(pieces, headers)
+    return StreamedResponse(pieces, headers)
 
 
 def _single(scope: Scope, raw: str) -> Response:
     """One file, by its name as listed or in any of its encodings."""
     with scope.archive.database.read() as connection:
-        held = holdings(connection, place_of(connection, scope), segment(scope))
+        held = resources_by_container(connection, container_of(connection, scope), segment(scope))
     names = list(dict.fromkeys((raw, unquote(raw), unquote_plus(raw))))
     for one in held:
         for name in names:
@@ -153,35 +155,35 @@ def _single(scope: Scope, raw: str) -> Response:
             if inside and found is not None:
                 return _member_answer(found[0], inside[1], inside[2])
     if scope.query.is_true("accept-not-found"):
-        return answers.empty(204)
+        return responses.empty(204)
     raise Refusal(404, bare=len(held) == 1)
 
 
 def open_listed(archive: Archive, resource: Resource, name: str) -> tuple[int, Path] | None:
     """A listed file of a resource, open for reading; a packed twin ``NAME.gz`` stands in for one that has gone."""
-    with archive.landing.reading(resource, name), archive.database.read() as connection:
+    with archive.file_store.reading(resource, name), archive.database.read() as connection:
         file = resources.file_named(connection, resource, name)
         if file is None:
             return None
         folder = resources.folder_of(objects.by_key(connection, resource.item_key), resource)
-        path = archive.vault.archive / folder / name
-        for place in (path, path.with_name(path.name + ".gz")):
+        path = archive.blob_store.archive / folder / name
+        for container in (path, path.with_name(path.name + ".gz")):
             with suppress(FileNotFoundError):
-                return os.open(place, os.O_RDONLY | os.O_NOFOLLOW), place
+                return os.open(container, os.O_RDONLY | os.O_NOFOLLOW), container
     return None
 
 
-def _file_answer(scope: Scope, one: Holding, name: str, descriptor: int, path: Path) -> Response:
+def _file_answer(scope: Scope, one: ContainerResources, name: str, descriptor: int, path: Path) -> Response:
     base = path.name
     kind = _packed_kind(scope.query.get("format"))
     if kind is not None and not base.endswith(f".{kind}"):
         size = os.fstat(descriptor).st_size
         os.close(descriptor)
         with scope.archive.database.read() as connection:
-            title = packing.archive_name(connection, one.item)
+            title = download_names.archive_name(connection, one.item)
         return _archive_answer([PackedFile(base, path, size)], kind, title)
     if scope.query.is_true("listContents") and _IN_ARCHIVE.fullmatch(name + "!x"):
-        return answers.listing(scope, _contents(descriptor, name))
+        return responses.listing(scope, _contents(descriptor, name))
     status = os.fstat(descriptor)
     start, length, headers = _range(scope, status.st_size)
     headers |= {
@@ -198,7 +200,7 @@ def _file_answer(scope: Scope, one: Holding, name: str, descriptor: int, path: P
         return Response(b"", code, headers)
     if length <= PIECE_BYTES:
         return Response(b"".join(file_pieces(descriptor, start, length)), code, headers)
-    return StreamedAnswer(file_pieces(descriptor, start, length), headers, code)
+    return StreamedResponse(file_pieces(descriptor, start, length), headers, code)
 
 
 def _range(scope: Scope, size_bytes: int) -> tuple[int, int, dict[str, str]]:
@@ -239,7 +241,7 @@ def _member_answer(descriptor: int, name: str, member: str) -> Response:
             while piece := opened.read(PIECE_BYTES):
                 yield piece
 
-    return StreamedAnswer(pieces(), {"content-type": _media_type(member), **_INERT})
+    return StreamedResponse(pieces(), {"content-type": _media_type(member), **_INERT})
 
 
 def _contents(descriptor: int, name: str) -> Table:

@@ -6,17 +6,17 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server import access, answers, editing, objects
+from xnatferry.server import access, item_editing, objects, responses
 from xnatferry.server.element_security import is_set_up, require_set_up
 from xnatferry.server.fields import Submitted, submitted
+from xnatferry.server.item_trees import item_answer
 from xnatferry.server.joins import Row
 from xnatferry.server.listings import Listing, table_of
 from xnatferry.server.objects import Item, Level
-from xnatferry.server.places import experiment_of
+from xnatferry.server.request_scope import Query, Refusal, Route, Scope
+from xnatferry.server.resource_paths import experiment_of
 from xnatferry.server.routes import scans, sharing
 from xnatferry.server.routes.subjects import new_subject
-from xnatferry.server.scope import Query, Refusal, Route, Scope
-from xnatferry.server.trees import item_answer
 from xnatferry.xnat.datatypes import data_type, extends
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _listed(connection: sqlite3.Connection, scope: Scope, listing: Listing, rows
             row.session, row.subject = parent, higher[parent.parent_key or 0]
         else:
             row.subject = parent
-    return answers.listing(scope, table_of(listing, scope, rows, connection))
+    return responses.listing(scope, table_of(listing, scope, rows, connection))
 
 
 def read_experiment(scope: Scope) -> Response:
@@ -142,9 +142,9 @@ def put_experiment(scope: Scope) -> Response:
         if item is not None:
             access.require_edit(connection, scope, item.project, "edit experiments")
             _require_assessor(wanted.xsi_type or item.xsi_type)
-            wanted.fields |= editing.status_changes(scope.query)
+            wanted.fields |= item_editing.status_changes(scope.query)
             _change(connection, scope, project, item, wanted)
-            return answers.text(item.id)
+            return responses.text(item.id)
         if not wanted.xsi_type:
             raise Refusal(417, "Need PUT Contents")
         if project is None:
@@ -154,7 +154,7 @@ def put_experiment(scope: Scope) -> Response:
         access.require_edit(connection, scope, project.id, "create experiments")
         _require_assessor(wanted.xsi_type)
         made = _create(connection, scope, project, scope.params["experiment"], wanted)
-    return answers.text(made.id, status=201)
+    return responses.text(made.id, status=201)
 
 
 def _addressed(connection: sqlite3.Connection, scope: Scope) -> tuple[Item | None, Item | None]:
@@ -195,7 +195,7 @@ def post_experiment(scope: Scope) -> Response:
         if label and objects.find_experiment(connection, label, project) is not None:
             raise Refusal(409, "Specified experiment already exists.")
         made = _create(connection, scope, project, label, wanted)
-    return answers.posted(scope, made.id)
+    return responses.posted(scope, made.id)
 
 
 def _create(connection: sqlite3.Connection, scope: Scope, project: Item, name: str, wanted: Submitted) -> Item:
@@ -204,15 +204,15 @@ def _create(connection: sqlite3.Connection, scope: Scope, project: Item, name: s
     label = wanted.own.get("label") or name
     if not label:
         raise Refusal(417, "Invalid character in experiment label.")
-    editing.refuse_label(label)
+    item_editing.refuse_label(label)
     subject = _subject(connection, scope, project, wanted)
     if subject is None:
         raise Refusal(400, _NO_SUBJECT)
     given = wanted.own.get("ID", "")
-    if given and not editing.is_label(given):
+    if given and not item_editing.is_label(given):
         raise Refusal(417, "Invalid character in experiment ID.")
     number = given if given and given != label else ""
-    number = number or editing.accession(connection, scope.archive.settings.site_name, "E")
+    number = number or item_editing.accession(connection, scope.archive.settings.site_name, "E")
     folder = f"{project.folder}/arc001/{label}"
     quarantined = project.fields.get("setting:quarantine_code") == "1"
     item = Item(
@@ -224,9 +224,9 @@ def _create(connection: sqlite3.Connection, scope: Scope, project: Item, name: s
         wanted.xsi_type,
         subject.key,
         folder,
-        fields=wanted.fields | editing.status_changes(Query("quarantine=true") if quarantined else scope.query),
+        fields=wanted.fields | item_editing.status_changes(Query("quarantine=true") if quarantined else scope.query),
     )
-    item = editing.insert_item(connection, item, scope.user_name)
+    item = item_editing.insert_item(connection, item, scope.user_name)
     _merge_scans(connection, scope, item, wanted.nested.get("scans/scan", []))
     return item
 
@@ -269,7 +269,7 @@ def _change(connection: sqlite3.Connection, scope: Scope, project: Item | None, 
     whole = wanted.from_document and scope.query.get("allowDataDeletion") == "true"
     if whole and not wanted.own.get("project"):
         raise Refusal(409, "Project must be modified through separate URI.")
-    item = editing.update_item(connection, item, wanted.fields, parent=subject, only=whole)
+    item = item_editing.update_item(connection, item, wanted.fields, parent=subject, only=whole)
     _merge_scans(connection, scope, item, wanted.nested.get("scans/scan", []))
 
 
@@ -296,8 +296,8 @@ def _rename(scope: Scope, item: Item, label: str) -> Response:
     if label != item.label:
         if taken is not None and taken.key != item.key:
             raise Refusal(409, "Specified label is already in use.")
-        editing.rename(scope.archive, item, label, scope.user_name)
-    return answers.empty()
+        item_editing.rename(scope.archive, item, label, scope.user_name)
+    return responses.empty()
 
 
 def delete_experiment(scope: Scope) -> Response:
@@ -309,16 +309,16 @@ def delete_experiment(scope: Scope) -> Response:
         access.require_delete(connection, scope, (project or item).project, "experiments")
         if project is not None and project.id != item.project:
             connection.execute("DELETE FROM shares WHERE item_key = ? AND project = ?", (item.key, project.id))
-            return answers.empty()
+            return responses.empty()
     require_set_up(scope.archive.settings, [item])
-    editing.delete_items(scope.archive, [item], remove_files=scope.query.is_true("removeFiles"))
-    return answers.empty()
+    item_editing.delete_items(scope.archive, [item], remove_files=scope.query.is_true("removeFiles"))
+    return responses.empty()
 
 
 def status(scope: Scope) -> Response:
     """GET .../status: ``active`` or ``quarantine``; nothing is ever locked here."""
     with scope.archive.database.read() as connection:
-        return answers.text(editing.status_of(_found(connection, scope)), media="text/html")
+        return responses.text(item_editing.status_of(_found(connection, scope)), media="text/html")
 
 
 def history(scope: Scope) -> Response:
@@ -339,7 +339,7 @@ def history(scope: Scope) -> Response:
         }
         for row in rows
     ]
-    return answers.document(json.dumps({"events": events}), "json")
+    return responses.document(json.dumps({"events": events}), "json")
 
 
 def _routes(template: str) -> tuple[Route, ...]:

@@ -10,14 +10,14 @@ from urllib.parse import unquote, unquote_plus
 
 import anyio.to_thread
 
-from xnatferry.server import access, answers, catalogs, objects, resources
-from xnatferry.server.landing import Arrival, Target
-from xnatferry.server.places import holdings, place_of, resource_routes, segment
+from xnatferry.server import access, catalogs, objects, resources, responses
+from xnatferry.server.blob_store import UnsafeNameError, checked_name
+from xnatferry.server.file_store import IncomingFile, Target
+from xnatferry.server.request_scope import Refusal
+from xnatferry.server.resource_paths import container_of, resource_routes, resources_by_container, segment
 from xnatferry.server.resources import Described, described_by
-from xnatferry.server.scope import Refusal
 from xnatferry.server.unpack import BrokenArchiveError, UnsafeArchiveError, format_of, unpack
 from xnatferry.server.uploads import BodyIntake, FormIntake, drain, receive_body, refuse_larger, small_body
-from xnatferry.server.vault import UnsafeNameError, checked_name
 from xnatferry.server.wildcards import fits
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
+    from xnatferry.server.blob_store import StagedFile
+    from xnatferry.server.request_scope import Route, Scope
     from xnatferry.server.resources import Resource, StoredFile
-    from xnatferry.server.scope import Route, Scope
     from xnatferry.server.uploads import Intake
-    from xnatferry.server.vault import Staged
 
 __all__ = ["BODY_TYPES", "ROUTES", "stored_name"]
 
@@ -115,13 +115,13 @@ async def upload(scope: Scope) -> Response:
             return await anyio.to_thread.run_sync(_store_small, scope, data)
         wanted = await anyio.to_thread.run_sync(_wanted, scope)
         intake: Intake = (
-            FormIntake(scope.archive.vault, scope.request.headers.get("content-type", ""))
+            FormIntake(scope.archive.blob_store, scope.request.headers.get("content-type", ""))
             if is_form
-            else BodyIntake(scope.archive.vault)
+            else BodyIntake(scope.archive.blob_store)
         )
     except _Unstored:
         await drain(scope.request)
-        return answers.empty()
+        return responses.empty()
     except (Refusal, UnsafeNameError):
         await drain(scope.request)
         raise
@@ -136,10 +136,10 @@ class _Unstored(Exception):  # noqa: N818  an answer
     """XNAT answers 200 and stores nothing."""
 
 
-def _leave(scope: Scope, wanted: _Wanted, staged: list[tuple[str, Staged]]) -> None:
+def _leave(scope: Scope, wanted: _Wanted, staged: list[tuple[str, StagedFile]]) -> None:
     """Leave what had come of an upload where it would be: XNAT writes into the file itself."""
     for _, one in staged:
-        scope.archive.landing.leave(wanted.target, wanted.name, one, scope.user_name)
+        scope.archive.file_store.leave(wanted.target, wanted.name, one, scope.user_name)
 
 
 def _is_form(scope: Scope) -> bool:
@@ -176,14 +176,14 @@ def _wanted(scope: Scope) -> _Wanted:
     with scope.archive.database.read() as connection:
         if scope.archive.settings.strict and _is_unstored(connection, scope):
             raise _Unstored
-        place = place_of(connection, scope)
-        access.require_edit(connection, scope, place.only.project)
+        container = container_of(connection, scope)
+        access.require_edit(connection, scope, container.only.project)
     query = scope.query
     label = segment(scope)
     if label is not None and not label.isdecimal():
         resources.refuse_label(label)
     return _Wanted(
-        Target(place.only, place.direction, label),
+        Target(container.only, container.direction, label),
         stored_name(scope.raw_params.get("file", "")),
         described_by(query),
         extract=query.is_true("extract"),
@@ -220,13 +220,13 @@ def stored_name(raw: str) -> str:
 
 def _store_small(scope: Scope, data: bytes) -> Response:
     wanted = _wanted(scope)
-    with scope.archive.vault.receive() as receiver:
+    with scope.archive.blob_store.receive() as receiver:
         receiver.write(data)
         staged = receiver.finish()
     return _store(scope, wanted, [("", staged)])
 
 
-def _refuse_form(scope: Scope, intake: FormIntake, staged: list[tuple[str, Staged]]) -> None:
+def _refuse_form(scope: Scope, intake: FormIntake, staged: list[tuple[str, StagedFile]]) -> None:
     """Refuse a form without files; XNAT takes ``reference`` for a path on its own disk."""
     if "reference" in intake.fields:
         intake.abandon()
@@ -237,21 +237,21 @@ def _refuse_form(scope: Scope, intake: FormIntake, staged: list[tuple[str, Stage
         raise Refusal(400, _NO_DATA.format(method=scope.method, size=shown))
 
 
-def _store(scope: Scope, wanted: _Wanted, staged: list[tuple[str, Staged]]) -> Response:
+def _store(scope: Scope, wanted: _Wanted, staged: list[tuple[str, StagedFile]]) -> Response:
     """Unpack what is to be unpacked, store it, and say what was there already."""
-    arrivals: list[Arrival] = []
-    landing = scope.archive.landing
+    incoming: list[IncomingFile] = []
+    file_store = scope.archive.file_store
     try:
         for given, one in staged:
-            arrivals += _arrivals(scope, wanted, given, one)
+            incoming += _arrivals(scope, wanted, given, one)
     except BaseException:
-        scope.archive.vault.discard(arrival.staged for arrival in arrivals)
-        scope.archive.vault.discard(one for _, one in staged)
+        scope.archive.blob_store.discard(arrival.staged for arrival in incoming)
+        scope.archive.blob_store.discard(one for _, one in staged)
         raise
     is_new = _named(scope, wanted.target) is None
-    duplicates = landing.store(
+    duplicates = file_store.store(
         wanted.target,
-        arrivals,
+        incoming,
         wanted.described,
         scope.user_name,
         overwrite=wanted.overwrite,
@@ -260,9 +260,9 @@ def _store(scope: Scope, wanted: _Wanted, staged: list[tuple[str, Staged]]) -> R
     if (is_new or (duplicates and scope.archive.settings.strict)) and (made := _named(scope, wanted.target)):
         catalogs.list_leftovers(scope.archive, made, scope.user_name)
     if not duplicates:
-        return answers.empty()
+        return responses.empty()
     body = json.dumps({"duplicates": duplicates}, ensure_ascii=False, separators=(",", ":"))
-    return answers.text(body, media="text/html")
+    return responses.text(body, media="text/html")
 
 
 def _named(scope: Scope, target: Target) -> Resource | None:
@@ -270,7 +270,7 @@ def _named(scope: Scope, target: Target) -> Resource | None:
         return resources.named(connection, target.item, target.direction, target.resource or "")
 
 
-def _arrivals(scope: Scope, wanted: _Wanted, given: str, staged: Staged) -> list[Arrival]:
+def _arrivals(scope: Scope, wanted: _Wanted, given: str, staged: StagedFile) -> list[IncomingFile]:
     """What one file of a request becomes: itself, or the members of the archive that it is."""
     name = wanted.name or given or f"upload.{BODY_TYPES.get(scope.media_type, 'unsupported')}"
     if name.endswith("/"):
@@ -278,20 +278,20 @@ def _arrivals(scope: Scope, wanted: _Wanted, given: str, staged: Staged) -> list
     kind = format_of(name) if wanted.extract else None
     if kind is None:
         checked_name(name)
-        return [Arrival(name, staged)]
+        return [IncomingFile(name, staged)]
     try:
-        members = unpack(staged, kind, scope.archive.vault, scope.archive.settings.limits, name.rpartition("/")[2])
+        members = unpack(staged, kind, scope.archive.blob_store, scope.archive.settings.limits, name.rpartition("/")[2])
     except UnsafeArchiveError as error:
         raise Refusal(400, f"Nothing was stored: {error}.") from error
     except BrokenArchiveError as error:
         if scope.archive.settings.strict and kind == "zip":
-            scope.archive.vault.discard(staged)
+            scope.archive.blob_store.discard(staged)
             return []
         raise Refusal(500, f"Nothing was stored: {error}.") from error
-    scope.archive.vault.discard(staged)
+    scope.archive.blob_store.discard(staged)
     # XNAT unpacks such members and never lists them: they would stand where it keeps its own catalogs.
-    scope.archive.vault.discard(one for member, one in members if member.endswith("_catalog.xml"))
-    return [Arrival(member, one) for member, one in members if not member.endswith("_catalog.xml")]
+    scope.archive.blob_store.discard(one for member, one in members if member.endswith("_catalog.xml"))
+    return [IncomingFile(member, one) for member, one in members if not member.endswith("_catalog.xml")]
 
 
 def remove(scope: Scope) -> Response:
@@ -302,10 +302,10 @@ def remove(scope: Scope) -> Response:
     """
     raw = scope.raw_params.get("file", "")
     with scope.archive.database.read() as connection:
-        place = place_of(connection, scope)
-        item = place.only
+        container = container_of(connection, scope)
+        item = container.only
         access.require_delete(connection, scope, item.project)
-        held = holdings(connection, place, segment(scope))
+        held = resources_by_container(connection, container, segment(scope))
         if not held or not (raw or segment(scope)):
             raise Refusal(400, "Unable to determine resource, parent, or security.")
         files = list(resources.files_of(connection, [one.resource for one in held]))
@@ -313,10 +313,10 @@ def remove(scope: Scope) -> Response:
     found = _beginning(files, stored_name(raw)) if strict else _matching(files, raw)
     if not found:
         if scope.query.is_true("accept-not-found"):
-            return answers.empty(204)
+            return responses.empty(204)
         raise Refusal(404, "No matched files")
-    scope.archive.landing.remove_files(item, found, keep_bytes=scope.query.is_false("removeFiles"))
-    return answers.empty()
+    scope.archive.file_store.remove_files(item, found, keep_bytes=scope.query.is_false("removeFiles"))
+    return responses.empty()
 
 
 def _beginning(files: list[StoredFile], name: str) -> list[StoredFile]:

@@ -10,14 +10,14 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import access
+from xnatferry.server.request_scope import Refusal, Route
 from xnatferry.server.routes.files import BODY_TYPES
-from xnatferry.server.scope import Refusal, Route
 from xnatferry.server.uploads import FormIntake, drain, receive_body, refuse_larger
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-    from xnatferry.server.scope import Scope
+    from xnatferry.server.request_scope import Scope
 
 __all__ = ["ROUTES"]
 
@@ -38,7 +38,9 @@ async def import_session(scope: Scope) -> Response:
         size = scope.request.headers.get("content-length", "")
         refuse_larger(int(size) if size.isdecimal() else 0, scope.archive.settings.max_upload_bytes)
         is_form = scope.media_type == "multipart/form-data"
-        intake = FormIntake(scope.archive.vault, scope.request.headers.get("content-type", "")) if is_form else None
+        intake = (
+            FormIntake(scope.archive.blob_store, scope.request.headers.get("content-type", "")) if is_form else None
+        )
     except Refusal:
         await drain(scope.request)
         raise

@@ -8,14 +8,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server import access, answers, editing, objects
+from xnatferry.server import access, item_editing, objects, responses
 from xnatferry.server.fields import Submitted, submitted
+from xnatferry.server.item_trees import item_answer
 from xnatferry.server.joins import Row
 from xnatferry.server.listings import Listing, table_of
 from xnatferry.server.objects import Item, Level
-from xnatferry.server.scope import Refusal, Route, Scope
-from xnatferry.server.trees import item_answer
-from xnatferry.xnat.tables import Table
+from xnatferry.server.request_scope import Refusal, Route, Scope
+from xnatferry.xnat.result_set import Table
 
 if TYPE_CHECKING:
     import sqlite3
@@ -83,10 +83,10 @@ def list_projects(scope: Scope) -> Response:
             may = access.may_delete if restrict == "delete" else access.may_edit
             items = [item for item in items if may(connection, scope.account, item.id)]
         if any(scope.query.has(key) for key in _SEARCHED):
-            return answers.listing(scope, _searched(connection, scope, items))
+            return responses.listing(scope, _searched(connection, scope, items))
         # Where XNAT has to leave out projects, the query's filters get lost (ProjectListResource).
         listing = replace(_LISTING, filtered=bool(scope.account and scope.account.admin))
-        return answers.listing(scope, table_of(listing, scope, [Row(item) for item in items], connection))
+        return responses.listing(scope, table_of(listing, scope, [Row(item) for item in items], connection))
 
 
 def _searched(connection: sqlite3.Connection, scope: Scope, items: list[Item]) -> Table:
@@ -141,7 +141,7 @@ def put_project(scope: Scope) -> Response:
     wanted = submitted(scope, default_type="xnat:projectData")
     _require_project(wanted)
     _save(scope, scope.params["project"], wanted)
-    return answers.empty()
+    return responses.empty()
 
 
 def post_project(scope: Scope) -> Response:
@@ -156,7 +156,7 @@ def post_project(scope: Scope) -> Response:
         if objects.find_project(connection, name) is not None:
             raise Refusal(409, "Project already exists.")
     _save(scope, name, wanted)
-    return answers.posted(scope, name)
+    return responses.posted(scope, name)
 
 
 def _require_project(wanted: Submitted) -> None:
@@ -167,7 +167,7 @@ def _require_project(wanted: Submitted) -> None:
 def _save(scope: Scope, name: str, wanted: Submitted) -> None:
     if (asked := wanted.own.get("ID", "")) and asked.lower() != name.lower():
         raise Refusal(417, "The project ID for the REST call must match the value in submitted request body.")
-    if not editing.is_label(name) or name == "Unassigned":
+    if not item_editing.is_label(name) or name == "Unassigned":
         raise Refusal(417, "Invalid character in project ID.")
     accessibility = scope.query.get("accessibility")
     with scope.archive.database.write() as connection:
@@ -178,7 +178,7 @@ def _save(scope: Scope, name: str, wanted: Submitted) -> None:
         if item is None:
             item = _new_project(connection, scope, name, wanted)
         else:
-            editing.update_item(connection, item, wanted.fields)
+            item_editing.update_item(connection, item, wanted.fields)
         if accessibility in _LEVELS:
             _set_accessibility(connection, item, accessibility)
 
@@ -212,7 +212,7 @@ def _new_project(connection: sqlite3.Connection, scope: Scope, name: str, wanted
     fields = {"name": name, "secondary_ID": name, "accessibility": "protected"}
     fields |= {path: text for path, text in wanted.fields.items() if text}
     item = Item(0, Level.PROJECT, name, name, name, "xnat:projectData", None, name, fields=fields)
-    item = editing.insert_item(connection, item, scope.user_name)
+    item = item_editing.insert_item(connection, item, scope.user_name)
     access.give_role(connection, item, scope.user_name, "owner")
     return item
 
@@ -229,14 +229,14 @@ def delete_project(scope: Scope) -> Response:
         apart = objects.sessions_apart(connection, item)
         if not all(access.may_delete(connection, scope.account, session.project) for session in apart):
             raise Refusal(403, "Sessions of other projects would go with their subjects; move those first.")
-    editing.delete_items(scope.archive, [*apart, item], remove_files=scope.query.is_true("removeFiles"))
-    return answers.empty()
+    item_editing.delete_items(scope.archive, [*apart, item], remove_files=scope.query.is_true("removeFiles"))
+    return responses.empty()
 
 
 def read_accessibility(scope: Scope) -> Response:
     """GET /data/projects/{project}/accessibility; strangers may read that of a protected project."""
     with scope.archive.database.read() as connection:
-        return answers.text(access.accessibility_of(connection, _opened(connection, scope).id))
+        return responses.text(access.accessibility_of(connection, _opened(connection, scope).id))
 
 
 def _opened(connection: sqlite3.Connection, scope: Scope) -> Item:
@@ -252,7 +252,7 @@ def put_accessibility(scope: Scope) -> Response:
             raise Refusal(403)
         level = level if level in _LEVELS else "private"  # any other word closes a project (recorded)
         _set_accessibility(connection, item, level)
-    return answers.text(level)
+    return responses.text(level)
 
 
 def put_no_accessibility(scope: Scope) -> Response:
@@ -273,7 +273,7 @@ def read_setting(name: str, scope: Scope) -> Response:
     """GET of one setting of a project, as text."""
     with scope.archive.database.read() as connection:
         item = project_of(connection, scope)
-    return answers.text(item.fields.get(f"setting:{name}", _SETTINGS[name]), media="text/html")
+    return responses.text(item.fields.get(f"setting:{name}", _SETTINGS[name]), media="text/html")
 
 
 def put_setting(name: str, scope: Scope) -> Response:
@@ -291,7 +291,7 @@ def put_setting(name: str, scope: Scope) -> Response:
             "UPDATE items SET fields = json_set(fields, ?, ?) WHERE key = ?",
             (f'$."setting:{name}"', {"true": "1", "false": "0"}.get(value, value), item.key),
         )
-    return answers.empty()
+    return responses.empty()
 
 
 def users_of(scope: Scope) -> Response:
@@ -354,7 +354,7 @@ def _users(connection: sqlite3.Connection, scope: Scope, item: Item) -> Response
         if row["login"] in people
     ]
     columns = ("GROUP_ID", "displayname", "login", "firstname", "lastname", "email")
-    return answers.listing(scope, Table(columns, rows, title="Projects"))
+    return responses.listing(scope, Table(columns, rows, title="Projects"))
 
 
 def unknown_below(scope: Scope) -> Response:

@@ -6,16 +6,16 @@ import json
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, unquote
 
-from xnatferry.server import access, answers, catalogs, objects
+from xnatferry.server import access, catalogs, objects, responses
 from xnatferry.server.catalogs import Refresh
-from xnatferry.server.places import find_place, holdings
-from xnatferry.server.scope import Refusal, Route
+from xnatferry.server.request_scope import Refusal, Route
+from xnatferry.server.resource_paths import find_container, resources_by_container
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
+    from xnatferry.server.request_scope import Scope
     from xnatferry.server.resources import Resource
-    from xnatferry.server.scope import Scope
 
 __all__ = ["ROUTES"]
 
@@ -63,7 +63,7 @@ def _refreshed(scope: Scope, uris: list[str], acts: Refresh) -> Response:
     wanted = [resource for uri in uris for resource in _named(scope, uri)]
     for resource in wanted:
         catalogs.refresh(scope.archive, resource, acts, scope.user_name)
-    return answers.empty()
+    return responses.empty()
 
 
 def no_answer(_scope: Scope) -> Response:
@@ -105,8 +105,8 @@ def _named(scope: Scope, uri: str) -> list[Resource]:
         if not access.may_edit(connection, scope.account, item.project):
             words = f"does not have permission to edit the resource {uri} for item {item.id}"
             raise Refusal(403, f"The user {scope.user_name} {words}")
-        place = find_place(connection, scope.account, params, direction)
-        held = holdings(connection, place, unquote(label) if marker else None, everything=not marker)
+        container = find_container(connection, scope.account, params, direction)
+        held = resources_by_container(connection, container, unquote(label) if marker else None, everything=not marker)
     return [one.resource for one in held]
 
 

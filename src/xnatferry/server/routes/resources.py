@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server import access, answers, catalogs, resources
+from xnatferry.server import access, catalogs, resources, responses
 from xnatferry.server.catalogs import Refresh
 from xnatferry.server.objects import Level
-from xnatferry.server.places import holdings, place_of, resource_routes, segment
+from xnatferry.server.request_scope import Refusal
+from xnatferry.server.resource_paths import container_of, resource_routes, resources_by_container, segment
 from xnatferry.server.resources import described_by
-from xnatferry.server.scope import Refusal
 from xnatferry.xnat.catalog import encode_catalog
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-    from xnatferry.server.places import Place
-    from xnatferry.server.scope import Route, Scope
+    from xnatferry.server.request_scope import Route, Scope
+    from xnatferry.server.resource_paths import ResourceContainer
 
 __all__ = ["ROUTES"]
 
@@ -33,34 +33,34 @@ def list_resources(scope: Scope) -> Response:
     everything = scope.query.is_true("all")
     with scope.archive.database.read() as connection:
         try:
-            place = place_of(connection, scope)
+            container = container_of(connection, scope)
         except Refusal as refusal:
             raise Refusal(404, "" if scope.params.keys() == {"project"} else refusal.message) from refusal
-        if place.unknown:
+        if container.unknown:
             raise Refusal(404)
-        held = holdings(connection, place, everything=everything)
+        held = resources_by_container(connection, container, everything=everything)
     if scope.query.is_true("cache_file_stats") and any(one.resource.file_count is None for one in held):
         for one in held:
             catalogs.refresh(scope.archive, one.resource, Refresh.POPULATE_STATS, scope.user_name)
         with scope.archive.database.read() as connection:
-            held = holdings(connection, place_of(connection, scope), everything=everything)
-    return answers.listing(scope, catalogs.resource_table(held, everything=everything))
+            held = resources_by_container(connection, container_of(connection, scope), everything=everything)
+    return responses.listing(scope, catalogs.resource_table(held, everything=everything))
 
 
 def show_catalog(scope: Scope) -> Response:
     """The catalog document; XNAT has no other form of it, whatever ``format`` says."""
     _refuse_path(scope)
     with scope.archive.database.read() as connection:
-        held = holdings(connection, place_of(connection, scope), segment(scope))
+        held = resources_by_container(connection, container_of(connection, scope), segment(scope))
         if not held:
             raise Refusal(404, "Unable to find the specified catalog.")
         one = held[0]
         location = ""
         if scope.query.is_true("includeRootPath"):
-            location = str(scope.archive.vault.path(one.folder))
+            location = str(scope.archive.blob_store.path(one.folder))
         files = list(resources.files_of(connection, [one.resource]))
         catalog = catalogs.catalog_of(one.item, one.resource, files, location)
-    return answers.text(encode_catalog(catalog), media="text/xml")
+    return responses.text(encode_catalog(catalog), media="text/xml")
 
 
 def create_resource(scope: Scope) -> Response:
@@ -68,12 +68,12 @@ def create_resource(scope: Scope) -> Response:
     _refuse_path(scope)
     label = segment(scope) or ""
     with scope.archive.database.read() as connection:
-        place = _editable(connection, scope)
-    if label.isdecimal() and place.only.level is Level.SCAN:
+        container = _editable(connection, scope)
+    if label.isdecimal() and container.only.level is Level.SCAN:
         raise Refusal(404)
     resources.refuse_label(label)
-    _make(scope, place, label)
-    return answers.empty()
+    _make(scope, container, label)
+    return responses.empty()
 
 
 def post_resource(scope: Scope) -> Response:
@@ -81,40 +81,40 @@ def post_resource(scope: Scope) -> Response:
     if not any(scope.query.has(key) for key in ("label", "format", "content", "description", "tags")):
         raise Refusal(400, "Say something about the resource: format, content, description or tags.")
     with scope.archive.database.read() as connection:
-        place = _editable(connection, scope)
-    made = _make(scope, place, "")
-    return answers.posted(scope, str(made))
+        container = _editable(connection, scope)
+    made = _make(scope, container, "")
+    return responses.posted(scope, str(made))
 
 
 def delete_resources(scope: Scope) -> Response:
     """Remove resources with their files, which go to the trash; one that is not there is no error (7.7)."""
     _refuse_path(scope)
     with scope.archive.database.read() as connection:
-        place = place_of(connection, scope)
-        item = place.only
+        container = container_of(connection, scope)
+        item = container.only
         access.require_delete(connection, scope, item.project)
-        held = holdings(connection, place, segment(scope))
+        held = resources_by_container(connection, container, segment(scope))
     failed = []
     for one in held:
         try:
-            scope.archive.landing.remove_resource(one.item, one.resource)
+            scope.archive.file_store.remove_resource(one.item, one.resource)
         except OSError as error:
             failed.append(f"{one.resource.label}: {error.strerror}")
     if failed:
         message = "Not removed: " + "; ".join(failed)
         raise Refusal(500 if len(failed) == len(held) else 207, message)
-    return answers.empty()
+    return responses.empty()
 
 
-def _editable(connection: sqlite3.Connection, scope: Scope) -> Place:
-    place = place_of(connection, scope)
-    access.require_edit(connection, scope, place.only.project)
-    return place
+def _editable(connection: sqlite3.Connection, scope: Scope) -> ResourceContainer:
+    container = container_of(connection, scope)
+    access.require_edit(connection, scope, container.only.project)
+    return container
 
 
-def _make(scope: Scope, place: Place, label: str) -> int:
+def _make(scope: Scope, container: ResourceContainer, label: str) -> int:
     described = described_by(scope.query)
-    number = scope.archive.landing.create(place.only, place.direction, label, described, scope.user_name)
+    number = scope.archive.file_store.create(container.only, container.direction, label, described, scope.user_name)
     with scope.archive.database.read() as connection:
         made = resources.by_id(connection, number)
     if made is not None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server import access, answers, editing, objects
+from xnatferry.server import access, item_editing, objects, responses
 from xnatferry.server.fields import Submitted, submitted
+from xnatferry.server.item_trees import item_answer
 from xnatferry.server.joins import Row
 from xnatferry.server.listings import Listing, table_of
 from xnatferry.server.objects import Item, Level
-from xnatferry.server.places import experiment_of
+from xnatferry.server.request_scope import Refusal, Route, Scope
+from xnatferry.server.resource_paths import experiment_of
 from xnatferry.server.routes.downloads import NO_PROJECT
-from xnatferry.server.scope import Refusal, Route, Scope
-from xnatferry.server.trees import item_answer
 from xnatferry.xnat.datatypes import extends
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def list_scans(scope: Scope) -> Response:
             raise Refusal(404) if "project" in scope.params else Refusal(500, NO_PROJECT)
         found = objects.children(connection, session, Level.SCAN)
         rows = [Row(scan, session=session) for scan in sorted(found, key=lambda one: _natural(one.id))]
-        return answers.listing(scope, table_of(_LISTING, scope, rows, connection))
+        return responses.listing(scope, table_of(_LISTING, scope, rows, connection))
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:
@@ -100,7 +100,7 @@ def put_scan(scope: Scope) -> Response:
         if stored is not None:
             wanted.xsi_type = wanted.xsi_type or stored.xsi_type
         _save(connection, scope, session, wanted.own.get("ID") or name, wanted)  # another ID makes another scan
-    return answers.empty()
+    return responses.empty()
 
 
 def _save(connection: sqlite3.Connection, scope: Scope, session: Item, name: str, wanted: Submitted) -> None:
@@ -129,13 +129,13 @@ def save_scan(
     if stored is not None:
         if stored.xsi_type != xsi_type:
             raise Refusal(409, "Specified xsiType differs from existing xsiType")
-        return editing.update_item(connection, stored, fields)
-    if not editing.is_label(name):
+        return item_editing.update_item(connection, stored, fields)
+    if not item_editing.is_label(name):
         raise Refusal(500)
     folder = f"{session.folder}/SCANS/{name}"
-    scope.archive.vault.path(folder)  # refuses an ID that is no name for a folder
+    scope.archive.blob_store.path(folder)  # refuses an ID that is no name for a folder
     item = Item(0, Level.SCAN, session.project, name, name, xsi_type, session.key, folder, fields=fields)
-    return editing.insert_item(connection, item, scope.user_name)
+    return item_editing.insert_item(connection, item, scope.user_name)
 
 
 def post_scan(scope: Scope) -> Response:
@@ -151,7 +151,7 @@ def post_scan(scope: Scope) -> Response:
             raise Refusal(409, "Specified scan already exists.")
         name = name or next(str(number) for number in range(1, len(taken) + 2) if str(number) not in taken)
         _save(connection, scope, session, name, wanted)
-    return answers.posted(scope, name)
+    return responses.posted(scope, name)
 
 
 def delete_scan(scope: Scope) -> Response:
@@ -160,8 +160,8 @@ def delete_scan(scope: Scope) -> Response:
     with scope.archive.database.read() as connection:
         scan = _found(connection, scope)
         access.require_delete(connection, scope, scan.project)
-    editing.delete_items(scope.archive, [scan], remove_files=scope.query.is_true("removeFiles"))
-    return answers.empty()
+    item_editing.delete_items(scope.archive, [scan], remove_files=scope.query.is_true("removeFiles"))
+    return responses.empty()
 
 
 def _routes(template: str) -> tuple[Route, ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server import access, answers, saved_searches, search
-from xnatferry.server.scope import Refusal, Route, Scope
+from xnatferry.server import access, responses, saved_searches, search
+from xnatferry.server.request_scope import Refusal, Route, Scope
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -16,18 +16,18 @@ __all__ = ["ROUTES"]
 def search_elements(scope: Scope) -> Response:
     """GET /data/search/elements."""
     with scope.archive.database.read() as connection:
-        return answers.listing(scope, search.elements(connection, scope.archive.settings, scope.account))
+        return responses.listing(scope, search.elements(connection, scope.archive.settings, scope.account))
 
 
 def search_fields(scope: Scope) -> Response:
     """GET /data/search/elements/{type}."""
-    return answers.listing(scope, search.fields_table(scope.params["type"]))
+    return responses.listing(scope, search.fields_table(scope.params["type"]))
 
 
 def run_search(scope: Scope) -> Response:
     """POST /data/search with a search document."""
     with scope.archive.database.read() as connection:
-        return answers.listing(scope, search.run_search(connection, scope.account, scope.body))
+        return responses.listing(scope, search.run_search(connection, scope.account, scope.body))
 
 
 def list_saved(scope: Scope) -> Response:
@@ -35,7 +35,7 @@ def list_saved(scope: Scope) -> Response:
     tag, everybody = scope.query.get("includeTag"), scope.query.get("all").lower() == "true"
     with scope.archive.database.read() as connection:
         table = saved_searches.saved_table(connection, scope.account, tag=tag, everybody=everybody)
-    return answers.listing(scope, table)
+    return responses.listing(scope, table)
 
 
 def read_saved(scope: Scope) -> Response:
@@ -44,7 +44,7 @@ def read_saved(scope: Scope) -> Response:
         document = saved_searches.document_of(connection, scope.account, scope.params["search"])
     if scope.query.get("format").lower() not in {"", "xml", "text/xml"}:
         raise Refusal(404)
-    return answers.document(document, "xml")
+    return responses.document(document, "xml")
 
 
 def put_saved(scope: Scope) -> Response:
@@ -52,7 +52,7 @@ def put_saved(scope: Scope) -> Response:
     account = access.require_account(scope)
     with scope.archive.database.write() as connection:
         saved_searches.keep(connection, account, scope.params["search"], scope.body)
-    return answers.empty()
+    return responses.empty()
 
 
 def delete_saved(scope: Scope) -> Response:
@@ -60,14 +60,14 @@ def delete_saved(scope: Scope) -> Response:
     account = access.require_account(scope)
     with scope.archive.database.write() as connection:
         saved_searches.remove(connection, account, scope.params["search"])
-    return answers.empty()
+    return responses.empty()
 
 
 def run_saved(scope: Scope) -> Response:
     """GET /data/search/saved/{search}/results."""
     with scope.archive.database.read() as connection:
         document = saved_searches.document_of(connection, scope.account, scope.params["search"])
-        return answers.listing(scope, search.run_search(connection, scope.account, document, stored=True))
+        return responses.listing(scope, search.run_search(connection, scope.account, document, stored=True))
 
 
 ROUTES: Final = (

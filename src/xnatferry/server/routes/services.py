@@ -9,13 +9,13 @@ from typing import Final
 
 from starlette.responses import Response
 
-from xnatferry.server import access, answers
+from xnatferry.server import access, responses
 from xnatferry.server.element_security import offered_types
-from xnatferry.server.pages import entrance
+from xnatferry.server.pages import login_page
+from xnatferry.server.request_scope import Refusal, Route, Scope
 from xnatferry.server.routes import users
-from xnatferry.server.scope import Refusal, Route, Scope
 from xnatferry.xnat.datatypes import extends, schema_bytes, type_names
-from xnatferry.xnat.tables import Table
+from xnatferry.xnat.result_set import Table
 
 __all__ = ["ROUTES", "SITE_ROUTES"]
 
@@ -26,7 +26,7 @@ _UNFOUND: Final = "Unable to find requested file or resource: "
 
 
 def _json(value: object) -> Response:
-    return answers.text(json.dumps(value), media="application/json")
+    return responses.text(json.dumps(value), media="application/json")
 
 
 def _build_info(scope: Scope) -> dict[str, str]:
@@ -55,7 +55,7 @@ def build_info(scope: Scope) -> Response:
 def build_property(scope: Scope) -> Response:
     """GET /xapi/siteConfig/buildInfo/{property}; one that is unknown is an empty 200."""
     value = _build_info(scope).get(scope.params["property"])
-    return answers.empty() if value is None else answers.text(value)
+    return responses.empty() if value is None else responses.text(value)
 
 
 def _settings(scope: Scope) -> dict[str, object]:
@@ -72,7 +72,7 @@ def _settings(scope: Scope) -> dict[str, object]:
             "initialized": True,
             "requireLogin": settings.require_login,
             "sessionTimeout": f"{settings.login_minutes} minutes",
-            "archivePath": str(scope.archive.vault.archive),
+            "archivePath": str(scope.archive.blob_store.archive),
         }
     return found
 
@@ -88,7 +88,7 @@ def site_setting(scope: Scope) -> Response:
     value = _settings(scope).get(name)
     if value is None:
         raise Refusal(404, f"{_UNFOUND}No site configuration property named {name}", plain=True)
-    return answers.text(value if isinstance(value, str) else json.dumps(value), media="application/json")
+    return responses.text(value if isinstance(value, str) else json.dumps(value), media="application/json")
 
 
 def uptime(scope: Scope) -> Response:
@@ -128,12 +128,12 @@ def searchable(scope: Scope) -> Response:
 
 def prearchive(scope: Scope) -> Response:
     """GET /data/prearchive, .../experiments, .../projects[/{project}]: nothing ever waits there."""
-    return answers.listing(scope, Table((), (), counted=False))
+    return responses.listing(scope, Table((), (), counted=False))
 
 
 def workflows(scope: Scope) -> Response:
     """GET /data/workflows: nothing ever runs in the background."""
-    return answers.listing(scope, Table(("id", "status"), ()))
+    return responses.listing(scope, Table(("id", "status"), ()))
 
 
 ROUTES: Final = (
@@ -147,7 +147,7 @@ ROUTES: Final = (
 
 #: Routes outside ``/data``.
 SITE_ROUTES: Final = (
-    Route(("GET",), "/", entrance.front_page),
+    Route(("GET",), "/", login_page.front_page),
     Route(("GET",), "/xapi/siteConfig", site_config),
     Route(("GET",), "/xapi/siteConfig/buildInfo", build_info),
     Route(("GET",), "/xapi/siteConfig/buildInfo/{property}", build_property),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server import access, answers, editing, objects
+from xnatferry.server import access, item_editing, objects, responses
 from xnatferry.server.joins import Row
 from xnatferry.server.objects import Item, Level
-from xnatferry.server.scope import Refusal, Route, Scope
-from xnatferry.xnat.tables import Table
+from xnatferry.server.request_scope import Refusal, Route, Scope
+from xnatferry.xnat.result_set import Table
 
 if TYPE_CHECKING:
     import sqlite3
@@ -70,7 +70,7 @@ def _item(connection: sqlite3.Connection, scope: Scope) -> Item:
 def list_shares(scope: Scope) -> Response:
     """GET .../projects: the owner first, then where it is shared."""
     with scope.archive.database.read() as connection:
-        return answers.listing(scope, _shares(connection, _item(connection, scope)))
+        return responses.listing(scope, _shares(connection, _item(connection, scope)))
 
 
 def _shares(connection: sqlite3.Connection, item: Item) -> Table:
@@ -114,7 +114,7 @@ def share(scope: Scope) -> Response:
         _require_giving(connection, scope, item)
         if (there := find(connection, label, other)) is not None and there.key != item.key:
             raise Refusal(409, "Specified label is already in use.")
-    moved = editing.change_project(scope.archive, item, other, label, scope.user_name)
+    moved = item_editing.change_project(scope.archive, item, other, label, scope.user_name)
     with scope.archive.database.read() as connection:
         return _shared(connection, scope, moved)
 
@@ -156,8 +156,8 @@ def _share(connection: sqlite3.Connection, scope: Scope, item: Item, other: Item
 
 def _shared(connection: sqlite3.Connection, scope: Scope, item: Item) -> Response:
     if item.level is not Level.SUBJECT:
-        return answers.text(item.id)
-    return answers.listing(scope, _shares(connection, item), ("html", "xml"))
+        return responses.text(item.id)
+    return responses.listing(scope, _shares(connection, item), ("html", "xml"))
 
 
 def _primary(scope: Scope, item: Item) -> bool:
@@ -187,7 +187,7 @@ def unshare(scope: Scope) -> Response:
             unshare_subject(connection, item, other.id)
         else:
             connection.execute("DELETE FROM shares WHERE item_key = ? AND project = ?", (item.key, other.id))
-    return answers.empty()
+    return responses.empty()
 
 
 def routes(template: str) -> tuple[Route, ...]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server import access, answers, editing, objects
+from xnatferry.server import access, item_editing, objects, responses
 from xnatferry.server.element_security import require_set_up
 from xnatferry.server.fields import Submitted, submitted
+from xnatferry.server.item_trees import item_answer
 from xnatferry.server.joins import Row
 from xnatferry.server.listings import Listing, table_of
 from xnatferry.server.objects import Item, Level
+from xnatferry.server.request_scope import Refusal, Route, Scope
 from xnatferry.server.routes import sharing
-from xnatferry.server.scope import Refusal, Route, Scope
-from xnatferry.server.trees import item_answer
 
 if TYPE_CHECKING:
     import sqlite3
@@ -44,7 +44,7 @@ def list_subjects(scope: Scope) -> Response:
             readable = access.readable_projects(connection, scope.account)
             found = connection.execute("SELECT * FROM items WHERE level = 'subject' ORDER BY key")
             rows = [Row(objects.item_of(row)) for row in found if row["project"] in readable]
-        return answers.listing(scope, table_of(_LISTING, scope, rows, connection))
+        return responses.listing(scope, table_of(_LISTING, scope, rows, connection))
 
 
 def read_subject(scope: Scope) -> Response:
@@ -69,17 +69,17 @@ def put_subject(scope: Scope) -> Response:
         _require_edit(connection, scope, project, item)
         if item is None:
             made = new_subject(connection, scope, project, wanted.own.get("label") or name, wanted)
-            return answers.text(made.id, status=201)
+            return responses.text(made.id, status=201)
         if not label:
-            wanted.fields |= editing.status_changes(scope.query)
+            wanted.fields |= item_editing.status_changes(scope.query)
             _change(connection, item, wanted)
-            return answers.text(item.id)
+            return responses.text(item.id)
     if label != item.label:
         with scope.archive.database.read() as connection:
             if objects.find_subject(connection, label, project) is not None:
                 raise Refusal(409, "Specified label is already in use.")
-        editing.rename(scope.archive, item, label, scope.user_name)
-    return answers.empty()
+        item_editing.rename(scope.archive, item, label, scope.user_name)
+    return responses.empty()
 
 
 def _require_edit(connection: sqlite3.Connection, scope: Scope, project: Item, item: Item | None = None) -> None:
@@ -98,7 +98,7 @@ def _put_by_id(scope: Scope) -> Response:
             raise Refusal(422, _NO_PROJECT)
         access.require_edit(connection, scope, item.project, "edit subjects")
         _change(connection, item, wanted)
-    return answers.text(item.id)
+    return responses.text(item.id)
 
 
 def _change(connection: sqlite3.Connection, item: Item, wanted: Submitted) -> None:
@@ -108,7 +108,7 @@ def _change(connection: sqlite3.Connection, item: Item, wanted: Submitted) -> No
         raise Refusal(409, "Project must be modified through separate URI.")
     if wanted.from_document and (asked := wanted.own.get("label", "")) and asked != item.label:
         raise Refusal(400, "Label must be modified through separate URI.")
-    editing.update_item(connection, item, wanted.fields)
+    item_editing.update_item(connection, item, wanted.fields)
 
 
 def post_subject(scope: Scope) -> Response:
@@ -127,7 +127,7 @@ def post_subject(scope: Scope) -> Response:
         if "experiments/experiment" in wanted.nested:
             raise Refusal(422, "A POST of a subject takes no experiments.")
         made = new_subject(connection, scope, project, label, wanted)
-    return answers.posted(scope, made.id)
+    return responses.posted(scope, made.id)
 
 
 def new_subject(
@@ -142,18 +142,18 @@ def new_subject(
     if (asked := wanted.own.get("project", "")) and asked != project.id:
         raise Refusal(409, "Project must be modified through separate URI.")
     given = wanted.own.get("ID", "")
-    if given and not editing.is_label(given):
+    if given and not item_editing.is_label(given):
         raise Refusal(417, "Invalid character in subject ID.")
     if given and given == label:
         given = ""  # pyxnat's use_label: the label stands in for the ID
-    number = given or editing.accession(connection, scope.archive.settings.site_name, "S")
+    number = given or item_editing.accession(connection, scope.archive.settings.site_name, "S")
     label = label or number
-    editing.refuse_label(label)
+    item_editing.refuse_label(label)
     folder = f"{project.folder}/subjects/{label}"
     item = Item(
         0, Level.SUBJECT, project.id, number, label, "xnat:subjectData", project.key, folder, fields=wanted.fields
     )
-    return editing.insert_item(connection, item, scope.user_name)
+    return item_editing.insert_item(connection, item, scope.user_name)
 
 
 def delete_subject(scope: Scope) -> Response:
@@ -167,14 +167,14 @@ def delete_subject(scope: Scope) -> Response:
         access.require_delete(connection, scope, (project or item).project, "subjects")
         if project is not None and project.id != item.project:
             sharing.unshare_subject(connection, item, project.id)
-            return answers.empty()
+            return responses.empty()
         access.require_delete(connection, scope, item.project, "subjects")
         sessions = objects.children(connection, item, Level.EXPERIMENT)
         if not all(access.may_delete(connection, scope.account, session.project) for session in sessions):
             raise Refusal(403, "Sessions of other projects would go with the subject; move those first.")
     require_set_up(scope.archive.settings, sessions)
-    editing.delete_items(scope.archive, [*sessions, item], remove_files=scope.query.is_true("removeFiles"))
-    return answers.empty()
+    item_editing.delete_items(scope.archive, [*sessions, item], remove_files=scope.query.is_true("removeFiles"))
+    return responses.empty()
 
 
 def _require_subject(wanted: Submitted) -> None:
@@ -207,7 +207,7 @@ def _found(connection: sqlite3.Connection, scope: Scope) -> Item:
 def status(scope: Scope) -> Response:
     """GET .../status: ``active`` or ``quarantine``; nothing is ever locked here."""
     with scope.archive.database.read() as connection:
-        return answers.text(editing.status_of(_found(connection, scope)), media="text/html")
+        return responses.text(item_editing.status_of(_found(connection, scope)), media="text/html")
 
 
 ROUTES: Final = (

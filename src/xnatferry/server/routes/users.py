@@ -6,9 +6,9 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server import access, answers
+from xnatferry.server import access, responses
 from xnatferry.server.element_security import display_of, offered_types
-from xnatferry.server.scope import Refusal, Route, Scope
+from xnatferry.server.request_scope import Refusal, Route, Scope
 from xnatferry.xnat.datatypes import extends
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ _DISPLAYS: Final = (
 
 
 def _json(value: object) -> Response:
-    return answers.text(json.dumps(value), media="application/json")
+    return responses.text(json.dumps(value), media="application/json")
 
 
 def user_name(scope: Scope) -> Response:
     """GET /xapi/users/username, /data/user."""
-    return answers.text(scope.user_name)
+    return responses.text(scope.user_name)
 
 
 def user_names(scope: Scope) -> Response:

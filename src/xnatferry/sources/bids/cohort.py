@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from xnatferry.checks.catalogue import found, listed
+from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.sources.bids.inheritance import read_object
-from xnatferry.sources.bids.people import BIRTH, custom_name, person_of, session_times, visit_of
+from xnatferry.sources.bids.participants import BIRTH, custom_name, person_of, session_times, visit_of
 from xnatferry.sources.bids.tables import Table, read_tsv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from xnatferry.sources.base import Finding
-    from xnatferry.sources.bids.placing import Part
-    from xnatferry.sources.folder import Entry
+    from xnatferry.sources.bids.scan_grouping import Part
+    from xnatferry.sources.folder_walk import Entry
+    from xnatferry.sources.model import Finding
 
 __all__ = ["Cohort", "read_cohort"]
 

@@ -18,22 +18,22 @@ from xnatferry.checks.bids import (
     twin_labels,
 )
 from xnatferry.checks.bids_validator import find_validator, run_validator
-from xnatferry.checks.catalogue import found, listed
-from xnatferry.sources.base import Discovery, Finding, Kind, Severity, Source
+from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.sources.bids.cohort import Cohort, read_cohort
 from xnatferry.sources.bids.derivatives import pipelines_of, whole_pipeline
 from xnatferry.sources.bids.inheritance import Inheritance, read_object
 from xnatferry.sources.bids.names import BidsSchema, bids_schema
-from xnatferry.sources.bids.placing import EXTRA, Part, Unit, companions_of, parts_of, units_of
 from xnatferry.sources.bids.resources import DESCRIPTION, Resources, Visit, with_digests
+from xnatferry.sources.bids.scan_grouping import EXTRA, Part, Unit, companions_of, parts_of, units_of
 from xnatferry.sources.bids.scans import read_scan, scan_type_of, session_facts_of, session_type_of
 from xnatferry.sources.bids.tree import Ignored, Tree, read_tree
+from xnatferry.sources.model import Discovery, Finding, Kind, Severity, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from xnatferry.sources.folder import Entry
+    from xnatferry.sources.folder_walk import Entry
 
 __all__ = ["BidsChoices", "discover_bids"]
 
@@ -273,17 +273,17 @@ class _Dataset:
 
     def _complete(self, visit: Visit, cohort: Cohort) -> None:
         visit.type = session_type_of({unit.datatype for unit in visit.units})
-        facts = session_facts_of(visit.reports, mr=visit.type in {"MR", "PETMR"})
-        facts |= cohort.sessions.get((visit.part.subject, visit.part.session), {})
+        attributes = session_facts_of(visit.reports, mr=visit.type in {"MR", "PETMR"})
+        attributes |= cohort.sessions.get((visit.part.subject, visit.part.session), {})
         xsi_type = f"xnat:{'otherDicom' if visit.type == 'OTHER' else visit.type.lower()}SessionData"
-        visit.facts = fitting_fields(xsi_type, facts)
+        visit.attributes = fitting_fields(xsi_type, attributes)
         files = frozenset(self._files)
         for unit, report in zip(visit.units, visit.reports, strict=True):
             if (times := cohort.times.get(unit.data[0].relative)) is not None:
                 said = {"start_date": times[0], "startTime": times[1]}
-                report.facts |= fitting_fields(scan_type_of(unit), said)
+                report.attributes |= fitting_fields(scan_type_of(unit), said)
             said = cohort.scans.get(unit.data[0].relative, {})
-            report.facts |= fitting_fields(scan_type_of(unit), said)
+            report.attributes |= fitting_fields(scan_type_of(unit), said)
             subject = f"sub-{visit.part.subject}"
             report.findings += intended_for_nowhere(report.sidecar, subject, files, unit.data[0].path)
 

@@ -13,7 +13,7 @@ from xnatferry.xnat.labels import clean_label
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from xnatferry.sources.folder import Entry
+    from xnatferry.sources.folder_walk import Entry
 
 __all__ = ["Pipeline", "Whose", "grouped", "pipelines_of", "place_of", "whole_pipeline"]
 

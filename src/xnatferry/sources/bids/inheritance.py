@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
-    from xnatferry.sources.base import Finding
-    from xnatferry.sources.bids.placing import Unit
-    from xnatferry.sources.folder import Entry
+    from xnatferry.sources.bids.scan_grouping import Unit
+    from xnatferry.sources.folder_walk import Entry
+    from xnatferry.sources.model import Finding
 
 __all__ = ["Inheritance", "merged_text", "read_object"]
 

@@ -6,16 +6,16 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.checks.catalogue import found, listed
-from xnatferry.sources.base import Claims, Finding, Kind, LocalFile, Severity, Source
+from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.sources.bids.derivatives import grouped
+from xnatferry.sources.bids.freesurfer_runs import freesurfer_runs_in
 from xnatferry.sources.bids.inheritance import merged_text, read_object
-from xnatferry.sources.bids.placing import BIDS, EXTRA, Part, Unit
-from xnatferry.sources.bids.recons import recons_in
+from xnatferry.sources.bids.scan_grouping import BIDS, EXTRA, Part, Unit
 from xnatferry.sources.bids.scans import ScanReport, scan_type_of
+from xnatferry.sources.model import Claims, Finding, Kind, LocalFile, Severity, Source
 from xnatferry.xnat.digest import PIECE_BYTES, digest_of
 from xnatferry.xnat.model import Level
-from xnatferry.xnat.threaded import threaded
+from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from xnatferry.sources.bids.derivatives import Pipeline, Whose
     from xnatferry.sources.bids.names import BidsSchema
     from xnatferry.sources.bids.tree import Ignored
-    from xnatferry.sources.folder import Entry
+    from xnatferry.sources.folder_walk import Entry
 
 __all__ = ["DESCRIPTION", "Resources", "Visit", "with_digests"]
 
@@ -43,7 +43,7 @@ class Visit:
         reports: What is known of each.
         shared: Files that belong to no scan.
         type: Short name of its type.
-        facts: Its fields.
+        attributes: Its fields.
     """
 
     part: Part
@@ -51,7 +51,7 @@ class Visit:
     reports: list[ScanReport] = field(default_factory=list)
     shared: list[Entry] = field(default_factory=list)
     type: str = "OTHER"
-    facts: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
 
 
 class Resources:
@@ -82,7 +82,7 @@ class Resources:
     def of_visit(self, visit: Visit, cohort: Cohort) -> Iterator[Source]:
         """Those of a session and its scans."""
         subject, session = visit.part.subject, visit.part.session
-        facts = cohort.subjects.get(subject, {})
+        attributes = cohort.subjects.get(subject, {})
         for unit, report in zip(visit.units, visit.reports, strict=True):
             refused = any(finding.severity is Severity.ERROR for finding in report.findings)
             files: dict[str, list[LocalFile]] = defaultdict(list)
@@ -116,9 +116,9 @@ class Resources:
                         group=unit.key,
                     ),
                     level=Level.SCAN,
-                    facts=report.facts,
-                    session_facts=visit.facts,
-                    subject_facts=facts,
+                    attributes=report.attributes,
+                    session_facts=visit.attributes,
+                    subject_facts=attributes,
                     findings=tuple(report.findings) if resource == unit.resource else (),
                 )
         own = [_local(entry, visit.part.inside(entry)) for entry in visit.shared]
@@ -128,16 +128,16 @@ class Resources:
             Level.SESSION,
             relative=visit.part.folder,
             extra=[_local_description(self._files)] if visit.units else [],
-            session_facts=visit.facts,
-            subject_facts=facts,
+            session_facts=visit.attributes,
+            subject_facts=attributes,
         )
 
     def of_subject(self, part: Part, entries: Sequence[Entry], cohort: Cohort) -> Iterator[Source]:
         """Those of what the sessions of a subject share."""
         files = [_local(entry, entry.relative.partition("/")[2]) for entry in entries]
         claims = Claims(subject=part.subject)
-        facts = cohort.subjects.get(part.subject, {})
-        yield from self._plain(files, claims, Level.SUBJECT, relative=f"sub-{part.subject}", subject_facts=facts)
+        attributes = cohort.subjects.get(part.subject, {})
+        yield from self._plain(files, claims, Level.SUBJECT, relative=f"sub-{part.subject}", subject_facts=attributes)
 
     def of_project(self, entries: Sequence[Entry], sourcedata: Sequence[Entry]) -> Iterator[Source]:
         """Those of what the whole dataset shares."""
@@ -163,7 +163,7 @@ class Resources:
         """Those of pipelines and FreeSurfer runs, at the session, subject or project they are about."""
         carried = {(visit.part.subject, visit.part.session): visit for visit in visits}
         pipelines = [replace(pipeline, entries=self._carried(pipeline, sessions)) for pipeline in pipelines]
-        for run in recons_in(self._root, pipelines, sessions, allow_incomplete=allow_incomplete):
+        for run in freesurfer_runs_in(self._root, pipelines, sessions, allow_incomplete=allow_incomplete):
             subject, session, has_session = run.whose
             if subject is None or not self._carries(subject, session, sessions, has_session=has_session):
                 continue
@@ -218,7 +218,7 @@ class Resources:
             replace(claims, subject=subject, session=session, session_type=visit.type if visit else None),
             level,
             relative=relative,
-            session_facts=visit.facts if visit else {},
+            session_facts=visit.attributes if visit else {},
             version=claims.tags,
             findings=findings,
         )
@@ -297,7 +297,7 @@ class Resources:
 
 def with_digests(sources: Iterable[Source], workers: int) -> tuple[Source, ...]:
     """The same sources with the MD5 of every file: a manifest names it, and a second push asks for it."""
-    return tuple(threaded(_with_digests, sources, workers=workers))
+    return tuple(thread_map(_with_digests, sources, workers=workers))
 
 
 def _with_digests(source: Source) -> Source:

@@ -7,23 +7,23 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from xnatferry.checks.bids import fitting_fields
-from xnatferry.checks.catalogue import found
+from xnatferry.checks.finding_catalog import found
 from xnatferry.checks.images import ImageReport, inspect_image
 from xnatferry.checks.sidecars import check_gradients, disagreements
-from xnatferry.sources.base import Severity
 from xnatferry.sources.bids.inheritance import read_object
-from xnatferry.sources.bids.placing import twins_in
-from xnatferry.sources.header import number
+from xnatferry.sources.bids.scan_grouping import twins_in
+from xnatferry.sources.model import Severity
+from xnatferry.sources.nifti_header import number
 from xnatferry.sources.sidecar import series_description, sidecar_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from xnatferry.sources.base import Finding
     from xnatferry.sources.bids.inheritance import Inheritance
-    from xnatferry.sources.bids.placing import Unit
-    from xnatferry.sources.header import NiftiHeader
+    from xnatferry.sources.bids.scan_grouping import Unit
+    from xnatferry.sources.model import Finding
+    from xnatferry.sources.nifti_header import NiftiHeader
 
 __all__ = ["MR_ONLY", "ScanReport", "read_scan", "scan_type_of", "session_facts_of", "session_type_of"]
 
@@ -53,7 +53,7 @@ class ScanReport:
     """What is known of one scan.
 
     Attributes:
-        facts: Fields of the scan.
+        attributes: Fields of the scan.
         session: Fields of its session that it gives.
         series_description: What the sidecar calls it.
         sidecar: All that its sidecars say.
@@ -62,7 +62,7 @@ class ScanReport:
         findings: What the checks say.
     """
 
-    facts: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
     session: dict[str, str] = field(default_factory=dict)
     series_description: str | None = None
     sidecar: Mapping[str, Any] = field(default_factory=dict)
@@ -107,17 +107,17 @@ def read_scan(unit: Unit, inheritance: Inheritance, *, allow_incomplete: bool) -
     report.sidecar = inheritance.sidecar_of(unit)
     report.inherited = inheritance.sidecar_of(unit, without={kept.entry.relative for kept in unit.kept})
     header = image.header
-    facts: dict[str, str] = {}
+    attributes: dict[str, str] = {}
     if scan_type_of(unit) == "xnat:mrScanData":
-        facts = _mr_facts(unit, header, report, inheritance)
+        attributes = _mr_facts(unit, header, report, inheritance)
     else:
         kept_facts = sidecar_facts(report.sidecar)
-        facts = {p: v for p, v in kept_facts.items() if p not in MR_ONLY and not p.startswith("parameters/")}
+        attributes = {p: v for p, v in kept_facts.items() if p not in MR_ONLY and not p.startswith("parameters/")}
         if unit.datatype == "pet":
-            facts |= _pet_facts(header) | _frames(report.sidecar)
+            attributes |= _pet_facts(header) | _frames(report.sidecar)
             report.session |= _tracer(report.sidecar)
-    facts |= _parameters(report.sidecar, header)
-    report.facts = fitting_fields(scan_type_of(unit), facts)
+    attributes |= _parameters(report.sidecar, header)
+    report.attributes = fitting_fields(scan_type_of(unit), attributes)
     report.series_description = series_description(report.sidecar)
     return report
 
@@ -136,17 +136,17 @@ def _image(unit: Unit, *, allow_incomplete: bool, report: ScanReport) -> ImageRe
 
 
 def _mr_facts(unit: Unit, header: NiftiHeader | None, report: ScanReport, inheritance: Inheritance) -> dict[str, str]:
-    facts = dict(header.facts()) if header is not None else {}
+    attributes = dict(header.attributes()) if header is not None else {}
     said = sidecar_facts(report.sidecar)
-    facts.update(said)
+    attributes.update(said)
     report.findings += [found("SID02", why, unit.data[0].path) for why in disagreements(report.sidecar, header)]
     bval, bvec = inheritance.nearest(unit, ".bval"), inheritance.nearest(unit, ".bvec")
     if bval is not None or bvec is not None:
         gradients, more = check_gradients(bval, bvec, header)
         report.findings += more
         if gradients is not None and not any(finding.severity is Severity.ERROR for finding in more):
-            facts.update(gradients.facts())
-    return facts
+            attributes.update(gradients.attributes())
+    return attributes
 
 
 def _pet_facts(header: NiftiHeader | None) -> dict[str, str]:
@@ -154,14 +154,18 @@ def _pet_facts(header: NiftiHeader | None) -> dict[str, str]:
     if header is None:
         return {}
     sizes = header.voxel_size_mm
-    facts = {f"parameters/dimensions/{axis}": str(length) for axis, length in zip("xyz", header.shape, strict=False)}
+    attributes = {
+        f"parameters/dimensions/{axis}": str(length) for axis, length in zip("xyz", header.shape, strict=False)
+    }
     if len(sizes) == 3 and all(math.isfinite(size) and size > 0 for size in sizes):
-        facts |= {f"parameters/pixelSize/{axis}": number(size / 10) for axis, size in zip("xyz", sizes, strict=True)}
-        facts["parameters/planeSeparation"] = number(sizes[2] / 10)
+        attributes |= {
+            f"parameters/pixelSize/{axis}": number(size / 10) for axis, size in zip("xyz", sizes, strict=True)
+        }
+        attributes["parameters/planeSeparation"] = number(sizes[2] / 10)
     if len(header.shape) > 2:
-        facts["parameters/numPlanes"] = str(header.shape[2])
-    facts["parameters/frames/numFrames"] = str(header.frames)
-    return facts
+        attributes["parameters/numPlanes"] = str(header.shape[2])
+    attributes["parameters/frames/numFrames"] = str(header.frames)
+    return attributes
 
 
 def _frames(sidecar: Mapping[str, Any]) -> dict[str, str]:
@@ -171,30 +175,30 @@ def _frames(sidecar: Mapping[str, Any]) -> dict[str, str]:
         return {}
     if len(starts) > _MOST_FRAMES or not all(map(_is_number, [*starts, *lengths])):
         return {}
-    facts = {"parameters/frames/numFrames": str(len(starts))} if starts else {}
+    attributes = {"parameters/frames/numFrames": str(len(starts))} if starts else {}
     for position, (start, length) in enumerate(zip(starts, lengths, strict=True), start=1):
         said = {"number": position, "starttime": start, "length": length, "units": "sec"}
-        facts |= {f"parameters/frames/frame[{position}]/{name}": str(value) for name, value in said.items()}
-    return facts
+        attributes |= {f"parameters/frames/frame[{position}]/{name}": str(value) for name, value in said.items()}
+    return attributes
 
 
 def _tracer(sidecar: Mapping[str, Any]) -> dict[str, str]:
     """Fields of a PET session; units stay as they were given."""
-    facts: dict[str, str] = {}
+    attributes: dict[str, str] = {}
     if isinstance(name := sidecar.get("TracerName"), str):
-        facts["tracer/name"] = name
+        attributes["tracer/name"] = name
     if isinstance(isotope := sidecar.get("TracerRadionuclide"), str):
-        facts["tracer/isotope"] = isotope
+        attributes["tracer/isotope"] = isotope
         if isotope in _ISOTOPES:
-            facts["tracer/isotope/half-life"] = _ISOTOPES[isotope]
+            attributes["tracer/isotope/half-life"] = _ISOTOPES[isotope]
     for key, path in (("InjectedRadioactivity", "dose"), ("InjectedMass", "totalMass")):
         if _is_number(value := sidecar.get(key)):
-            facts[f"tracer/{path}"] = str(value)
+            attributes[f"tracer/{path}"] = str(value)
             if isinstance(unit := sidecar.get(f"{key}Units"), str):
-                facts[f"tracer/{path}/units"] = unit
+                attributes[f"tracer/{path}/units"] = unit
     if _is_number(value := sidecar.get("SpecificRadioactivity")):
-        facts["tracer/specificActivity"] = str(value)
-    return facts
+        attributes["tracer/specificActivity"] = str(value)
+    return attributes
 
 
 def _is_number(value: object) -> bool:
@@ -218,11 +222,11 @@ def _parameters(sidecar: Mapping[str, Any], header: NiftiHeader | None) -> dict[
 def session_facts_of(reports: list[ScanReport], *, mr: bool) -> dict[str, str]:
     """Fields of a session on which all its scans that say something agree, and those only one kind of scan gives."""
     paths = ["scanner/manufacturer", "scanner/model", *(sorted(MR_ONLY) if mr else ())]
-    facts: dict[str, str] = {}
+    attributes: dict[str, str] = {}
     for path in paths:
-        values = {report.facts[path] for report in reports if path in report.facts}
+        values = {report.attributes[path] for report in reports if path in report.attributes}
         if len(values) == 1:
-            facts[path] = values.pop()
+            attributes[path] = values.pop()
     for report in reports:
-        facts |= report.session
-    return facts
+        attributes |= report.session
+    return attributes

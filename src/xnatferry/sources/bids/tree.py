@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.sources.folder import Entry, entry_at, identity_of, is_folder, natural_key
+from xnatferry.sources.folder_walk import Entry, entry_at, identity_of, is_folder, natural_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from xnatferry.errors import UsageError
-from xnatferry.sources.base import Kind, Severity
 from xnatferry.sources.bids.dataset import BidsChoices
-from xnatferry.sources.recognise import discover, recognise
+from xnatferry.sources.discovery import discover, recognise
+from xnatferry.sources.model import Kind, Severity
 from xnatferry.xnat.model import Level
 
 DATA = Path(__file__).resolve().parents[3] / "data" / "bids"
@@ -143,7 +143,7 @@ def test_derivatives_hang_on_what_they_are_about(dataset):
     assert "BIDS18" in ids(discovery)
 
 
-def recon(folder, version="7.4.1", **more):
+def freesurfer_run(folder, version="7.4.1", **more):
     """A run of recon-all that lacks nearly everything but the marks of its version."""
     stamp = f"freesurfer-linux-ubuntu22_x86_64-{version}-20230614-7eb8460\n"
     files = {"scripts/build-stamp.txt": stamp, "stats/README": "", "trash/x": "", **more}
@@ -156,10 +156,10 @@ def test_freesurfer_runs_get_the_resource_that_readers_of_statistics_look_for(da
         {
             **dict.fromkeys([f"sub-01/ses-{n}/anat/sub-01_ses-{n}_T1w.nii.gz" for n in "12"], ""),
             "sub-02/anat/sub-02_T1w.nii.gz": "", "sub-03/anat/sub-03_T1w.nii.gz": "",
-            **recon(f"{surfer}/sub-01_ses-1"), **recon(f"{surfer}/sub-01_ses-2", "6.0.1"),
-            **recon(f"{surfer}/sub-01", **{"base-tps": "sub-01_ses-1"}), **recon(f"{surfer}/sub-01_ses-1.long.sub-01"),
-            **recon(f"{surfer}/sub-02"), **recon(f"{surfer}/fsaverage"), **recon(f"{surfer}/sub-09"),
-            **recon(f"{below}/sub-02"), **recon(f"{below}/sub-03"), "derivatives/fmriprep/sub-02.html": "",
+            **freesurfer_run(f"{surfer}/sub-01_ses-1"), **freesurfer_run(f"{surfer}/sub-01_ses-2", "6.0.1"),
+            **freesurfer_run(f"{surfer}/sub-01", **{"base-tps": "sub-01_ses-1"}), **freesurfer_run(f"{surfer}/sub-01_ses-1.long.sub-01"),
+            **freesurfer_run(f"{surfer}/sub-02"), **freesurfer_run(f"{surfer}/fsaverage"), **freesurfer_run(f"{surfer}/sub-09"),
+            **freesurfer_run(f"{below}/sub-02"), **freesurfer_run(f"{below}/sub-03"), "derivatives/fmriprep/sub-02.html": "",
         }
     )  # fmt: skip
     found = {path: place for path, place in places(discovery).items() if path.endswith(("stats/README", "html"))}
@@ -183,9 +183,9 @@ def test_freesurfer_runs_get_the_resource_that_readers_of_statistics_look_for(da
 def test_only_the_runs_of_chosen_sessions_go(dataset):
     files = {
         **dict.fromkeys(["sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii.gz"], ""),
-        **recon("derivatives/freesurfer/sub-01"),
-        **recon("derivatives/fmriprep/sourcedata/freesurfer/sub-01"),
-        **recon("derivatives/fmriprep/sourcedata/freesurfer/sub-02"),
+        **freesurfer_run("derivatives/freesurfer/sub-01"),
+        **freesurfer_run("derivatives/fmriprep/sourcedata/freesurfer/sub-01"),
+        **freesurfer_run("derivatives/fmriprep/sourcedata/freesurfer/sub-02"),
     }
     discovery = dataset(files, choices=BidsChoices(takes=lambda subject, _session: subject == "02"))
     runs = [source.relative for source in discovery.sources if source.claims.resource.startswith("FREESURFER")]
@@ -194,7 +194,8 @@ def test_only_the_runs_of_chosen_sessions_go(dataset):
 
 def test_an_unfinished_run_stays_behind_unless_it_is_asked_for(dataset):
     discovery = dataset(
-        {"sub-01/beh/sub-01_task-x_beh.tsv": "", **recon("derivatives/freesurfer/sub-01")}, allow_incomplete=False
+        {"sub-01/beh/sub-01_task-x_beh.tsv": "", **freesurfer_run("derivatives/freesurfer/sub-01")},
+        allow_incomplete=False,
     )
     (run,) = [source for source in discovery.sources if source.claims.resource == "FREESURFER7"]
     assert run.refused
@@ -287,8 +288,8 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(dataset):
     table = b"\xef\xbb\xbfparticipant_id\tsex\tage\r\nsub-01\tF\tn/a\r\n"
     discovery = dataset({**IMAGE, "participants.tsv": table})
     assert not ids(discovery)
-    (facts,) = {tuple(source.subject_facts.values()) for source in discovery.sources if source.claims.subject}
-    assert facts == ("female",)
+    (attributes,) = {tuple(source.subject_facts.values()) for source in discovery.sources if source.claims.subject}
+    assert attributes == ("female",)
 
 
 def test_gradient_tables_of_the_wrong_length_stop_their_scan(dataset, make_image, tmp_path):
@@ -301,7 +302,7 @@ def test_sidecar_and_header_that_disagree_are_told(dataset, make_image, tmp_path
     make_image(tmp_path / "sub-01/func/sub-01_task-a_bold.nii.gz", (4, 4, 4, 3), tr_s=2.0)
     discovery = dataset({"task-a_bold.json": '{"RepetitionTime": 2.5}'}, allow_incomplete=False)
     assert "SID02" in ids(discovery)
-    assert {source.facts.get("parameters/tr") for source in discovery.sources if source.claims.group} == {"2500.0"}
+    assert {source.attributes.get("parameters/tr") for source in discovery.sources if source.claims.group} == {"2500.0"}
 
 
 def test_a_broken_annex_link_stops_its_scan_and_no_other(dataset, tmp_path):

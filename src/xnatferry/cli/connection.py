@@ -1,0 +1,276 @@
+"""Finds the server of a command: options, environment, config file, profile, netrc, else this computer's archive."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xnatferry.cli.options import take
+from xnatferry.errors import ArchiveHeldError, RemoteError, UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from xnatferry.client.remote import Remote
+    from xnatferry.client.settings import Connection
+    from xnatferry.console.screen import Screen
+
+__all__ = ["admin_password", "archive_root", "connected", "connected_target"]
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def connected(options: dict[str, object], screen: Screen) -> Iterator[Remote]:
+    """Log in where the options of a command lead; the local archive runs as long as the command does.
+
+    Afterwards ``options["local"]`` says whether it is the local archive.
+
+    Raises:
+        UsageError: Address or config file cannot be used.
+        RemoteError: The server cannot be reached, or refuses the login.
+    """
+    taken = take(options, "server", "user", "password", "config", "profile", "ca")
+    said = {name: None if value is None else str(value) for name, value in taken.items()}
+    if options.pop("insecure", False):
+        said["insecure"] = "yes"
+    with _logged_in(said, os.environ, screen) as (remote, local):
+        options["local"] = local
+        yield remote
+
+
+@contextmanager
+def connected_target(options: dict[str, object], screen: Screen, source: Connection) -> Iterator[Remote]:
+    """Log in where ``--to-server`` or ``--to-profile`` of a copy leads.
+
+    Its credentials come from ``--to-user``, ``XNATFERRY_TO_USER`` and ``XNATFERRY_TO_PASS``, ``--to-config``, a profile
+    or the netrc file; those of the *source* are used when both are one server, and never sent to another.
+
+    Afterwards ``options["to_local"]`` says whether it is the local archive.
+
+    Raises:
+        UsageError: Address, config file or profile cannot be used.
+        AuthenticationError: There are no credentials for it, or they are wrong.
+        RemoteError: The server cannot be reached.
+    """
+    from xnatferry.client.remote import Remote
+    from xnatferry.client.settings import normal_url
+    from xnatferry.errors import AuthenticationError
+
+    taken = take(options, "to_server", "to_user", "to_config", "to_profile")
+    said = {name.removeprefix("to_"): None if value is None else str(value) for name, value in taken.items()}
+    if said["profile"]:
+        _check_target_profile(said["profile"], said["server"], said["config"])
+    environment = {f"XNAT_{word}": os.environ.get(f"XNATFERRY_TO_{word}", "") for word in ("USER", "PASS")}
+    environment["SSL_CERT_FILE"] = os.environ.get("SSL_CERT_FILE", "")
+    options["to_local"] = False
+    own = said["user"] or said["config"] or said["profile"] or environment["XNAT_USER"]
+    if said["server"] not in {None, "local"} and not own and normal_url(said["server"] or "") == source.url:
+        with Remote(source) as remote:
+            yield remote
+        return
+    try:
+        with _logged_in({**said, "password": None}, environment, screen) as (remote, local):
+            options["to_local"] = local
+            yield remote
+    except AuthenticationError as error:
+        if error.status is not None:
+            raise
+        words = str(error)
+        for word, meant in (("XNAT_", "XNATFERRY_TO_"), ("--user", "--to-user"), ("--config", "--to-config")):
+            words = words.replace(word, meant)
+        raise AuthenticationError(words, url=error.url) from None
+
+
+def _check_target_profile(name: str, server: str | None, config: str | None) -> None:
+    from xnatferry.cli.profiles import Profiles
+    from xnatferry.client.settings import normal_url
+
+    if config is not None:
+        raise UsageError("--to-profile and --to-config exclude each other: each says which account")
+    known = Profiles().named(name).server
+    if server is not None and (server == "local" or normal_url(server) != normal_url(known)):
+        raise UsageError(f"profile {name} is for {known}, and --to-server names {server}; leave out one of them")
+
+
+@contextmanager
+def _logged_in(
+    said: Mapping[str, str | None], environment: Mapping[str, str], screen: Screen
+) -> Iterator[tuple[Remote, bool]]:
+    """The site that *said* and *environment* lead to, and whether it is the local archive."""
+    from xnatferry.client.remote import Remote
+
+    connection = None if said["server"] == "local" else _resolved(said, environment)
+    if connection is None:
+        with _local_archive(screen) as local, Remote(local) as remote:
+            yield remote, True
+        return
+    for warning in connection.warnings:
+        screen.note(f"warning: {warning}", style="yellow")
+    with Remote(connection) as remote:
+        if connection.alias:
+            _renew_token(remote)
+        yield remote, False
+
+
+def _resolved(said: Mapping[str, str | None], environment: Mapping[str, str]) -> Connection | None:
+    from xnatferry.cli.profiles import Profiles
+    from xnatferry.client.settings import normal_url, resolve_connection
+
+    if said.get("ca") and said.get("insecure"):
+        raise UsageError("--ca and --insecure exclude each other: the one checks the certificate, the other does not")
+    config, profile = said["config"], said.get("profile")
+    offered = Profiles().offered(profile)
+    connection = resolve_connection(
+        server=said["server"],
+        user=said["user"],
+        password=said["password"],
+        environment=environment,
+        config=Path(config) if config else None,
+        profiles=offered,
+        netrc=_netrc(),
+        verify_tls=False if said.get("insecure") else said.get("ca"),
+    )
+    if profile is not None and connection is not None and normal_url(offered[0].server) != connection.url:
+        raise UsageError(
+            f"profile {profile} is for {offered[0].server}, and {connection.url} is named before it "
+            "(--server, XNAT_HOST or --config); leave out one of them"
+        )
+    return connection
+
+
+#: A token older than this is replaced when it is used; XNAT's end after 48 hours (``aliasTokenTimeout``).
+_RENEW_H = 12.0
+
+
+def _renew_token(remote: Remote) -> None:
+    """Take a new token while the old one still opens the door, so that who works daily need not log in again.
+
+    The old one is left to end by itself: another run may be using it.
+    """
+    from xnatferry.cli.credentials import Credential
+    from xnatferry.cli.profiles import Profiles
+
+    profiles = Profiles()
+    try:
+        key = profiles.named(remote.connection.profile).key
+        held = profiles.credentials.find(key)
+        if held is None or not held.token or held.age_h < _RENEW_H:
+            return
+        if (fresh := remote.issue_token()) is not None:
+            profiles.credentials.keep(key, Credential.now(*fresh, token=True))
+    except (RemoteError, UsageError) as error:
+        log.info("the token of profile %s was not renewed: %s", remote.connection.profile, error)
+
+
+def _netrc() -> Path | None:
+    named = os.environ.get("NETRC")
+    if named:
+        return Path(named)
+    try:
+        return Path.home() / ".netrc"
+    except RuntimeError:  # a container's user without a home
+        return None
+
+
+def archive_root() -> Path:
+    """The folder of this computer's archive: ``XNATFERRY_ROOT``, else the user's data folder."""
+    named = os.environ.get("XNATFERRY_ROOT")
+    if named:
+        return Path(named)
+    from platformdirs import user_data_path
+
+    return user_data_path("xnatferry", appauthor=False) / "archive"
+
+
+def admin_password() -> str | None:
+    """The password that a new archive gives its ``admin``: ``XNATFERRY_ADMIN_PASSWORD``."""
+    return os.environ.get("XNATFERRY_ADMIN_PASSWORD") or None
+
+
+#: A guest that asked for nothing for so many seconds is no longer waited for.
+_SILENT_S = 30.0
+#: How long, and after how many seconds again, an archive that another process starts or stops is looked for.
+_PATIENCE_S, _PAUSE_S = 120.0, 0.1
+
+
+@contextmanager
+def _local_archive(screen: Screen) -> Iterator[Connection]:
+    """The archive of this computer: the one that runs already, else one of our own for this command.
+
+    The command line has an account of its own there; its password is in a file that only the owner can read.
+    """
+    from xnatferry.server.root_lock import read_root_owner
+
+    root = archive_root()
+    give_up = None
+    while True:
+        with ExitStack() as stack:
+            root_lock = read_root_owner(root)
+            found = (
+                _own(root, stack, screen)
+                if root_lock is None
+                else _joined(root, root_lock.url, str(root_lock), stack, screen)
+            )
+            if found is not None:
+                connection, retire = found
+                yield connection
+                if retire is not None:
+                    _wait_for_guests(retire, screen)
+                return
+        if give_up is None:
+            give_up = time.monotonic() + _PATIENCE_S
+            screen.note(f"waiting for the local archive {root} (held by {root_lock or 'another process'})")
+        elif time.monotonic() > give_up:
+            raise ArchiveHeldError(
+                f"{root}: the local archive is held by {root_lock or 'another process'}, and does not answer after "
+                f"{_PATIENCE_S:.0f} s; wait until that process is done, or stop it"
+            )
+        time.sleep(_PAUSE_S)
+
+
+def _joined(root: Path, url: str, who: str, stack: ExitStack, screen: Screen) -> tuple[Connection, None] | None:
+    """The archive that *who* runs; None while it does not answer. It does not stop while we are logged in."""
+    from xnatferry.client.remote import Remote
+    from xnatferry.client.settings import Connection, Secret
+    from xnatferry.server.archive import read_credential
+
+    if not url:
+        return None
+    user, password = read_credential(root)
+    connection = Connection(url, user, Secret(password), source=f"of the local archive {root}")
+    guest = stack.enter_context(Remote(connection))
+    try:
+        guest.check()
+    except UnavailableError:
+        return None
+    screen.note(f"local archive {root}, running at {url} ({who})")
+    return connection, None
+
+
+def _own(root: Path, stack: ExitStack, screen: Screen) -> tuple[Connection, Callable[[float], bool]] | None:
+    """An archive that we run ourselves; None when another command was faster."""
+    from xnatferry.client.settings import Connection, Secret
+    from xnatferry.server.archive import running_archive
+
+    try:
+        running = stack.enter_context(running_archive(root, admin_password=admin_password()))
+    except ArchiveHeldError:
+        return None
+    screen.note(f"local archive {root}")
+    connection = Connection(running.url, running.user, Secret(running.password), source=f"of the local archive {root}")
+    return connection, running.archive.accounts.retire
+
+
+def _wait_for_guests(retire: Callable[[float], bool], screen: Screen) -> None:
+    """Other commands may have joined the archive of this one; it stays until they have logged out, or fallen silent."""
+    told = False
+    while not retire(_SILENT_S):
+        if not told:
+            screen.note("waiting for other commands that use the local archive")
+            told = True
+        time.sleep(0.1)

@@ -1,0 +1,271 @@
+"""Reads what a site holds: the half of `xnatferry.client.remote.Remote` that changes nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+from xnatferry.client.alias_tokens import invalidate_token, issue_token
+from xnatferry.client.attributes import decode_attributes
+from xnatferry.client.downloads import Downloads, Seen
+from xnatferry.client.http import Request
+from xnatferry.client.listings import Item, decode_item, decode_listing, decoded_name, remote_file
+from xnatferry.client.requester import Requester
+from xnatferry.client.site import SiteFacts, read_site
+from xnatferry.errors import NotFoundError, RefusedError
+from xnatferry.xnat.catalog import CatalogError, decode_catalog
+from xnatferry.xnat.digest import normal_digest
+from xnatferry.xnat.model import Address, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from xnatferry.client.http import Timeouts
+    from xnatferry.client.settings import Connection, Secret
+    from xnatferry.xnat.gzip_stream import Content
+    from xnatferry.xnat.records import Attributes, RemoteFile
+    from xnatferry.xnat.result_set import Row
+
+__all__ = ["RemoteReader", "resource_of"]
+
+_SESSION_COLUMNS = ("ID", "label", "subject_label", "xsiType", "date")
+_SCAN_COLUMNS = ("ID", "type", "quality", "note", "series_description", "xsiType")
+
+
+class RemoteReader:
+    """A site with an account, to read from.
+
+    Safe for any number of threads. Use it as a context manager, or call `close`: it gives the login back.
+
+    Args:
+        connection: Site and account; nothing is sent until the first act.
+        timeouts: How long to wait for bytes.
+        pause: Waits some seconds between two tries; tests hand in their own.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        timeouts: Timeouts | None = None,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.connection = connection
+        self._talk = Requester(connection, timeouts, pause=pause)
+        self._downloads = Downloads(self._talk)
+        self._pause = pause
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.connection.user} at {self.connection.url})"
+
+    @property
+    def requests(self) -> int:
+        """Requests that were sent so far, each try counted."""
+        return self._talk.requests
+
+    def close(self) -> None:
+        """Give the login back and close the connections."""
+        self._talk.close()
+
+    # The site
+
+    def check(self) -> SiteFacts:
+        """Log in and say what is there: address, version, account.
+
+        Raises:
+            AuthenticationError: The account or password is wrong.
+            NotXnatError: Something else answers at this address.
+            NotFoundError: There is no such host.
+            UnavailableError: The site cannot be reached now.
+        """
+        return read_site(self._talk, self.connection.url)
+
+    def whoami(self) -> str:
+        """The login name, as the server knows it."""
+        return self.check().user
+
+    def server_version(self) -> str:
+        """Version of the server, such as ``1.8.11``; ``unknown`` where it does not say."""
+        return self.check().version
+
+    def issue_token(self) -> tuple[str, Secret] | None:
+        """A new alias token of this account; None where the server gives none."""
+        return issue_token(self._talk)
+
+    def invalidate_token(self, alias: str) -> bool:
+        """End an alias token of this account; returns whether there was one."""
+        return invalidate_token(self._talk, alias)
+
+    # Listings
+
+    def project_exists(self, project: str) -> bool:
+        """Whether this account can see the project."""
+        return self.item(Address(project)) is not None
+
+    def exists(self, address: Address) -> bool:
+        """Whether there is something at *address*."""
+        if address.resource is None:
+            return self.item(address) is not None
+        if address.file is not None:
+            return any(file.name == address.file for file in self.list_files(resource_of(address)))
+        if self.item(address.container) is None:
+            return False
+        return any(row["label"] == address.resource for row in self.list_resources(address.container))
+
+    def item(self, address: Address) -> Item | None:
+        """Fields of an object by path, with its data type under ``xsi:type``; None when it is not there.
+
+        1.6.4 and 1.8 find a session by its label anywhere in the project: ``subject_ID`` says whose it is.
+        """
+        try:
+            response = self._talk.ask(Request("GET", address.container.path, (("format", "json"),)))
+        except NotFoundError as error:
+            if error.status is None:  # no server answered at all
+                raise
+            return None
+        return decode_item(response)
+
+    def attributes(self, address: Address) -> Attributes | None:
+        """All attributes of an object, with those of the scans and assessors of a session; None when it is not there.
+
+        1.6.4 and 1.8 find a session by its label anywhere in the project: `Attributes.subject_id` says whose it is.
+        """
+        try:
+            return decode_attributes(self._talk.ask(Request("GET", address.container.path, (("format", "json"),))))
+        except NotFoundError as error:
+            if error.status is None:  # no server answered at all
+                raise
+            return None
+
+    def list_projects(self) -> list[Row]:
+        """Projects this account can see: at least ``ID`` and ``name``."""
+        return self._list("/data/projects", ("ID", "name", "description"))
+
+    def list_subjects(self, project: str, *, more: Sequence[str] = ()) -> list[Row]:
+        """Subjects of a project: at least ``ID`` and ``label``, and the fields *more* (``gender``, ``dob``)."""
+        columns = ("ID", "label", *more)
+        return self._list(f"{Address(project).path}/subjects", columns, ask=columns if more else ())
+
+    def list_sessions(self, project: str, *, more: Sequence[str] = ()) -> list[Row]:
+        """Sessions and other subject assessors of a project: ``ID label subject_label xsiType date``.
+
+        Args:
+            project: Project ID.
+            more: Paths of further fields (``xnat:subjectAssessorData/age``), which the rows have by these names.
+        """
+        columns = (*_SESSION_COLUMNS, *more)
+        return self._list(f"{Address(project).path}/experiments", columns, ask=columns)
+
+    def list_scans(self, address: Address) -> list[Row]:
+        """Scans of a session: ``ID type quality note series_description xsiType``.
+
+        Raises:
+            NotFoundError: There is no such session (1.6.4 answers 500).
+        """
+        try:
+            return self._list(f"{address.path}/scans", _SCAN_COLUMNS)
+        except RefusedError as error:
+            if error.status == 500 and self.item(address) is None:
+                raise NotFoundError(f"{address}: there is no such session", status=404, url=error.url) from None
+            raise
+
+    def list_assessors(self, address: Address) -> list[Row]:
+        """Image assessors of a session: at least ``ID``, ``label``, ``xsiType``."""
+        return self._list(f"{address.path}/assessors", ("ID", "label", "xsiType"))
+
+    def list_resources(self, address: Address, *, all_scans: bool = False) -> list[Row]:
+        """Resources of one object: ``label format content file_count file_size category cat_id``.
+
+        Args:
+            address: Project, subject, session, scan or assessor.
+            all_scans: Of a session, those of its scans and assessors as well.
+        """
+        columns = ("label", "format", "content", "file_count", "file_size", "category", "cat_id")
+        more = (("all", "true"),) if all_scans else ()
+        return self._list(f"{address.container.path}/resources", columns, more=more)
+
+    def list_files(self, address: Address, *, all_scans: bool = False) -> list[RemoteFile]:
+        """Files of a resource, of all resources of an object, or of all scans of a session. Empty when there is none.
+
+        Raises:
+            NotFoundError: The object that holds them is not there, as far as the server says so: 1.6.4 lists nothing
+                for a session that does not exist.
+        """
+        where = resource_of(address)
+        path = f"{where.path}/scans/ALL/files" if all_scans else f"{where.path}/files"
+        try:
+            rows = self._list(path)
+        except NotFoundError:
+            if self.item(where) is None:
+                raise
+            return []
+        return [remote_file(row) for row in rows]
+
+    def list_digests(self, address: Address) -> dict[str, str]:
+        """MD5s in the catalog document of a resource, by name in the resource.
+
+        Listings of 1.6.4 have no digests, its catalogs do (``GET .../resources/LABEL`` answers the catalog itself).
+        Empty where there is no such resource, or where what answers is no catalog.
+        """
+        try:
+            response = self._talk.ask(Request("GET", resource_of(address).path, (("format", "xml"),)))
+            catalog = decode_catalog(response.body)
+        except (NotFoundError, CatalogError):
+            return {}
+        digests = ((decoded_name(entry.name), normal_digest(entry.digest)) for entry in catalog.entries)
+        return {name: digest for name, digest in digests if digest is not None}
+
+    # Bytes
+
+    def get_file(self, address: Address, target: Path, *, digest: str | None = None) -> RemoteFile:
+        """Fetch one file to *target*, which appears only when it is complete and proven; see `Downloads.file`."""
+        return self._downloads.file(address, target, self.list_files(resource_of(address)), digest=digest)
+
+    def fetch(
+        self, address: Address, held: RemoteFile, target: Path, *, replace: bool = True, seen: Seen = lambda _: None
+    ) -> str:
+        """Fetch one file whose row of a listing is at hand; returns its MD5. See `Downloads.listed`."""
+        return self._downloads.listed(address, target, held, replace=replace, seen=seen)
+
+    def relay(self, address: Address, held: RemoteFile) -> Iterator[bytes]:
+        """The bytes of one file as a stream to send on; see `Downloads.relay_stream`."""
+        return self._downloads.relay_stream(address, held)
+
+    def read_digest(self, address: Address) -> str:
+        """MD5 of a file's bytes, fetched and not kept: for servers that list no digest."""
+        return self._downloads.digest(address)
+
+    def read_content(self, address: Address, size_bytes: int, deep: bool = False) -> Content | None:  # noqa: FBT001, FBT002
+        """What a gzip file of this listed size unpacks to, None where it is none; see `Downloads.content`."""
+        return self._downloads.content(address, size_bytes, deep=deep)
+
+    def download_zip(self, address: Address, target: Path) -> int:
+        """Fetch all files of a resource, or of all resources of an object, as one zip; see `Downloads.archive`."""
+        return self._downloads.archive(address, target)
+
+    # Inside
+
+    def _list(
+        self,
+        path: str,
+        columns: Sequence[str] = (),
+        *,
+        ask: Sequence[str] = (),
+        more: tuple[tuple[str, str], ...] = (),
+    ) -> list[Row]:
+        query: tuple[tuple[str, str], ...] = (("format", "json"), *more)
+        if ask:
+            query += (("columns", ",".join(ask)),)
+        return decode_listing(self._talk.ask(Request("GET", path, query)), columns)
+
+
+def resource_of(address: Address) -> Address:
+    """The address without its file."""
+    return address.child(Level.FILE, None)

@@ -1,0 +1,278 @@
+"""What runs on a worker: one subject of a plan, with one connection to the server.
+
+A scheduler runs a task again elsewhere when its worker is lost, and nobody asks us. So a task looks first what the
+server holds of its subject, and sends only what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from distributed import get_worker
+from distributed.utils import sync
+
+from xnatferry import __version__
+from xnatferry.client.remote import Remote
+from xnatferry.client.settings import Connection, Secret
+from xnatferry.cluster.plan_parts import first_file, subject_of
+from xnatferry.errors import UsageError, XnatferryError
+from xnatferry.pipeline import recheck
+from xnatferry.planning.plan import Decision, Plan, Step
+from xnatferry.planning.plan_file import plan_from_dict, plan_to_dict
+from xnatferry.transfer.engine import carry_out
+from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict
+from xnatferry.transfer.payload import fingerprint
+from xnatferry.transfer.rate_limit import RateLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from xnatferry.transfer.engine import PushResult
+    from xnatferry.xnat.model import Address
+    from xnatferry.xnat.result_set import Row
+
+__all__ = ["ClusterTask", "TaskReport", "failed", "run_of", "run_task", "under_way"]
+
+#: Seconds between two looks whether the task is still wanted.
+_LOOK_S = 0.2
+#: Seconds before each further try of a task whose worker was lost: the server may still be busy with what that worker
+#: sent last, and a listing does not show it before it is done.
+_PAUSES_S = (1.0, 2.0, 4.0)
+
+_running: set[str] = set()
+
+
+class ClusterTask:
+    """One task, as it travels: shows neither credentials nor what is in it, wherever Dask may print it.
+
+    Args:
+        part: One subject of a plan.
+        connection: Server and account.
+        bytes_per_s: Its part of the limit on bytes a second.
+        max_body: The most bytes of files in one request.
+    """
+
+    __slots__ = ("_access", "_plan", "bytes_per_s", "max_body", "version")
+
+    def __init__(
+        self, part: Plan, connection: Connection, bytes_per_s: float | None = None, max_body: int | None = None
+    ) -> None:
+        self._plan = json.dumps(plan_to_dict(part))
+        self._access = connection
+        self.bytes_per_s = bytes_per_s
+        self.max_body = max_body
+        self.version = __version__
+
+    def __repr__(self) -> str:
+        return "Errand(***)"
+
+    def __getstate__(self) -> dict[str, Any]:
+        site = self._access
+        access = (site.url, site.user, site.password.reveal(), site.verify_tls, site.alias)
+        return {
+            "plan": self._plan,
+            "access": access,
+            "limits": (self.bytes_per_s, self.max_body),
+            "version": self.version,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        url, user, password, verify_tls, alias = state["access"]
+        self._access = Connection(url, user, Secret(password), verify_tls, alias=alias)
+        self._plan = state["plan"]
+        self.bytes_per_s, self.max_body = state["limits"]
+        self.version = state["version"]
+
+    @property
+    def connection(self) -> Connection:
+        """Server and account."""
+        return self._access
+
+    @property
+    def part(self) -> Plan:
+        """One subject of a plan."""
+        return plan_from_dict(json.loads(self._plan))
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """What a task brings back.
+
+    Attributes:
+        receipts: One for each step that sends.
+        verdicts: One for each file.
+        left: Files that differ on the server and were left so.
+        tries: How many workers have begun with it.
+        worker: Who finished it.
+    """
+
+    receipts: tuple[Receipt, ...]
+    verdicts: tuple[Verdict, ...]
+    left: frozenset[Address] = frozenset()
+    tries: int = 1
+    worker: str = ""
+
+
+def run_task(cluster_task: ClusterTask, name: str) -> TaskReport:
+    """Carry one subject; errors come back as receipts. *name* is the key of the task."""
+    part, tries = cluster_task.part, _tries(name)
+    with _wanted(name) as stop:
+        try:
+            _check_worker(cluster_task.version, part)
+            with _OneSubject(cluster_task.connection, part) as remote:
+                rate_limit = None if cluster_task.bytes_per_s is None else RateLimit(cluster_task.bytes_per_s)
+                report = _carry(part, remote, tries, stop, rate_limit=rate_limit, max_body=cluster_task.max_body)
+        except XnatferryError as error:
+            report = failed(part, error)
+    return replace(report, tries=tries, worker=get_worker().address)
+
+
+def _carry(
+    part: Plan, remote: Remote, tries: int, stop: threading.Event, *, rate_limit: RateLimit | None, max_body: int | None
+) -> TaskReport:
+    pauses = _PAUSES_S if tries > 1 else ()
+    for pause in (0.0, *pauses):
+        stop.wait(pause)
+        left = recheck(part, remote, workers=1)
+        result = carry_out(left, remote, workers=1, stop=stop, rate_limit=rate_limit, max_body=max_body)
+        kept = any(receipt.outcome is Outcome.KEPT for receipt in result.receipts)
+        if result.stopped or not (result.failures or result.unproven or kept):
+            break
+    return _report(part, left, result, ours=tries > 1)
+
+
+def _report(part: Plan, left: Plan, result: PushResult, *, ours: bool) -> TaskReport:
+    """Receipts of this try, and of what was there when it began: by the lost worker (*ours*), or by somebody else.
+
+    What a lost worker sent last may arrive while its successor is at work: then an object is found, and is ours.
+    """
+    known = {receipt.address for receipt in result.receipts}
+    there = {step.address: step for step in left.steps if step.decision is Decision.SAME and step.address not in known}
+    sizes = {verdict.address: verdict.size_bytes for verdict in result.verdicts}
+    found = [
+        _receipt_of(step, there[step.address], sizes.get(step.address, 0), ours=ours)
+        for step in part.steps
+        if step.sends and step.address in there
+    ]
+    done = result.receipts
+    if ours:
+        done = tuple(replace(r, outcome=Outcome.CREATED) if r.outcome is Outcome.FOUND else r for r in done)
+    return TaskReport((*found, *done), result.verdicts, result.left)
+
+
+def _receipt_of(step: Step, found: Step, size_bytes: int, *, ours: bool) -> Receipt:
+    """The receipt of *step*, *found* there with *size_bytes*."""
+    if not ours:
+        return Receipt(step.address, Outcome.FOUND)
+    if step.payload is None:
+        return Receipt(step.address, Outcome.CREATED if step.decision is Decision.CREATE else Outcome.CHANGED)
+    held = found.payload.held_digest if found.payload is not None else None
+    if held is not None:  # as it was compressed by the lost worker
+        return Receipt(step.address, Outcome.STORED, size_bytes, held)
+    sent = fingerprint(step.payload.local, gzip=step.payload.gzip)
+    return Receipt(step.address, Outcome.STORED, sent.size_bytes, sent.digest)
+
+
+def failed(part: Plan, error: XnatferryError) -> TaskReport:
+    """The report of a part that could not be carried at all."""
+    subject, message = subject_of(part), str(error)
+    first = Receipt.failed(subject, error)
+    why = f"{subject} could not be carried"
+    others = [s.address for s in part.steps if s.sends and s.address != subject]
+    receipts = [Receipt(address, first.outcome, message=why, exit_code=first.exit_code) for address in others]
+    verdicts = [Verdict(step.address, Proof.UNKNOWN, message=message) for step in part.files]
+    return TaskReport((first, *receipts), tuple(verdicts))
+
+
+def under_way() -> int:
+    """How many tasks of ours this worker still works at, wanted or not."""
+    return len(_running)
+
+
+def run_of(name: str) -> str:
+    """The push that a task belongs to, by the key of the task: ``PUSH-7``."""
+    return name.rpartition("-")[0]
+
+
+def _tries(name: str) -> int:
+    """How many workers have begun with this task, this one included. The scheduler keeps the count."""
+    worker, where = get_worker(), [run_of(name), name]
+    tries = int(sync(worker.loop, worker.scheduler.get_metadata, keys=where, default=0)) + 1
+    sync(worker.loop, worker.scheduler.set_metadata, keys=where, value=tries)
+    return tries
+
+
+@contextmanager
+def _wanted(name: str) -> Iterator[threading.Event]:
+    """An event that is set when nobody waits for the task any more: it was cancelled, or the push itself was killed.
+
+    A thread cannot be stopped from outside: Dask marks its task and lets it run.
+    """
+    worker, stop, over = get_worker(), threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_LOOK_S):
+            task = worker.state.tasks.get(name)
+            if task is None or task.state == "cancelled":
+                stop.set()
+                return
+
+    watcher = threading.Thread(target=watch, name=f"watch-{name}", daemon=True)
+    _running.add(name)
+    watcher.start()
+    try:
+        yield stop
+    finally:
+        over.set()
+        watcher.join()
+        _running.discard(name)
+
+
+def _check_worker(version: str, part: Plan) -> None:
+    """Look whether this worker is like the others: it may have come after they were asked.
+
+    Raises:
+        UsageError: It has another xnatferry, or does not see the files.
+    """
+    if version != __version__:
+        raise UsageError(f"the worker on {socket.gethostname()} has xnatferry {__version__}, the push has {version}")
+    path = first_file(part)
+    if path is not None and not path.exists():
+        raise UsageError(f"the worker on {socket.gethostname()} does not see {path}")
+
+
+class _OneSubject(Remote):
+    """A site that is asked for one subject only: listings of a whole project, fetched by each task, grow as its square.
+
+    The project is known to be there.
+    """
+
+    def __init__(self, connection: Connection, part: Plan) -> None:
+        super().__init__(connection)
+        self._subject = subject_of(part)
+        sessions = {step.address.session: step.address.session for step in part.steps}
+        self._sessions = [session for session in sessions if session is not None]
+
+    def project_exists(self, project: str) -> bool:  # noqa: ARG002  # the shape of a destination
+        return True
+
+    def list_subjects(self, project: str, **_: object) -> list[Row]:  # noqa: ARG002
+        held = self.item(self._subject)
+        return [] if held is None else [{"ID": held.get("ID", ""), "label": self._subject.subject or ""}]
+
+    def list_sessions(self, project: str, **_: object) -> list[Row]:
+        subjects = {row["ID"]: row["label"] for row in self.list_subjects(project)}
+        rows: list[Row] = []
+        for label in self._sessions:
+            held = self.item(replace(self._subject, session=label))
+            if held is not None:
+                # A session is found by its label anywhere in the project: its own field says whose it is.
+                owner = held.get("subject_ID", "")
+                known = subjects.get(owner, owner)
+                rows.append({"label": label, "subject_label": known, "xsiType": held.get("xsi:type", "")})
+        return rows

@@ -1,0 +1,189 @@
+"""A push from its source to its proof: what is found is planned, looked at again, and verified."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from xnatferry.errors import UsageError
+from xnatferry.planning.attached_reports import with_attached
+from xnatferry.planning.collisions import same_place
+from xnatferry.planning.mapping import MappingRules, map_sources
+from xnatferry.planning.plan import OnConflict, Plan, Refusal, Step
+from xnatferry.planning.plan_validation import validate_plan
+from xnatferry.planning.reconcile import reconcile
+from xnatferry.planning.selection import Selection
+from xnatferry.planning.session_matching import is_matched, match_sessions
+from xnatferry.planning.snapshot_steps import BY_RECORD
+from xnatferry.results.snapshot_images import images_for_snapshots
+from xnatferry.sources.model import Discovery, Finding, Severity
+from xnatferry.transfer.events import Proof
+from xnatferry.transfer.payload import fingerprint, moved_sources
+from xnatferry.transfer.remote_listing import fetch_remote_state, project_sessions, query_of, query_of_plan
+from xnatferry.transfer.verify import verdicts_of, verify_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from xnatferry.client.remote import Remote
+    from xnatferry.sources.model import LocalFile
+    from xnatferry.transfer.events import Verdict
+    from xnatferry.transfer.runs import Run
+
+__all__ = ["plan", "recheck", "verify_run", "verify_source", "with_digests"]
+
+
+def plan(
+    discovery: Discovery,
+    remote: Remote,
+    rules: MappingRules,
+    *,
+    on_conflict: OnConflict = OnConflict.FAIL,
+    update_fields: bool = False,
+    selection: Selection | None = None,
+    workers: int = 8,
+    snapshots: bool = False,
+    reports: Mapping[Path, Sequence[LocalFile]] | None = None,
+) -> Plan:
+    """Compare what was discovered with what the server holds, and decide every step. Nothing is sent.
+
+    Args:
+        discovery: What `discover` found.
+        remote: The server.
+        rules: Where things go; the project at least.
+        on_conflict: What to do with files that the server holds with other bytes.
+        update_fields: Whether fields of subjects, sessions and scans that differ are changed; otherwise those that
+            listings show are shown and left.
+        selection: Which subjects and sessions are carried; None carries all.
+        workers: How many sessions are asked about at the same time.
+        snapshots: Whether scans get pictures, made while the rest is sent.
+        reports: Files about sources, by the path of the source, that go beside them as resource ``VALIDATION``.
+
+    Raises:
+        UsageError: The rules cannot be used.
+        RemoteError: The server cannot be asked.
+    """
+    mapped = map_sources(discovery.sources, rules)
+    said: tuple[Finding, ...] = ()
+    if is_matched(mapped, rules):
+        matched = match_sessions(mapped, *project_sessions(remote, rules.project), rules)
+        mapped, said = matched.mapped, matched.findings
+        mapped = replace(mapped, conflicting=(*mapped.conflicting, *same_place(mapped.placements, rules)))
+    mapped = with_attached((selection or Selection()).of(mapped), reports or {})
+    query = query_of(mapped.placements, all_fields=update_fields)
+    state = fetch_remote_state(
+        remote, server=remote.connection.url, project=rules.project, query=query, workers=workers
+    )
+    pictured, without = images_for_snapshots(mapped.placements, workers=workers) if snapshots else ({}, ())
+    decided = reconcile(
+        mapped,
+        state,
+        project=rules.project,
+        fingerprint=fingerprint,
+        read_content=remote.read_content,
+        on_conflict=on_conflict,
+        gzip=rules.gzip,
+        update_fields=update_fields,
+        findings=(*_listed(discovery), *said, *without),
+        pictured=pictured,
+    )
+    return decided.blocked_by(_homeless(discovery))
+
+
+def with_digests(plan: Plan) -> Plan:
+    """The same plan with the MD5 of every file that will be sent, so that a changed file is known by its bytes.
+
+    Raises:
+        FileChangedError: A file changed since the plan was made.
+    """
+    return replace(plan, steps=tuple(_with_digest(step) for step in plan.steps))
+
+
+def _with_digest(step: Step) -> Step:
+    payload = step.payload
+    if payload is None or not step.sends or payload.local.digest is not None or payload.local.made is not None:
+        return step
+    digest = fingerprint(payload.local).digest
+    return replace(step, payload=replace(payload, local=replace(payload.local, digest=digest)))
+
+
+def verify_source(plan: Plan, remote: Remote, *, workers: int = 4, deep: bool = False) -> tuple[Verdict, ...]:
+    """What can be sworn about each file of a fresh plan, which has just compared source and server.
+
+    Where the listing has no digests, or *deep* asks for the bytes themselves, the server is asked once more.
+
+    Raises:
+        RemoteError: The server cannot be asked.
+    """
+    verdicts = verdicts_of(plan)
+    if not deep and all(verdict.proof is not Proof.SIZE or verdict.message == BY_RECORD for verdict in verdicts):
+        return verdicts
+    return verify_plan(plan, remote, {}, workers=workers, deep=deep)
+
+
+def verify_run(run: Run, remote: Remote, *, workers: int = 4, deep: bool = False) -> tuple[Verdict, ...]:
+    """Compare what a run sent with what the server holds now; the local files need not be there any more.
+
+    Args:
+        run: A push that has ended, well or not.
+        remote: The server.
+        workers: How many sessions are asked about at the same time.
+        deep: Whether to fetch and hash every file.
+
+    Raises:
+        UsageError: The run carried no plan.
+        RemoteError: The server cannot be asked.
+    """
+    plan = run.plan
+    if plan is None:
+        raise UsageError(f"{run.name} carried no files; there is nothing to verify")
+    sent = {receipt.address: receipt for receipt in run.receipts() if receipt.digest is not None}
+    return verify_plan(plan, remote, sent, workers=workers, deep=deep)
+
+
+def recheck(plan: Plan, remote: Remote, *, workers: int = 8) -> Plan:
+    """Look whether a stored plan still holds; what an earlier push of it has done already is marked as there.
+
+    Raises:
+        ConflictError: Source or server moved since; the message names what.
+        RemoteError: The server cannot be asked.
+    """
+    query = query_of_plan(plan)
+    state = fetch_remote_state(remote, server=plan.server, project=plan.project, query=query, workers=workers)
+    return validate_plan(
+        plan,
+        state,
+        fingerprint=fingerprint,
+        read_content=remote.read_content,
+        moved_sources=moved_sources(plan),
+    )
+
+
+def _listed(discovery: Discovery) -> tuple[Finding, ...]:
+    """Everything worth a line beside the plan: warnings of sources that go, and what the root says."""
+    of_root = (finding for finding in discovery.findings if finding.severity is not Severity.ERROR)
+    of_sources = (
+        finding
+        for source in discovery.sources
+        if not source.refused
+        for finding in source.findings
+        if finding.severity is not Severity.ERROR
+    )
+    return (*of_root, *of_sources)
+
+
+def _homeless(discovery: Discovery) -> tuple[Refusal, ...]:
+    """Files that match no place: an error of the root, not of one source, so the whole push waits."""
+    return tuple(
+        Refusal(_relative(finding, discovery), (finding.message,), finding.path or discovery.root)
+        for finding in discovery.findings
+        if finding.severity is Severity.ERROR
+    )
+
+
+def _relative(finding: Finding, discovery: Discovery) -> str:
+    path = finding.path or discovery.root
+    shown = path.relative_to(discovery.root).as_posix() if path.is_relative_to(discovery.root) else str(path)
+    shown = path.name if shown == "." else shown
+    return f"{shown}, line {finding.line}" if finding.line is not None else shown

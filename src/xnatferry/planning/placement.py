@@ -1,0 +1,284 @@
+"""What is wanted of a server: one source with its place, and the rules that users give for places and fields."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from string import Formatter
+from sys import intern
+from typing import TYPE_CHECKING
+
+from xnatferry.errors import UsageError
+from xnatferry.sources.model import Kind
+from xnatferry.xnat.datatypes import data_type
+from xnatferry.xnat.interning import interned, no_fields
+from xnatferry.xnat.labels import clean_label, label_problem, remote_name_problem, scan_id_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from xnatferry.planning.plan import Refusal
+    from xnatferry.sources.model import Claims, LocalFile, Source
+
+__all__ = [
+    "PACK_ABOVE_FILES",
+    "SESSION_TYPES",
+    "MappedSources",
+    "MappingRules",
+    "Placement",
+    "compressed_as",
+    "entry_fields",
+    "file_name_reasons",
+    "is_packed",
+    "label_of",
+    "next_free",
+    "scan_type_for",
+    "scan_words",
+    "session_from",
+    "session_text",
+    "session_type_of",
+]
+
+#: Short names people use for session types, and what XNAT calls them (schema ``xnat.xsd``).
+SESSION_TYPES: Mapping[str, str] = {
+    "MR": "xnat:mrSessionData",
+    "PET": "xnat:petSessionData",
+    "PETMR": "xnat:petmrSessionData",
+    "CT": "xnat:ctSessionData",
+    "EEG": "xnat:eegSessionData",
+    "MEG": "xnat:megSessionData",
+    "OTHER": "xnat:otherDicomSessionData",
+}
+
+#: A resource with more files than this travels as one archive; below it, one request a file costs no more.
+PACK_ABOVE_FILES = 8
+
+#: Format and content of a catalog entry by the end of its name.
+_ENTRIES: Sequence[tuple[str, str, str]] = (
+    (".nii.gz", "NIFTI", "NIFTI_RAW"),
+    (".nii", "NIFTI", "NIFTI_RAW"),
+    (".hdr.gz", "NIFTI", "NIFTI_RAW"),
+    (".img.gz", "NIFTI", "NIFTI_RAW"),
+    (".hdr", "NIFTI", "NIFTI_RAW"),
+    (".img", "NIFTI", "NIFTI_RAW"),
+    (".json", "JSON", "NIFTI_RAW"),
+    (".bval", "BVAL", "NIFTI_RAW"),
+    (".bvals", "BVAL", "NIFTI_RAW"),
+    (".bvec", "BVEC", "NIFTI_RAW"),
+    (".bvecs", "BVEC", "NIFTI_RAW"),
+    (".tsv", "TSV", "NIFTI_RAW"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MappingRules:
+    """What the user says about places and fields; None leaves it to claims and defaults.
+
+    Attributes:
+        project: Project ID.
+        subject: One subject label for all sources.
+        session_template: Session label from the subject, e.g. ``{subject}_MR1``.
+        session_type: ``MR``, ``PET`` ... or an XNAT data type.
+        level: What resources of other results hang on: ``project``, ``subject``, ``session``, ``scan`` or ``assessor``.
+        assessor: Label of the assessor from the session, e.g. ``{session}_CAT12``.
+        assessor_type: Its XNAT data type.
+        clean_labels: Whether to use the proposed label where XNAT refuses the one found.
+        gzip: Whether ``.nii`` travels as ``.nii.gz``.
+        existing_only: Whether sources stay behind whose subject or session the server has not; they are made otherwise.
+    """
+
+    project: str
+    subject: str | None = None
+    session: str | None = None
+    session_template: str | None = None
+    session_type: str | None = None
+    resource: str | None = None
+    format: str | None = None
+    content: str | None = None
+    tags: str | None = None
+    type: str | None = None
+    series_description: str | None = None
+    quality: str | None = None
+    date: str | None = None
+    level: str | None = None
+    assessor: str | None = None
+    assessor_type: str | None = None
+    clean_labels: bool = False
+    gzip: bool = False
+    existing_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One source with its place; the scan number may still be open.
+
+    Attributes:
+        subject: Label of the subject; empty for a resource of the project.
+        session: Label of the session; empty for a resource of the project or of a subject.
+        scan: Scan ID, None for a resource of anything else.
+        numbered: Whether *scan* was claimed; otherwise reconciling with the server may find the scan that already holds
+            these files.
+        assessor: Label of the image assessor; empty for a resource of anything else.
+        assessor_type: Its data type.
+        scan_type: Data type of the scan; the one that goes with the session's type when empty.
+        group: Sources of one session with the same group share one scan; empty for one that shares with none.
+        by_type: Whether the session's label only says what the session holds, so that an earlier push may have called
+            it otherwise.
+        subject_fields: XNAT paths of the subject, in full.
+        session_fields: XNAT paths below the session.
+        scan_fields: XNAT paths below the scan.
+        resource_fields: ``format``, ``content``, ``tags`` of the resource.
+    """
+
+    source: Source
+    subject: str
+    session: str
+    resource: str
+    session_type: str
+    scan: str | None = None
+    numbered: bool = False
+    on_scan: bool = False
+    scan_type: str = ""
+    assessor: str = ""
+    assessor_type: str = ""
+    group: str = ""
+    by_type: bool = False
+    subject_fields: Mapping[str, str] = field(default_factory=no_fields)
+    session_fields: Mapping[str, str] = field(default_factory=no_fields)
+    scan_fields: Mapping[str, str] = field(default_factory=no_fields)
+    resource_fields: Mapping[str, str] = field(default_factory=no_fields)
+
+    @property
+    def root_lock(self) -> tuple[str, str]:
+        """What its resource hangs on or below: subject and session, as far as there are."""
+        return ("", self.session) if self.session else (self.subject, "")
+
+    def name_of(self, file: LocalFile, *, gzip: bool) -> str:
+        """The name of *file* in the resource: with *gzip* (``--gzip``), a plain ``.nii`` becomes ``.nii.gz``."""
+        plain = file.member is None and file.name.lower().endswith(".nii")
+        return f"{file.name}.gz" if gzip and plain else file.name
+
+
+@dataclass(frozen=True, slots=True)
+class MappedSources:
+    """The outcome of mapping: what is wanted, what is refused, and what concerns the whole push.
+
+    Attributes:
+        conflicting: Sources of which two claim one place: nothing may move before that is settled.
+    """
+
+    placements: tuple[Placement, ...]
+    refusals: tuple[Refusal, ...] = ()
+    conflicting: tuple[Refusal, ...] = ()
+
+
+def compressed_as(file: LocalFile, name: str) -> bool:
+    """Whether *file* is compressed on the way when it is stored as *name* (`Placement.name_of`)."""
+    return name != file.name or (file.scrub is not None and file.scrub.packed)
+
+
+def is_packed(source: Source) -> bool:
+    """Whether its files travel as one archive, ready-made or made on the way."""
+    return source.archived or source.kind is Kind.FREESURFER or len(source.files) > PACK_ABOVE_FILES
+
+
+def file_name_reasons(source: Source) -> list[str]:
+    """Why XNAT could not hold its files under their names."""
+    alone = not is_packed(source)
+    named = ((file.name, remote_name_problem(file.name, alone=alone)) for file in source.files)
+    return [f"file name {name!r}: {problem}" for name, problem in named if problem]
+
+
+def entry_fields(name: str) -> Mapping[str, str]:
+    """Format and content of the catalog entry for *name*; empty when we have no word for it."""
+    for ending, kind, content in _ENTRIES:
+        if name.lower().endswith(ending):
+            return interned({"format": kind, "content": content})
+    return {}
+
+
+def session_type_of(text: str | None) -> str:
+    """The XNAT data type for ``MR``, ``PET`` ... or for a data type given in full; MR when None.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if text is None:
+        return "xnat:mrSessionData"
+    if text.upper() in SESSION_TYPES:
+        return SESSION_TYPES[text.upper()]
+    if re.fullmatch(r"\w+:\w+", text):
+        return text
+    raise UsageError(
+        f"session type {text!r} is unknown; say {', '.join(SESSION_TYPES)} or a data type such as xnat:mrSessionData"
+    )
+
+
+def scan_type_for(session_type: str) -> str:
+    """The data type of scans that go with a session type: of its kind where XNAT has one (``xnat:usScanData``)."""
+    if session_type == "xnat:petmrSessionData":
+        return "xnat:mrScanData"
+    scan_type = session_type.replace("SessionData", "ScanData")
+    known = scan_type not in {"xnat:imageScanData", session_type} and data_type(scan_type) is not None
+    return scan_type if known else "xnat:otherDicomScanData"
+
+
+def label_of(what: str, text: str, rules: MappingRules, reasons: list[str]) -> str | None:
+    """A label that XNAT takes; None, and a reason, when there is none."""
+    problem = scan_id_problem(text) if what == "scan" else label_problem(text)
+    if problem is None:
+        return intern(text)  # every source of a session says it anew
+    proposed = clean_label(text)
+    if not proposed:
+        reasons.append(f"{what} label {text!r}: {problem}; nothing usable is left of it, so name it by a table")
+        return None
+    if rules.clean_labels:
+        return intern(proposed)
+    reasons.append(f"{what} label {text!r}: {problem}; proposed: {proposed} (--clean-labels uses it)")
+    return None
+
+
+def session_text(rules: MappingRules, claims: Claims, session_type: str, subject: str) -> str:
+    """The text of a session's label: what the user says, what the source says, or ``SUBJECT_MR1``.
+
+    Raises:
+        UsageError: The template of the rules cannot be used.
+    """
+    if rules.session or claims.session:
+        return rules.session or claims.session or ""
+    short = next((name for name, full in SESSION_TYPES.items() if full == session_type), "OTHER")
+    return session_from(rules.session_template or f"{{subject}}_{short}1", subject)
+
+
+def session_from(template: str, subject: str) -> str:
+    """A session label from ``{subject}_MR1``.
+
+    Raises:
+        UsageError: Something else than the subject stands in it.
+    """
+    try:
+        fields = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    except ValueError:
+        fields = {template}
+    if fields - {"subject"}:
+        raise UsageError(f"session template {template!r} cannot be used: only {{subject}} may stand in it")
+    return template.replace("{subject}", subject)
+
+
+def scan_words(claims: Claims, rules: MappingRules) -> dict[str, str]:
+    """Type, description, quality and note of a scan: as the user says, as the source says, else ``usable``."""
+    kind = rules.type or claims.type or "unknown"
+    found = {
+        "type": kind,
+        "series_description": rules.series_description or claims.series_description or kind,
+        "quality": rules.quality or claims.quality or "usable",
+    }
+    return found | ({"note": claims.note} if claims.note else {})
+
+
+def next_free(taken: set[str]) -> str:
+    """The smallest positive number, as text, that is not taken as a scan ID."""
+    number = 1
+    while str(number) in taken:
+        number += 1
+    return intern(str(number))

@@ -1,0 +1,94 @@
+"""The pictures of a scan as steps of a plan, without making them.
+
+XNAT shows a scan by the files of its resource ``SNAPSHOTS`` whose catalog entries have the content ``ORIGINAL`` and
+``THUMBNAIL``. A plan cannot know the bytes of a picture that is not made yet, and making hundreds of pictures to print
+a plan would be absurd. So a third file, ``snapshots.json``, says of which image (MD5) and by which recipe the two were
+made. Its bytes are known beforehand, and it is sent last: where the server holds it and both pictures, nothing is to
+be done; where it differs, all three are replaced. What a second push leaves alone it leaves on the word of that record,
+and the verdict says so.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.planning.plan import Decision, Payload, Step
+from xnatferry.sources.model import LocalFile, Made
+from xnatferry.xnat.digest import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from xnatferry.planning.remote_state import Fingerprint, HeldFile
+    from xnatferry.sources.model import Source
+    from xnatferry.xnat.model import Address
+
+__all__ = ["BY_RECORD", "RECORD_NAME", "SNAPSHOTS", "image_of", "snapshot_steps", "source_digest"]
+
+#: Label of the resource, and content of its catalog (``SnapshotResourceService`` of XNAT 1.8; BBRC's HasThumbnails).
+SNAPSHOTS: Final = "SNAPSHOTS"
+#: Raised when the same image gives another picture: everybody's pictures are then made anew by the next push.
+RECIPE: Final = 1
+RECORD_NAME: Final = "snapshots.json"
+_PICTURES: Final = {"ORIGINAL": "scan_qc.gif", "THUMBNAIL": "scan_qc_t.gif"}  # the ends of XNAT's own names
+_IMAGES: Final = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
+BY_RECORD: Final = f"{RECORD_NAME} on the server says it was made from this image"
+
+
+def image_of(source: Source) -> tuple[LocalFile, ...]:
+    """The files of the first image of *source*: one, or the two of a pair; none where no image is on this disk."""
+    images = [f for f in source.files if f.name.lower().endswith(_IMAGES) and f.member is None and f.opener is None]
+    if not images:
+        return ()
+    stem = _stem(images[0].name)
+    return tuple(sorted((file for file in images if _stem(file.name) == stem), key=lambda file: file.name))
+
+
+def source_digest(files: Sequence[LocalFile], fingerprint: Callable[[LocalFile], Fingerprint]) -> str:
+    """What identifies the bytes of an image: its MD5, or that of both halves' MD5s."""
+    digests = [fingerprint(file).digest for file in files]
+    return digests[0] if len(digests) == 1 else digest_of([digest.encode() for digest in digests])
+
+
+def snapshot_steps(scan: Address, image: Sequence[LocalFile], digest: str, held: Mapping[str, HeldFile]) -> list[Step]:
+    """The resource, its two pictures and their record; none where somebody else's pictures are.
+
+    Args:
+        scan: Where they go.
+        image: The files of the image.
+        digest: Its `source_digest`.
+        held: What the server holds in the resource, by name.
+    """
+    if set(held) - {*_PICTURES.values(), RECORD_NAME}:
+        return []
+    first = image[0]
+    about = {"snapshots": 1, "recipe": RECIPE, "image": first.name, "image_md5": digest, "by": "xnatferry"}
+    record = LocalFile.written(first.path, RECORD_NAME, json.dumps(about, indent=1).encode() + b"\n")
+    there = held.get(RECORD_NAME)
+    current = there is not None and (there.size_bytes, there.digest or record.digest) == (
+        record.size_bytes,
+        record.digest,
+    )
+    resource = replace(scan, resource=SNAPSHOTS)
+    fields = {"format": "GIF", "content": SNAPSHOTS}
+    steps = [Step(resource, Decision.SAME if held else Decision.CREATE, fields=fields)]
+    for content, name in _PICTURES.items():
+        made = LocalFile(first.path, name, 0, first.mtime_ns, made=Made(content, digest))
+        decision, reason = Decision.CREATE, "made while it is sent"
+        if name in held:
+            decision = Decision.SAME if current else Decision.UPDATE
+            reason = BY_RECORD if current else "made anew: it was made from another image, or nothing says from which"
+            made = replace(made, size_bytes=held[name].size_bytes if current else 0)
+        entry = {"format": "GIF", "content": content}
+        steps.append(Step(replace(resource, file=name), decision, reason, fields=entry, payload=Payload(made)))
+    decision = Decision.CREATE if there is None else Decision.SAME if current else Decision.UPDATE
+    payload = Payload(record, held_digest=there.digest if there is not None else None)
+    # Without a format, as the file that comes last gives its own to the resource (``CatalogUtils.configureResource``).
+    return [*steps, Step(replace(resource, file=RECORD_NAME), decision, fields={"content": SNAPSHOTS}, payload=payload)]
+
+
+def _stem(name: str) -> str:
+    lower = name.lower().removesuffix(".gz")
+    return name[: lower.rindex(".")]

@@ -1,0 +1,199 @@
+"""What taking back a run would do, decided from what the run did and what the server holds now.
+
+Only what the run created goes, and only where it still is what the run left; what it found, what others added and what
+changed since stays, and so does everything around it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from xnatferry.xnat.model import Address, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from xnatferry.planning.remote_state import Fingerprint, HeldFile
+
+__all__ = ["Inventory", "RunEffects", "UndoAction", "UndoPlan", "UndoStep", "plan_undo"]
+
+
+class UndoAction(StrEnum):
+    """What an undo does with one address; the value is the sign that people see."""
+
+    REMOVE = "-"
+    RESTORE = "~"
+    STAY = "="
+    GONE = " "
+
+
+@dataclass(frozen=True, slots=True)
+class RunEffects:
+    """What a run did, from its journal.
+
+    Attributes:
+        created: Objects it made, with the fields it gave them.
+        stored: New files with size and MD5 as they were sent.
+        replaced: Files that held other bytes before, with size and MD5 as they were sent.
+        changed: Objects whose fields it changed: XNAT path to (before, after).
+        backups: Where the old bytes of replaced files are kept.
+        uncertain: Files that were on their way when the run was killed, and whose local bytes have changed since.
+    """
+
+    created: Mapping[Address, Mapping[str, str]] = field(default_factory=dict)
+    stored: Mapping[Address, Fingerprint] = field(default_factory=dict)
+    replaced: Mapping[Address, Fingerprint] = field(default_factory=dict)
+    changed: Mapping[Address, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
+    backups: Mapping[Address, Path] = field(default_factory=dict)
+    uncertain: frozenset[Address] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What the server holds now of the places that a run touched.
+
+    Attributes:
+        objects: Every subject, session, scan, assessor and resource at or below the objects the run made.
+        files: Every file in the resources it touched or that lie below an object it made.
+        fields: Fields of objects whose fields it changed.
+        edited: Objects it made and somebody edited since, with the names of what they edited.
+    """
+
+    objects: frozenset[Address] = frozenset()
+    files: Mapping[Address, HeldFile] = field(default_factory=dict)
+    fields: Mapping[Address, Mapping[str, str]] = field(default_factory=dict)
+    edited: Mapping[Address, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UndoStep:
+    """What happens to one address, and why when it stays.
+
+    Attributes:
+        address: What it is about.
+        action: What happens to it.
+        reason: Why it stays.
+        fields: What is put back, by XNAT path.
+        backup: Where the old bytes of a file are.
+        holds: What may be inside when it is removed: names of a resource's files with what they were when the plan was
+            made, or the scans that go with a session. Anything else keeps it from being removed.
+    """
+
+    address: Address
+    action: UndoAction
+    reason: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    backup: Path | None = None
+    holds: Mapping[str, HeldFile | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UndoPlan:
+    """All steps of an undo in the order they are taken: files before resources, resources before what holds them."""
+
+    steps: tuple[UndoStep, ...]
+
+    @property
+    def acts(self) -> tuple[UndoStep, ...]:
+        """The steps that change something."""
+        return tuple(step for step in self.steps if step.action in {UndoAction.REMOVE, UndoAction.RESTORE})
+
+    @property
+    def stays(self) -> tuple[UndoStep, ...]:
+        """What the run made or replaced and the undo leaves, with reasons."""
+        return tuple(step for step in self.steps if step.action is UndoAction.STAY)
+
+
+_DOUBT = "was on its way when the run was killed, and the local file has changed since, so it cannot be recognised"
+
+
+def plan_undo(effects: RunEffects, now: Inventory) -> UndoPlan:
+    """Decide the fate of everything that a run made, replaced or changed."""
+    files = {address: _file_fate(address, sent, now) for address, sent in effects.stored.items()}
+    removable = {address for address, step in files.items() if step.action is UndoAction.REMOVE}
+    children: dict[Address, set[Address]] = defaultdict(set)
+    for address in (*now.objects, *now.files):
+        if address.parent is not None:
+            children[address.parent].add(address)
+    objects: list[UndoStep] = []
+    for address in sorted(effects.created, key=lambda made: (made.resource is not None, made), reverse=True):
+        if address not in now.objects:
+            objects.append(UndoStep(address, UndoAction.GONE, "is not there any more"))
+            continue
+        others = children[address] - removable
+        if address in now.edited:
+            objects.append(UndoStep(address, UndoAction.STAY, f"was edited since ({now.edited[address]})"))
+        elif others:
+            objects.append(
+                UndoStep(address, UndoAction.STAY, f"holds {_named(others)}, which this undo does not remove")
+            )
+        else:
+            inside = {getattr(child, child.level.value): now.files.get(child) for child in children[address]}
+            objects.append(UndoStep(address, UndoAction.REMOVE, holds=inside))
+            removable.add(address)
+    # A file goes with its resource, a scan with its session: the largest wholly removable piece below a subject is one
+    # request, and the executor looks again before it sends it.
+    # Longer names go first: XNAT 1.8 removes with a file every other one whose name begins with its name.
+    single = [step for address, step in sorted(files.items(), reverse=True) if not _goes_with(address, removable)]
+    kept = [step for step in objects if not (step.action is UndoAction.REMOVE and _goes_with(step.address, removable))]
+    doubtful = [
+        UndoStep(address, UndoAction.STAY, _DOUBT) for address in sorted(effects.uncertain) if address in now.files
+    ]
+    return UndoPlan((*_restored_files(effects, now), *_restored_fields(effects, now), *single, *doubtful, *kept))
+
+
+def _goes_with(address: Address, removable: set[Address]) -> bool:
+    """Whether a container that is removed in one piece takes *address* along."""
+    carriers = {Level.FILE: Level.RESOURCE, Level.SCAN: Level.SESSION}
+    level = carriers.get(address.level)
+    if address.level is Level.RESOURCE:
+        return False
+    return level is not None and any(above.level is level and above in removable for above in address.ancestors())
+
+
+def _named(others: set[Address]) -> str:
+    first = min(others)
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    return f"{first.level} {getattr(first, first.level.value)}{more}"
+
+
+def _file_fate(address: Address, sent: Fingerprint, now: Inventory) -> UndoStep:
+    held = now.files.get(address)
+    if held is None:
+        return UndoStep(address, UndoAction.GONE, "is not there any more")
+    if held.size_bytes != sent.size_bytes or held.digest not in {None, sent.digest}:
+        return UndoStep(address, UndoAction.STAY, "was changed since")
+    return UndoStep(address, UndoAction.REMOVE)
+
+
+def _restored_files(effects: RunEffects, now: Inventory) -> list[UndoStep]:
+    steps = []
+    for address, sent in sorted(effects.replaced.items()):
+        found = _file_fate(address, sent, now)
+        backup = effects.backups.get(address)
+        if found.action is not UndoAction.REMOVE:
+            steps.append(UndoStep(address, UndoAction.STAY, found.reason))
+        elif backup is None:
+            steps.append(
+                UndoStep(address, UndoAction.STAY, "was replaced, and no backup of the old bytes was kept (--backup)")
+            )
+        else:
+            steps.append(UndoStep(address, UndoAction.RESTORE, backup=backup))
+    return steps
+
+
+def _restored_fields(effects: RunEffects, now: Inventory) -> list[UndoStep]:
+    steps = []
+    for address, changes in sorted(effects.changed.items()):
+        held = now.fields.get(address, {})
+        back = {path: before for path, (before, after) in changes.items() if held.get(path) == after}
+        if back:
+            steps.append(UndoStep(address, UndoAction.RESTORE, fields=back))
+        if len(back) < len(changes):
+            other = ", ".join(sorted(set(changes) - set(back)))
+            steps.append(UndoStep(address, UndoAction.STAY, f"{other} was changed since"))
+    return steps

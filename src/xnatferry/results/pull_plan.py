@@ -1,0 +1,253 @@
+"""What a pull would do: every file of a server with its place on this disk and a decision. Nothing is written here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from xnatferry.errors import ConflictError
+from xnatferry.planning.plan import Decision, OnConflict, Refusal
+from xnatferry.results.local_filenames import clashes, path_problem, path_warning
+from xnatferry.transfer.payload import file_pieces
+from xnatferry.xnat.digest import digest_of
+from xnatferry.xnat.gzip_stream import GzipError, content_of
+from xnatferry.xnat.model import Address
+from xnatferry.xnat.thread_map import thread_map
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from xnatferry.results.remote_files import FileAt
+    from xnatferry.xnat.records import RemoteFile
+
+__all__ = ["Layout", "PullFile", "PullPlan", "check_pullable", "files_layout", "plan_pull"]
+
+#: Where a file goes below the folder of a pull: the parts of its path. The one thing in which forms of a pull differ.
+Layout = Callable[[Address], tuple[str, ...]]
+
+_NO_DIGEST = "size matches; the server lists no digest"
+
+
+@dataclass(frozen=True, slots=True)
+class PullFile:
+    """One file, its place and what happens to it.
+
+    Attributes:
+        decision: CREATE fetches it, UPDATE fetches it over another, SAME is here already, DIFFERS is left.
+        reason: Why, where that is not plain.
+    """
+
+    address: Address
+    held: RemoteFile
+    target: Path
+    decision: Decision
+    reason: str = ""
+
+    @property
+    def fetches(self) -> bool:
+        """Whether its bytes travel."""
+        return self.decision in {Decision.CREATE, Decision.UPDATE}
+
+
+@dataclass(frozen=True, slots=True)
+class PullPlan:
+    """All files of one pull.
+
+    Attributes:
+        server: Address of the server.
+        address: What is pulled.
+        folder: Where to.
+        files: In the order of their addresses.
+        refusals: Files that cannot stand on this disk, with reasons.
+        warnings: What a person should know, one sentence each.
+        on_conflict: What happens to local files that differ.
+        free_bytes: Room on the disk of *folder*; None where it cannot be told.
+    """
+
+    server: str
+    address: Address
+    folder: Path
+    files: tuple[PullFile, ...]
+    refusals: tuple[Refusal, ...] = ()
+    warnings: tuple[str, ...] = ()
+    on_conflict: OnConflict = OnConflict.FAIL
+    free_bytes: int | None = None
+
+    @property
+    def fetched(self) -> tuple[PullFile, ...]:
+        """The files whose bytes travel."""
+        return tuple(file for file in self.files if file.fetches)
+
+    @property
+    def fetched_bytes(self) -> int:
+        """Their bytes, as listed."""
+        return sum(file.held.size_bytes for file in self.fetched)
+
+    @property
+    def conflicts(self) -> tuple[PullFile, ...]:
+        """Local files that differ and are not replaced."""
+        return tuple(file for file in self.files if file.decision is Decision.DIFFERS)
+
+
+def files_layout(address: Address) -> tuple[str, ...]:
+    """The address itself below the project: ``SUBJECT/SESSION/scans/ID/resources/LABEL/files/PATH``."""
+    parts = [label for label in (address.subject, address.session) if label is not None]
+    for word in ("scan", "assessor", "resource"):
+        label = getattr(address, word)
+        if label is not None:
+            parts += [f"{word}s", label]
+    return (*parts, "files", *(address.file or "").split("/"))
+
+
+def plan_pull(
+    held: Sequence[FileAt],
+    folder: Path,
+    *,
+    server: str,
+    address: Address,
+    layout: Layout = files_layout,
+    on_conflict: OnConflict = OnConflict.FAIL,
+    workers: int = 4,
+    folds: bool | None = None,
+) -> PullPlan:
+    """Give every file its place below *folder* and compare it with what stands there.
+
+    Args:
+        held: The files of the server.
+        folder: Where they go; need not exist.
+        server: Address of the server, for people.
+        address: What is pulled.
+        layout: Where each file goes below *folder*.
+        on_conflict: FAIL, SKIP or OVERWRITE.
+        workers: How many local files are read at the same time.
+        folds: Whether the disk takes names that differ in case for one; None looks.
+    """
+    places = {one.address: layout(one.address) for one in held}
+    twins = clashes((places[one.address] for one in held), folds=_folds(folder) if folds is None else folds)
+    inside = _Inside(folder)
+    refusals: list[Refusal] = []
+    kept: list[tuple[FileAt, Path]] = []
+    for one in held:
+        parts = places[one.address]
+        why = path_problem(parts, windows=os.name == "nt") or twins.get(parts) or inside.problem(parts)
+        if why is not None:
+            refusals.append(Refusal(str(one.address), (why,), folder, one.address))
+        else:
+            kept.append((one, folder.joinpath(*parts)))
+    files = thread_map(lambda pair: _compared(pair[0], pair[1], on_conflict), kept, workers=workers)
+    plan = PullPlan(server, address, folder, tuple(files), tuple(refusals), on_conflict=on_conflict)
+    free = _free_bytes(folder)
+    return replace(plan, free_bytes=free, warnings=tuple(_warnings(plan, places.values(), free)))
+
+
+def check_pullable(plan: PullPlan) -> None:
+    """Look whether a pull may begin.
+
+    Raises:
+        ConflictError: Local files differ and the policy is to fail, or a folder stands where a file belongs.
+    """
+    if plan.conflicts and plan.on_conflict is OnConflict.FAIL:
+        first = plan.conflicts[0]
+        raise ConflictError(
+            f"local files that differ from the server: {len(plan.conflicts)}, the first is {first.target} "
+            f"({first.reason}); nothing was written; --on-conflict skip leaves them, overwrite replaces them"
+        )
+    blocked = [file for file in plan.conflicts if plan.on_conflict is OnConflict.OVERWRITE]
+    if blocked:
+        raise ConflictError(f"{blocked[0].target}: {blocked[0].reason}; move it away, nothing was written")
+
+
+def _compared(one: FileAt, target: Path, on_conflict: OnConflict) -> PullFile:
+    decision, reason, replaceable = _decide(target, one.file)
+    if decision is Decision.DIFFERS and on_conflict is OnConflict.OVERWRITE and replaceable:
+        decision = Decision.UPDATE
+    elif decision is Decision.DIFFERS and on_conflict is OnConflict.SKIP:
+        reason += "; left as it is"
+    return PullFile(one.address, one.file, target, decision, reason)
+
+
+def _decide(target: Path, held: RemoteFile) -> tuple[Decision, str, bool]:
+    """Decision, reason, and whether what stands there can be replaced."""
+    try:
+        there = target.stat()
+    except FileNotFoundError:
+        if target.is_symlink():
+            return Decision.DIFFERS, "a link that leads nowhere stands there", True
+        return Decision.CREATE, "", True
+    except NotADirectoryError:
+        return Decision.DIFFERS, "a folder of its path is a file here", False
+    except OSError as error:
+        return Decision.DIFFERS, f"cannot be looked at ({error.strerror})", False
+    if not target.is_file():
+        return Decision.DIFFERS, "a folder or device of this name stands there", False
+    if there.st_size != held.size_bytes:
+        return Decision.DIFFERS, f"{there.st_size} bytes here, {held.size_bytes} on the server", True
+    if held.digest is None and held.content_digest is None:
+        return Decision.SAME, _NO_DIGEST, True
+    try:
+        if held.digest is not None:
+            same = digest_of(file_pieces(target)) == held.digest
+        else:
+            same = content_of(file_pieces(target)).digest == held.content_digest
+    except GzipError as error:
+        return Decision.DIFFERS, str(error), True
+    except OSError as error:
+        return Decision.DIFFERS, f"cannot be read ({error.strerror})", True
+    return (Decision.SAME, "", True) if same else (Decision.DIFFERS, "the bytes differ", True)
+
+
+class _Inside:
+    """Knows which folders below a root lead out of it, by a link that somebody made there."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._real = root.resolve()
+        self._known: dict[tuple[str, ...], bool] = {}
+
+    def problem(self, parts: tuple[str, ...]) -> str | None:
+        above = parts[:-1]
+        if above not in self._known:
+            try:
+                self._known[above] = self._root.joinpath(*above).resolve().is_relative_to(self._real)
+            except OSError:  # a ring of links
+                self._known[above] = False
+        return None if self._known[above] else f"{'/'.join(above)} leads out of {self._root} by a link"
+
+
+def _folds(folder: Path) -> bool:
+    """Whether the disk of *folder* takes names that differ in case for one; found out without writing."""
+    for path in (folder, *folder.absolute().parents):
+        other = path.with_name(path.name.swapcase()) if path.name else path
+        if path.exists() and other.name != path.name:
+            try:
+                return other.samefile(path)
+            except OSError:
+                return False
+    return os.name == "nt"
+
+
+def _free_bytes(folder: Path) -> int | None:
+    for path in (folder, *folder.absolute().parents):
+        try:
+            return shutil.disk_usage(path).free
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
+
+
+def _warnings(plan: PullPlan, places: Iterable[tuple[str, ...]], free_bytes: int | None) -> Iterable[str]:
+    odd = [why for parts in places if (why := path_warning(parts)) is not None]
+    if odd and os.name != "nt":
+        yield f"{len(odd)} names could not stand on a Windows disk, the first: {odd[0]}"
+    twins = set(clashes((place for place in places), folds=True)) - set(clashes(places, folds=False))
+    if twins and not plan.refusals:
+        first = "/".join(min(twins))
+        yield f"{len(twins)} names differ in case alone; on a disk that folds case they would be one, such as {first}"
+    if free_bytes is not None and plan.fetched_bytes > free_bytes:
+        yield f"{plan.folder}: {free_bytes} bytes are free there, {plan.fetched_bytes} are to come"

@@ -1,0 +1,181 @@
+"""Carries out a pull: many files at once, each proven before it gets its name."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from xnatferry.errors import (
+    DataError,
+    DiskFullError,
+    StoppedError,
+    TransferError,
+    VerifyError,
+    XnatferryError,
+    joint_exit_code,
+)
+from xnatferry.planning.plan import Decision
+from xnatferry.results.pull_plan import check_pullable
+from xnatferry.transfer.events import BytesSent, Event, Listener, Outcome, Proof, Receipt, Stage, Verdict
+from xnatferry.transfer.task_pool import TaskPool
+
+if TYPE_CHECKING:
+    from xnatferry.client.remote import Remote
+    from xnatferry.results.pull_plan import PullFile, PullPlan
+
+__all__ = ["PullResult", "fetch_all"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PullResult:
+    """What a pull did and what can be sworn about it.
+
+    Attributes:
+        receipts: One for each file that was to be fetched.
+        verdicts: One for each file of the plan.
+        missing: Files that were to come and did not.
+        disk_full: Whether the disk had no room left.
+        stopped: Whether the user stopped it.
+        refused: Whether files could not stand on this disk.
+    """
+
+    receipts: tuple[Receipt, ...]
+    verdicts: tuple[Verdict, ...]
+    missing: tuple[PullFile, ...] = ()
+    disk_full: bool = False
+    stopped: bool = False
+    refused: bool = False
+
+    @property
+    def failures(self) -> tuple[Receipt, ...]:
+        """Receipts of files that did not come."""
+        return tuple(receipt for receipt in self.receipts if receipt.exit_code)
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line leaves with."""
+        if self.stopped:
+            return StoppedError.exit_code
+        code = joint_exit_code(receipt.exit_code for receipt in self.receipts)
+        return code or (DataError.exit_code if self.refused else 0)
+
+
+def fetch_all(
+    plan: PullPlan,
+    remote: Remote,
+    *,
+    workers: int = 4,
+    listener: Listener = lambda _: None,
+    journal: Listener = lambda _: None,
+    stop: threading.Event | None = None,
+) -> PullResult:
+    """Do what *plan* says.
+
+    Args:
+        plan: What to fetch, and where to.
+        remote: The server.
+        workers: How many files travel at the same time.
+        listener: Told every event, from one thread at a time; its failures are logged and do no harm.
+        journal: Told every event; its failure ends the run.
+        stop: Set it to stop: files in flight are abandoned and leave nothing behind.
+
+    Raises:
+        ConflictError: Local files differ and the policy is to fail; nothing has been written.
+    """
+    check_pullable(plan)
+    return _Fetch(plan, remote, listener, journal, stop or threading.Event()).run(workers)
+
+
+class _Fetch:
+    def __init__(
+        self, plan: PullPlan, remote: Remote, listener: Listener, journal: Listener, stop: threading.Event
+    ) -> None:
+        self._plan = plan
+        self._remote = remote
+        self._listener = listener
+        self._journal = journal
+        self._stop = stop
+        self._full = threading.Event()
+        self._lock = threading.Lock()
+        self._receipts: dict[PullFile, Receipt] = {}
+
+    def run(self, workers: int) -> PullResult:
+        files = self._plan.fetched
+        self._tell(Stage("fetch", f"{len(files)} files"))
+        TaskPool(workers, self._stop).run([partial(self._fetch, file) for file in files])
+        return self._result()
+
+    def _fetch(self, file: PullFile) -> None:
+        receipt = self._fetched(file)
+        with self._lock:
+            self._receipts[file] = receipt
+        self._tell(receipt)
+
+    def _fetched(self, file: PullFile) -> Receipt:
+        try:
+            self._check_stop()
+            if self._full.is_set():
+                raise TransferError("not fetched: the disk is full")
+            digest = self._remote.fetch(
+                file.address,
+                file.held,
+                file.target,
+                replace=file.decision is Decision.UPDATE,
+                seen=lambda size: self._seen(file, size),
+            )
+        except XnatferryError as error:
+            if isinstance(error, DiskFullError):
+                self._full.set()
+            return Receipt.failed(file.address, error)
+        return Receipt(file.address, Outcome.STORED, file.held.size_bytes, digest)
+
+    def _seen(self, file: PullFile, size_bytes: int) -> None:
+        self._check_stop()
+        self._tell(BytesSent(file.address, size_bytes))
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise StoppedError("stopped by the user")
+
+    def _result(self) -> PullResult:
+        verdicts = tuple(_verdict(file, self._receipts.get(file)) for file in self._plan.files)
+        for verdict in verdicts:
+            self._tell(verdict)
+        done = {file for file, receipt in self._receipts.items() if not receipt.exit_code}
+        return PullResult(
+            tuple(self._receipts.values()),
+            verdicts,
+            missing=tuple(file for file in self._plan.fetched if file not in done),
+            disk_full=self._full.is_set(),
+            stopped=self._stop.is_set(),
+            refused=bool(self._plan.refusals),
+        )
+
+    def _tell(self, event: Event) -> None:
+        self._journal(event)
+        with self._lock:
+            try:
+                self._listener(event)
+            except Exception:  # a broken display must not stop a transfer
+                log.exception("a listener failed on %r", event)
+
+
+def _verdict(file: PullFile, receipt: Receipt | None) -> Verdict:
+    """What can be sworn about the local file."""
+    if receipt is not None and receipt.outcome is Outcome.STORED:
+        return Verdict(file.address, _proof(file), receipt.size_bytes)
+    if receipt is not None or file.decision is Decision.CREATE:
+        proof = Proof.DIFFERS if receipt is not None and receipt.exit_code == VerifyError.exit_code else Proof.MISSING
+        return Verdict(file.address, proof, message="" if receipt is None else receipt.message)
+    if file.decision is Decision.SAME:
+        return Verdict(file.address, _proof(file), file.held.size_bytes, file.reason)
+    return Verdict(file.address, Proof.DIFFERS, file.held.size_bytes, file.reason)
+
+
+def _proof(file: PullFile) -> Proof:
+    return Proof.DIGEST if (file.held.digest or file.held.content_digest) is not None else Proof.SIZE

@@ -1,0 +1,140 @@
+"""Answers in XNAT's shapes: text, documents, listings in four formats, status pages."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from xnatferry.server.request_scope import Refusal
+from xnatferry.xnat.error_page import error_page
+from xnatferry.xnat.result_set import encode_csv, encode_html, encode_json, encode_xml
+
+if TYPE_CHECKING:
+    from xnatferry.server.request_scope import Scope
+    from xnatferry.xnat.result_set import Table
+
+__all__ = [
+    "container_page",
+    "document",
+    "empty",
+    "expiration_cookie",
+    "format_of",
+    "listing",
+    "posted",
+    "refused",
+    "text",
+]
+
+#: The sentence that stands in ``<h3>`` when the server has nothing of its own to say (Restlet's ``Status``).
+STANDARD: Final = {
+    400: "The request could not be understood by the server due to malformed syntax",
+    401: "The request requires user authentication",
+    403: "The server understood the request, but is refusing to fulfill it",
+    404: "The server has not found anything matching the request URI",
+    405: "The method specified in the request is not allowed for the resource identified by the request URI",
+    406: "The resource identified by the request is only capable of generating response entities which have content "
+    "characteristics not acceptable according to the accept headers sent in the request",
+    409: "The request could not be completed due to a conflict with the current state of the resource",
+    413: "The server is refusing to process a request because the request entity is larger than the server is willing "
+    "or able to process",
+    415: "The server is refusing to service the request because the entity of the request is in a format not "
+    "supported by the requested resource for the requested method",
+    417: "The expectation given in an Expect request-header field could not be met by this server",
+    422: "The server understands the content type of the request entity and the syntax of the request entity is "
+    "correct but was unable to process the contained instructions",
+    500: "The server encountered an unexpected condition which prevented it from fulfilling the request",
+    501: "The server does not support the functionality required to fulfill the request",
+    503: "The server is currently unable to handle the request due to a temporary overloading or maintenance of the "
+    "server",
+    507: "The disk of the archive is full",
+}
+
+_MEDIA: Final = {"json": "application/json", "xml": "text/xml", "csv": "text/csv", "html": "text/html"}
+_ENCODERS: Final = {"json": encode_json, "xml": encode_xml, "csv": encode_csv, "html": encode_html}
+
+
+def empty(status: int = 200) -> Response:
+    """No body: ``Content-Length: 0`` and no media type."""
+    return Response(b"", status_code=status)
+
+
+def text(body: str, *, status: int = 200, media: str = "text/plain") -> Response:
+    """A short text, without a line end."""
+    return Response(body, status_code=status, media_type=media)
+
+
+def document(body: str | bytes, format: str) -> Response:  # noqa: A002  XNAT's word
+    """A whole item in *format* (``json``, ``xml`` or ``html``)."""
+    return Response(body, media_type=_MEDIA[format])
+
+
+def posted(scope: Scope, name: str) -> Response:
+    """What a POST to a collection answers: the absolute address of the new thing, as text and as ``Location``."""
+    asked = scope.request.url
+    path = quote(f"{asked.path.rstrip('/')}/{name}", safe="/:@!$&'()*+,;=")  # a header takes no other letters
+    url = f"{asked.scheme}://{asked.netloc}{path}"
+    return Response(url, media_type="text/plain", headers={"Location": url})
+
+
+def format_of(scope: Scope, offered: tuple[str, ...]) -> str:
+    """Which of *offered* formats the request wants: ``format=`` wins over ``Accept``; the first is the default.
+
+    Raises:
+        Refusal: 406, neither names one of them.
+    """
+    asked = scope.query.get("format").lower()
+    if asked:
+        asked = next((name for name, media in _MEDIA.items() if media == asked), asked)
+        if asked not in offered:
+            raise Refusal(406)
+        return asked
+    accept = scope.request.headers.get("accept", "*/*").lower()
+    for part in accept.split(","):
+        media = part.partition(";")[0].strip()
+        for name in offered:
+            if media in {_MEDIA[name], "*/*"} or (name == "xml" and media == "application/xml"):
+                return name
+    raise Refusal(406)
+
+
+def listing(scope: Scope, table: Table, offered: tuple[str, ...] = ("json", "html", "xml")) -> Response:
+    """*table* as ``format=`` asks: JSON, XML, CSV, or HTML for any other word; else one of *offered* by ``Accept``.
+
+    Raises:
+        Refusal: 406, ``Accept`` takes none of these.
+    """
+    if scope.query.get("format"):
+        try:
+            name = format_of(scope, ("json", "html", "xml", "csv"))
+        except Refusal:
+            name = "html"
+    else:
+        name = format_of(scope, offered)
+    return Response(_ENCODERS[name](table), media_type=_MEDIA[name])
+
+
+def refused(status: int, message: str = "", *, bare: bool = False, plain: bool = False) -> Response:
+    """XNAT's status page with *message*, or the standard sentence of *status*; *bare* sends no body, *plain* text."""
+    if bare:
+        return empty(status)
+    if plain:
+        return text(message, status=status)
+    page = error_page(status, message or STANDARD.get(status, "The request was refused"))
+    return Response(page, status_code=status, media_type="text/html")
+
+
+def container_page(status: int, title: str) -> Response:
+    """The error page of the servlet container, which answers before XNAT's own layer is reached."""
+    page = (
+        f'<!doctype html><html lang="en"><head><title>HTTP Status {status}: {title}</title></head>'
+        f"<body><h1>HTTP Status {status}: {title}</h1></body></html>"
+    )
+    return Response(page, status_code=status, media_type="text/html")
+
+
+def expiration_cookie(login_minutes: int) -> str:
+    """The ``SESSION_EXPIRATION_TIME`` cookie: now and the login's length, ms; xnatpy insists on the quotes."""
+    return f'SESSION_EXPIRATION_TIME="{int(time.time() * 1000)},{login_minutes * 60_000}"; Path=/'

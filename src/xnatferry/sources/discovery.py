@@ -1,0 +1,156 @@
+"""What a path is, and everything that is in it: the one door to local data."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from xnatferry.errors import UsageError
+from xnatferry.sources.archives import is_archive_name
+from xnatferry.sources.freesurfer import discover_freesurfer, find_subjects, is_subject_folder
+from xnatferry.sources.identifying_text import check_identifying_text
+from xnatferry.sources.model import Discovery, Kind
+from xnatferry.sources.nifti import discover_nifti, is_image_name
+from xnatferry.sources.result_files import discover_files, holds_results
+from xnatferry.sources.result_rules import read_rules
+from xnatferry.sources.table import discover_table
+from xnatferry.sources.template import PathTemplate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xnatferry.sources.bids.dataset import BidsChoices
+
+__all__ = ["discover", "recognise"]
+
+_TABLE_ENDINGS: Final = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods")
+
+
+def discover(
+    path: str | os.PathLike[str],
+    *,
+    kind: Kind | None = None,
+    template: Sequence[str] = (),
+    allow_incomplete: bool = False,
+    deep: bool = False,
+    bids: BidsChoices | None = None,
+    rules: Path | None = None,
+    together: bool = False,
+    allow_private: bool = False,
+    scrub: bool = False,
+    workers: int | None = None,
+) -> Discovery:
+    """Find and check everything at *path*. Nothing is written, no network is used.
+
+    Whatever is wrong with data comes as a finding, never as an exception.
+
+    Args:
+        path: A NIfTI image or a folder of them; a CSV, TSV or XLSX table; a BIDS dataset; a FreeSurfer SUBJECTS_DIR,
+            subject or archive; results of another program.
+        kind: How to read it; recognised when None.
+        template: Path templates such as ``{subject}/{type}.nii.gz`` or ``re:(?P<subject>[^/]+)/.*``; the first
+            that matches counts.
+        allow_incomplete: Whether incomplete FreeSurfer subjects, and images of BIDS datasets that are empty or cut off,
+            are carried with a warning.
+        deep: Whether volumes and surfaces of FreeSurfer are read to their end, not only their headers.
+        bids: What of a BIDS dataset is carried, and how.
+        rules: File with more rules that recognise results of other programs.
+        together: Whether everything read as files is one resource.
+        allow_private: Whether what names a person is carried with a warning.
+        scrub: Whether what the privacy check flags is taken out of files on their way; nothing changes on disk.
+        workers: Threads that read; as many as there are processors when None.
+
+    Raises:
+        UsageError: There is nothing at *path*, it is not of this kind, or a template cannot be used here.
+    """
+    where = Path(path)
+    try:
+        there = where.exists()
+    except (OSError, ValueError):
+        there = False
+    if not there:
+        raise UsageError(f"{where}: there is nothing at this path")
+    templates = tuple(PathTemplate.compile(text) for text in template)
+    kind = kind or (Kind.FILES if rules is not None else recognise(where))
+    if templates and kind in {Kind.TABLE, Kind.BIDS}:
+        instead = "its rows say what is what" if kind is Kind.TABLE else "BIDS names do; say --as nifti to read it anew"
+        raise UsageError(f"{where}: is read as {kind.value}, so --template is not used; {instead}")
+    if kind is Kind.BIDS:
+        found = _bids(where, bids, allow_incomplete=allow_incomplete, workers=workers)
+    elif kind is Kind.FILES:
+        found = discover_files(where, templates, rules=None if rules is None else read_rules(rules), together=together)
+    else:
+        found = _by_itself(where, kind, templates, allow_incomplete=allow_incomplete, deep=deep, workers=workers)
+    return check_identifying_text(found, allow_private=allow_private, scrub=scrub, workers=workers)
+
+
+def _by_itself(
+    where: Path,
+    kind: Kind,
+    templates: Sequence[PathTemplate],
+    *,
+    allow_incomplete: bool,
+    deep: bool,
+    workers: int | None,
+) -> Discovery:
+    if kind is Kind.FREESURFER:
+        return discover_freesurfer(where, templates, allow_incomplete=allow_incomplete, deep=deep, workers=workers)
+    if kind is Kind.NIFTI:
+        return discover_nifti(where, templates, workers=workers)
+    if where.is_dir():
+        raise UsageError(f"{where}: is a folder, a table is one file")
+    return discover_table(where, allow_incomplete=allow_incomplete, workers=workers)
+
+
+def _bids(where: Path, bids: BidsChoices | None, *, allow_incomplete: bool, workers: int | None) -> Discovery:
+    if not where.is_dir():
+        raise UsageError(f"{where}: a BIDS dataset is a folder")
+    from xnatferry.sources.bids.dataset import BidsChoices, discover_bids  # noqa: PLC0415  # only BIDS needs it
+
+    choices = replace(bids or BidsChoices(), allow_incomplete=allow_incomplete)
+    return discover_bids(where, choices, workers=workers)
+
+
+def recognise(path: Path) -> Kind:
+    """Say how *path* is read when nobody says it: by its name, and for a folder by what is in it.
+
+    A folder with a ``dataset_description.json``, or a ``participants.tsv`` and folders ``sub-*``, is BIDS, unless
+    FreeSurfer subjects stand in it themselves. A folder is FreeSurfer when it is a subject or holds subjects or
+    archives and no images. A folder in which results of another program are recognised is files; everything else is
+    NIfTI.
+    """
+    if not path.is_dir():
+        if path.name.lower().endswith(_TABLE_ENDINGS):
+            return Kind.TABLE
+        return Kind.FREESURFER if is_archive_name(path.name) else Kind.NIFTI
+    if is_subject_folder(path):
+        return Kind.FREESURFER
+    if _is_dataset(path) and not any(map(is_subject_folder, path.iterdir())):
+        return Kind.BIDS
+    subjects, _ = find_subjects(path)
+    folders = [subject for subject in subjects if subject.path.is_dir()]
+    if folders and not _has_images(path, skip={subject.path for subject in folders}):
+        return Kind.FREESURFER
+    if subjects and not _has_images(path, skip=set()):
+        return Kind.FREESURFER
+    return Kind.FILES if holds_results(path) else Kind.NIFTI
+
+
+def _is_dataset(folder: Path) -> bool:
+    """Whether it is a BIDS dataset, or one that only lacks its description, which a check will say."""
+    description = folder / "dataset_description.json"
+    if description.is_file() or description.is_symlink():
+        return True
+    return (folder / "participants.tsv").is_file() and any(folder.glob("sub-*/"))
+
+
+def _has_images(root: Path, skip: set[Path]) -> bool:
+    """Whether there is an image below *root*, outside the folders *skip*."""
+    for folder, inner, files in os.walk(root):
+        here = Path(folder)
+        inner[:] = [name for name in inner if not name.startswith(".") and here / name not in skip]
+        if any(is_image_name(name) for name in files if not name.startswith(".")):
+            return True
+    return False

@@ -1,0 +1,136 @@
+r"""What the path of an image says by itself, when no template says it.
+
+First found wins:
+
+1. ``.../SESSION/scans/ID-TYPE/resources/LABEL/files/...``: a tree as XNAT downloads it. Nothing is guessed.
+2. A part ``sub-01`` (of a folder or of the file's name) gives subject ``01``, ``ses-2`` session ``01_2``; the name's
+   last part is the type: ``sub-01/ses-2/anat/sub-01_ses-2_run-1_T1w.nii.gz`` is a ``T1w`` described as ``run-1_T1w``.
+3. ``SUBJECT/SESSION/NUMBER_SERIES/any.nii.gz``: scan NUMBER of type SERIES; the session is ``SUBJECT_SESSION``, or
+   SESSION when that begins with the subject already.
+4. ``SUBJECT/SESSION/TYPE.nii.gz``: likewise, the type from the file's name. A folder named after a kind of image
+   (``anat``, ``func``, ``dwi``, ``nifti`` ...) is no session.
+5. ``SUBJECT/TYPE.nii.gz``. The subject in front of the file's name is not taken into the type.
+6. ``SUBJECT_TYPE.nii.gz``, where TYPE begins with a known word (``T1``, ``bold``, ``dwi`` ...); a file named by such a
+   word alone has no subject.
+7. ``SUBJECT.nii.gz``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from xnatferry.sources.model import Claims
+
+__all__ = ["claims_of_folder", "claims_of_path", "doubts_of_path", "joined_session"]
+
+_DOWNLOAD: Final = re.compile(
+    r"(?:.*/)?(?P<session>[^/]+)/scans/(?P<scan>[A-Za-z0-9_]+)(?:-(?P<type>[^/]+))?"
+    r"/resources/(?P<resource>[^/]+)/(?:files/)?.+"
+)
+_ENTITY: Final = re.compile(r"(?:^|[/_])(sub|ses)-([A-Za-z0-9+]+)(?=[/_.]|$)")
+_NUMBERED: Final = re.compile(r"0*([0-9]+)[-_. ](.+)")
+#: Folders that sort images by kind within a subject or session.
+_KINDS: Final = frozenset(
+    [
+        *("anat", "func", "dwi", "fmap", "perf", "pet", "mrs", "beh", "eeg", "meg", "ieeg", "nirs", "motion", "micr"),
+        *("nifti", "nii", "niftis", "mri", "mr", "images", "raw", "unprocessed"),
+    ]
+)
+_TYPE_WORDS: Final = re.compile(
+    r"(t1|t2|pd|flair|mprage|mp2rage|spgr|bravo|tfe|dwi|dti|hardi|bold|fmri|func|rest|rs|task|asl|pcasl|swi|qsm"
+    r"|fieldmap|b0map|fmap|epi|adc|fa|md|anat|pet|ct|inv|unit1|tof|mra|localizer|sbref|gre)(w|[0-9]+|star)?"
+    r"(?=[^A-Za-z]|$)",
+    re.IGNORECASE,
+)
+
+
+def claims_of_path(relative: str, stem: str) -> Claims:
+    """What a path says of an image.
+
+    Args:
+        relative: Path below the root of discovery, with ``/``.
+        stem: The file's name without the ending of the image.
+    """
+    if (match := _DOWNLOAD.fullmatch(relative)) is not None:
+        return Claims(
+            session=match["session"], scan=match["scan"], type=match["type"], resource=match["resource"].upper()
+        )
+    folders = relative.split("/")[:-1]
+    entities = _entities(relative)
+    if "sub" in entities:
+        return _claims_of_entities(entities, stem)
+    places = [folder for folder in folders if folder.lower() not in _KINDS]
+    if not places:
+        return _claims_of_name(stem)
+    subject = places[0]
+    session = joined_session(subject, places[1]) if len(places) > 1 else None
+    if len(places) > 2 and (match := _NUMBERED.fullmatch(places[-1])) is not None:
+        return Claims(subject=subject, session=session, scan=match[1], type=match[2])
+    return Claims(subject=subject, session=session, type=_without(subject, places[1:2], stem))
+
+
+def doubts_of_path(relative: str) -> tuple[str, str] | None:
+    """Finding id and words when rules 3-7 read a path that may have been meant otherwise, else None."""
+    if _DOWNLOAD.fullmatch(relative) is not None or "sub" in _entities(relative):
+        return None
+    places = [folder for folder in relative.split("/")[:-1] if folder.lower() not in _KINDS]
+    if places and (match := _TYPE_WORDS.match(places[0])) is not None and match.end() == len(places[0]):
+        why = f"its subject would be {places[0]!r}, the folder, which is named as a kind of image"
+        return "NII26", f"{why}; say what is what, such as --template '{{type}}/{{subject}}.nii.gz', or use a table"
+    unread = places[2:] if len(places) < 3 or _NUMBERED.fullmatch(places[-1]) is None else places[2:-1]
+    if unread:
+        why = f"{places[0]!r} is read as the subject and {places[1]!r} as the session; {', '.join(map(repr, unread))}"
+        return "NII27", f"{why} in its path is not used; if it says more, use --template or a table"
+    return None
+
+
+def claims_of_folder(name: str) -> Claims:
+    """What the name of a subject's folder of results says: ``sub-01_ses-2`` as for images, else the subject's label."""
+    entities = _entities(name)
+    if "sub" in entities:
+        subject = entities["sub"]
+        session = f"{subject}_{entities['ses']}" if "ses" in entities else None
+        return Claims(subject=subject, session=session)
+    return Claims(subject=name)
+
+
+def joined_session(subject: str, session: str) -> str:
+    """A session label that is unique in a project, as XNAT wants: the subject's label stands in front."""
+    return session if session.casefold().startswith(subject.casefold()) else f"{subject}_{session}"
+
+
+def _entities(relative: str) -> dict[str, str]:
+    """The last ``sub-`` and ``ses-`` of a path."""
+    return {match[1]: match[2] for match in _ENTITY.finditer(relative)}
+
+
+def _claims_of_entities(entities: dict[str, str], stem: str) -> Claims:
+    subject = entities["sub"]
+    session = f"{subject}_{entities['ses']}" if "ses" in entities else None
+    rest = [part for part in stem.split("_") if part and not part.startswith(("sub-", "ses-"))]
+    return Claims(
+        subject=subject,
+        session=session,
+        type=rest[-1] if rest else None,
+        series_description="_".join(rest) or None,
+    )
+
+
+def _claims_of_name(stem: str) -> Claims:
+    for match in re.finditer(r"[_-]", stem):
+        if _TYPE_WORDS.match(stem, match.end()):
+            return Claims(subject=stem[: match.start()] or None, type=stem[match.end() :])
+    if _TYPE_WORDS.match(stem):
+        return Claims(type=stem)
+    return Claims(subject=stem)
+
+
+def _without(subject: str, sessions: list[str], stem: str) -> str:
+    """The stem without subject and session in front, when something is left."""
+    for label in (subject, *sessions):
+        if stem.casefold().startswith(label.casefold()):
+            rest = stem[len(label) :]
+            if rest[:1] in {"_", "-", "."} and rest[1:]:
+                stem = rest[1:]
+    return stem

@@ -1,0 +1,222 @@
+"""Reads what a server holds of the places a push wants.
+
+Two requests a project, two for each session that exists, one for each resource of a project, subject or session.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from functools import partial
+from sys import intern
+from typing import TYPE_CHECKING
+
+from xnatferry.planning.plan import Decision
+from xnatferry.planning.remote_state import HeldFile, RemoteSession, RemoteState
+from xnatferry.planning.session_labels import labels_by_type
+from xnatferry.planning.session_matching import KnownSession
+from xnatferry.xnat.interning import interned
+from xnatferry.xnat.model import Address, Level
+from xnatferry.xnat.thread_map import thread_map
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from xnatferry.planning.placement import Placement
+    from xnatferry.planning.plan import Plan
+    from xnatferry.transfer.destination import Destination
+    from xnatferry.xnat.records import RemoteFile
+    from xnatferry.xnat.result_set import Row
+
+__all__ = ["RemoteQuery", "SessionQuery", "fetch_remote_state", "project_sessions", "query_of", "query_of_plan"]
+
+_SCAN_FIELDS = ("type", "quality", "note", "series_description")
+#: More resources of one object than this are listed together.
+_TOGETHER_FROM = 3
+
+
+@dataclass(slots=True)
+class SessionQuery:
+    """What a plan needs to know of one session: its scans, some of its own resources, and of its assessors."""
+
+    scans: bool = False
+    resources: set[str] = field(default_factory=set)
+    assessors: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+
+@dataclass(slots=True)
+class RemoteQuery:
+    """What a plan needs to know of a project.
+
+    Attributes:
+        sessions: By session label.
+        own: Resources of subjects by subject label, and of the project under None.
+        subjects: Subjects whose fields are wanted.
+        all_fields: Whether to ask for all fields, one more request for each subject and session.
+    """
+
+    sessions: dict[str, SessionQuery] = field(default_factory=lambda: defaultdict(SessionQuery))
+    own: dict[str | None, set[str]] = field(default_factory=lambda: defaultdict(set))
+    subjects: set[str] = field(default_factory=set)
+    all_fields: bool = False
+
+    def add(
+        self, subject: str | None, session: str | None, resource: str, *, on_scan: bool, assessor: str | None = None
+    ) -> None:
+        """Ask for one resource."""
+        if not session:
+            self.own[subject or None].add(resource)
+        elif assessor:
+            self.sessions[session].assessors[assessor].add(resource)
+        elif on_scan:
+            self.sessions[session].scans = True
+        else:
+            self.sessions[session].resources.add(resource)
+
+
+def query_of(placements: Iterable[Placement], *, all_fields: bool = False) -> RemoteQuery:
+    """What to ask for a new plan; *all_fields* for one that changes fields."""
+    query = RemoteQuery(all_fields=all_fields)
+    for item in placements:
+        if item.subject_fields:
+            query.subjects.add(item.subject)
+        labels = {item.session, *(labels_by_type(item.subject) if item.by_type else ())}
+        for label in labels:
+            query.add(item.subject, label, item.resource, on_scan=item.on_scan, assessor=item.assessor)
+    return query
+
+
+def query_of_plan(plan: Plan) -> RemoteQuery:
+    """What to ask to see whether a stored plan still holds."""
+    changing = {step.address for step in plan.steps if step.changes and step.decision is Decision.UPDATE}
+    query = RemoteQuery(all_fields=bool(changing))
+    query.subjects |= {address.subject or "" for address in changing if address.level is Level.SUBJECT}
+    for step in plan.steps:
+        address = step.address
+        if address in changing and address.session is not None:
+            query.sessions[address.session].scans |= address.scan is not None
+        if address.level is Level.RESOURCE:
+            on_scan = address.scan is not None
+            query.add(
+                address.subject, address.session, address.resource or "", on_scan=on_scan, assessor=address.assessor
+            )
+    return query
+
+
+def fetch_remote_state(
+    destination: Destination, *, server: str, project: str, query: RemoteQuery, workers: int = 8
+) -> RemoteState:
+    """What *destination* holds of *project*, as far as it is asked.
+
+    Args:
+        destination: The server.
+        server: Its address, for people.
+        project: Project ID.
+        query: What to look for; sessions and subjects that do not exist cost nothing.
+        workers: How many objects are asked about at the same time.
+
+    Raises:
+        RemoteError: The server cannot be asked.
+    """
+    if not destination.project_exists(project):
+        return RemoteState(server, project_exists=False)
+    subjects = frozenset(row["label"] for row in destination.list_subjects(project))
+    sessions = {row["label"]: _bare(row) for row in destination.list_sessions(project)}
+    there = [label for label in query.sessions if label in sessions]
+    owners = [subject for subject in query.own if subject is None or subject in subjects]
+    described = sorted(query.subjects & subjects) if query.all_fields else []
+    read = partial(_session, destination, project, all_fields=query.all_fields)
+    held = thread_map(lambda label: read(label, sessions[label], query.sessions[label]), there, workers=workers)
+    sessions.update(zip(there, held, strict=True))
+    attributes = thread_map(
+        lambda subject: destination.attributes(Address(project, subject)), described, workers=workers
+    )
+    fields = {label: one.fields for label, one in zip(described, attributes, strict=True) if one is not None}
+    own = thread_map(lambda who: _own(destination, Address(project, who), query.own[who]), owners, workers=workers)
+    files: dict[tuple[str | None, str], dict[str, HeldFile]] = defaultdict(dict)
+    for subject, of_subject in zip(owners, own, strict=True):
+        for (resource, name), file in of_subject.items():
+            files[subject, resource][name] = file
+    return RemoteState(
+        server,
+        project_exists=True,
+        subjects=subjects,
+        sessions=sessions,
+        own_files=files,
+        subject_fields=fields,
+        all_fields=query.all_fields,
+    )
+
+
+def project_sessions(destination: Destination, project: str) -> tuple[list[KnownSession], frozenset[str]]:
+    """Sessions and subject labels of a project; none when it is not there.
+
+    Raises:
+        RemoteError: The server cannot be asked.
+    """
+    if not destination.project_exists(project):
+        return [], frozenset()
+    sessions = [
+        KnownSession(row.get("subject_label", ""), row["label"], row.get("xsiType", ""), row.get("date", ""))
+        for row in destination.list_sessions(project)
+    ]
+    return sessions, frozenset(row["label"] for row in destination.list_subjects(project))
+
+
+def _bare(row: Row) -> RemoteSession:
+    return RemoteSession(row.get("subject_label", ""), intern(row.get("xsiType", "")))
+
+
+def _own(destination: Destination, container: Address, resources: set[str]) -> dict[tuple[str, str], HeldFile]:
+    """Files of some resources of one object, by resource and name."""
+    query = [container] if len(resources) >= _TOGETHER_FROM else []
+    query = query or [container.child(Level.RESOURCE, resource) for resource in sorted(resources)]
+    return {
+        (intern(file.resource), intern(file.name)): _held(file)
+        for address in query
+        for file in destination.list_files(address)
+        if file.resource in resources
+    }
+
+
+def _session(
+    destination: Destination, project: str, label: str, bare: RemoteSession, query: SessionQuery, *, all_fields: bool
+) -> RemoteSession:
+    # A session whose subject is not listed can still be asked for by its label alone.
+    address = Address(project, bare.subject or "-", label)
+    files: dict[tuple[str | None, str, str], HeldFile] = {}
+    scans: dict[str, dict[str, str]] = {}
+    if query.scans:
+        scans = {
+            scan["ID"]: {field: scan[field] for field in _SCAN_FIELDS if field in scan}
+            for scan in destination.list_scans(address)
+        }
+        for file in destination.list_files(address, all_scans=True) if scans else ():
+            files[file.scan and intern(file.scan), intern(file.resource), intern(file.name)] = _held(file)
+    for (resource, name), held in _own(destination, address, query.resources).items():
+        files[None, resource, name] = held
+    assessors = _assessors(destination, address, query.assessors) if query.assessors else {}
+    attributes = destination.attributes(address) if all_fields else None
+    if attributes is not None:
+        for scan_id, scan in attributes.scans.items():
+            if scan_id in scans:
+                scans[scan_id] |= scan.fields
+    fields = attributes.fields if attributes is not None else {}
+    kept = {intern(scan_id): interned(said) for scan_id, said in scans.items()}
+    return replace(bare, scans=kept, files=files, fields=fields, assessors=assessors)
+
+
+def _held(file: RemoteFile) -> HeldFile:
+    return HeldFile(file.size_bytes, file.digest)
+
+
+def _assessors(
+    destination: Destination, session: Address, query: Mapping[str, set[str]]
+) -> dict[str, dict[tuple[str, str], HeldFile]]:
+    """Files of the assessors asked for that are there, by label."""
+    there = {row["label"] for row in destination.list_assessors(session)}
+    return {
+        label: _own(destination, session.child(Level.ASSESSOR, label), resources)
+        for label, resources in query.items()
+        if label in there
+    }

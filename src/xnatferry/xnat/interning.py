@@ -1,0 +1,31 @@
+"""One copy of what thousands of objects say alike."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Never
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["interned", "no_fields"]
+
+_NOTHING: Mapping[str, Never] = {}
+
+
+def interned(fields: Mapping[str, str]) -> Mapping[str, str]:
+    """The mapping that stands for all that are equal to *fields*, in the same order; nobody may change it.
+
+    The images of one protocol have the same geometry in every session, and a plan keeps the fields of each scan.
+    """
+    return _pool(tuple(fields.items()))
+
+
+def no_fields() -> Mapping[str, Never]:
+    """The mapping that stands for all that are empty; nobody may change it. A default of frozen classes."""
+    return _NOTHING
+
+
+@lru_cache(maxsize=4096)
+def _pool(items: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    return dict(items)

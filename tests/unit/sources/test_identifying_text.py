@@ -1,0 +1,230 @@
+"""What the privacy check finds, in which tier, and what it leaves alone."""
+
+import gzip
+import json
+import struct
+
+import pytest
+
+from xnatferry.sources.discovery import discover
+from xnatferry.sources.model import Kind, ScrubKind, Severity
+
+
+def told(discovery):
+    return {
+        finding.id: finding.severity for finding in discovery.all_findings if finding.id.startswith(("PRV", "FS15"))
+    }
+
+
+def with_extension(path, code, content):
+    plain = gzip.decompress(path.read_bytes())
+    size = -(-(8 + len(content)) // 16) * 16
+    head = bytearray(plain[:348])
+    head[108:112] = struct.pack("<f", 352 + size)
+    extension = struct.pack("<ii", size, code) + content.ljust(size - 8, b"\0")
+    path.write_bytes(gzip.compress(bytes(head) + b"\1\0\0\0" + extension + plain[352:]))
+
+
+def with_text(path, start, text):
+    plain = bytearray(gzip.decompress(path.read_bytes()))
+    plain[start : start + len(text)] = text
+    path.write_bytes(gzip.compress(bytes(plain)))
+
+
+DESCRIP, AUX, INTENT, DATA_TYPE, DB_NAME, INTENT_CODE = 148, 228, 328, 4, 14, 68
+
+
+@pytest.mark.parametrize(
+    ("start", "text", "flagged"),
+    [
+        (DESCRIP, b"FSL5.0", False),
+        (DESCRIP, b"TE=30;phase=1", False),
+        (DESCRIP, b"TE=30;Time=114815.000;phase=1", True),
+        (DESCRIP, b"DOE^JANE", True),
+        (DESCRIP, b"FSL3.3\0 v2.25 NIfTI-1 Single file format", False),
+        (DESCRIP, b"FSL5.0\0\0\0left over from before", True),
+        (AUX, b"none", False),
+        (AUX, b"Jane", True),
+        (INTENT, b"huh?", True),
+        (DATA_TYPE, b"dsr", False),
+        (DB_NAME, b"/home/john/data/n", True),
+    ],
+)
+def test_texts_of_the_header(tmp_path, make_image, start, text, flagged):
+    path = make_image(tmp_path / "P1" / "bold.nii.gz")
+    with_text(path, start, text)
+    assert ("PRV03" in told(discover(tmp_path))) is flagged
+    (file,) = discover(tmp_path, scrub=True).sources[0].files
+    assert (file.scrub is not None) is flagged
+
+
+def test_the_name_of_an_intent_stays(tmp_path, make_image):
+    path = make_image(tmp_path / "P1" / "bold.nii.gz")
+    with_text(path, INTENT, b"Jane")
+    with_text(path, INTENT_CODE, struct.pack("<h", 1001))
+    assert "PRV03" not in told(discover(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("code", "content", "expected"),
+    [
+        (2, b"\0" * 20, {"PRV05": Severity.ERROR}),
+        (4, b"x", {"PRV04": Severity.WARNING}),
+        (16, b"x", {"PRV04": Severity.WARNING}),
+        (4, b"x" * 200_000, {"PRV04": Severity.WARNING}),
+        (32, b"<CIFTI/>", {}),
+        (20, b"0123", {}),
+        (44, b'{"ResonantNucleus": ["1H"]}', {"PRV04": Severity.WARNING}),
+        (44, b'{"PatientName": "Jane"}', {"PRV04": Severity.WARNING, "PRV05": Severity.ERROR}),
+        (44, b"no json", {"PRV04": Severity.WARNING}),
+    ],
+)
+def test_extensions_by_code(tmp_path, make_image, code, content, expected):
+    with_extension(make_image(tmp_path / "P1" / "bold.nii.gz"), code, content)
+    assert told(discover(tmp_path)) == expected
+    assert Severity.ERROR not in told(discover(tmp_path, allow_private=True)).values()
+    scrubbed = discover(tmp_path, scrub=True)
+    assert "PRV05" not in told(scrubbed)
+    assert not scrubbed.sources[0].refused
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "expected"),
+    [
+        ({"PatientName": "Jane"}, {"PRV01"}),
+        ({"global": {"const": {"PatientID": 12345}}}, {"PRV01"}),
+        ({"a": [{"AccessionNumber": "1"}]}, {"PRV01"}),
+        ({"PatientName": "", "PatientID": "anonymous", "AccessionNumber": None, "OperatorsName": []}, set()),
+        ({"PatientID": "P1", "PatientName": "sub-p1"}, set()),
+        ({"PatientID": {"Description": "a column"}}, set()),
+        ({"InstitutionName": "x", "AcquisitionDateTime": "2020-01-01"}, {"PRV02"}),
+        ({"EchoTime": 0.003}, set()),
+    ],
+)
+def test_sidecars_in_three_tiers(tmp_path, make_image, sidecar, expected):
+    make_image(tmp_path / "P1" / "bold.nii.gz")
+    (tmp_path / "P1" / "bold.json").write_text(json.dumps(sidecar))
+    assert set(told(discover(tmp_path))) == expected
+
+
+def test_a_scrubbed_sidecar_goes_and_keeps_what_only_warns(tmp_path, make_image):
+    make_image(tmp_path / "P1" / "bold.nii.gz")
+    (tmp_path / "P1" / "bold.json").write_text('{"PatientName": "Jane", "StationName": "x"}')
+    discovery = discover(tmp_path, scrub=True)
+    assert set(told(discovery)) == {"PRV02", "PRV11"}
+    image, sidecar = discovery.sources[0].files
+    assert image.scrub is None
+    assert (sidecar.scrub.kind, sidecar.scrub.removed) == (ScrubKind.SIDECAR, ("PatientName",))
+    assert (sidecar.size_bytes, sidecar.disk_bytes) == (len('{"StationName": "x"}'), 43)
+    assert "Jane" not in repr(discovery)
+
+
+@pytest.mark.parametrize(
+    ("name", "flagged"),
+    [
+        ("P1/bold.nii.gz", False),
+        ("P1/bold_20210304.nii.gz", True),
+        ("P1/bold_20210304121530.nii.gz", True),
+        ("P1/2021-03-04/bold.nii.gz", True),
+        ("4711471/bold.nii.gz", True),
+        ("OAS30001/bold.nii.gz", False),
+        ("Doe_Jane/bold.nii.gz", True),
+        ("P1/bold_a1b2c3d4e5f6.nii.gz", False),
+        ("P1/bold_12345678901.nii.gz", False),
+    ],
+)
+def test_names(tmp_path, make_image, name, flagged):
+    make_image(tmp_path / "in" / name)
+    assert ("PRV06" in told(discover(tmp_path / "in"))) is flagged
+
+
+@pytest.mark.parametrize(
+    ("table", "flagged"),
+    [
+        ("participant_id\tage\nsub-01\t30\n", False),
+        ("participant_id\tlast_name\nsub-01\tx\n", True),
+        ("participant_id\tZip Code\nsub-01\t1\n", True),
+        ("participant_id\tvisited\nsub-01\t2021-03-04\n", True),
+        ("participant_id\tvisited\nsub-01\t4.3.2021\n", True),
+        ("participant_id\tvisited\nsub-01\t1890-03-04T10:00:00\n", False),
+        ("participant_id\tvisited\nsub-01\t1911-03-04\n", False),
+        ("", False),
+    ],
+)
+def test_tables_about_people(tmp_path, make_image, table, flagged):
+    make_image(tmp_path / "sub-01" / "func" / "sub-01_task-x_bold.nii.gz")
+    (tmp_path / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
+    (tmp_path / "participants.tsv").write_text(table)
+    assert ("PRV07" in told(discover(tmp_path, kind=Kind.BIDS))) is flagged
+
+
+@pytest.mark.parametrize(
+    ("text", "flagged"),
+    [
+        ("<p>fmriprep /home/jdoe/bids</p>", True),
+        ("hostname: box", True),
+        ("me@example.org", True),
+        ("<p>fine</p>", False),
+    ],
+)
+def test_reports_of_other_programs(tmp_path, text, flagged):
+    (tmp_path / "P1").mkdir()
+    (tmp_path / "P1" / "report.html").write_text(text)
+    assert ("PRV08" in told(discover(tmp_path, kind=Kind.FILES))) is flagged
+
+
+@pytest.mark.parametrize(
+    ("name", "sidecar", "noted"),
+    [
+        ("T1w", None, True),
+        ("FLAIR", None, True),
+        ("T1w_defaced", None, False),
+        ("T1w_brain", None, False),
+        ("bold", None, False),
+        ("T1w", {"Defaced": True}, False),
+        ("T1w", {"Defaced": False}, True),
+        ("T1w", {"DeidentificationMethod": ["pydeface: defacing"]}, False),
+    ],
+)
+def test_faces_by_what_names_and_sidecars_say(tmp_path, make_image, name, sidecar, noted):
+    make_image(tmp_path / "P1" / f"{name}.nii.gz")
+    if sidecar is not None:
+        (tmp_path / "P1" / f"{name}.json").write_text(json.dumps(sidecar))
+    findings = told(discover(tmp_path))
+    assert ("PRV09" in findings) is noted
+    assert findings.get("PRV09", Severity.INFO) is Severity.INFO
+
+
+def test_pictures_are_pointed_at(tmp_path, make_image):
+    make_image(tmp_path / "P1" / "shot.nii.gz", (5, 4, 1))
+    assert "PRV10" in told(discover(tmp_path))
+
+
+def test_a_sidecar_that_stops_takes_its_image_along(tmp_path, make_image):
+    make_image(tmp_path / "sub-01" / "func" / "sub-01_task-x_bold.nii.gz")
+    make_image(tmp_path / "sub-02" / "func" / "sub-02_task-x_bold.nii.gz")
+    (tmp_path / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
+    (tmp_path / "sub-01" / "func" / "sub-01_task-x_bold.json").write_text('{"PatientName": "Jane"}')
+    discovery = discover(tmp_path, kind=Kind.BIDS)
+    refused = [source for source in discovery.sources if source.refused]
+    assert {source.claims.subject for source in refused} == {"01"}
+    assert {file.name.rpartition(".")[2] for source in refused for file in source.files} == {"gz", "json"}
+
+
+def test_an_inherited_name_is_taken_out_of_the_merged_sidecar(tmp_path, make_image):
+    make_image(tmp_path / "sub-01" / "func" / "sub-01_task-x_bold.nii.gz")
+    (tmp_path / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
+    (tmp_path / "task-x_bold.json").write_text('{"PatientName": "Jane", "RepetitionTime": 2.0}')
+    discovery = discover(tmp_path, kind=Kind.BIDS, scrub=True)
+    assert not any(source.refused for source in discovery.sources)
+    written = [file for source in discovery.sources for file in source.files if file.data is not None]
+    assert written
+    assert not any(b"Jane" in file.data for file in written)
+
+
+def test_what_cannot_be_read_is_not_sent_unscrubbed(tmp_path):
+    (tmp_path / "P1").mkdir()
+    (tmp_path / "P1" / "map.nii.gz").write_bytes(gzip.compress(bytes(1000))[:-12])
+    (tmp_path / "P1" / "map.json").write_text('{"PatientName": ')
+    assert "PRV12" not in told(discover(tmp_path, kind=Kind.FILES))
+    assert told(discover(tmp_path, kind=Kind.FILES, scrub=True)) == {"PRV12": Severity.ERROR}
