@@ -1,4 +1,4 @@
-# Everything a newcomer needs: `make demo`, then `make test`. Both build .venv from nothing but Python 3.11+.
+# Builds .venv from Python 3.11 or newer, and runs everything in it. `make help` lists the targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,28 +12,32 @@ ifneq (,$(filter C POSIX,$(LC_ALL)))
 export LC_ALL := C.UTF-8
 endif
 
-# Tests start the command hundreds of times; without bytecode every start would compile the program anew.
+# Tests start the command hundreds of times; without bytecode every start would compile the program again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-wheel lint reference docs viewer bench torture mutants bbrc clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-wheel lint reference docs viewer bench torture mutants bbrc clean
 
-demo: $(INSTALLED)
+help: ## List the targets.
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1@\2/' | awk -F@ '{ printf "%-18s %s\n", $$1, $$2 }'
+
+demo: $(INSTALLED) ## Try it with sample data and a temporary archive.
 	$(BIN)/xnatferry demo
 
-test: lint viewer
+test: lint viewer ## Run ruff, mypy and all tests.
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-lint: $(TOOLS)
+lint: $(TOOLS) ## Run ruff and mypy.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# The wheel as people install it, in an environment of its own, tested from a copy of the tests with no src/ beside it.
-# Left out: what needs the source tree (tests/test_architecture.py, the build of a wheel, links from pages into src/), and what
-# has a browser or programs of others beside it (tests/web, tests/clients, tests/contract, tests/faults, tests/golden).
+# Installs the wheel in its own environment, and runs a copy of the tests without src/.
+# Left out: tests that need the source tree (tests/test_architecture.py, the build of a wheel, links from pages into src/), a browser
+# or other programs (tests/web, tests/clients, tests/contract, tests/faults, tests/golden).
 # Every command is started as a user starts it; `make test` forks most of them from a process that has them imported.
 WHEEL := .wheel-test
-test-wheel: $(TOOLS)
+test-wheel: $(TOOLS) ## Test the wheel in its own environment.
 	rm -rf $(WHEEL) && mkdir $(WHEEL)
 	$(BIN)/python -m hatchling build -t wheel -d $(WHEEL)/dist
 	$(BIN)/python -m venv $(WHEEL)/venv
@@ -44,30 +48,29 @@ test-wheel: $(TOOLS)
 	cd $(WHEEL)/copy && XNATFERRY_TEST_PROCESSES=started ../venv/bin/python -m pytest --numprocesses auto --dist worksteal tests/unit tests/e2e --ignore tests/e2e/test_wheel.py
 
 # docs/cli.md and the manual page, from the commands; docs/python-api.md, from the docstrings.
-reference: $(TOOLS)
+reference: $(TOOLS) ## Generate docs/cli.md, docs/python-api.md and the manual page.
 	$(BIN)/python -m xnatferry.cli.reference markdown > docs/cli.md
 	$(BIN)/python -m xnatferry.cli.reference man > docs/man/xnatferry.1
 	$(BIN)/python -m xnatferry.cli.python_reference > docs/python-api.md
 
-# The documentation as a site, in site/; warnings are errors.
-docs: $(TOOLS)
+# Warnings are errors.
+docs: $(TOOLS) ## Build the documentation site in site/.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
-# The 3-D viewer of the web pages comes from npm; without npm everything but that view works.
-viewer: $(INSTALLED)
+# Without npm, everything except the 3-D view works.
+viewer: $(INSTALLED) ## Download the 3-D viewer of the web pages from npm.
 	$(BIN)/python hatch_build.py
 
-bench: $(TOOLS)
+bench: $(TOOLS) ## Run the benchmarks.
 	$(BIN)/python bench/transfer.py --latency 0 10 30
 
-# Hundreds of killed processes and tens of thousands of bad requests, and every command of tests/e2e in a process that is
-# started as a user starts it; takes its time.
-torture: $(TOOLS)
+# Hundreds of killed processes and tens of thousands of bad requests, and every command of tests/e2e in a process of its own.
+torture: $(TOOLS) ## Run the long fault tests.
 	XNATFERRY_TORTURE=200 $(BIN)/python -m pytest --timeout 7200 tests/faults tests/contract
 	XNATFERRY_TEST_PROCESSES=started $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/e2e
 
 # Which small changes of the code no test notices; SAMPLE=0 makes all of a module's changes, tests/mutants.py says more.
-mutants: $(TOOLS)
+mutants: $(TOOLS) ## Change the code line by line, and list changes that no test notices.
 	$(BIN)/python tests/mutants.py $(MODULE) $(addprefix --sample ,$(SAMPLE)) $(addprefix --minutes ,$(MINUTES))
 
 ifdef UV
@@ -77,9 +80,9 @@ $(VENV)/python:
 	touch $@
 else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# pip older than 25.1 cannot read the dependency groups of pyproject.toml, so it is renewed.
+# pip older than 25.1 cannot read the dependency groups of pyproject.toml.
 $(VENV)/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "xnatferry needs Python 3.11 or newer; make PYTHON=python3.12 names one")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "xnatferry needs Python 3.11 or newer; use make PYTHON=python3.12")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(INSTALL) --upgrade 'pip>=25.1'
 	touch $@
@@ -93,13 +96,13 @@ $(TOOLS): $(INSTALLED)
 	$(INSTALL) --editable . --group dev
 	touch $@
 
-# bx and the BBRC validator bring a pyxnat of their own, so the tests run them from an environment of their own.
-bbrc: $(VENV)-bbrc/bin/bx
+# bx and the BBRC validator need another version of pyxnat, so they have their own environment.
+bbrc: $(VENV)-bbrc/bin/bx ## Install bx and the BBRC validator for their tests.
 
 $(VENV)-bbrc/bin/bx:
 	$(PYTHON) -m venv --clear $(VENV)-bbrc
 	$(VENV)-bbrc/bin/python -m pip install --quiet bbrc-bx==0.9.2 bbrc-validator==0.6.post1
 
-clean:
+clean: ## Delete everything that make has built.
 	rm -rf $(VENV) $(VENV)-bbrc $(WHEEL) dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""The house has walls: who may import whom, how long a module may grow, and which words its rooms may not bear."""
+"""Which packages may import which, how long a module may be, and which module names are not allowed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MAY_IMPORT = {
     "sources": {"xnat", "checks"},
     "checks": {"xnat", "sources", "freesurfer"},
     "planning": {"xnat", "sources", "checks"},
-    "transfer": {"xnat", "sources", "planning"},  # draws in another process: xnatferry.pictures.worker
+    "transfer": {"xnat", "sources", "planning"},  # starts xnatferry.pictures.worker as a process
     "client": {"xnat"},
     "server": {"xnat", "pictures"},
     "pictures": {"sources", "checks"},
     "results": {"xnat", "freesurfer", "sources", "checks", "planning", "transfer", "client", "pictures"},
-    "reports": {"xnat", "sources", "checks", "planning", "transfer", "results", "pictures", "console"},
+    "reports": {"xnat", "sources", "checks", "planning", "transfer", "results", "pictures"},
     "pipeline": {"sources", "planning", "transfer", "client", "results"},
     "api": {"pipeline", "sources", "planning", "transfer", "results"},
     "cluster": {"xnat", "planning", "transfer", "client", "pipeline"},
@@ -50,30 +50,33 @@ MAY_IMPORT = {
     },
     "testing": {"server"},
 }
-#: The command line imports the archive only to run it, inside the functions that do.
+#: Imported only inside functions, so that other commands start fast.
 LAZY = {("cli", "server")}
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "core", "misc"}
-#: httpx2 stays behind one wall, so that another HTTP library is one module's work.
+#: Only one module uses the HTTP library, so that it can be replaced.
 ONLY_IN = {"httpx2": {"client/http.py"}}
-#: Headers of images and of MGH volumes are all that the pictures know of the rooms that read disks.
+#: Single modules that a package may import from another one.
 ONLY_MODULES = {
     ("pictures", "sources"): {"sources.nifti_header"},
     ("pictures", "checks"): {"checks.surfaces"},
-    ("reports", "console"): {"console.wording"},  # numbers as people read them
 }
 LONGEST_MODULE = 400
+#: Importable from every package.
+OPEN = {"errors", "wording", "__version__"}
+#: Packages of one layer that import each other.
+PEERS = {frozenset({"sources", "checks"})}
 
 
 def modules() -> list[Path]:
     return sorted(SRC.rglob("*.py"))
 
 
-def room(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(SRC).with_suffix("").parts[0]
 
 
 def imports(code: str) -> list[tuple[str, bool]]:
-    """Names imported by a module, and whether at its top (typing-only imports count: they are knowledge too)."""
+    """Names imported by a module, and whether at its top (imports for typing only count too)."""
     tree = ast.parse(code)
     inner = {
         id(node)
@@ -93,14 +96,14 @@ def imports(code: str) -> list[tuple[str, bool]]:
     return found
 
 
-def rooms_of(here: str, code: str) -> set[str]:
-    """The other rooms that a module of the room *here* imports from."""
+def imported_packages(here: str, code: str) -> set[str]:
+    """The other packages that a module of the package *here* imports from."""
     names = (name for name, _ in imports(code) if name.startswith("xnatferry."))
     return {name.split(".")[1] for name in names} - {here, *OPEN}
 
 
 def forbidden(module: str, code: str) -> list[str]:
-    """What *module* (``client/http.py``) imports and may not."""
+    """Imports of *module* (``client/http.py``) that are not allowed."""
     here = Path(module).with_suffix("").parts[0]
     found = []
     for name, at_top in imports(code):
@@ -119,7 +122,7 @@ def forbidden(module: str, code: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SRC)))
-def test_a_room_imports_only_what_it_may(path: Path) -> None:
+def test_a_package_imports_only_what_it_may(path: Path) -> None:
     assert forbidden(path.relative_to(SRC).as_posix(), path.read_text(encoding="utf-8")) == []
 
 
@@ -140,19 +143,19 @@ def test_a_forbidden_import_is_found(module: str, code: str) -> None:
     assert len(forbidden(module, code)) == 1
 
 
-def test_every_room_is_on_the_map_and_every_door_is_used() -> None:
-    used: dict[str, set[str]] = {room(path): set() for path in modules()}
+def test_every_package_is_listed_and_every_allowed_import_is_used() -> None:
+    used: dict[str, set[str]] = {package_of(path): set() for path in modules()}
     for path in modules():
-        used[room(path)] |= rooms_of(room(path), path.read_text(encoding="utf-8"))
-    doors = {here: set(there) for here, there in MAY_IMPORT.items()}
+        used[package_of(path)] |= imported_packages(package_of(path), path.read_text(encoding="utf-8"))
+    allowed = {here: set(there) for here, there in MAY_IMPORT.items()}
     for here, there in LAZY:
-        doors[here].add(there)
-    assert used == doors
+        allowed[here].add(there)
+    assert used == allowed
     for (here, there), chosen in ONLY_MODULES.items():
         assert chosen <= {
             name.removeprefix("xnatferry.")
             for path in modules()
-            if room(path) == here
+            if package_of(path) == here
             for name, _ in imports(path.read_text(encoding="utf-8"))
         }, f"{here} to {there}"
 
@@ -160,17 +163,48 @@ def test_every_room_is_on_the_map_and_every_door_is_used() -> None:
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SRC)))
 def test_modules_stay_readable(path: Path) -> None:
     assert not FORBIDDEN_NAMES & set(path.relative_to(SRC).with_suffix("").parts), (
-        f"{path}: says nothing about what is in it"
+        f"{path}: the name does not describe its content"
     )
     length = len(path.read_text(encoding="utf-8").splitlines())
-    assert length <= LONGEST_MODULE, f"{path} has {length} lines: build a wall where the domain has one"
+    assert length <= LONGEST_MODULE, f"{path} has {length} lines: split it by concept"
 
 
 def test_only_the_command_line_reads_the_environment() -> None:
     for path in modules():
-        if room(path) == "cli":
+        if package_of(path) == "cli":
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             reads = isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv", "environb"}
             assert not reads, f"{path}:{node.lineno} reads the environment; only the command line may"
+
+
+def layers_of(page: str) -> list[list[str]]:
+    """The layers in the diagram of docs/design.md, top layer first."""
+    block = page.split("<!-- layers: checked by tests/test_architecture.py -->", 1)[1].split("```", 2)[1]
+    rows = (line.partition("|")[0].split() for line in block.splitlines()[1:])
+    return [row for row in rows if row]
+
+
+def wrong_imports(layers: list[list[str]], imported: dict[str, set[str]]) -> list[str]:
+    """Imports that do not point to a lower layer."""
+    height = {package: -number for number, row in enumerate(layers) for package in row}
+    return [
+        f"{here} -> {there}"
+        for here, others in imported.items()
+        for there in others
+        if height[there] >= height[here] and frozenset({here, there}) not in PEERS
+    ]
+
+
+def test_the_diagram_of_the_layers_is_true() -> None:
+    layers = layers_of((ROOT / "docs" / "design.md").read_text(encoding="utf-8"))
+    imported: dict[str, set[str]] = {
+        here: set(there) for here, there in MAY_IMPORT.items() if here[0] != "_" and here not in OPEN
+    }
+    for here, there in LAZY:
+        imported[here].add(there)
+    drawn = [package for row in layers for package in row]
+    assert sorted(drawn) == sorted(imported), "docs/design.md, diagram of the layers"
+    assert wrong_imports(layers, imported) == []
+    assert wrong_imports(layers[::-1], imported)

@@ -1,13 +1,13 @@
-"""Carries NIfTI, BIDS and FreeSurfer data into an XNAT archive and back: checked, planned, verified.
+"""Uploads NIfTI, BIDS and FreeSurfer data into an XNAT archive, verifies it, and downloads it again.
 
-Step by step, as the founding recipes do it::
+Step by step::
 
     with xnatferry.connect(server="https://xnat.example.org", user="me", password=secret) as xnat:
         xnat.ensure_session("BRAIN/sub01/sub01_MR1")
         xnat.ensure_scan("BRAIN/sub01/sub01_MR1/scans/1", fields={"type": "T1w"})
         xnat.put_file("t1.nii.gz", "BRAIN/sub01/sub01_MR1/scans/1/resources/NIFTI")
 
-Or whole folders, through a plan::
+Whole folders, with a plan::
 
     with xnatferry.connect(config="login.json") as xnat:
         plan = xnatferry.plan(xnatferry.discover("nifti/"), xnat.remote, xnatferry.MappingRules("BRAIN"))
@@ -89,7 +89,7 @@ __all__ = [
     "verify_run",
 ]
 
-_HOMES = {
+_MODULES = {
     "Address": "xnat.model",
     "Client": "client.client",
     "Level": "xnat.model",
@@ -99,10 +99,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first used: the command line's ``--help`` needs none of them."""
+    """Import a public name when it is first used, so that ``--help`` is fast."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(import_module(f"xnatferry.{_HOMES.get(name, 'api')}"), name)
+    found: object = getattr(import_module(f"xnatferry.{_MODULES.get(name, 'api')}"), name)
     globals()[name] = found
     return found
 

@@ -1,4 +1,4 @@
-"""The verbs for Python: discover, check, plan, push, verify, undo, pull, copy, stats.
+"""The Python API: discover, check, plan, push, verify, undo, pull, copy, stats.
 
 discovery = xnatferry.discover("nifti/")
 with xnatferry.connect(server="https://xnat.example.org", user="me", password=secret) as client:
@@ -72,11 +72,11 @@ __all__ = [
 
 
 def check(source: str | os.PathLike[str], *, workers: int | None = None) -> tuple[Finding, ...]:
-    """Everything that is wrong or odd with the data at *source*, worst first. No network is used.
+    """All findings about the data at *source*, errors first. Uses no network.
 
     Args:
-        source: What `discover` takes.
-        workers: How many files are read at the same time; None leaves it to the computer.
+        source: As for `discover`.
+        workers: How many files are read at the same time; None uses the number of processors.
     """
     order = (Severity.ERROR, Severity.WARNING)
     found = discover(source, workers=workers).all_findings

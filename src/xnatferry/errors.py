@@ -1,26 +1,26 @@
-"""Every error of xnatferry, in one tree.
+"""All errors of xnatferry.
 
     XnatferryError                      exit code 1
-    ├── UsageError                      2   the command or call cannot be carried out as written
+    ├── UsageError                      2   the command or call is not valid
     ├── DataError                       7   local data is refused by a check
-    ├── ConflictError                   6   the server holds something else and the policy is to stop
-    ├── TransferError                   1   a file could not be carried over
+    ├── ConflictError                   6   the server has different data and the policy is to stop
+    ├── TransferError                   1   a file could not be transferred
     │   ├── FileChangedError            1   a local file changed between plan and transfer
-    │   └── DiskFullError               1   the local disk has no room left
-    ├── VerifyError                     8   the server does not hold what was sent
+    │   └── DiskFullError               1   the local disk is full
+    ├── VerifyError                     8   the server does not have what was sent
     ├── StoppedError                  130   interrupted by the user; can be resumed
     ├── ArchiveError                    1   the local archive cannot be started or used
     │   └── ArchiveHeldError            1   another process has its folder
     ├── JournalError                    1   the record of a run cannot be written or read
     └── RemoteError                     1   the server answered, or failed to, in a way that stops the act
         ├── AuthenticationError         3   wrong or missing credentials
-        ├── ForbiddenError              3   the account may not do this
-        ├── NotFoundError               4   no such host, or no such object on it
-        ├── NotXnatError                4   the host answers, but not as an XNAT
-        ├── UnavailableError            5   temporary: worth trying again later
-        └── RefusedError                1   the server said no (4xx) or failed on this request (500)
+        ├── ForbiddenError              3   permission denied
+        ├── NotFoundError               4   host or object not found
+        ├── NotXnatError                4   the server is not an XNAT
+        ├── UnavailableError            5   temporary error: try again later
+        └── RefusedError                1   the server refused the request (4xx) or failed (500)
 
-A message says what happened, where, and what to do. Facts are attributes, so that programs need not read the text.
+A message has the form ``what: where: why; what to do``. Programs use the attributes and not the text.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ __all__ = [
 
 
 def joint_exit_code(codes: Iterable[int]) -> int:
-    """What several acts end with: 0 when all are well, the one code that those share that are not, else 1."""
+    """The exit code of several steps: 0 when all succeeded, the common code of those that failed, else 1."""
     bad = set(codes) - {0}
     return bad.pop() if len(bad) == 1 else int(bool(bad))
 
@@ -64,8 +64,8 @@ class XnatferryError(Exception):
     """Root of all errors that xnatferry raises on purpose.
 
     Attributes:
-        exit_code: What the command line leaves with.
-        retryable: Whether the same request may succeed if it is sent again.
+        exit_code: Exit code of the command line.
+        retryable: Whether the same request may succeed later.
     """
 
     exit_code = 1
@@ -73,7 +73,7 @@ class XnatferryError(Exception):
 
 
 class UsageError(XnatferryError):
-    """The call cannot be carried out as it is written."""
+    """The command or call is not valid."""
 
     exit_code = 2
 
@@ -85,31 +85,31 @@ class DataError(XnatferryError):
 
 
 class ConflictError(XnatferryError):
-    """The server holds something else and the policy says to stop."""
+    """The server has different data and the policy is to stop."""
 
     exit_code = 6
 
 
 class TransferError(XnatferryError):
-    """A file could not be carried over."""
+    """A file could not be transferred."""
 
 
 class FileChangedError(TransferError):
-    """A local file is no longer what the plan saw."""
+    """A local file changed since the plan was made."""
 
 
 class DiskFullError(TransferError):
-    """The local disk has no room left for what is being fetched."""
+    """The local disk is full."""
 
 
 class VerifyError(XnatferryError):
-    """The server does not hold what was sent."""
+    """The server does not have what was sent."""
 
     exit_code = 8
 
 
 class StoppedError(XnatferryError):
-    """The user stopped the run; the same push goes on where it ended."""
+    """The user stopped the run; the same command continues it."""
 
     exit_code = 130
 
@@ -123,16 +123,16 @@ class ArchiveHeldError(ArchiveError):
 
 
 class JournalError(XnatferryError):
-    """The record of a run cannot be written or read."""
+    """The journal of a run cannot be written or read."""
 
 
 class RemoteError(XnatferryError):
-    """The server stopped the act.
+    """A request failed.
 
     Attributes:
-        status: HTTP status, or None when no answer came.
+        status: HTTP status, or None without an answer.
         method: HTTP method of the request.
-        url: Address of the request, without credentials.
+        url: URL of the request, without credentials.
     """
 
     def __init__(self, message: str, *, status: int | None = None, method: str = "", url: str = "") -> None:
@@ -149,19 +149,19 @@ class AuthenticationError(RemoteError):
 
 
 class ForbiddenError(RemoteError):
-    """The account may not do this (403)."""
+    """Permission denied (403)."""
 
     exit_code = 3
 
 
 class NotFoundError(RemoteError):
-    """The host or the object is not there (404), or may not be seen by this account."""
+    """The host or object does not exist (404), or is not visible for this account."""
 
     exit_code = 4
 
 
 class NotXnatError(RemoteError):
-    """Something answers, but it is no XNAT."""
+    """The server is not an XNAT."""
 
     exit_code = 4
 
@@ -170,7 +170,7 @@ class UnavailableError(RemoteError):
     """Temporary: connection lost, time-out, 429, 502, 503, 504.
 
     Attributes:
-        retry_after_s: Seconds the server asked to wait, or None.
+        retry_after_s: Seconds to wait that the server requested, or None.
     """
 
     exit_code = 5
@@ -190,4 +190,4 @@ class UnavailableError(RemoteError):
 
 
 class RefusedError(RemoteError):
-    """The server refused this request, or failed on it."""
+    """The server refused the request, or failed."""

@@ -1,4 +1,4 @@
-"""A push from its source to its proof: what is found is planned, looked at again, and verified."""
+"""The steps of a push: discover, map, compare with the server, plan, verify."""
 
 from __future__ import annotations
 
@@ -46,29 +46,29 @@ def plan(
     snapshots: bool = False,
     reports: Mapping[Path, Sequence[LocalFile]] | None = None,
 ) -> Plan:
-    """Compare what was discovered with what the server holds, and decide every step. Nothing is sent.
+    """Compare a discovery with the server, and decide every step. Nothing is sent.
 
     Args:
-        discovery: What `discover` found.
+        discovery: The result of `discover`.
         remote: The server.
-        rules: Where things go; the project at least.
-        on_conflict: What to do with files that the server holds with other bytes.
-        update_fields: Whether fields of subjects, sessions and scans that differ are changed; otherwise those that
-            listings show are shown and left.
-        selection: Which subjects and sessions are carried; None carries all.
-        workers: How many sessions are asked about at the same time.
-        snapshots: Whether scans get pictures, made while the rest is sent.
-        reports: Files about sources, by the path of the source, that go beside them as resource ``VALIDATION``.
+        rules: Options for addresses and fields; at least the project.
+        on_conflict: What to do with files that differ on the server.
+        update_fields: Whether fields of subjects, sessions and scans that differ are changed; otherwise they are only
+            shown.
+        selection: Which subjects and sessions are pushed; None pushes all.
+        workers: How many sessions are read at the same time.
+        snapshots: Whether scans get snapshots, which are made during the push.
+        reports: Reports about sources, by the path of the source, which are added as resource ``VALIDATION``.
 
     Raises:
         UsageError: The rules cannot be used.
-        RemoteError: The server cannot be asked.
+        RemoteError: The server cannot be read.
     """
     mapped = map_sources(discovery.sources, rules)
-    said: tuple[Finding, ...] = ()
+    matching_findings: tuple[Finding, ...] = ()
     if is_matched(mapped, rules):
         matched = match_sessions(mapped, *project_sessions(remote, rules.project), rules)
-        mapped, said = matched.mapped, matched.findings
+        mapped, matching_findings = matched.mapped, matched.findings
         mapped = replace(mapped, conflicting=(*mapped.conflicting, *same_place(mapped.placements, rules)))
     mapped = with_attached((selection or Selection()).of(mapped), reports or {})
     query = query_of(mapped.placements, all_fields=update_fields)
@@ -85,14 +85,14 @@ def plan(
         on_conflict=on_conflict,
         gzip=rules.gzip,
         update_fields=update_fields,
-        findings=(*_listed(discovery), *said, *without),
+        findings=(*_warnings_of(discovery), *matching_findings, *without),
         pictured=pictured,
     )
-    return decided.blocked_by(_homeless(discovery))
+    return decided.blocked_by(_unplaced(discovery))
 
 
 def with_digests(plan: Plan) -> Plan:
-    """The same plan with the MD5 of every file that will be sent, so that a changed file is known by its bytes.
+    """The same plan with the MD5 of every file that will be sent, so that a later push detects changed files.
 
     Raises:
         FileChangedError: A file changed since the plan was made.
@@ -109,12 +109,12 @@ def _with_digest(step: Step) -> Step:
 
 
 def verify_source(plan: Plan, remote: Remote, *, workers: int = 4, deep: bool = False) -> tuple[Verdict, ...]:
-    """What can be sworn about each file of a fresh plan, which has just compared source and server.
+    """Verify each file of a new plan, which has just compared source and server.
 
-    Where the listing has no digests, or *deep* asks for the bytes themselves, the server is asked once more.
+    Sends requests only if the listing has no MD5s, or with *deep*.
 
     Raises:
-        RemoteError: The server cannot be asked.
+        RemoteError: The server cannot be read.
     """
     verdicts = verdicts_of(plan)
     if not deep and all(verdict.proof is not Proof.SIZE or verdict.message == BY_RECORD for verdict in verdicts):
@@ -123,31 +123,31 @@ def verify_source(plan: Plan, remote: Remote, *, workers: int = 4, deep: bool = 
 
 
 def verify_run(run: Run, remote: Remote, *, workers: int = 4, deep: bool = False) -> tuple[Verdict, ...]:
-    """Compare what a run sent with what the server holds now; the local files need not be there any more.
+    """Compare what a run sent with the server; the local files are not needed.
 
     Args:
-        run: A push that has ended, well or not.
+        run: A push that has ended.
         remote: The server.
-        workers: How many sessions are asked about at the same time.
-        deep: Whether to fetch and hash every file.
+        workers: How many sessions are read at the same time.
+        deep: Whether to download every file and compute its MD5.
 
     Raises:
-        UsageError: The run carried no plan.
-        RemoteError: The server cannot be asked.
+        UsageError: The run has no plan.
+        RemoteError: The server cannot be read.
     """
     plan = run.plan
     if plan is None:
-        raise UsageError(f"{run.name} carried no files; there is nothing to verify")
+        raise UsageError(f"{run.name}: nothing to verify; the run has no plan")
     sent = {receipt.address: receipt for receipt in run.receipts() if receipt.digest is not None}
     return verify_plan(plan, remote, sent, workers=workers, deep=deep)
 
 
 def recheck(plan: Plan, remote: Remote, *, workers: int = 8) -> Plan:
-    """Look whether a stored plan still holds; what an earlier push of it has done already is marked as there.
+    """Check that a stored plan is still valid; what an earlier push of it has done is marked as SAME.
 
     Raises:
-        ConflictError: Source or server moved since; the message names what.
-        RemoteError: The server cannot be asked.
+        ConflictError: Source or server changed since; the message names what.
+        RemoteError: The server cannot be read.
     """
     query = query_of_plan(plan)
     state = fetch_remote_state(remote, server=plan.server, project=plan.project, query=query, workers=workers)
@@ -160,8 +160,8 @@ def recheck(plan: Plan, remote: Remote, *, workers: int = 8) -> Plan:
     )
 
 
-def _listed(discovery: Discovery) -> tuple[Finding, ...]:
-    """Everything worth a line beside the plan: warnings of sources that go, and what the root says."""
+def _warnings_of(discovery: Discovery) -> tuple[Finding, ...]:
+    """Warnings and notes about sources that are not refused, and about the root."""
     of_root = (finding for finding in discovery.findings if finding.severity is not Severity.ERROR)
     of_sources = (
         finding
@@ -173,8 +173,8 @@ def _listed(discovery: Discovery) -> tuple[Finding, ...]:
     return (*of_root, *of_sources)
 
 
-def _homeless(discovery: Discovery) -> tuple[Refusal, ...]:
-    """Files that match no place: an error of the root, not of one source, so the whole push waits."""
+def _unplaced(discovery: Discovery) -> tuple[Refusal, ...]:
+    """Files without an address: an error of the root, which stops the whole push."""
     return tuple(
         Refusal(_relative(finding, discovery), (finding.message,), finding.path or discovery.root)
         for finding in discovery.findings

@@ -1,4 +1,4 @@
-"""An XNAT for the tests of your own software: ``local_archive`` starts one on a free port, well under a second.
+"""A local XNAT archive for the tests of your own software: ``local_archive`` starts one on a free port.
 
 As a context manager::
 
@@ -36,7 +36,7 @@ __all__ = ["LocalArchive", "Login", "local_archive"]
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who to log in as.
+    """Credentials.
 
     Attributes:
         user: Login name.
@@ -54,8 +54,8 @@ class LocalArchive:
     Attributes:
         url: Its address, ``http://127.0.0.1:PORT``.
         user: Login name of its administrator.
-        password: The administrator's password, another one for every archive.
-        root: The folder that holds everything; files lie in ``root/archive`` as on a real XNAT's disk.
+        password: The administrator's password, different for every archive.
+        root: Folder of the archive; files are in ``root/archive``, with the layout of a real XNAT.
     """
 
     url: str
@@ -68,22 +68,22 @@ class LocalArchive:
         """Make an account that has no role in any project, unless it is an administrator.
 
         Raises:
-            UsageError: The name is taken, or none.
+            UsageError: The name exists, or is invalid.
         """
         password = secrets.token_urlsafe(12)
         self._archive.accounts.create(user, password, admin=admin)
         return Login(user, password)
 
     def give_role(self, login: Login, project: str, role: str) -> None:
-        """Make *login* ``owner``, ``member`` or ``collaborator`` of *project*, which must be there.
+        """Make *login* ``owner``, ``member`` or ``collaborator`` of *project*, which must exist.
 
         Raises:
-            LookupError: There is no such project.
+            LookupError: The project does not exist.
         """
         with self._archive.database.write() as connection:
             row = connection.execute("SELECT key FROM items WHERE level = 'project' AND id = ?", (project,)).fetchone()
             if row is None:
-                raise LookupError(f"there is no project {project}")
+                raise LookupError(f"project {project} not found; create it first")
             connection.execute("INSERT OR IGNORE INTO roles VALUES (?, ?, ?)", (row["key"], login.user, role))
 
     def files(self) -> dict[str, bytes]:
@@ -128,6 +128,6 @@ else:
 
     @pytest.fixture(scope="session")
     def shared_xnat() -> Iterator[LocalArchive]:
-        """One archive for all tests of the run; each takes a project of its own."""
+        """One archive for all tests of the run; use a separate project in each."""
         with local_archive() as archive:
             yield archive

@@ -96,7 +96,7 @@ CASES = {
     "participants with commas": (text(PEOPLE, "participant_id,age\nsub-01,3\n"), "BIDS08", PEOPLE, "participant_id"),
     "participants in Latin-1": (text(PEOPLE, "participant_id\tsite\nsub-01\tKöln\n", "latin-1"), "BIDS08", PEOPLE, "UTF-8"),
     "participants empty": (text(PEOPLE, ""), "BIDS08", PEOPLE, "empty"),
-    "a person twice": (text(PEOPLE, "participant_id\nsub-01\nsub-01\nsub-02\n"), "BIDS09", PEOPLE, "line 2 already"),
+    "a person twice": (text(PEOPLE, "participant_id\nsub-01\nsub-01\nsub-02\n"), "BIDS09", PEOPLE, "also in line 2"),
     "empty cells": (text(PEOPLE, "participant_id\tage\nsub-01\t\nsub-02\t3\n"), "BIDS09", PEOPLE, "n/a"),
     "scans without header": (
         text("sub-01/sub-01_scans.tsv", "anat/sub-01_T1w.nii.gz\tn/a\n"),
@@ -105,18 +105,18 @@ CASES = {
     "scans that are not there": (
         text("sub-01/sub-01_scans.tsv", "filename\nanat/sub-01_T9w.nii.gz\n"), "BIDS15", "sub-01/sub-01_scans.tsv", "T9w",
     ),
-    "events without header": (text(EVENTS, "1.5\t2\n3\t1\n"), "BIDS22", EVENTS, "header is missing"),
+    "events without header": (text(EVENTS, "1.5\t2\n3\t1\n"), "BIDS22", EVENTS, "header line is missing"),
     "events without onset": (text(EVENTS, "start\tduration\n1\t2\n"), "BIDS22", EVENTS, "no column onset"),
     "events empty": (text(EVENTS, ""), "BIDS22", EVENTS, "empty"),
     "sidecar is no JSON": (
         text(BOLD.replace(".nii.gz", ".json"), "{'RepetitionTime': 2}"), "SID01", BOLD.replace(".nii.gz", ".json"), "not JSON",
     ),
     "inherited sidecar is no JSON": (text(TASK, "{"), "SID01", TASK, "not JSON"),
-    "sidecar in milliseconds": (text(TASK, '{"RepetitionTime": 1000}'), "SID02", BOLD, "writes seconds"),
-    "slices that the image has not": (text(TASK, '{"SliceTiming": [0, 1]}'), "SID02", BOLD, "2 times, the image has 6"),
+    "sidecar in milliseconds": (text(TASK, '{"RepetitionTime": 1000}'), "SID02", BOLD, "uses seconds"),
+    "slices that the image has not": (text(TASK, '{"SliceTiming": [0, 1]}'), "SID02", BOLD, "2 values, the image has 6 slices"),
     "b-values too few": (text(f"{DWI}.bval", "0 1000\n"), "DWI01", f"{DWI}.bval", "2 b-values, the image has 3 volumes"),
     "directions too few": (text(f"{DWI}.bvec", "0 1\n0 0\n0 0\n"), "DWI01", f"{DWI}.bvec", "2 directions"),
-    "b-values are words": (text(f"{DWI}.bval", "a b c\n"), "DWI02", f"{DWI}.bval", "no number"),
+    "b-values are words": (text(f"{DWI}.bval", "a b c\n"), "DWI02", f"{DWI}.bval", "not a number"),
     "no directions": (gone(f"{DWI}.bvec"), "DWI03", f"{DWI}.bval", "no .bvec"),
     "two files for one scan": (image("sub-01/anat/sub-01_T1w.nii"), "BIDS06", "sub-01/anat/sub-01_T1w.nii", "one name"),
     "files differ in case": (image("sub-01/anat/sub-01_t1w.nii.gz"), "BIDS05", "", "sub-01_t1w.nii.gz"),
@@ -204,7 +204,7 @@ def test_a_sidecar_that_comes_later_takes_the_place_of_the_merged_one(ferry, dat
     own.write_text('{"EchoTime": 0.03}')
     plan = ferry("plan", dataset, "-p", "P", "--force")
     assert plan.code == 0, plan.text
-    assert "takes the place of what was merged" in plan.out
+    assert "replaces metadata that was merged" in plan.out
     assert ferry("push", dataset, "-p", "P", "-y", "--force").code == 0
     assert ferry("pull", "P", tmp_path / "back", "--as", "bids").code == 0
     assert (tmp_path / "back" / own.relative_to(dataset)).read_text() == own.read_text()

@@ -169,8 +169,8 @@ def test_phenotype_is_listed_and_becomes_custom_fields_of_subjects_and_sessions(
     plan = push(root, "LISTED", remote)
     told = [finding for finding in plan.findings if finding.id == "BIDS11" and "phenotype" in str(finding.path)]
     assert [finding.message.partition(";")[0] for finding in told] == [
-        "its columns have no XNAT field: Years total",
-        "its columns have no XNAT field: score",
+        "columns without an XNAT field: Years total",
+        "columns without an XNAT field: score",
     ]
     assert not [finding for finding in plan.findings if finding.id == "BIDS09"]
     push(root, "PHENO", remote, choices=BidsChoices(custom_fields=True))
@@ -193,7 +193,7 @@ def test_other_columns_of_scans_tables_are_listed_and_become_parameters(remote, 
     assert scan["parameters/addParam[name=bids_operator]/addField"] == "XY"
     assert listed("SCANS/subjects", "educationDesc") == [{"educationDesc": "some college"}]
     told = [finding.message for finding in push(root, "SCANSTOO", remote).findings if finding.id == "BIDS11"]
-    assert [message.partition(":")[2] for message in told] == [" operator; --custom-fields carries them"]
+    assert [message.partition(":")[2] for message in told] == [" operator; use --custom-fields to store them"]
 
 
 def test_units_and_codes_of_participants_json_count(remote, listed, tmp_path):

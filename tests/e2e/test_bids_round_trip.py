@@ -136,7 +136,7 @@ def test_the_plan_of_an_edited_dataset_shows_just_the_edits(remote, tmp_path):
     (told,) = [
         step for step in plan.steps if str(step.address).startswith("LIFE/02/02_02/resources/BIDS_MANIFEST/files")
     ]
-    assert told.reason.endswith("is not in the dataset any more: sub-02_ses-02_T1w.nii and 1 more")
+    assert told.reason.endswith("no longer in the dataset: sub-02_ses-02_T1w.nii and 1 more")
     assert api.push(plan, remote).exit_code == 0
     after = {row["ID"]: row["note"] for row in remote.list_scans(Address("LIFE", "01", "01_01"))}
     assert before.items() <= after.items()

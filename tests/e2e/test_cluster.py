@@ -205,7 +205,7 @@ def test_a_killed_worker_costs_nothing(ferry, site, door, many, cluster):
     door.let_go.set()  # what the killed one had sent arrives all the same
     out, err = push.communicate(timeout=500)
     assert push.returncode == 0, out + err
-    assert f"{2 * SUBJECTS} digest matched" in out
+    assert f"{2 * SUBJECTS} files verified (MD5 equal)" in out
     assert [r["detail"] for r in journal(ferry) if r.get("name") == "again"]
     assert 3 <= door.most <= 4  # three workers, and the push itself
     door.delay_s = 0
@@ -243,7 +243,7 @@ def test_stopped_by_ctrl_c_and_pushed_again(ferry, site, door, many, cluster):
     door.delay_s = 0
     again = ferry("push", *arguments, "-y", env=env)
     assert again.code == 0, again.text
-    assert f"{2 * SUBJECTS} digest matched" in again.out
+    assert f"{2 * SUBJECTS} files verified (MD5 equal)" in again.out
     names = [r["run"] for r in ferry("runs", "--json", env=env).records]
     assert len(names) == 2
     for name in names:
@@ -280,7 +280,7 @@ def test_processes_of_this_computer_and_its_own_archive(ferry, many):
             stack.enter_context(socket.create_server(("127.0.0.1", 8787)))  # where dashboards are
         first = ferry("push", many, "-p", "P", "-y", "--cluster", "local:2", *TEMPLATE)
     assert first.code == 0, first.text
-    assert f"{2 * SUBJECTS} digest matched" in first.out
+    assert f"{2 * SUBJECTS} files verified (MD5 equal)" in first.out
     assert "distributed" not in first.text
     assert "8787" not in first.text
 
@@ -310,7 +310,7 @@ def test_what_cannot_work_is_said_before_anything_moves(ferry, site, many, clust
         cluster.worker(before=hidden)
         ended = ferry(*push, cluster.address, env=env)
         assert ended.code == 2, ended.text
-        assert "does not see" in ended.err
+        assert "cannot read" in ended.err
     assert not ferry("runs", env=env).out.startswith("2")
     assert "P" not in ferry("list", env=env).out.split()
 
@@ -334,7 +334,7 @@ def test_jobs_of_slurm(ferry, site, many, tmp_path):
     try:
         ended = ferry("push", many, "-p", "P", "-y", *TEMPLATE, "--cluster", "slurm", "--workers", "2", env=env)
         assert ended.code == 0, ended.text
-        assert f"{2 * SUBJECTS} digest matched" in ended.out
+        assert f"{2 * SUBJECTS} files verified (MD5 equal)" in ended.out
         assert door.most <= 3
     finally:
         door.close()
@@ -368,7 +368,7 @@ def test_an_array_of_a_real_slurm_does_what_the_page_says(ferry, site, many, tmp
         subprocess.run(submit, cwd=tmp_path, env=ferry.environment | env, check=True, capture_output=True)
         slurm.wait_for_jobs(real_slurm)
     logs = {path.name.rpartition("-")[2]: path.read_text() for path in sorted(tmp_path.glob("xnatferry-*.log"))}
-    assert "nothing to do" in logs["2.log"]
+    assert "Up to date" in logs["2.log"]
     assert "digest matched" in logs["1.log"]
     listed = ferry("runs", env=env).out
     assert len(listed.splitlines()) == 1
@@ -394,5 +394,5 @@ def test_a_job_of_a_real_slurm_that_is_cancelled_is_replaced(ferry, site, many, 
         push.kill()
         door.close()
     assert push.returncode == 0, out + err
-    assert f"{2 * SUBJECTS} digest matched" in out
+    assert f"{2 * SUBJECTS} files verified (MD5 equal)" in out
     assert [r["detail"] for r in journal(ferry) if r.get("name") == "again"]

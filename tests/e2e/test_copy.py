@@ -111,7 +111,7 @@ def projects(archive):
 def test_a_project_arrives_with_everything(run, archives, source):
     done = run("copy", "P", "-y")
     assert done.code == 0, done.text
-    assert "29 digest matched" in done.out
+    assert "29 files verified (MD5 equal)" in done.out
     objects, resources, files = held(archives[1])
     assert (objects, resources, files) == held(source)
     assert objects["P/s"][1]["demographics[@xsi:type=xnat:demographicData]/handedness"] == "left"
@@ -124,7 +124,7 @@ def test_a_second_copy_sends_nothing_and_says_so(run, archives, source):
     run("copy", "P", "-y")
     again = run("copy", "P", "-y")
     assert again.code == 0
-    assert "nothing to do" in again.out
+    assert "Up to date" in again.out
     assert run("copy", "P", "-y", "--json").record("result")["sent_bytes"] == 0
 
 
@@ -214,7 +214,7 @@ def test_a_profile_says_where_and_as_whom(ferry, archives, source):
         assert said in wrong.err
     none = ferry(*copy, "none", env=env)
     assert none.code == 2
-    assert "there is no profile 'none'" in none.err
+    assert "profile 'none' does not exist" in none.err
     nowhere = ferry("copy", "P", "-y", env=env)
     assert nowhere.code == 2
     assert "--to-profile" in nowhere.err
@@ -223,7 +223,7 @@ def test_a_profile_says_where_and_as_whom(ferry, archives, source):
     assert done.code == 0, done.text
     assert held(archives[1]) == held(source)
     again = ferry(*copy, "lab", "--to-server", archives[1].url, env=env)
-    assert "nothing to do" in again.out
+    assert "Up to date" in again.out
 
 
 def test_a_limit_on_bytes_a_second_holds_for_a_copy(run, archives, tmp_path):
@@ -264,7 +264,11 @@ def test_attributes_that_differ_are_shown_and_changed_only_when_told(run, archiv
     changed = held(archives[1])
     shown = run("copy", "P", "-y")
     assert shown.code == 0
-    for words in ("'M' -> 'F', left", "'second' -> 'first', left", "'unusable' -> 'usable', left"):
+    for words in (
+        "'M' -> 'F' (not changed)",
+        "'second' -> 'first' (not changed)",
+        "'unusable' -> 'usable' (not changed)",
+    ):
         assert words in shown.out
     assert held(archives[1]) == changed
     done = run("copy", "P", "-y", "--update-fields", "--json")
@@ -280,7 +284,7 @@ def test_a_session_of_another_subject_is_not_moved(run, archives, source):
         xnat.ensure_session("P/other/s_MR1")
     done = run("copy", "P", "-y")
     assert done.code == 7
-    assert "belongs to subject other there" in done.text
+    assert "belongs to subject other on the target" in done.text
     with connected(archives[1]) as xnat:
         assert [row["subject_label"] for row in xnat.list_sessions("P")] == ["other"]
         assert {row["label"] for row in xnat.list_subjects("P")} == {"other", "s", "lonely"}
@@ -322,7 +326,7 @@ def test_bytes_that_change_at_the_source_are_noticed(archives, source, tmp_path)
         result = carry_out(plan, there.remote)
         (failed,) = [receipt for receipt in result.failures if "scans/1" in str(receipt.address)]
         assert failed.exit_code == 8, failed
-        assert "came from the source" in failed.message
+        assert "from the source, but it lists" in failed.message
         assert there.list_files("P/s/s_MR1/scans/1/resources/NIFTI") == []
 
 

@@ -189,7 +189,7 @@ def test_a_zip_of_several_subjects_and_a_name_with_a_blank(ferry, whole, tmp_pat
                     packed.write(path, f"{name}/{path.relative_to(whole)}")
     ended = ferry("push", tmp_path / "batch.zip", "-p", "P", "-y")
     assert ended.code == 7
-    assert "proposed: s_2" in ended.text
+    assert "to use s_2 instead, add --clean-labels" in ended.text
     assert ferry("push", tmp_path / "batch.zip", "-p", "P", "-y", "--clean-labels").code == 0
     listed = ferry("list", "P").out
     assert "s1_MR1" in listed
@@ -232,10 +232,10 @@ def test_a_subject_without_a_session_is_said_or_kept_back(ferry, whole, images, 
     assert ferry("push", images, "-p", "P", "-y").code == 0
     told = ferry("plan", root, "-p", "P", "-v")
     assert told.code == 0
-    assert "zoe_MR1 is made" in told.text
+    assert "zoe_MR1 is created" in told.text
     kept = ferry("plan", root, "-p", "P", "--existing-only")
     assert kept.code == 7
-    assert "subject zoe is not on the server" in kept.text
+    assert "subject zoe does not exist on the server" in kept.text
 
 
 def test_small_requests_carry_a_subject_in_parts(ferry, whole):

@@ -33,7 +33,7 @@ def page_of(path):
 def test_a_push_tells_of_itself_on_one_page(ferry, seven, tmp_path):
     done = ferry("push", seven, "-p", "P", "-y", "--report", tmp_path / "push.html", "--password", "unused-secret")
     assert done.code == 7, done.text
-    assert f"report: {tmp_path / 'push.html'}" in done.err
+    assert f"Report: {tmp_path / 'push.html'}" in done.err
     page = page_of(tmp_path / "push.html")
     run = ferry("runs", "--json").records[0]["run"]
     assert "partly refused" in page.text
@@ -57,7 +57,7 @@ def test_a_past_run_can_be_told_again_also_without_its_files(ferry, images, tmp_
     page = page_of(tmp_path / "run.html")
     assert "Push into P done" in page.text
     assert len(page.images) == 2
-    assert f"{images / 'bob' / 'T1w.nii.gz'} is no longer there" in page.text
+    assert f"{images / 'bob' / 'T1w.nii.gz'} no longer exists" in page.text
     assert "requests" in page.text
     assert ferry("runs", "--report", tmp_path / "none.html").code == 2
     assert not (tmp_path / "none.html").exists()
@@ -80,7 +80,7 @@ def test_a_push_that_finds_everything_there_says_so_on_its_page(ferry, images, t
     ferry("push", images, "-p", "P", "-y")
     assert ferry("push", images, "-p", "P", "-y", "--report", tmp_path / "again.html").code == 0
     page = page_of(tmp_path / "again.html")
-    assert "nothing to do" in page.text
+    assert "up to date" in page.text
     assert "verified 4 of 4" in page.text
 
 
@@ -90,7 +90,7 @@ def test_a_push_that_is_held_back_writes_why(ferry, images, tmp_path):
     assert done.code == 7, done.text
     page = page_of(tmp_path / "held.html")
     assert "blocked" in page.text
-    assert "Nothing moves until" in page.text
+    assert "Nothing is sent until" in page.text
 
 
 def test_shares_of_one_push_are_one_page(ferry, images, tmp_path):
@@ -108,7 +108,7 @@ def test_a_plan_as_a_page_changes_nothing(ferry, seven, tmp_path):
     done = ferry("plan", seven, "-p", "P", "--html", tmp_path / "plan.html")
     assert done.code == 7, done.text
     page = page_of(tmp_path / "plan.html")
-    assert "Plan of a push into P planned nothing has been sent" in page.text
+    assert "Plan of a push into P planned nothing was sent" in page.text
     assert f"xnatferry push {seven} --project P --server local" in page.text
     assert "s3_MR1 scan 1" in page.text
     assert ferry("list").out.strip() == ""

@@ -23,7 +23,7 @@ def subjects_in(ferry, project):
 def test_a_folder_named_as_a_kind_of_image_is_no_subject_without_being_asked(ferry, by_type):
     done = ferry("push", by_type, "-p", "P", "-y")
     assert done.code == 7
-    assert "its subject would be 'T1', the folder" in done.out
+    assert "the folder 'T1' would be the subject" in done.out
     assert "--template '{type}/{subject}.nii.gz'" in done.out
     assert ferry("list").out.strip() == ""
     done = ferry("push", by_type, "-p", "P", "-y", "--template", "{type}/{subject}.nii.gz")
@@ -42,21 +42,21 @@ def test_folders_that_are_not_used_are_told(ferry, tmp_path):
     done = ferry("check", tmp_path / "in")
     assert done.code == 0
     assert "NII27" in done.text
-    assert "'S02' in its path is not used" in done.text
+    assert "the folder 'S02' is not used" in done.text
 
 
 def test_subjects_that_differ_in_case_are_named_as_subjects(ferry, tmp_path):
     for number, name in enumerate(("S01", "s01")):
         write_image(tmp_path / "in" / name / "T1.nii.gz", seed=number)
     done = ferry("plan", tmp_path / "in", "-p", "P")
-    assert "subject labels 'S01', 's01' differ in case alone" in done.out
+    assert "subject labels 'S01', 's01' differ only in case" in done.out
     assert "session labels" not in done.out
 
 
 def test_a_refusal_for_a_file_beside_the_image_names_that_file(ferry, images):
     (images / "ann" / "T1w.json").write_text("{'a': 1}")
     done = ferry("plan", images, "-p", "P")
-    assert "! ann/T1w.nii.gz  T1w.json: it is not JSON" in done.out
+    assert "! ann/T1w.nii.gz  T1w.json: the file is not JSON" in done.out
 
 
 def test_notes_that_are_not_shown_are_counted_and_can_be_asked_for(ferry, images):

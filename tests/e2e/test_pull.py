@@ -43,7 +43,7 @@ def test_a_project_comes_back_where_its_addresses_say(ferry, pushed, tmp_path):
     done = ferry("pull", "BRAIN", tmp_path / "out")
     assert done.code == 0, done.text
     assert tree(tmp_path / "out") == pushed
-    assert "4 digest matched" in done.out
+    assert "4 files verified (MD5 equal)" in done.out
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_a_second_pull_fetches_nothing_and_says_so(ferry, pushed, tmp_path):
     ferry("pull", "BRAIN", tmp_path / "out")
     again = ferry("pull", "BRAIN", tmp_path / "out", "-v")
     assert again.code == 0
-    assert "nothing to do" in again.out
-    assert again.out.count("here already") == 4
+    assert "Up to date" in again.out
+    assert again.out.count("exists here") == 4
     assert ferry("pull", "BRAIN", tmp_path / "out", "--json").record("result")["fetched_bytes"] == 0
 
 
@@ -184,8 +184,8 @@ def test_a_full_disk_is_told_with_what_is_missing(ferry, small_disk, tmp_path):
     assert ferry("push", tmp_path / "in", "-p", "BIG", "-y").code == 0
     done = ferry("pull", "BIG", small_disk / "out")
     assert done.code == 1, done.text
-    assert "is full" in done.out
-    assert "make room and run the same command again" in done.out
+    assert "Disk full" in done.out
+    assert "Free some space and run the same command again" in done.out
     missing = done.out.count("missing BIG/")
     assert missing >= 1
     assert len(tree(small_disk / "out")) == 4 - missing, "something half-written was left"

@@ -16,7 +16,7 @@ def digest(path):
 def test_a_folder_of_images_lands_and_is_proven(ferry, images):
     done = ferry("push", images, "-p", "BRAIN", "--yes")
     assert done.code == 0, done.text
-    assert "4 digest matched" in done.out
+    assert "4 files verified (MD5 equal)" in done.out
     listed = ferry("list", "BRAIN/ann/ann_MR1/scans/1/resources/NIFTI", "--json")
     (file,) = [record for record in listed.records if record["record"] == "file"]
     assert file["digest"] == digest(images / "ann" / "T1w.nii.gz")
@@ -26,7 +26,7 @@ def test_the_second_push_sends_nothing_and_says_so(ferry, images):
     ferry("push", images, "-p", "BRAIN", "-y")
     again = ferry("push", images, "-p", "BRAIN", "-y")
     assert again.code == 0
-    assert "nothing to do" in again.out
+    assert "Up to date" in again.out
     assert ferry("push", images, "-p", "BRAIN", "-y", "--json").record("result")["sent_bytes"] == 0
 
 
@@ -74,8 +74,8 @@ def test_what_was_never_made_is_missing(ferry, images):
         assert len(found) == missing, verified.text
         assert all(address.startswith(gone) for address in found)
     lost = ferry("verify", "latest").out
-    assert lost.count("missing BRAIN/") == 4
-    assert "verified: 4 missing" in lost
+    assert lost.count("missing     BRAIN/") == 4
+    assert "NOT verified: 4 files are missing on the server" in lost
 
 
 def test_keep_both_leaves_the_old_file_and_adds_the_new(ferry, images):
@@ -87,7 +87,7 @@ def test_keep_both_leaves_the_old_file_and_adds_the_new(ferry, images):
         "T1w.nii.gz",
         "T1w_2.nii.gz",
     }
-    assert "nothing to do" in ferry("push", images, "-p", "BRAIN", "-y", "--on-conflict", "keep-both").out
+    assert "Up to date" in ferry("push", images, "-p", "BRAIN", "-y", "--on-conflict", "keep-both").out
 
 
 def test_header_facts_and_options_reach_the_scan(ferry, images):
@@ -115,7 +115,7 @@ def test_gzip_changes_the_name_with_the_bytes(ferry, tmp_path):
     (file,) = [r for r in listed.records if r["record"] == "file"]
     assert file["address"].endswith("/T1w.nii.gz")
     assert file["size_bytes"] < path.stat().st_size
-    assert "nothing to do" in ferry("push", tmp_path / "raw", "-p", "P", "-y", "--gzip").out
+    assert "Up to date" in ferry("push", tmp_path / "raw", "-p", "P", "-y", "--gzip").out
 
 
 def test_a_template_says_where_labels_stand(ferry, tmp_path):
@@ -178,7 +178,7 @@ def test_a_freesurfer_subject_becomes_one_resource_with_its_top_folder(ferry, tm
     names = [r["address"].partition("/files/")[2] for r in listed.records if r["record"] == "file"]
     assert "sub-001/stats/aseg.stats" in names
     assert all(name.startswith("sub-001/") for name in names)
-    assert "nothing to do" in ferry("push", source, "-p", "P", "-y", "--allow-incomplete").out
+    assert "Up to date" in ferry("push", source, "-p", "P", "-y", "--allow-incomplete").out
 
 
 def test_an_incomplete_subject_is_refused_unless_told_otherwise(ferry, tmp_path):
@@ -208,7 +208,7 @@ def test_a_hundred_small_files_travel_as_they_are(ferry, tmp_path):
         write_image(tmp_path / "in" / f"s{number:02}" / "T1w.nii.gz", seed=number, shape=(4, 4, 4))
     done = ferry("push", tmp_path / "in", "-p", "P", "-y", "--workers", "8")
     assert done.code == 0, done.text
-    assert "30 digest matched" in done.out
+    assert "30 files verified (MD5 equal)" in done.out
 
 
 def test_two_gzip_members_and_odd_names_come_back_as_they_were(ferry, tmp_path):
@@ -217,7 +217,7 @@ def test_two_gzip_members_and_odd_names_come_back_as_they_were(ferry, tmp_path):
     path.write_bytes(gzip.compress(raw[:200]) + gzip.compress(raw[200:]))
     done = ferry("push", tmp_path / "in", "-p", "P", "-y")
     assert done.code == 0, done.text
-    assert "1 digest matched" in done.out
+    assert "1 file verified (MD5 equal)" in done.out
 
 
 def test_companions_do_not_rename_what_the_resource_is(ferry, tmp_path, archive):
@@ -240,10 +240,10 @@ def test_two_images_of_one_name_keep_their_own_scans(ferry, tmp_path):
     for run in ("runA", "runB"):
         write_image(tmp_path / "in" / "s1" / "v1" / run / "image.nii.gz", seed=ord(run[-1]))
     assert ferry("push", tmp_path / "in", "-p", "P", "-y").code == 0
-    assert "holds all 2 files" in ferry("push", tmp_path / "in", "-p", "P", "-y").out
+    assert "all 2 files are in the local archive" in ferry("push", tmp_path / "in", "-p", "P", "-y").out
     write_image(tmp_path / "in" / "s1" / "v1" / "runB" / "image.nii.gz", seed=3)
     assert ferry("push", tmp_path / "in", "-p", "P", "-y", "--on-conflict", "overwrite").code == 0
     verified = ferry("verify", tmp_path / "in", "-p", "P")
-    assert "2 digest matched" in verified.out
+    assert "2 files verified (MD5 equal)" in verified.out
     nodes = [r for r in ferry("list", "P/s1/s1_v1", "--json").records if r["record"] == "resource"]
     assert [node["files"] for node in nodes] == [1, 1]

@@ -34,14 +34,14 @@ def test_only_and_exclude_choose_subjects_and_sessions(ferry, four):
     assert ferry("verify", four, "-p", "P").code == 8
     nothing = ferry("push", four, "-p", "P", "-y", "--only", "nobody")
     assert nothing.code == 7
-    assert "nothing is left" in nothing.err
+    assert "nothing to push" in nothing.err
 
 
 def test_max_sessions_takes_the_next_ones_each_time(ferry, four):
     for there in ({"ann", "bob", "cid"}, {"ann", "bob", "cid", "dan"}):
         assert ferry("push", four, "-p", "P", "-y", "--max-sessions", "3").code == 0
         assert subjects(ferry) == there
-    assert "nothing to do" in ferry("push", four, "-p", "P", "-y", "--max-sessions", "3").out
+    assert "Up to date" in ferry("push", four, "-p", "P", "-y", "--max-sessions", "3").out
 
 
 def test_a_stored_plan_is_not_filtered_but_may_be_cut(ferry, four, tmp_path):
@@ -85,7 +85,7 @@ def test_every_run_has_a_log_without_secrets(ferry, images, archive):
     text = log.read_text()
     assert "created P/ann/ann_MR1/scans/1" in text
     assert "stored 1 of 1 files in P/ann/ann_MR1/scans/1/resources/NIFTI" in text
-    assert "proven 2 of 2 files of P/ann/ann_MR1" in text
+    assert "verified 2 of 2 files of P/ann/ann_MR1" in text
     for file in log.parent.rglob("*"):
         assert "admin-pw" not in file.read_text()
         assert "JSESSIONID" not in file.read_text()
@@ -150,9 +150,9 @@ def test_an_image_is_one_scan_compressed_or_not_and_in_any_resource(ferry, tmp_p
     assert ferry("push", tmp_path / "in", "-p", "P", "-y").code == 0
     again = ferry("push", tmp_path / "in", "-p", "P", "-y", "--gzip")
     assert again.code == 0, again.text
-    assert "nothing to do" in again.out
+    assert "Up to date" in again.out
     assert ferry("push", tmp_path / "in", "-p", "P", "-y", "--resource", "OTHER", "--gzip").code == 0
-    assert "nothing to do" in ferry("push", tmp_path / "in", "-p", "P", "-y", "--resource", "OTHER").out
+    assert "Up to date" in ferry("push", tmp_path / "in", "-p", "P", "-y", "--resource", "OTHER").out
     places = {r["address"] for r in ferry("list", "P/ann/ann_MR1", "--json").records if r["record"] == "resource"}
     base = "P/ann/ann_MR1/scans"
     assert places == {f"{base}/{scan}/resources/{label}" for scan in (1, 2) for label in ("NIFTI", "OTHER")}

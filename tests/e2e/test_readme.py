@@ -2,60 +2,38 @@
 
 import json
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from xnatferry.samples import write_to
+from tests.e2e.documented import agrees, blocks_of, commands_of, reader_environment, run_page
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-LOOSE = [
-    (r"\d+(\.\d+)? (s|min|[kMG]B/s)\b", "#"),
-    (r"http://127\.0\.0\.1:\d+", "URL"),
-    (r"of the local archive.*", "of the local archive"),
-]
+PAGE = README.read_text(encoding="utf-8")
 
 
 def blocks(kind):
-    return re.findall(rf"```{kind}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    return [block for block in blocks_of(PAGE) if block.kind == kind]
 
 
-def commands():
-    """Each command with the lines that follow it, in order."""
-    for block in blocks("console"):
-        for piece in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = piece.partition("\n")
-            yield command.partition("#")[0].strip(), output
+def test_the_commands_print_what_the_readme_says(ferry, tmp_path):
+    """As typed in an empty folder, in one terminal."""
+    here = tmp_path / "empty"
+    here.mkdir()
+    commands = [command for block in blocks("console") for command in commands_of(block)]
+    ended = run_page(commands, here, reader_environment(ferry.environment, README), "")
+    for command, (code, printed) in zip(commands, ended, strict=True):
+        assert code == 0, f"{command.text}\n{printed}"
+        assert not command.output.strip() or agrees(command.output, printed), f"{command.text}\n{printed}"
+    assert len(commands) >= 6
 
 
-def loosened(text):
-    for pattern, word in LOOSE:
-        text = re.sub(pattern, word, text)
-    return text.strip().splitlines()
-
-
-def test_the_commands_print_what_the_readme_says(ferry, tmp_path, monkeypatch):
-    write_to(tmp_path / "work")
-    monkeypatch.chdir(tmp_path / "work")
-    ran = 0
-    for command, expected in commands():
-        if command.startswith("make"):
-            continue
-        done = ferry(*shlex.split(command)[1:])
-        assert done.code == 0, done.text
-        assert loosened(done.out) == loosened(expected), command
-        ran += 1
-    assert ran >= 6
-
-
-def test_the_make_targets_of_the_readme_are_there():
-    makefile = (README.parent / "Makefile").read_text()
-    for command, _ in commands():
-        if command.startswith("make"):
-            assert f"\n{command.split()[1]}:" in makefile
+def test_a_checkout_can_be_installed_as_the_readme_says():
+    (install,) = blocks("sh")
+    assert install.text.startswith("pip install .")
+    assert (README.parent / "pyproject.toml").is_file()
 
 
 def test_the_python_of_the_readme_runs(ferry, archive, tmp_path):
@@ -64,7 +42,7 @@ def test_the_python_of_the_readme_runs(ferry, archive, tmp_path):
     write_image(tmp_path / "T1w.nii.gz")
     login = {"server": archive.url, "user": archive.user, "password": archive.password}
     (tmp_path / "login.json").write_text(json.dumps(login))
-    (code,) = blocks("python")
+    (code,) = (block.text for block in blocks("python"))
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=tmp_path,

@@ -17,6 +17,30 @@ def test_the_reference_is_up_to_date():
     assert MAN.read_text() == manual_page(), "run `make reference`"
 
 
+def test_every_option_of_a_large_command_has_a_section():
+    import click
+
+    from xnatferry.cli.commands import cli
+    from xnatferry.cli.help_sections import SectionedCommand, sections_of
+
+    context = click.Context(cli)
+    commands = [cli.get_command(context, name) for name in cli.list_commands(context)]
+    for command in commands:
+        titles = [title for title, _ in sections_of(click.Context(command))]
+        assert ("Options" in titles) is not isinstance(command, SectionedCommand), command.name
+        assert len(command.params) < 20 or isinstance(command, SectionedCommand), command.name
+
+
+def test_an_option_without_a_section_is_an_error():
+    import click
+
+    from xnatferry.cli.help_sections import SectionedCommand
+
+    command = SectionedCommand("new", params=[click.Option(["--unknown-thing"])])
+    with pytest.raises(KeyError, match="unknown_thing"):
+        command.get_help(click.Context(command))
+
+
 def test_every_command_and_option_is_in_it():
     import click
 

@@ -25,9 +25,9 @@ def test_files_go_or_stay_as_it_was_said(ferry, images):
 def test_the_demo_crosses_and_reads_a_number_back(ferry):
     done = ferry("demo")
     assert done.code == 0, done.text
-    assert "nothing to do" in done.out
+    assert "Up to date" in done.out
     assert re.search(r"Left-Hippocampus\s+\d+\.\d mm³", done.out)
-    assert len(re.findall(r"verified: \d+ digest matched", done.out)) == 3
+    assert len(re.findall(r"\d+ files verified \(MD5 equal\)", done.out)) == 3
 
 
 def test_help_names_every_command(ferry):

@@ -25,7 +25,7 @@ def test_results_go_to_their_sessions_and_come_back(ferry, cat12, tmp_path):
     assert done.code == 0, done.text
     assert "group.csv" in done.out
     again = ferry("push", cat12, "-p", "P", "-y")
-    assert "nothing to do" in again.out
+    assert "Up to date" in again.out
     assert ferry("pull", "P/ann", tmp_path / "back", "--as", "files").code == 0
     for name in CAT12:
         (copy,) = (path for path in (tmp_path / "back").rglob(name.rpartition("/")[2]))
@@ -46,7 +46,7 @@ def test_results_hang_on_what_is_asked_and_can_be_taken_back(ferry, cat12, level
     assert done.code == 0, done.text
     stored = {r["address"] for r in done.records if r["record"] == "receipt" and r["outcome"] == "stored"}
     assert {place.partition("/files/")[0] for place in stored if "/ann" in place} == {address}
-    assert "nothing to do" in ferry("push", cat12, "-p", "P", "-y", "--level", level).out
+    assert "Up to date" in ferry("push", cat12, "-p", "P", "-y", "--level", level).out
     assert ferry("verify", cat12, "-p", "P", "--level", level).code == 0
     assert ferry("undo", "latest", "-y").code == 0
     assert "P" not in addresses(ferry)
@@ -60,7 +60,7 @@ def test_one_file_or_folder_for_the_project(ferry, cat12):
     assert ferry("push", paper, "-p", "P", "-y", "--as", "files", "--level", "project").code == 0
     nobody = ferry("push", paper, "-p", "P", "-y", "--as", "files")
     assert nobody.code == 7
-    assert "which subject" in nobody.text
+    assert "the subject is unknown" in nobody.text
 
 
 def test_scans_and_assessors_by_template_and_name(ferry, tmp_path):
@@ -72,7 +72,7 @@ def test_scans_and_assessors_by_template_and_name(ferry, tmp_path):
     assert "scans" in ferry("verify", tmp_path / "qc", "-p", "P", *template, "-v").text
     wrong = ferry("push", tmp_path / "qc", "-p", "P", "-y", "--as", "files", "--level", "scan")
     assert wrong.code == 7
-    assert "which scan" in wrong.text
+    assert "the scan is unknown" in wrong.text
     rated = ferry(
         "push", tmp_path / "qc", "-p", "P", "-y", "--as", "files", "--level", "assessor", "--assessor", "QC 1"
     )

@@ -74,7 +74,7 @@ def test_images_arrive_scrubbed_and_everything_after_holds(ferry, private, tmp_p
         ferry("push", stored, "--yes"),
     ):
         assert again.code == 0, again.text
-        assert "nothing to do" in again.text
+        assert "Up to date" in again.text
     assert ferry("verify", private, "-p", "PRIV", "--scrub", "--deep").code == 0
     assert ferry("verify", "latest", "--deep").code == 0
     back = tmp_path / "back"
@@ -100,7 +100,7 @@ def test_an_image_that_changes_between_plan_and_push_is_not_sent(ferry, private,
 
 def test_compression_on_the_way_comes_after_scrubbing(ferry, private, tmp_path):
     assert ferry("push", private, "-p", "PRIV", "--scrub", "--gzip", "--yes").code == 0
-    assert "nothing to do" in ferry("push", private, "-p", "PRIV", "--scrub", "--gzip", "--yes").text
+    assert "Up to date" in ferry("push", private, "-p", "PRIV", "--scrub", "--gzip", "--yes").text
     assert ferry("pull", "PRIV", tmp_path / "back").code == 0
     (image,) = (tmp_path / "back").rglob("T1w.nii.gz")
     assert nibabel.load(image).header["descrip"].item() == b""
@@ -117,7 +117,7 @@ def test_a_dataset_comes_back_as_it_was_scrubbed(ferry, tmp_path):
     before = digests(root)
     pushed = ferry("push", root, "-p", "BASL", "--scrub", "--yes")
     assert pushed.code == 0, pushed.text
-    assert "nothing to do" in ferry("push", root, "-p", "BASL", "--scrub", "--yes").text
+    assert "Up to date" in ferry("push", root, "-p", "BASL", "--scrub", "--yes").text
     back = tmp_path / "back"
     pulled = ferry("pull", "BASL", back, "--as", "bids")
     assert pulled.code == 0, pulled.text
@@ -172,6 +172,6 @@ def test_a_subject_arrives_without_who_ran_it(ferry, subject, tmp_path, packed):
     after = digests(source) if source.is_dir() else hashlib.md5(source.read_bytes()).hexdigest()
     assert after == before
     if not packed:
-        assert "nothing to do" in ferry("push", *arguments, "--yes").text
+        assert "Up to date" in ferry("push", *arguments, "--yes").text
         assert ferry("verify", "latest").code == 0
         assert ferry("undo", "latest", "--yes").code == 0

@@ -76,13 +76,13 @@ def test_what_was_pushed_is_there_after_a_restart(ferry, images):
     )
     try:
         process.stdout.readline()
-        assert "4 digest matched" in ferry("verify", images, "-p", "P").out
+        assert "4 files verified (MD5 equal)" in ferry("verify", images, "-p", "P").out
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
     # Killed, not stopped: the folder is free again all the same.
-    assert "4 digest matched" in ferry("verify", images, "-p", "P").out
+    assert "4 files verified (MD5 equal)" in ferry("verify", images, "-p", "P").out
 
 
 def test_a_new_archive_shows_a_random_password_once(ferry, tmp_path):
@@ -119,7 +119,7 @@ def test_check_compares_metadata_with_files(ferry, images):
     assert ferry("push", images, "-p", "P", "-y").code == 0
     root = ferry.home / "archive"
     well = ferry("serve", "--root", root, "--check", "--deep")
-    assert (well.code, "metadata and files agree: 4 files" in well.out) == (0, True), well.text
+    assert (well.code, "Database and files agree: 4 files" in well.out) == (0, True), well.text
     stored = next(path for path in (root / "archive").rglob("*.gz"))
     stored.unlink()
     ill = ferry("serve", "--root", root, "--check", "--json")
@@ -149,5 +149,5 @@ def test_plain_http_for_others_is_warned_about_and_repairs_are_told(ferry, tmp_p
     _, err = process.communicate(timeout=500)
     assert "warning: 0.0.0.0 is reachable" in err
     assert "error" not in err
-    assert "plain HTTP" in err
-    assert "removed 1 files of uploads that were never acknowledged" in err
+    assert "HTTP is not encrypted" in err
+    assert "1 file of interrupted uploads removed" in err

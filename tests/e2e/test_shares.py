@@ -48,7 +48,7 @@ def test_an_array_of_jobs_carries_a_plan_as_one_push(ferry, site, dozen, tmp_pat
     (whole,) = names(ferry, site)
     assert whole.startswith("shares-4-")
     listed = ferry("runs", env=env).out
-    assert "3 of 4 shares ended" in listed
+    assert "3 of 4 parts done" in listed
     assert len(listed.splitlines()) == 1
     assert ferry("push", plan, "-y", "--shard", "4/4", env=env).code == 0
     assert "done" in ferry("runs", env=env).out
@@ -88,7 +88,7 @@ def test_a_share_of_a_source_needs_no_stored_plan(ferry, site, dozen):
     ]
     assert sum(sent) == 12
     assert all(sent)
-    assert "nothing to do" in ferry("push", dozen, "-p", "P", "-y", env=env).out
+    assert "Up to date" in ferry("push", dozen, "-p", "P", "-y", env=env).out
     none = ferry("push", dozen / "s00", "-p", "P", "-y", "--shard", "50/99", env=env)
     assert none.code == 0, none.text
     assert "no subject" in none.out

@@ -39,7 +39,7 @@ def test_pictures_are_planned_sent_proven_and_not_sent_twice(ferry, image):
     run = pushed.record("result")["run"]
     assert ferry("verify", run).code == 0
     # Without the option pictures are nobody's business; with it they come back after undo.
-    assert "nothing to do" in ferry("push", root, "-p", "P", "-y").out
+    assert "Up to date" in ferry("push", root, "-p", "P", "-y").out
     assert ferry("undo", run, "-y").code == 0
     assert ferry("list", "P").code == 4 or "ann" not in ferry("list", "P").out
 
@@ -59,8 +59,8 @@ def test_another_image_gets_other_pictures_and_nothing_else_does(ferry, image, t
     }
     assert {d for a, d in decisions.items() if "bob" in a} == {"same"}
     assert ferry("push", plan, "-y").code == 0
-    assert "nothing to do" in ferry("push", plan, "-y").out
-    assert "nothing to do" in ferry("push", root, "-p", "P", "--snapshots", "-y").out
+    assert "Up to date" in ferry("push", plan, "-y").out
+    assert "Up to date" in ferry("push", root, "-p", "P", "--snapshots", "-y").out
     assert other.exists()
 
 

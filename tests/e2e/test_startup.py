@@ -18,6 +18,7 @@ ALLOWED = {
         "xnatferry.cli.commands",
         "xnatferry.cli.completion",
         "xnatferry.cli.connection",
+        "xnatferry.cli.help_sections",
         "xnatferry.cli.options",
         "xnatferry.cli.push",
         "xnatferry.cli.report_files",

@@ -31,7 +31,7 @@ def test_a_project(ferry, home, subjects_dir: Path, tmp_path: Path) -> None:
     first = ferry("stats", "aparc", "BRAIN", "-o", target, env=home)
     assert first.code == 0, first.text
     assert "aparc of 2 subjects" in first.out
-    assert "4 files fetched, 0 at hand" in first.out
+    assert "4 files fetched, 0 from the cache" in first.out
     with target.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert {(row["project"], row["subject"], row["resource"], row["fs_version"]) for row in rows} == {
@@ -62,7 +62,7 @@ def test_a_folder_without_a_server(ferry, subjects_dir: Path, tmp_path: Path) ->
     for ending in ("tsv", "xlsx"):
         done = ferry("stats", "aseg", subjects_dir, "-o", tmp_path / f"aseg.{ending}", "-q")
         assert done.code == 1
-        assert "sub-002: sub-002/stats/aseg.stats: it is empty" in done.err
+        assert "sub-002: sub-002/stats/aseg.stats: the file is empty" in done.err
         assert (tmp_path / f"aseg.{ending}").stat().st_size > 5000
     assert not (ferry.home / "archive").exists()
     records = ferry("stats", "aseg", subjects_dir, "--json").records
@@ -75,8 +75,8 @@ def test_a_folder_without_a_server(ferry, subjects_dir: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("aseg", "./none"), 4, "no such folder"),
-        (("aseg", "NONE"), 4, "no such project"),
+        (("aseg", "./none"), 4, "folder not found"),
+        (("aseg", "NONE"), 4, "project not found"),
         (("aseg", "A/B/C/D"), 2, "no address"),
         (("asge", "NONE"), 2, "asge"),
         (("aseg", "NONE", "-o", "table.doc"), 2, ".parquet"),

@@ -50,11 +50,11 @@ def test_draft_edit_push(ferry, images, tmp_path, ending):
     (images / "ann" / "T3.nii.gz").unlink()
     write_image(images / "cid" / "T1w.nii.gz", seed=7)
     again = ferry("table", images, "-o", draft)
-    assert "6 rows, 1 to look at (column 'check'), your edits of 1 row kept, 1 file not found any more" in again.out
+    assert "6 rows, 1 to check (column 'check'), edits of 1 row kept, 1 file no longer found" in again.out
     (images / "ann" / "T3.nii.gz").write_bytes(b"")
     done = ferry("push", draft, "--as", "table", "-p", "P", "-y")
     assert done.code == 7
-    assert "! images/ann/T3.nii.gz  it is empty" in done.out
+    assert "! images/ann/T3.nii.gz  the file is empty" in done.out
     assert "TAB03" not in done.text
     people = {r["address"] for r in ferry("list", "P", "--json").records if r["record"] == "subject"}
     assert people == {"P/anna", "P/ann", "P/bob", "P/cid"}
@@ -113,7 +113,7 @@ def test_header_facts_and_doubts_stand_beside_each_image(ferry, legacy, tmp_path
     assert rows["legacy/odd/truncated_stream.nii.gz"]["check"].startswith("error NII09")
     edit(draft, "legacy/odd/nifti1_pair.hdr", "subject", "paula")
     edit(draft, "legacy/odd/nifti1_pair.hdr", "type", "T1 MPRAGE")
-    assert "your edits of 1 row kept" in ferry("table", legacy, "-o", draft).out
+    assert "edits of 1 row kept" in ferry("table", legacy, "-o", draft).out
     done = ferry("push", draft, "-p", "P", "-y")
     assert done.code == 7
     assert "2 sources refused" in done.out
@@ -131,7 +131,7 @@ def test_what_most_files_share_marks_none_of_them(ferry, images, tmp_path):
             stream.write(bytes([number]))
     shutil.rmtree(images / "bob")
     done = ferry("table", images, "-o", tmp_path / "draft.csv")
-    assert "4 of 6 files: warning NII16: no unit of length is given" in done.out
+    assert "4 of 6 files: warning NII16: no unit of length is set" in done.out
     assert "NII16" not in (tmp_path / "draft.csv").read_text()
 
 
@@ -167,4 +167,4 @@ def test_a_draft_by_template_says_what_the_template_reads(ferry, tmp_path):
     assert (row["subject"], row["type"]) == ("AB12", "t1")
     done = ferry("push", draft, "--template", "{subject}.nii", "-p", "P", "-y")
     assert done.code == 2
-    assert "its rows say what is what" in done.err
+    assert "the columns of the table are used" in done.err

@@ -25,8 +25,8 @@ def secure(tmp_path, certificate):
 def test_an_unknown_certificate_is_refused_with_the_way_out(ferry, secure):
     done = ferry("whoami", "-s", secure.url, env=ACCOUNT)
     assert done.code == 1
-    assert "certificate of 127.0.0.1 is not trusted" in done.err
-    assert "--ca or SSL_CERT_FILE" in done.err
+    assert "127.0.0.1: the certificate is not trusted" in done.err
+    assert "--ca FILE or SSL_CERT_FILE" in done.err
 
 
 def test_ca_names_the_authority(ferry, secure, certificate, images):
@@ -41,7 +41,7 @@ def test_ssl_cert_file_names_the_authority_and_ca_beats_it(ferry, secure, certif
     (tmp_path / "none.pem").write_text("nothing")
     done = ferry("whoami", "-s", secure.url, "--ca", tmp_path / "none.pem", env=env)
     assert done.code == 2
-    assert "cannot be read as certificates" in done.err
+    assert "not a readable certificate file" in done.err
 
 
 def test_insecure_works_and_warns(ferry, secure):

@@ -70,7 +70,7 @@ def test_replaced_bytes_come_back_from_the_backup(ferry, images):
 
 
 def test_runs_are_listed_newest_first_and_shown_whole(ferry, images):
-    assert "no runs yet" in ferry("runs").out
+    assert "No runs yet" in ferry("runs").out
     first = ferry("push", images, "-p", "P", "-y", "--json").record("result")["run"]
     second = ferry("undo", "latest", "-y", "--json").record("result")["run"]
     listed = ferry("runs", "--json").records
@@ -78,14 +78,14 @@ def test_runs_are_listed_newest_first_and_shown_whole(ferry, images):
     assert listed[1]["outcomes"]["stored"] == 4
     shown = ferry("runs", first, "--json").records
     assert {"run", "began", "receipt", "verdict", "end"} <= {record["record"] for record in shown}
-    assert "4 digest matched" in ferry("runs", first).out
+    assert "4 files verified (MD5 equal)" in ferry("runs", first).out
     assert ferry("runs", "nothing").code == 2
 
 
 def test_a_run_is_verified_without_its_sources(ferry, images, tmp_path):
     ferry("push", images, "-p", "P", "-y")
     images.rename(tmp_path / "moved")
-    assert "4 digest matched" in ferry("verify", "latest").out
+    assert "4 files verified (MD5 equal)" in ferry("verify", "latest").out
     ferry("remove", "P/ann/ann_MR1/scans/1", "--remove-files", "-y")
     gone = ferry("verify", "latest")
     assert gone.code == 8
@@ -100,7 +100,7 @@ def test_a_stored_plan_is_carried_out_exactly_or_not_at_all(ferry, images, tmp_p
     write_image(images / "cid" / "T1w.nii.gz")
     assert ferry("push", plan, "-y").code == 0
     assert ferry("list", "P/cid").code == 4, "what is not in the plan does not go"
-    assert "nothing to do" in ferry("push", plan, "-y").out
+    assert "Up to date" in ferry("push", plan, "-y").out
 
 
 def test_a_plan_whose_source_or_server_moved_is_refused_by_name(ferry, images, tmp_path):
@@ -137,7 +137,7 @@ def test_interrupt_says_how_to_go_on_and_the_same_push_does(ferry, command, tmp_
     assert "goes on" in said
     again = ferry("push", tmp_path / "in", "-p", "P", "-y")
     assert again.code == 0, again.text
-    assert "40 digest matched" in again.out
+    assert "40 files verified (MD5 equal)" in again.out
     sessions = [r for r in ferry("list", "P", "--json").records if r["record"] == "session"]
     assert len(sessions) == 40
 
@@ -209,9 +209,9 @@ def test_a_stored_plan_changes_fields_once_and_never_over_somebody_else(ferry, i
     change = ("--quality", "unusable", "--update-fields")
     assert ferry("plan", images, "-p", "P", "-o", plan, *change, *login).code == 0
     assert ferry("push", plan, "-y", *login).code == 0
-    assert "nothing to do" in ferry("push", plan, "-y", *login).out
+    assert "Up to date" in ferry("push", plan, "-y", *login).out
     with Remote(Connection(archive.url, archive.user, Secret(archive.password))) as remote:
         remote.set_fields(Address.parse("P/ann/ann_MR1/scans/1"), {"quality": "questionable"})
     moved = ferry("push", plan, "-y", *login)
     assert moved.code == 6
-    assert "'questionable' by now" in moved.err
+    assert "changed to 'questionable' since the plan" in moved.err

@@ -114,12 +114,12 @@ def test_kept_names_are_read():
 @pytest.mark.parametrize(
     ("name", "kind", "words"),
     [
-        ("auth/projects-bad-password", AuthenticationError, "login"),
+        ("auth/projects-bad-password", AuthenticationError, "wrong user name or password"),
         ("missing-parents/file-in-missing-scan", NotFoundError, "Unable to identify scan"),
         ("missing-parents/scan-in-missing-session", RefusedError, "valid image session"),
         ("experiments/rename-taken", RefusedError, "already in use"),
         ("experiments/bad-date", RefusedError, "Must Be A Valid Date"),
-        ("experiments/label-with-blank", RefusedError, "the server failed"),
+        ("experiments/label-with-blank", RefusedError, "internal error of the server"),
         ("projects/id-with-blank", RefusedError, "Invalid character in project ID"),
         ("files-inbody/empty-inbody", RefusedError, "include the file directly"),
     ],

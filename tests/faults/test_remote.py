@@ -170,7 +170,7 @@ def test_a_session_is_never_moved_to_another_subject(peer, era, ready, document)
 
 
 def test_an_object_of_another_type_is_a_conflict(ready):
-    with pytest.raises(ConflictError, match="xnat:mrSessionData, not as xnat:petSessionData"):
+    with pytest.raises(ConflictError, match="xnat:mrSessionData, not xnat:petSessionData"):
         ready.ensure_session(SESSION, xsi_type="xnat:petSessionData")
     with pytest.raises(ConflictError, match="xnat:mrScanData"):
         ready.ensure_scan(SCAN, xsi_type="xnat:ctScanData")
@@ -309,7 +309,7 @@ def test_files_of_all_scans_say_whose_they_are(era, ready):
 
 def test_a_listing_that_is_none(peer, remote):
     peer.fail("GET", "/data/projects$", Reply(200, "[]", JSON))
-    with pytest.raises(NotXnatError, match="no listing"):
+    with pytest.raises(NotXnatError, match="not an XNAT listing"):
         remote.list_projects()
 
 
@@ -460,7 +460,7 @@ def test_a_web_page_that_is_the_file(peer, ready, tmp_path):
 
 
 def test_a_file_that_is_not_there_or_cannot_be_written(peer, ready, tmp_path):
-    with pytest.raises(NotFoundError, match="no such file") as caught:
+    with pytest.raises(NotFoundError, match="file not found") as caught:
         ready.get_file(at("a.bin"), tmp_path / "a.bin")
     assert caught.value.exit_code == 4
     put(ready, "a.bin")
@@ -527,7 +527,7 @@ def test_a_lost_reply_to_a_delete(peer, era, ready):
 
 def test_a_delete_that_did_nothing_is_told(peer, ready):
     peer.fail("DELETE", "/scans/1$", Reply(200))
-    with pytest.raises(RefusedError, match="still there"):
+    with pytest.raises(RefusedError, match="not removed, although the server confirmed it"):
         ready.remove(SCAN, remove_files=True)
 
 

@@ -96,7 +96,7 @@ def test_the_newest_resource_is_read_and_told(filled, remote, tmp_path):
     assert [entry.place.resource for entry in table.entries] == ["FREESURFER7"]
     (remark,) = table.remarks
     assert remark.kind is RemarkKind.CHOICE
-    assert "FREESURFER7 is read, FREESURFER6 not" in remark.message
+    assert "reads FREESURFER7, not FREESURFER6" in remark.message
     older = stats("aseg", "P/s7/s7_MR1", remote, resource="FREESURFER6", cache=tmp_path)
     assert [entry.place.fs_version for entry in older.entries] == ["6"]
     named = stats("aseg", "P/s7/s7_MR1/resources/FREESURFER6", remote, cache=tmp_path)
@@ -184,7 +184,7 @@ def test_what_came_otherwise_than_listed(filled, remote, tmp_path):
     filled.fail("GET", "s6_MR1.*aseg.stats", Reply(200, b"other", {"Content-Type": "text/plain"}), times=9)
     table = stats("aseg", "P", remote, cache=tmp_path)
     assert kinds(table) == [("broken", "P/s6/s6_MR1")]
-    assert "listed" in table.remarks[0].message
+    assert "the server lists" in table.remarks[0].message
 
 
 def test_a_server_that_is_away_ends_it_and_what_came_is_kept(filled, remote, tmp_path, pauses):

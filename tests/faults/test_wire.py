@@ -134,7 +134,7 @@ def test_the_length_is_announced(peer, ready):
 
 @pytest.mark.parametrize("pieces", [[b"x" * 10], [b"x" * 20000]], ids=["short", "long"])
 def test_a_body_of_another_length_than_announced_is_an_error(peer, ready, pieces):
-    with pytest.raises(TransferError, match="than 1000 bytes came"):
+    with pytest.raises(TransferError, match="than 1000 bytes"):
         ready.send_file(FILE, lambda: pieces, 1000)
     assert peer.files("P", "s", "E", "R") == {}
 
@@ -152,7 +152,7 @@ def test_an_error_of_the_body_passes_through(peer, ready):
 
 def test_a_body_beyond_a_proxy_limit(peer, ready):
     peer.body_limit = 100
-    with pytest.raises(RefusedError, match="smaller pieces") as caught:
+    with pytest.raises(RefusedError, match="--max-body") as caught:
         ready.send_file(FILE, lambda: [b"x" * 5000], 5000)
     assert caught.value.status == 413
 
@@ -196,7 +196,7 @@ def test_a_server_that_falls_silent_is_left(peer, open_remote, pauses):
         raise ConnectionError
 
     peer.fail("GET", "/data/projects$", silent, times=9)
-    with pytest.raises(UnavailableError, match="stopped answering"):
+    with pytest.raises(UnavailableError, match="timeout; try again later"):
         remote.list_projects()
     over.set()
 
@@ -228,7 +228,7 @@ def test_an_empty_200_is_no_error_here(peer, ready):
 
 
 def test_a_host_that_does_not_exist(open_remote):
-    with pytest.raises(NotFoundError, match=r"no host named no-such-host\.invalid") as caught:
+    with pytest.raises(NotFoundError, match=r"no-such-host\.invalid: host not found") as caught:
         open_remote(url="http://no-such-host.invalid").check()
     assert caught.value.exit_code == 4
 
@@ -237,7 +237,7 @@ def test_a_port_where_nobody_listens(open_remote, pauses):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    with pytest.raises(UnavailableError, match="is the server running") as caught:
+    with pytest.raises(UnavailableError, match="check that the server is running") as caught:
         open_remote(url=f"http://127.0.0.1:{port}").check()
     assert caught.value.exit_code == 5
 
@@ -267,12 +267,12 @@ TLS_ALERT = b"\x15\x03\x01\x00\x02\x02\x28"
 
 @pytest.mark.parametrize("words", [TLS_ALERT, b"220 mail.example.org ESMTP\r\n\r\n"])
 def test_something_that_is_no_web_server(open_remote, words):
-    with speaking(words) as port, pytest.raises(NotXnatError, match="not as a web server"):
+    with speaking(words) as port, pytest.raises(NotXnatError, match="not a web server"):
         open_remote(url=f"http://127.0.0.1:{port}").check()
 
 
 def test_https_to_a_port_without_tls(peer, open_remote):
-    with pytest.raises(NotXnatError, match=f"does not speak TLS.*use --server {peer.url}"):
+    with pytest.raises(NotXnatError, match=f"does not use TLS.*use --server {peer.url}"):
         open_remote(url=peer.url.replace("http://", "https://")).check()
 
 
@@ -280,7 +280,7 @@ def test_a_certificate_file_that_cannot_be_read(tmp_path):
     from xnatferry.client.http import HttpClient
     from xnatferry.client.settings import Connection, Secret
 
-    with pytest.raises(UsageError, match="certificates"):
+    with pytest.raises(UsageError, match="certificate"):
         HttpClient(Connection("https://h.org", "u", Secret("p"), verify_tls=str(tmp_path / "no.pem")))
     assert ssl.OPENSSL_VERSION
 

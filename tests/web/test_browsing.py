@@ -29,7 +29,7 @@ def test_a_wrong_password_is_told_and_the_name_kept(stranger):
     stranger.get_by_label("User name").fill("admin")
     stranger.get_by_label("Password").fill("wrong")
     stranger.get_by_role("button", name="Log in").click()
-    assert "do not fit" in stranger.get_by_role("alert").inner_text()
+    assert "Wrong user name or password" in stranger.get_by_role("alert").inner_text()
     assert stranger.get_by_label("User name").input_value() == "admin"
     assert [text for text in stranger.complaints if "401" not in text] == []
     stranger.complaints.clear()
@@ -84,7 +84,7 @@ def test_a_file_and_a_whole_session_are_downloaded(page, site):
         ("side.json", '"RepetitionTime": 2.0'),
         ("table.tsv", "hippocampus"),
         ("empty.txt", "The file is empty"),
-        ("bytes.bin", "Nothing of this file can be shown"),
+        ("bytes.bin", "No preview for this file type"),
     ],
 )
 def test_previews(page, name, seen):
@@ -103,7 +103,7 @@ def test_it_can_be_used_with_keys_only(stranger, site):
     stranger.wait_for_url(f"{site.url}/")
     stranger.keyboard.press("Tab")
     skip = stranger.locator(":focus")
-    assert skip.inner_text() == "Skip to the content"
+    assert skip.inner_text() == "Skip to content"
     assert skip.bounding_box()["x"] >= 0, "what has the focus can be seen"
     stranger.keyboard.press("Enter")
     for _ in range(12):
@@ -134,7 +134,7 @@ def test_without_scripts_everything_but_the_view_works(browser, site):
 def test_an_administrator_adds_shuts_out_and_gives_roles(page, browser, site):
     page.goto("/accounts")
     page.get_by_label("Login name").fill("anna")
-    page.get_by_label("Password (at least 8 letters)").fill("anna-secret")
+    page.get_by_label("Password (at least 8 characters)").fill("anna-secret")
     page.get_by_role("button", name="Add").click()
     page.goto("/projects/MANY/members")
     page.get_by_label("Login name").fill("anna")
@@ -145,7 +145,7 @@ def test_an_administrator_adds_shuts_out_and_gives_roles(page, browser, site):
         assert anna.get("/projects/MANY").status_code == 200
         assert anna.get("/projects/MANY/members").status_code == 403
         assert anna.get("/accounts").status_code == 403
-        page.get_by_role("button", name="Take the role collaborator from anna").click()
+        page.get_by_role("button", name="Remove the role collaborator from anna").click()
         assert anna.get("/projects/MANY").status_code == 404
         page.goto("/accounts")
         page.get_by_role("button", name="Disable anna").click()

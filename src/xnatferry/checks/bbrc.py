@@ -1,7 +1,7 @@
-"""What BBRC's validator (bbrc-validator 0.6) would say of a FreeSurfer subject: one line, for information only.
+"""The rules of BBRC's validator (bbrc-validator 0.6) applied to a FreeSurfer subject: one line, for information only.
 
-Its rules are bound to one site: one literal build stamp, one kernel, a list of base names, and dates that no imported
-run meets. Each rule that can be told from the files alone is told; the others are named as not looked at.
+The rules are specific to one site: one literal build stamp, one kernel, a list of base names, and dates that no
+imported run meets. Rules that need only the files are evaluated; the others are listed as not evaluated.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["bbrc_line"]
 
-#: How ``HasCorrectFreeSurferVersion`` wants ``scripts/build-stamp.txt`` to end.
+#: End of ``scripts/build-stamp.txt`` that ``HasCorrectFreeSurferVersion`` requires.
 _STAMPS: Final = {"6": "v6.0.0-2beb96c", "7": "7.1.1-20200723-8b40551"}
-#: What ``HasCorrectOSVersion`` wants in line 7 of ``scripts/recon-all.env``.
+#: What ``HasCorrectOSVersion`` requires in line 7 of ``scripts/recon-all.env``.
 _KERNEL: Final = "4.4.120-92.70-default"
-#: Names that its list of items holds for each major version.
+#: Number of names in its item list, by major version.
 _ITEMS: Final = {"6": 310, "7": 336}
 _SUBFIELDS: Final = {"6": "v10", "7": "v21"}
 
@@ -34,7 +34,7 @@ def bbrc_line(run: Run) -> Finding:
     """Which of the validator's tests would pass and fail."""
     major = major_of(run.version or "")
     if run.fastsurfer or major not in _STAMPS:
-        why = "BBRC's validator has no tests for it (only for FreeSurfer 6 and 7)"
+        why = "the BBRC validator has no tests for this version (only for FreeSurfer 6 and 7)"
         return found("FS24", why, run.where)
     lines = run.text("scripts/recon-all.env").splitlines()
     names = len({name.rpartition("/")[2] for name in run.files})
@@ -48,15 +48,15 @@ def bbrc_line(run: Run) -> Finding:
         verdicts["HasCorrectItems"] = False
     parts = [
         f"{word} {', '.join(chosen)}"
-        for word, passed in (("pass", True), ("fail", False))
+        for word, passed in (("passed:", True), ("failed:", False))
         if (chosen := [name for name, verdict in verdicts.items() if verdict is passed])
     ]
-    left = "" if "HasCorrectItems" in verdicts else "HasCorrectItems and "
+    left = "" if "HasCorrectItems" in verdicts else "HasCorrectItems, "
     why = (
-        f"BBRC's validator would {'; '.join(parts)}; IsFreeSurferTimewiseConsistent fails for every imported run;"
-        f" {left}pictures and norms were not looked at"
+        f"BBRC validator rules: {'; '.join(parts)}; IsFreeSurferTimewiseConsistent fails for every imported run;"
+        f" not evaluated: {left}pictures and norms"
     )
-    seen = f"{sum(v is True for v in verdicts.values())} of {len(verdicts)} pass"
+    seen = f"{sum(v is True for v in verdicts.values())} of {len(verdicts)} passed"
     return found("FS24", why, run.where, seen=seen)
 
 

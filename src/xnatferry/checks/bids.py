@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from xnatferry.sources.model import Finding
 
 __all__ = [
-    "case_twins",
+    "broken_intended_for",
+    "case_duplicates",
     "check_description",
     "check_table_header",
+    "duplicate_labels",
     "fitting_fields",
-    "intended_for_nowhere",
-    "twin_labels",
 ]
 
 _HEADER_LIMIT_BYTES: Final = 64 << 10
@@ -57,7 +57,13 @@ def check_description(path: Path, description: Mapping[str, Any]) -> list[Findin
     """What is missing in a readable ``dataset_description.json``."""
     missing = [key for key in ("Name", "BIDSVersion") if not isinstance(description.get(key), str)]
     if missing:
-        return [found("BIDS03", f"it says no {' and no '.join(missing)}, which BIDS requires", path)]
+        return [
+            found(
+                "BIDS03",
+                f"{' and '.join(missing)} missing, which BIDS requires; add {'it' if len(missing) == 1 else 'them'}",
+                path,
+            )
+        ]
     return []
 
 
@@ -70,54 +76,54 @@ def check_table_header(path: Path) -> list[Finding]:
         with path.open("rb") as stream:
             first = stream.readline(_HEADER_LIMIT_BYTES)
     except OSError as error:
-        return [found("BIDS17", f"it cannot be read ({error.strerror}); check its permissions", path)]
+        return [found("BIDS17", f"the table cannot be read ({error.strerror}); check its permissions", path)]
     cells = [cell.strip() for cell in first.decode("utf-8-sig", errors="replace").split("\t")]
     needed = _REQUIRED.get(path.stem.rpartition("_")[2])
     if not any(cells):
-        why = "it is empty; a table has at least a line that names its columns"
+        why = "the table is empty; BIDS requires a header line with the column names"
     elif any(_NUMBER.fullmatch(cell) for cell in cells):
-        why = "its first line holds numbers where columns are named: the header is missing; put it in front"
+        why = "the header line is missing (the first line contains numbers); add the column names"
     elif needed is not None and needed not in cells:
-        why = f"its header has no column {needed}, which BIDS requires; cells are separated by tabs"
+        why = f"the header has no column {needed}, which BIDS requires; cells are separated by tabs"
     else:
         return []
     return [found("BIDS22", why, path, line=1)]
 
 
-def case_twins(relatives: Iterable[str], root: Path) -> list[Finding]:
-    """Files whose paths differ in case alone: on many disks they are one."""
+def case_duplicates(relatives: Iterable[str], root: Path) -> list[Finding]:
+    """Files whose paths differ only in case: on many disks they are one file."""
     by_folded: dict[str, list[str]] = defaultdict(list)
     for relative in relatives:
         by_folded[relative.casefold()].append(relative)
-    twins = [" and ".join(sorted(names)) for names in by_folded.values() if len(names) > 1]
-    if not twins:
+    duplicates = [" and ".join(sorted(names)) for names in by_folded.values() if len(names) > 1]
+    if not duplicates:
         return []
-    why = f"paths that differ in case alone would be one on many disks: {listed(twins)}"
+    why = f"paths differ only in case: {listed(duplicates)}; on Windows and macOS they are one file, rename one"
     return [found("BIDS05", why, root)]
 
 
-def twin_labels(subjects: Iterable[str], root: Path) -> list[Finding]:
-    """Subjects whose labels differ in case alone."""
+def duplicate_labels(subjects: Iterable[str], root: Path) -> list[Finding]:
+    """Subjects whose labels differ only in case."""
     by_folded: dict[str, list[str]] = defaultdict(list)
     for subject in subjects:
         by_folded[subject.casefold()].append(f"sub-{subject}")
-    twins = [" and ".join(sorted(names)) for names in by_folded.values() if len(names) > 1]
-    if not twins:
+    duplicates = [" and ".join(sorted(names)) for names in by_folded.values() if len(names) > 1]
+    if not duplicates:
         return []
-    return [found("BIDS07", f"subjects whose labels differ in case alone: {listed(twins)}; rename one", root)]
+    return [found("BIDS07", f"subject labels differ only in case: {listed(duplicates)}; rename one", root)]
 
 
-def intended_for_nowhere(sidecar: Mapping[str, Any], subject: str, files: frozenset[str], path: Path) -> list[Finding]:
+def broken_intended_for(sidecar: Mapping[str, Any], subject: str, files: frozenset[str], path: Path) -> list[Finding]:
     """``IntendedFor`` of a field map that names files which are not in the dataset.
 
     Args:
-        sidecar: What the sidecars of the field map say.
+        sidecar: The merged sidecars of the field map.
         subject: Folder of its subject, ``sub-01``: old names are relative to it.
         files: Every path of the dataset.
         path: The field map.
     """
-    said = sidecar.get("IntendedFor")
-    names = [said] if isinstance(said, str) else said if isinstance(said, list) else []
+    value = sidecar.get("IntendedFor")
+    names = [value] if isinstance(value, str) else value if isinstance(value, list) else []
     lost = []
     for name in names:
         text = str(name)
@@ -128,4 +134,4 @@ def intended_for_nowhere(sidecar: Mapping[str, Any], subject: str, files: frozen
             lost.append(text)
     if not lost:
         return []
-    return [found("BIDS12", f"IntendedFor names what is not there: {listed(lost)}", path)]
+    return [found("BIDS12", f"IntendedFor names missing files: {listed(lost)}; correct the paths", path)]

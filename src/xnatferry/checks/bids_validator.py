@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 __all__ = ["ValidatorReport", "find_validator", "run_validator"]
 
 PROGRAM: Final = "bids-validator-deno"
-#: What the validator says of images without voxels, which ``--allow-incomplete`` lets through.
-_OF_EMPTY_IMAGES: Final = frozenset({"EMPTY_FILE", "NIFTI_HEADER_UNREADABLE", "NIFTI_TOO_SMALL"})
+#: Codes for images without voxels, which ``--allow-incomplete`` accepts.
+_EMPTY_IMAGE_CODES: Final = frozenset({"EMPTY_FILE", "NIFTI_HEADER_UNREADABLE", "NIFTI_TOO_SMALL"})
 
 
 @dataclass(frozen=True, slots=True)
 class ValidatorReport:
-    """What the validator says.
+    """Result of the official validator.
 
     Attributes:
         findings: One for each of its codes.
-        content: Its report in JSON; empty when it gave none.
+        content: Its report in JSON; empty if there is none.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -54,32 +54,35 @@ def run_validator(program: Path, root: Path, *, force: bool, allow_incomplete: b
     Args:
         program: The validator.
         root: The dataset.
-        force: Whether its errors are only warned of.
-        allow_incomplete: Whether its errors about images without content are only warned of.
+        force: Whether its errors become warnings.
+        allow_incomplete: Whether its errors about images without content become warnings.
     """
     try:
         done = subprocess.run(  # noqa: S603  # our own argument list, no shell
             [str(program), str(root.absolute()), "--format", "json"], capture_output=True, check=False
         )
-        said = json.loads(done.stdout)["issues"]
-        codes = _by_code(said["issues"], said.get("codeMessages") or {})
+        output = json.loads(done.stdout)["issues"]
+        codes = _by_code(output["issues"], output.get("codeMessages") or {})
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         why = (
-            f"the BIDS validator gave no report ({type(error).__name__}: {error}); the checks of xnatferry stand alone"
+            f"the BIDS validator gave no report ({type(error).__name__}: {error}); only the checks of"
+            " xnatferry were made"
         )
         return ValidatorReport((found("BIDS21", why, root),))
     findings = []
     for (severity, code), (places, message) in sorted(codes.items()):
         where = f": {listed(places)}" if places else ""
         finding = found("BIDS20" if severity == "error" else "BIDS21", f"{code}, {message}{where}", root)
-        if force or (allow_incomplete and code in _OF_EMPTY_IMAGES):
+        if force or (allow_incomplete and code in _EMPTY_IMAGE_CODES):
             finding = replace(finding, severity=Severity.WARNING)
         findings.append(finding)
     return ValidatorReport(tuple(findings), done.stdout)
 
 
-def _by_code(issues: list[dict[str, Any]], words: Mapping[str, str]) -> dict[tuple[str, str], tuple[list[str], str]]:
-    """Places and message by severity and code; *words* are the validator's own by code."""
+def _by_code(
+    issues: list[dict[str, Any]], code_messages: Mapping[str, str]
+) -> dict[tuple[str, str], tuple[list[str], str]]:
+    """Paths and message by severity and code."""
     places: dict[tuple[str, str], list[str]] = defaultdict(list)
     messages: dict[tuple[str, str], str] = {}
     for issue in issues:
@@ -87,6 +90,6 @@ def _by_code(issues: list[dict[str, Any]], words: Mapping[str, str]) -> dict[tup
         key = ("error" if severity == "error" else "warning", str(issue["code"]))
         if place := str(issue.get("location") or "").lstrip("/"):
             places[key].append(place)
-        said = str(words.get(key[1]) or issue.get("issueMessage") or "as the BIDS validator says")
-        messages.setdefault(key, said.strip().split("\n")[0].rstrip("."))
+        text = str(code_messages.get(key[1]) or issue.get("issueMessage") or "no description")
+        messages.setdefault(key, text.strip().split("\n")[0].rstrip("."))
     return {key: (sorted(set(places[key])), message) for key, message in messages.items()}

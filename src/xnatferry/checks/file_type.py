@@ -1,4 +1,4 @@
-"""What bytes are, whatever their name says."""
+"""Recognition of file types by content, independent of the file name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
     "sniff",
 ]
 
-#: How much of the beginning of the (unpacked) bytes is kept: a NIfTI header and the extensions behind it.
+#: How many (decompressed) bytes are kept from the beginning: a NIfTI header and the extensions after it.
 HEAD_BYTES: Final = 1 << 16
 
 #: What `decompressobj` objects raise.
@@ -41,9 +41,9 @@ _UNPACK_BYTES: Final = 4 << 20
 
 
 class Content(Enum):
-    """Kinds of content that matter here; the value is what people are told."""
+    """Kinds of content that matter here; the value is shown to users."""
 
-    EMPTY = "nothing"
+    EMPTY = "empty"
     GZIP = "a gzip stream"
     NIFTI1 = "NIfTI-1"
     NIFTI2 = "NIfTI-2"
@@ -77,7 +77,7 @@ _WEB = re.compile(rb"\s*(<!doctype\s+html|<html|<head|<\?xml[^>]*>\s*<(!doctype\
 
 
 def sniff(head: bytes) -> Content:
-    """Say what *head*, the first bytes of a file (best 1 KiB or more), begins."""
+    """Recognise a file by *head*, its first bytes (best 1 KiB or more)."""
     if not head:
         return Content.EMPTY
     for prefix, content in _PREFIXES:
@@ -101,9 +101,9 @@ def _is_text(head: bytes) -> bool:
 
 
 class StreamDamage(Enum):
-    """What is wrong with a gzip stream; the value is what people are told."""
+    """What is wrong with a gzip stream; the value is shown to users."""
 
-    CUT_OFF = "the gzip stream ends too early"
+    CUT_OFF = "the gzip stream is truncated"
     DAMAGED = "the gzip stream is damaged (checksum or structure)"
 
 
@@ -133,11 +133,11 @@ class Stream:
 def read_stream(stream: IO[bytes], *, seen: Callable[[bytes], None] | None = None) -> Stream:
     """Read *stream* to its end once: MD5 of the bytes and, where they are gzip, their checksum and unpacked size.
 
-    Memory stays bounded whatever a gzip stream unpacks to.
+    Memory stays bounded independent of the decompressed size.
 
     Args:
         stream: An open binary file.
-        seen: Is given every piece as it comes.
+        seen: Called with every piece.
 
     Raises:
         OSError: The file cannot be read.
@@ -171,7 +171,7 @@ def read_stream(stream: IO[bytes], *, seen: Callable[[bytes], None] | None = Non
 
 
 class _Unpacker:
-    """Unpacks gzip members one after the other, keeps the head, counts the rest."""
+    """Decompresses gzip members one after the other; keeps the first bytes and counts the rest."""
 
     def __init__(self) -> None:
         self.head = bytearray()
@@ -198,7 +198,7 @@ class _Unpacker:
             piece = self._unpack(piece)
 
     def _unpack(self, piece: bytes) -> bytes:
-        """Feed one member; return what lies behind its end."""
+        """Decompress one member; return the bytes after its end."""
         try:
             while True:
                 out = self._member.decompress(piece, _UNPACK_BYTES)
@@ -216,6 +216,6 @@ class _Unpacker:
             return b""
 
     def finish(self) -> None:
-        """Say that the file has ended."""
+        """Handle the end of the file."""
         if self.damage is None and not self._ended:
             self.damage = StreamDamage.CUT_OFF

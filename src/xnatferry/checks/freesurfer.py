@@ -13,6 +13,7 @@ from xnatferry.checks.plausibility import check_plausibility
 from xnatferry.freesurfer.stats_file import StatisticsError, StatsFile, read_stats, read_volumes
 from xnatferry.freesurfer.versions import family_of, major_of, version_of
 from xnatferry.sources.model import Severity
+from xnatferry.wording import counted, one_or_many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +26,7 @@ __all__ = ["Run", "RunFile", "check_run", "is_text_needed", "label_problem_of"]
 
 @dataclass(frozen=True, slots=True)
 class RunFile:
-    """One file of a subject, as far as it was read.
+    """One file of a subject, as far as it has been read.
 
     Attributes:
         size_bytes: Its size.
@@ -103,7 +104,7 @@ def check_run(run: Run) -> list[Finding]:
     _find_version(run)
     findings = [*_complete(run), *_finished(run), *_version_known(run)]
     findings += [*_statistics(run), *_subfields(run), *_one_version(run), *check_files(run)]
-    findings += [*check_plausibility(run.stats, run.text, run.where), *_names(run), *_traces(run)]
+    findings += [*check_plausibility(run.stats, run.text, run.where), *_names(run), *_user_details(run)]
     findings.append(bbrc_line(run))
     return findings
 
@@ -131,18 +132,19 @@ def _find_version(run: Run) -> None:
 def _version_known(run: Run) -> list[Finding]:
     if run.version is None:
         why = (
-            "no file tells the version of FreeSurfer; it goes to resource FREESURFER, which version-bound readers"
-            " do not look at; --resource says otherwise"
+            "the FreeSurfer version is unknown, so the resource is FREESURFER, which programs for"
+            " one version do not read;"
+            " use --resource to set another label"
         )
         return [found("FS03", why, run.where)]
     if "." not in run.version:
-        why = f"no build stamp; its files are those of FreeSurfer {run.version}; --resource says otherwise"
+        why = f"no build stamp; the files look like FreeSurfer {run.version}; use --resource to set another label"
         return [found("FS03", why, run.where)]
     return []
 
 
 def label_problem_of(label: str, version: str | None) -> str:
-    """Why files of *version* do not belong into resource *label*, whose readers expect another; empty when they do.
+    """Why files of *version* do not belong into resource *label*; empty when they do.
 
     pyxnat's functions go by the label: ``aseg()`` of FREESURFER6 fails on files of FreeSurfer 5 and 7.
     """
@@ -151,7 +153,9 @@ def label_problem_of(label: str, version: str | None) -> str:
         return ""
     if label.upper().startswith(f"FREESURFER{major_of(version)}"):
         return ""
-    return f"resource {label}: the files are of FreeSurfer {version}, readers of that label expect another version"
+    return (
+        f"resource {label}: the files are of FreeSurfer {version}, programs that read this label expect another version"
+    )
 
 
 def _required(run: Run) -> Iterable[str]:
@@ -181,16 +185,16 @@ def _complete(run: Run) -> list[Finding]:
     missing = [name for name in required if name not in run.files]
     empty = [name for name in required if name in run.files and run.files[name].size_bytes == 0]
     parts = [
-        f"{len(names)} of {len(required)} files of a complete run are {what} ({_some(names)})"
+        f"{len(names)} of {len(required)} required files {one_or_many(len(names), 'is', 'are')} {what} ({_some(names)})"
         for what, names in (("missing", missing), ("empty", empty))
         if names
     ]
     if not parts:
         return []
-    why = f"{'; '.join(parts)}; finish or copy the run again, or carry it as it is with --allow-incomplete"
+    why = f"{'; '.join(parts)}; finish the run or copy it again, or use --allow-incomplete"
     seen = ", ".join((*(f"{name} missing" for name in missing), *(f"{name} empty" for name in empty)))
     first = (*missing, *empty)[0]
-    return [found("FS01", why, run.where, file=first, seen=seen, expected=f"all of {len(required)} files")]
+    return [found("FS01", why, run.where, file=first, seen=seen, expected=f"all {len(required)} files")]
 
 
 def _some(names: list[str]) -> str:
@@ -200,21 +204,21 @@ def _some(names: list[str]) -> str:
 def _finished(run: Run) -> list[Finding]:
     running = sorted(name for name in run.files if name.startswith("scripts/IsRunning"))
     if running:
-        why = f"{running[0]} says that it is running, or was killed; wait, or remove that file if it is over"
+        why = f"{running[0]} exists: recon-all is running or was killed; wait, or remove this file if it has ended"
         return [found("FS02", why, run.where, file=running[0], seen="IsRunning", expected="no such file")]
     logs = ("scripts/recon-all-status.log", "scripts/recon-all.log", "scripts/recon-surf.log")
     last = next((name for name in logs if name in run.files), "scripts/recon-all.log")
     log = run.text(last)
     ended, failed = log.rfind(_FINISHED), log.rfind("exited with ERRORS")
     if failed > ended:
-        why = "its log ends with 'exited with ERRORS'; look into scripts/recon-all.log"
+        why = "the log ends with 'exited with ERRORS'; read scripts/recon-all.log"
         return [found("FS02", why, run.where, file=last, seen="exited with ERRORS", expected=_FINISHED)]
     error, done = run.files.get("scripts/recon-all.error"), run.files.get("scripts/recon-all.done")
     if error is not None and (done is None or error.mtime_ns > done.mtime_ns):
-        why = "scripts/recon-all.error is there: its last call failed"
-        return [found("FS02", why, run.where, file="scripts/recon-all.error", seen="it is there", expected=_FINISHED)]
+        why = "scripts/recon-all.error exists: the last call failed; read scripts/recon-all.log"
+        return [found("FS02", why, run.where, file="scripts/recon-all.error", seen="file exists", expected=_FINISHED)]
     if ended < 0 and not (run.fastsurfer and "stats/aseg.stats" in run.files):
-        why = "no log says 'finished without error'; carry it as it is with --allow-incomplete"
+        why = "no log contains 'finished without error'; finish the run, or use --allow-incomplete"
         return [found("FS02", why, run.where, file=last, seen="neither success nor failure", expected=_FINISHED)]
     return []
 
@@ -225,8 +229,8 @@ def _statistics(run: Run) -> list[Finding]:
         if file.text is None or not _TABLES.fullmatch(name):
             continue
         if not file.text.strip():
-            if name not in _required(run):  # else FS01 says it
-                findings.append(_unparsed(run, name, StatisticsError("it is empty")))
+            if name not in _required(run):  # else reported as FS01
+                findings.append(_unparsed(run, name, StatisticsError("the file is empty")))
             continue
         try:
             table = read_stats(file.text)
@@ -236,7 +240,7 @@ def _statistics(run: Run) -> list[Finding]:
         run.stats[name] = table
         side = name.removeprefix("stats/")[:2]
         if side in _HEMISPHERES and table.fields.get("hemi", side) != side:
-            why = f"{name}: it says that it is of the {table.fields['hemi']} hemisphere; two files may be swapped"
+            why = f"{name}: the file is of hemisphere {table.fields['hemi']}; check whether two files are swapped"
             findings.append(
                 found("FS09", why, run.where, file=name, seen=f"hemi {table.fields['hemi']}", expected=f"hemi {side}")
             )
@@ -244,7 +248,9 @@ def _statistics(run: Run) -> list[Finding]:
 
 
 def _unparsed(run: Run, name: str, error: StatisticsError) -> Finding:
-    return found("FS09", f"{name}: {error}", run.where, file=name, seen=str(error), expected="a whole table")
+    return found(
+        "FS09", f"{name}: {error}; copy it again", run.where, file=name, seen=str(error), expected="a complete table"
+    )
 
 
 def _subfields(run: Run) -> list[Finding]:
@@ -261,15 +267,15 @@ def _subfields(run: Run) -> list[Finding]:
 
 def _one_version(run: Run) -> list[Finding]:
     """Statistics of another version than the rest: an error where the major version differs, else a warning."""
-    said = {name: version_of(table) for name, table in run.stats.items() if not run.fastsurfer}
-    said = {name: version for name, version in said.items() if version}
-    own = run.version or next(iter(said.values()), "")
+    versions = {name: version_of(table) for name, table in run.stats.items() if not run.fastsurfer}
+    versions = {name: version for name, version in versions.items() if version}
+    own = run.version or next(iter(versions.values()), "")
     findings = []
-    for name, version in said.items():
+    for name, version in versions.items():
         dotted = "." in version and "." in own
         if major_of(version) == major_of(own) and (not dotted or version.startswith(own) or own.startswith(version)):
             continue
-        why = f"{name} was written by FreeSurfer {version}, the run is of {own}; files of two runs may be mixed"
+        why = f"{name} was written by FreeSurfer {version}, the run by {own}; check whether files of two runs are mixed"
         mixed = found("FS23", why, run.where, file=name, seen=version, expected=own)
         same_major = major_of(version) == major_of(own)
         findings.append(replace(mixed, severity=Severity.WARNING) if same_major else mixed)
@@ -277,15 +283,15 @@ def _one_version(run: Run) -> list[Finding]:
 
 
 def _names(run: Run) -> list[Finding]:
-    """Another name everywhere is a renamed folder, a warning; two names among the tables are files of two people."""
+    """Another name in all files is a renamed folder (warning); two names are files of two subjects (error)."""
     tables = {name: table.fields["subjectname"] for name, table in run.stats.items() if table.fields.get("subjectname")}
-    others = {name: said for name, said in tables.items() if said != run.name}
+    others = {name: subject for name, subject in tables.items() if subject != run.name}
     if len(set(tables.values())) > 1:
         # The name of most tables is the run's own, unless one is the folder's.
         usual = run.name if run.name in tables.values() else max(tables.values(), key=list(tables.values()).count)
-        odd = {name: said for name, said in tables.items() if said != usual}
-        shown = _some([f"{name} of {said}" for name, said in odd.items()])
-        why = f"its statistics are of two subjects: {shown}, the others of {usual}; put the right files in their place"
+        odd = {name: subject for name, subject in tables.items() if subject != usual}
+        shown = _some([f"{name} of {subject}" for name, subject in odd.items()])
+        why = f"statistics of two subjects: {shown}, the other files of {usual}; replace the wrong files"
         mixed = found("FS13", why, run.where, file=next(iter(odd)), seen=shown, expected=usual)
         return [replace(mixed, severity=Severity.ERROR)]
     logged = set(re.findall(r"recon-all -s (\S+) finished without error", run.text("scripts/recon-all-status.log")))
@@ -293,19 +299,20 @@ def _names(run: Run) -> list[Finding]:
     if not names:
         return []
     shown = ", ".join(names)
-    why = f"its folder is called {run.name}, its files say {shown}; see that it is the right person"
+    why = f"the folder is named {run.name}, its files name {shown}; check that it is the right subject"
     file = next(iter(others), "scripts/recon-all-status.log")
     return [found("FS13", why, run.where, file=file, seen=shown, expected=run.name)]
 
 
-def _traces(run: Run) -> list[Finding]:
+def _user_details(run: Run) -> list[Finding]:
     stats = sum(1 for table in run.stats.values() if {"user", "hostname", "SUBJECTS_DIR"} & table.fields.keys())
     scripts = sorted(name for name in run.files if name.startswith("scripts/recon-all.") or name.endswith(".env"))
     if not stats and not scripts:
         return []
     parts = []
     if scripts:
-        parts.append(f"{_some(scripts)} hold the command line and environment of who ran it")
+        contain = one_or_many(len(scripts), "contains", "contain")
+        parts.append(f"{_some(scripts)} {contain} command line and environment")
     if stats:
-        parts.append(f"{stats} statistics files name user, host and folders")
-    return [found("FS15", f"{'; '.join(parts)}; they travel as they are", run.where)]
+        parts.append(f"{counted(stats, 'statistics file')} with user, host and folders")
+    return [found("FS15", f"{'; '.join(parts)}; uploaded unchanged, use --scrub to remove them", run.where)]

@@ -1,4 +1,4 @@
-"""What only the voxels and vertices of a FreeSurfer subject tell: read in pieces, without any library of arrays.
+"""Checks of a FreeSurfer subject that read all voxels and vertices; in pieces, without an array library.
 
 Voxels are big-endian. A volume is turned into a mask, one byte a voxel, by `bytes.translate`; two masks are compared as
 whole numbers, whose bits are counted.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from xnatferry.checks.file_type import GZIP_WINDOW, UNPACK_ERROR, decompressobj
 from xnatferry.checks.finding_catalog import found
 from xnatferry.checks.surfaces import MGH_HEADER_BYTES, FormatError, MghHeader, read_mgh, surface_counts
+from xnatferry.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,7 @@ def _header(run: Run, name: str) -> MghHeader | None:
     try:
         return read_mgh(file.head, file.unpacked_bytes)
     except FormatError:
-        return None  # FS04 says it
+        return None  # reported as FS04
 
 
 def _mask(piece: bytes, voxel_bytes: int) -> int:
@@ -109,11 +110,14 @@ def _segmentation(run: Run) -> list[Finding]:
             if mask is not None and both:
                 covered += (inside & _mask(other, mask.voxel_bytes)).bit_count()
     except (OSError, UNPACK_ERROR):
-        return []  # FS04 says it: deep reading has unpacked every volume before
+        return []  # reported as FS04: every volume was decompressed before
     findings = _labels(run, labels - {0})
     if both and segmented and covered / segmented < _SEGMENTED_SHARE:
         share = f"{100 * covered / segmented:.1f} %"
-        why = f"brainmask covers {share} of what aseg labels, 99 % or more are usual; the skull strip took brain away"
+        why = (
+            f"brainmask covers {share} of the aseg labels, 99 % or more is usual; check the skull strip"
+            " for missing brain"
+        )
         findings.append(found("FS06", why, run.where, file="mri/brainmask.mgz", seen=share, expected="99 % or more"))
     return findings
 
@@ -129,13 +133,15 @@ def _values(piece: bytes, kind: int) -> set[int]:
 
 def _labels(run: Run, labels: set[int]) -> list[Finding]:
     file = "mri/aseg.mgz"
-    strange = sorted(label for label in labels if not 0 < label <= _HIGHEST_LABEL)
-    if strange:
-        seen = ", ".join(map(str, strange[:5]))
-        why = f"{file} holds values that FreeSurfer's lookup table has not ({seen})"
+    unknown = sorted(label for label in labels if not 0 < label <= _HIGHEST_LABEL)
+    if unknown:
+        seen = ", ".join(map(str, unknown[:5]))
+        why = f"{file} has labels that are not in FreeSurfer's lookup table ({seen}); inspect the segmentation"
         return [found("FS06", why, run.where, file=file, seen=seen, expected=f"labels up to {_HIGHEST_LABEL}")]
     if len(labels) < _FEWEST_LABELS:
-        why = f"{file} labels {len(labels)} structures, {_FEWEST_LABELS} or more are usual"
+        why = (
+            f"{file} has {counted(len(labels), 'label')}, {_FEWEST_LABELS} or more are usual; inspect the segmentation"
+        )
         return [found("FS06", why, run.where, file=file, seen=str(len(labels)), expected=f"{_FEWEST_LABELS} or more")]
     return []
 
@@ -150,14 +156,23 @@ def _surface(run: Run, name: str) -> list[Finding]:
         with run.opener(name) as stream:
             content = stream.read()
     except (FormatError, OSError):
-        return []  # FS04 says it
+        return []  # reported as FS04
     start = content.index(b"\n\n") + 10
     places = _numbers("f", content[start : start + 12 * vertices])
     corners = _numbers("i", content[start + 12 * vertices : start + 12 * (vertices + faces)])
     if all(map(isfinite, places)) and min(corners) >= 0 and max(corners) < vertices:
         return []
-    why = f"{name}: its faces or vertices hold numbers that cannot be; copy it again from where it came"
-    return [found("FS04", why, run.where, file=name, seen="impossible numbers", expected="places in space")]
+    why = f"{name}: invalid vertex or face numbers; copy it again from its source"
+    return [
+        found(
+            "FS04",
+            why,
+            run.where,
+            file=name,
+            seen="invalid numbers",
+            expected="finite coordinates and existing vertices",
+        )
+    ]
 
 
 def _thickness(run: Run, side: str) -> list[Finding]:
@@ -173,12 +188,12 @@ def _thickness(run: Run, side: str) -> list[Finding]:
         cortex = [int(line.split(maxsplit=1)[0]) for line in lines if line.strip()]
         zero = sum(values[vertex] == 0 for vertex in cortex)
     except (OSError, ValueError, IndexError):
-        why = f"{name} and {label} cannot be read together; copy them again from where they came"
-        return [found("FS04", why, run.where, file=label, seen="no vertices of this surface", expected="vertices")]
+        why = f"{name} and {label} do not match; copy both again from their source"
+        return [found("FS04", why, run.where, file=label, seen="other vertices", expected="vertices of this surface")]
     if not cortex or zero / len(cortex) < _ZERO_SHARE:
         return []
     share = f"{100 * zero / len(cortex):.1f} %"
-    why = f"{name} is 0 at {share} of the cortex, less than 5 % are usual; look at the surfaces"
+    why = f"{name} is 0 at {share} of the cortex, less than 5 % is usual; inspect the surfaces"
     return [found("FS10", why, run.where, file=name, seen=share, expected="less than 5 %")]
 
 

@@ -1,4 +1,4 @@
-"""Whether the volumes, surfaces and values of a FreeSurfer subject are whole, and belong together."""
+"""Whether the volumes, surfaces and values of a FreeSurfer subject are complete and consistent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SAME_GRID: Final = ("orig", "T1", "brainmask", "norm", "aseg", "aparc+aseg", "r
 _SURFACES: Final = ("white", "pial", "inflated", "sphere.reg", "white.preaparc", "pial.T1", "smoothwm", "sphere")
 _CURVATURES: Final = ("thickness", "curv", "area", "sulc", "volume", "area.pial", "curv.pial", "area.mid")
 _FINAL_SURFACES: Final = ("white", "pial")
-_AGAIN: Final = "copy it again from where it came"
+_AGAIN: Final = "copy it again from its source"
 
 
 def check_files(run: Run) -> list[Finding]:
@@ -46,14 +46,16 @@ def _volumes(run: Run) -> tuple[dict[str, MghHeader], list[Finding]]:
     for name, file in run.files.items():
         if file.damage is not None:
             why = f"{name}: {file.damage}; {_AGAIN}"
-            findings.append(found("FS04", why, run.where, file=name, seen=file.damage, expected="a whole gzip stream"))
+            findings.append(
+                found("FS04", why, run.where, file=name, seen=file.damage, expected="a complete gzip stream")
+            )
         elif name.endswith(".mgz") and file.size_bytes:
             try:
                 headers[name] = read_mgh(file.head, file.unpacked_bytes)
             except FormatError as error:
                 why = f"{name}: {error}; {_AGAIN}"
                 findings.append(
-                    found("FS04", why, run.where, file=name, seen=str(error), expected="a whole MGH volume")
+                    found("FS04", why, run.where, file=name, seen=str(error), expected="a complete MGH volume")
                 )
     return headers, findings
 
@@ -69,14 +71,12 @@ def _grids(run: Run, volumes: Mapping[str, MghHeader]) -> list[Finding]:
             continue
         apart = any(abs(a - b) > 1e-3 for a, b in zip(orig.grid, other.grid, strict=True))
         if other.shape != orig.shape or apart:
-            why = (
-                f"mri/{name}.mgz does not lie on the grid of the other volumes; a file of another run may be among them"
-            )
-            findings.append(found("FS05", why, run.where, file=f"mri/{name}.mgz", seen=other.told, expected=orig.told))
+            why = f"mri/{name}.mgz has another grid than the other volumes; check whether files of two runs are mixed"
+            findings.append(found("FS05", why, run.where, file=f"mri/{name}.mgz", seen=str(other), expected=str(orig)))
     if orig.shape != (256, 256, 256) or any(abs(step - 1) > 1e-3 for step in orig.voxel_size_mm):
         run.high_resolution = True
         shape, steps = " x ".join(map(str, orig.shape)), " x ".join(f"{step:g}" for step in orig.voxel_size_mm)
-        why = f"its volumes are {shape} voxels of {steps} mm, not 256 of 1 mm; it goes to a resource ending in _HIRES"
+        why = f"the volumes have {shape} voxels of {steps} mm, not 256 of 1 mm; the resource label ends in _HIRES"
         findings.append(
             found("FS21", why, run.where, file="mri/orig.mgz", seen=f"{shape} of {steps} mm", expected="256 of 1 mm")
         )
@@ -103,25 +103,25 @@ def _hemisphere(run: Run, side: str) -> Iterator[Finding]:
                 label_vertices(file.head, file.size_bytes)
         except FormatError as error:
             why = f"{name}: {error}; {_AGAIN}"
-            expected = "an ASCII label" if kind.endswith(".label") else "a whole file of its kind"
+            expected = "an ASCII label" if kind.endswith(".label") else "a complete file"
             yield found("FS04", why, run.where, file=name, seen=str(error), expected=expected)
     if len(set(counts.values())) > 1:
         yield _mixed(run, side, counts)
 
 
 def _mixed(run: Run, side: str, counts: Mapping[str, int]) -> Finding:
-    """One count is that of most files; the others are named."""
+    """The most frequent count is taken as right; the other files are named."""
     values = list(counts.values())
     usual = max(values, key=values.count)
-    odd = {name: count for name, count in counts.items() if count != usual}
-    shown = ", ".join(f"{name} {count}" for name, count in odd.items())
-    why = f"vertex counts differ: {shown}, the other {side} files {usual}; files of two runs may be mixed"
-    return found("FS07", why, run.where, file=next(iter(odd)), seen=shown, expected=f"{usual} vertices")
+    others = {name: count for name, count in counts.items() if count != usual}
+    shown = ", ".join(f"{name} {count}" for name, count in others.items())
+    why = f"vertex counts differ: {shown}, other {side} files {usual}; check whether files of two runs are mixed"
+    return found("FS07", why, run.where, file=next(iter(others)), seen=shown, expected=f"{usual} vertices")
 
 
 def _euler(run: Run, name: str, vertices: int, faces: int) -> Iterator[Finding]:
     """A closed surface of triangles without handles has ``V - E + F = 2``, and two faces meet at each edge."""
     euler = vertices - faces / 2
     if euler != 2:
-        why = f"{name} has the Euler number {euler:g} instead of 2: holes or handles are left in it"
+        why = f"{name} has Euler number {euler:g} instead of 2 (remaining holes or handles); inspect the surface"
         yield found("FS08", why, run.where, file=name, seen=f"{euler:g}", expected="2")

@@ -1,4 +1,4 @@
-"""Checks of one NIfTI image: what its bytes are, whether all are there, whether its header makes sense."""
+"""Checks of one NIfTI image: file type, completeness, plausibility of the header."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from xnatferry.checks.file_type import HEAD_BYTES, Content, Stream, read_stream, sniff
 from xnatferry.checks.finding_catalog import found
 from xnatferry.sources.nifti_header import HeaderError, NiftiHeader, read_header
+from xnatferry.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,14 +19,20 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageReport", "inspect_image", "inspect_pair"]
 
-_NAMED_OTHERWISE: Final[Mapping[Content, tuple[str, str]]] = {
-    Content.WEB_PAGE: ("NII05", "it is a web page, as a failed download leaves it; download the image again"),
-    Content.ANNEX: ("NII04", "it is a git-annex pointer without the content; fetch it (datalad get, git annex get)"),
-    Content.LFS: ("NII04", "it is a Git LFS pointer without the content; fetch it (git lfs pull)"),
-    Content.DICOM: ("NII06", "it is DICOM under a NIfTI name; send it to XNAT as DICOM, or convert it (dcm2niix)"),
+_WRONG_CONTENT: Final[Mapping[Content, tuple[str, str]]] = {
+    Content.WEB_PAGE: ("NII05", "the file is a web page (a failed download?); download the image again"),
+    Content.ANNEX: (
+        "NII04",
+        "the file is a git-annex pointer, its content is not here; run `datalad get` or `git annex get`",
+    ),
+    Content.LFS: ("NII04", "the file is a Git LFS pointer, its content is not here; run `git lfs pull`"),
+    Content.DICOM: ("NII06", "the file is DICOM, not NIfTI; send it to XNAT as DICOM, or convert it with dcm2niix"),
     Content.ANALYZE: (
         "NII15",
-        "it is Analyze 7.5, which does not say where left is; convert it to NIfTI once you know that it is right",
+        (
+            "the file is Analyze 7.5, which does not record left and right; verify the orientation, then"
+            " convert it to NIfTI"
+        ),
     ),
 }
 
@@ -45,24 +52,27 @@ class ImageReport:
 
 
 def inspect_image(path: Path) -> ImageReport:
-    """Check one ``.nii`` or ``.nii.gz``. A gzip stream is read to its end, of others only header and size."""
+    """Check one ``.nii`` or ``.nii.gz``: a gzip stream is read to its end, of other files only the header."""
     try:
         stream = _read(path)
     except OSError as error:
         return ImageReport((_unreadable(path, error),))
-    findings = _named_otherwise(path, stream)
+    findings = _wrong_content(path, stream)
     if findings:
         return ImageReport(tuple(findings))
     content = sniff(stream.head)
     if content in {Content.NIFTI1_HEADER, Content.NIFTI2_HEADER}:
-        why = "its header belongs to a .hdr/.img pair, not to a single file; convert it, or name both halves"
+        why = (
+            "the header is that of a .hdr/.img pair, not of a single file; convert the image, or name"
+            " both files .hdr and .img"
+        )
         return ImageReport((found("NII11", why, path),))
     digests = {path: stream.digest} if stream.packed else {}
     header, findings = _header(path, stream, content)
     if header is not None:
         findings += _length(path, stream.unpacked_bytes, header.data_offset, header)
     if stream.trailing_bytes:
-        why = f"{stream.trailing_bytes} bytes follow the end of the gzip stream; most programs ignore them"
+        why = f"{counted(stream.trailing_bytes, 'byte')} after the end of the gzip stream; most programs ignore them"
         findings.append(found("NII24", why, path))
     return ImageReport(tuple(findings), header, digests)
 
@@ -77,13 +87,15 @@ def inspect_pair(header_path: Path, voxels_path: Path) -> ImageReport:
         except OSError as error:
             return ImageReport((_unreadable(path, error),))
     header_stream, voxels = streams
-    findings += _named_otherwise(header_path, header_stream)
-    findings += _named_otherwise(voxels_path, voxels, image=False)
+    findings += _wrong_content(header_path, header_stream)
+    findings += _wrong_content(voxels_path, voxels, image=False)
     if findings:
         return ImageReport(tuple(findings))
     content = sniff(header_stream.head)
     if content in {Content.NIFTI1, Content.NIFTI2}:
-        why = "its header belongs to a single file, not to a .hdr/.img pair; name it .nii if it holds the voxels"
+        why = (
+            "the header is that of a single file, not of a .hdr/.img pair; rename it to .nii if it contains the voxels"
+        )
         return ImageReport((found("NII11", why, header_path),))
     header, findings = _header(header_path, header_stream, content)
     if header is not None:
@@ -106,37 +118,37 @@ def _read(path: Path) -> Stream:
 
 def _unreadable(path: Path, error: OSError) -> Finding:
     why = error.strerror or str(error)
-    return found("NII03", f"it cannot be read ({why}); check its permissions and its disk", path)
+    return found("NII03", f"the file cannot be read ({why}); check its permissions and the disk", path)
 
 
-def _named_otherwise(path: Path, stream: Stream, *, image: bool = True) -> list[Finding]:
-    """Bytes of one kind under the name of another; *image* is False for an ``.img``, which has no header of its own."""
-    said_packed = path.name.lower().endswith(".gz")
+def _wrong_content(path: Path, stream: Stream, *, image: bool = True) -> list[Finding]:
+    """Findings on content that does not match the name; *image* is False for an ``.img``, which has no header."""
+    named_packed = path.name.lower().endswith(".gz")
     if stream.size_bytes == 0:
-        return [found("NII01", "it is empty (0 bytes); copy it again from where it came", path)]
+        return [found("NII01", "the file is empty (0 bytes); copy it again from its source", path)]
     content = sniff(stream.head)
-    if stream.packed and not said_packed:
-        why = f"it is gzip under a name without .gz; rename it to {path.name}.gz"
+    if stream.packed and not named_packed:
+        why = f"the file is gzip, but its name does not end in .gz; rename it to {path.name}.gz"
         return [found("NII08", why, path)]
-    if said_packed and not stream.packed:
+    if named_packed and not stream.packed:
         if content.is_nifti:
-            why = f"it is not compressed, but its name ends in .gz; rename it to {path.name[:-3]} or compress it"
+            why = f"the file is not compressed, but its name ends in .gz; rename it to {path.name[:-3]}, or compress it"
             return [found("NII07", why, path)]
-        if content not in _NAMED_OTHERWISE:
-            return [found("NII10", f"it is {_shown(content)}, not gzip; make or fetch it again", path)]
+        if content not in _WRONG_CONTENT:
+            return [found("NII10", f"the file is {_shown(content)}, not gzip; create or download it again", path)]
     if stream.damage is not None:
-        why = f"{stream.damage.value}; copy it again from where it came"
+        why = f"{stream.damage.value}; copy the file again from its source"
         return [found("NII09", why, path)]
-    if content in _NAMED_OTHERWISE:
-        finding_id, why = _NAMED_OTHERWISE[content]
+    if content in _WRONG_CONTENT:
+        finding_id, why = _WRONG_CONTENT[content]
         return [found(finding_id, why, path)]
     if image and not content.is_nifti:
-        return [found("NII10", f"it is {_shown(content)}, not NIfTI; make or fetch it again", path)]
+        return [found("NII10", f"the file is {_shown(content)}, not NIfTI; create or download it again", path)]
     return []
 
 
 def _shown(content: Content) -> str:
-    return "something else" if content is Content.UNKNOWN else content.value
+    return "of an unknown format" if content is Content.UNKNOWN else content.value
 
 
 def _header(path: Path, stream: Stream, content: Content) -> tuple[NiftiHeader | None, list[Finding]]:
@@ -144,40 +156,42 @@ def _header(path: Path, stream: Stream, content: Content) -> tuple[NiftiHeader |
     try:
         header = read_header(stream.head, version=version)
     except HeaderError as error:
-        return None, [found("NII11", f"its header cannot be right: {error}", path)]
+        return None, [found("NII11", f"invalid header: {error}; create the image again", path)]
     return header, _geometry(path, header)
 
 
-def _length(path: Path, there: int, offset: int, header: NiftiHeader) -> list[Finding]:
-    promised = offset + header.voxel_bytes
+def _length(path: Path, actual: int, offset: int, header: NiftiHeader) -> list[Finding]:
+    stated = offset + header.voxel_bytes
     shape = " x ".join(map(str, header.shape))
-    if there < promised:
-        why = f"its header promises {promised} bytes ({shape} voxels), it holds {there}; copy it again from its origin"
+    if actual < stated:
+        why = f"the header states {stated} bytes ({shape} voxels), the file has {actual}; copy it again from its source"
         return [found("NII12", why, path)]
-    if there > promised:
-        return [found("NII13", f"its header promises {promised} bytes ({shape} voxels), it holds {there}", path)]
+    if actual > stated:
+        return [found("NII13", f"the header states {stated} bytes ({shape} voxels), the file has {actual}", path)]
     return []
 
 
 def _geometry(path: Path, header: NiftiHeader) -> list[Finding]:
     if header.is_cifti:
         return []
-    doubts: list[str] = []
+    problems: list[str] = []
     steps = header.voxel_size_mm
     if not all(math.isfinite(step) and step > 0 for step in steps) or any(step < 0 for step in header.pixdim[:3]):
-        doubts.append(f"its voxel size is {_sizes(header.pixdim[:3])}")
+        problems.append(f"the voxel size is {_sizes(header.pixdim[:3])}")
     elif header.scales_differ:
-        doubts.append(f"its voxel size is {_sizes(header.pixdim[:3])} by pixdim, {_sizes(header.sform_steps)} by sform")
+        problems.append(
+            f"the voxel size is {_sizes(header.pixdim[:3])} in pixdim, {_sizes(header.sform_steps)} in sform"
+        )
     if header.spatial_unit == 0:
-        doubts.append("no unit of length is given, millimetres are assumed")
+        problems.append("no unit of length is set, mm is assumed")
     if header.frames > 1 and header.repetition_time_ms is None and header.pixdim[3] not in {0, 1}:
-        doubts.append(f"its repetition time, {header.pixdim[3]:g} with unit code {header.time_unit}, is not used")
-    findings = [found("NII16", "; ".join(doubts), path)] if doubts else []
+        problems.append(f"the repetition time ({header.pixdim[3]:g}, unit code {header.time_unit}) is not used")
+    findings = [found("NII16", "; ".join(problems), path)] if problems else []
     if header.qform_code <= 0 and header.sform_code <= 0:
-        why = "neither qform nor sform is set, so nothing says where left and right are"
+        why = "neither qform nor sform is set, so left and right are unknown"
         findings.append(found("NII17", why, path))
     elif header.orientation is None:
-        findings.append(found("NII17", "its orientation (affine) is no usable matrix", path))
+        findings.append(found("NII17", "the affine is not a valid matrix, so left and right are unknown", path))
     return findings
 
 

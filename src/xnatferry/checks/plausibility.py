@@ -1,4 +1,4 @@
-"""Whether the numbers of a FreeSurfer subject are those of a brain.
+"""Whether the measures of a FreeSurfer subject are plausible.
 
 Ranges are wide on purpose: they catch broken runs, not unusual people.
 """
@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.finding_catalog import found
+from xnatferry.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,17 +45,20 @@ def check_plausibility(stats: Mapping[str, StatsFile], text: Callable[[str], str
 def _segmentation(aseg: StatsFile, where: Path) -> list[Finding]:
     findings = []
     if len(aseg.rows) < _FEWEST_STRUCTURES:
-        why = f"{_ASEG} has {len(aseg.rows)} structures; {_FEWEST_STRUCTURES} or more are usual"
+        why = (
+            f"{_ASEG} has {counted(len(aseg.rows), 'structure')}, {_FEWEST_STRUCTURES} or more are usual;"
+            " inspect the segmentation"
+        )
         expected = f"{_FEWEST_STRUCTURES} or more"
         findings.append(found("FS06", why, where, file=_ASEG, seen=str(len(aseg.rows)), expected=expected))
-    nothing = [
+    without_volume = [
         f"{side}-{name}"
         for side in ("Left", "Right")
         for name in _STRUCTURES
         if not aseg.value(f"{side}-{name}", "Volume_mm3")
     ]
-    if nothing:
-        why = f"{_ASEG} gives no volume to {', '.join(nothing)}"
+    if without_volume:
+        why = f"{_ASEG} has no volume for {', '.join(without_volume)}; inspect the segmentation"
         findings.append(found("FS06", why, where, file=_ASEG, seen="0 mm^3", expected="a volume"))
     return findings
 
@@ -64,23 +68,27 @@ def _holes(aseg: StatsFile, where: Path) -> list[Finding]:
     if max(holes.values()) <= _MANY_HOLES:
         return []
     why = (
-        f"{holes['lh']:g} holes left and {holes['rh']:g} right before fixing (over {_MANY_HOLES}); look at the surfaces"
+        f"{holes['lh']:g} surface defects left and {holes['rh']:g} right before correction (more than {_MANY_HOLES});"
+        " inspect the surfaces"
     )
-    seen = f"{holes['lh']:g} and {holes['rh']:g} holes"
-    strongly = "; over twice that: do not trust it unseen" if max(holes.values()) > 2 * _MANY_HOLES else ""
+    seen = f"{holes['lh']:g} and {holes['rh']:g} defects"
+    strongly = " before you use them" if max(holes.values()) > 2 * _MANY_HOLES else ""
     return [found("FS08", why + strongly, where, file=_ASEG, seen=seen, expected=f"{_MANY_HOLES} or less")]
 
 
 def _log_holes(aseg: StatsFile, log: str, where: Path) -> list[Finding]:
     """The log counts Euler numbers before fixing, ``holes = 1 - euler / 2``; aseg.stats counts the holes."""
-    said = re.findall(r"orig\.nofix lheno\s*=\s*(-?\d+), rheno\s*=\s*(-?\d+)", log)
-    if not said:
+    values = re.findall(r"orig\.nofix lheno\s*=\s*(-?\d+), rheno\s*=\s*(-?\d+)", log)
+    if not values:
         return []
     findings = []
-    for side, euler in zip(("lh", "rh"), said[-1], strict=True):
+    for side, euler in zip(("lh", "rh"), values[-1], strict=True):
         holes, listed = 1 - int(euler) / 2, aseg.measures.get(f"{side}SurfaceHoles")
         if listed is not None and listed != holes:
-            why = f"{_ASEG} counts {listed:g} holes {side}, the log {holes:g}; they may be of two runs"
+            why = (
+                f"{_ASEG} counts {listed:g} surface defects ({side}), the log {holes:g}; check whether"
+                " files of two runs are mixed"
+            )
             findings.append(found("FS08", why, where, file=_ASEG, seen=f"{listed:g}", expected=f"{holes:g}"))
     return findings
 
@@ -90,7 +98,7 @@ def _volumes(aseg: StatsFile, where: Path) -> list[Finding]:
     intracranial_mm3 = measures.get("eTIV", measures.get("ICV"))
     findings = []
     if intracranial_mm3 is not None:
-        findings += _range(intracranial_mm3 / 1e6, 0.8, 2.4, "intracranial volume (eTIV), litres", where)
+        findings += _range(intracranial_mm3 / 1e6, 0.8, 2.4, "intracranial volume (eTIV) in litres", where)
     if intracranial_mm3 and "BrainSegVol" in measures:
         findings += _range(measures["BrainSegVol"] / intracranial_mm3, 0.5, 0.95, "BrainSegVol / eTIV", where)
     left, right = measures.get("lhCortexVol"), measures.get("rhCortexVol")
@@ -108,7 +116,7 @@ def _thickness(stats: Mapping[str, StatsFile], where: Path) -> list[Finding]:
                 table.measures["MeanThickness"],
                 1.8,
                 3.2,
-                f"mean thickness {side}, mm",
+                f"mean thickness {side} in mm",
                 where,
                 file=f"stats/{side}.aparc.stats",
             )
@@ -118,7 +126,7 @@ def _thickness(stats: Mapping[str, StatsFile], where: Path) -> list[Finding]:
 def _range(value: float, low: float, high: float, what: str, where: Path, *, file: str = _ASEG) -> list[Finding]:
     if low <= value <= high:
         return []
-    why = f"{what}: {value:.3g}, usual are {low} to {high}; look at the segmentation"
+    why = f"{what}: {value:.3g}, usual range {low} to {high}; inspect the segmentation"
     return [found("FS10", why, where, file=file, seen=f"{value:.3g}", expected=f"{low} to {high}")]
 
 
@@ -129,12 +137,15 @@ def _talairach(text: Callable[[str], str], where: Path) -> list[Finding]:
         (a, b, c), (d, e, f), (g, h, i) = matrix
         determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
         if not 0.5 <= determinant <= 3:
-            why = f"talairach.xfm scales the volume by {determinant:.3g}, usual are 0.5 to 3; eTIV depends on it"
+            why = (
+                f"talairach.xfm scales the volume by {determinant:.3g}, usual range 0.5 to 3; eTIV"
+                " depends on it, inspect it"
+            )
             file, seen = "mri/transforms/talairach.xfm", f"{determinant:.3g}"
             findings.append(found("FS11", why, where, file=file, seen=seen, expected="0.5 to 3"))
     match = re.search(r"TalAviQA:\s*([0-9.]+)", text("mri/transforms/talairach_avi_QA.log"))
     if match is not None and (quality := _number(match[1])) is not None and quality < 0.9:
-        why = f"the Talairach registration scores {quality:g}, good ones 0.97 and more; eTIV depends on it"
+        why = f"the Talairach registration scores {quality:g}, 0.97 or more is good; eTIV depends on it, inspect it"
         file = "mri/transforms/talairach_avi_QA.log"
         findings.append(found("FS11", why, where, file=file, seen=f"{quality:g}", expected="0.9 or more"))
     return findings
@@ -165,8 +176,9 @@ def _image_quality(stats: Mapping[str, StatsFile], where: Path) -> list[Finding]
     shown += [f"signal to noise of white matter {mean / spread:.1f}"] if mean and spread else []
     if not shown:
         return []
-    told = ", ".join(shown)
-    return [found("FS12", told, where, file="stats/wmparc.stats" if mean else "stats/lh.w-g.pct.stats", seen=told)]
+    values = ", ".join(shown)
+    file = "stats/wmparc.stats" if mean else "stats/lh.w-g.pct.stats"
+    return [found("FS12", values, where, file=file, seen=values)]
 
 
 def _weighted(table: StatsFile | None, sizes: str, column: str, prefix: str = "") -> float:

@@ -1,6 +1,6 @@
-"""What may tell who a person is: rules for names of fields, header texts, extensions, paths, tables and logs.
+"""Rules for text that may identify a person: field names, header texts, extensions, paths, tables and logs.
 
-The rules know patterns, not people: what they pass may still identify somebody. Values are read, never repeated.
+The rules are patterns: text that passes them may still identify a person. Values are never shown.
 Sources: DICOM PS3.15 annex E for what identifies, dcm2niix and BIDS for how sidecars spell it, nifti1.h for header
 fields and extension codes.
 """
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 __all__ = [
     "DICOM_EXTENSION",
     "EXTENSION_NAMES",
+    "INDIRECT",
     "PERSON",
-    "TRACE",
     "blocking_keys",
+    "contains_user_details",
     "flagged_texts",
+    "indirect_keys",
+    "is_free_content",
     "is_full_head",
-    "keys_held",
+    "is_marked_defaced",
     "mrs_keys",
     "path_problem",
-    "says_defaced",
     "table_problem",
-    "tells_paths",
-    "tells_something",
 ]
 
-#: Tier that stops a source: keys that name a person, in lower case.
+#: Keys that name a person, in lower case; they refuse a source.
 PERSON: Final = frozenset(
     {
         "patientname", "patientid", "otherpatientids", "otherpatientnames", "patientbirthdate", "patientbirthtime",
@@ -43,8 +43,8 @@ PERSON: Final = frozenset(
         "operatorsname", "operatorname", "patientcomments", "issuerofpatientid", "medicalrecordlocator",
     }
 )  # fmt: skip
-#: Tier that warns: keys that tell a place, a device, a day or a body, which identify together with other knowledge.
-TRACE: Final = frozenset(
+#: Keys for a place, a device, a date or a body, which identify indirectly; they give a warning.
+INDIRECT: Final = frozenset(
     {
         "patientsex", "patientage", "patientweight", "patientsize", "studyinstanceuid", "seriesinstanceuid", "studyid",
         "acquisitiondatetime", "acquisitiondate", "studydate", "seriesdate", "contentdate", "institutionname",
@@ -52,16 +52,17 @@ TRACE: Final = frozenset(
         "studycomments", "studydescription", "sopinstanceuid", "frameofreferenceuid",
     }
 )  # fmt: skip
-#: Values that stand where a name was taken out.
-_NOBODY: Final = frozenset(
+#: Values that replace a removed name.
+_REMOVED_VALUES: Final = frozenset(
     {"", "n/a", "none", "null", "unknown", "anonymous", "anonymized", "anonymised", "anon", "removed"}
 )
 
-#: Text that tools write into ``descrip`` and its neighbours; anything else is shown to the user.
+#: Text that programs write into ``descrip`` and similar fields; other text is reported.
 _TOOL_TEXT: Final = re.compile(
     r"(FSL[\d.:a-z]*|SPM\S*( - .*)?|TE=[\d.]+|phase=\d|mb=\d|dcm2nii\S*|FREESURFER.*|[56]\.0\.\d+(:\w+)?"
     r"|v[\d.]+ NIfTI-1 Single file format|ANTs\S*|AFNI\S*|C3D\S*|NiBabel\S*|MRtrix\S*.*|Analyze\S*|dsr|none|n/a"
-    r"|unknown|Greyscale|Random-Rainbow|(Red|Blue|Green)(-\w+)?|Yellow|Pink|Cool|Copper|Hot|render\w+|MGH-\w+)[;, ]*",
+    r"|mrs_v\d+_\d+|unknown"
+    r"|Greyscale|Random-Rainbow|(Red|Blue|Green)(-\w+)?|Yellow|Pink|Cool|Copper|Hot|render\w+|MGH-\w+)[;, ]*",
     re.IGNORECASE,
 )
 _IDENTIFYING_TEXT: Final = re.compile(r"\^|Time=|\b(19|20)\d\d[-/.]?[01]\d[-/.]?[0-3]\d\b|\d{6,}")
@@ -72,12 +73,12 @@ EXTENSION_NAMES: Final[Mapping[int, str]] = {
     2: "a DICOM header",
     4: "AFNI history (users, hosts, folders)",
     6: "comments",
-    16: "a Python pickle, which may be anything",
+    16: "a Python pickle, content unknown",
     40: "MATLAB data",
     44: "MR spectroscopy metadata",
 }
-#: Numbers of an image (nifti1.h): b-values, directions, frame times, CIFTI's axes.
-_OF_DATA: Final = frozenset({20, 22, 24, 26, 32, 34})
+#: Codes of numeric extensions (nifti1.h): b-values, directions, frame times, CIFTI's axes.
+_NUMERIC: Final = frozenset({20, 22, 24, 26, 32, 34})
 
 _DAY: Final = r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
 _DATE_IN_NAME: Final = re.compile(rf"(?<!\d)({_DAY}|(19|20)\d\d-[01]\d-[0-3]\d|{_DAY}\d{{4,6}})(?!\d)")
@@ -90,7 +91,7 @@ _COLUMNS: Final = re.compile(
 )
 _REAL_DATE: Final = re.compile(r"(?P<year>(19|20)\d\d)-[01]\d-[0-3]\d|[0-3]?\d[./][01]?\d[./](?P<late>(19|20)\d\d)")
 _SHIFTED_BEFORE: Final = 1925  # BIDS: dates of an earlier year were shifted on purpose
-_TELLING: Final = re.compile(
+_USER_DETAILS: Final = re.compile(
     rb"(/home/|/Users/|[A-Z]:\\+Users\\+)[\w.-]+|[\w.-]+@[\w-]+\.[\w.-]+|(?i:hostname|username)\W"
 )
 
@@ -104,42 +105,42 @@ _NO_FACE: Final = re.compile(
 
 
 def blocking_keys(sidecar: Mapping[str, Any], subject: str | None = None) -> list[str]:
-    """Keys at any depth that name a person; a value that is the subject's own label, or says nobody, passes."""
+    """Keys at any depth that name a person; the subject's label and values such as ``removed`` pass."""
     own = {"", (subject or "").casefold(), f"sub-{subject or ''}".casefold()}
-    return sorted({key for key, value in _members(sidecar) if key.lower() in PERSON and not _says_nobody(value, own)})
+    return sorted({key for key, value in _members(sidecar) if key.lower() in PERSON and not _is_removed(value, own)})
 
 
-def _says_nobody(value: object, own: set[str]) -> bool:
+def _is_removed(value: object, own: set[str]) -> bool:
     text = str(value).strip().casefold() if isinstance(value, str | int | float) else value
-    return text is None or text == [] or text in _NOBODY or text in own if not isinstance(text, list) else not text
-
-
-def keys_held(sidecar: Mapping[str, Any]) -> list[str]:
-    """Keys at any depth of the tier that warns, as far as they have a value."""
-    return sorted(
-        {key for key, value in _members(sidecar) if key.lower() in TRACE and value not in ("", None, [], "n/a")}
+    return (
+        text is None or text == [] or text in _REMOVED_VALUES or text in own if not isinstance(text, list) else not text
     )
 
 
-def _members(found: object, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Every member whose value is no object; below 20 levels nobody looks."""
+def indirect_keys(sidecar: Mapping[str, Any]) -> list[str]:
+    """Keys of `INDIRECT` at any depth that have a value."""
+    return sorted(
+        {key for key, value in _members(sidecar) if key.lower() in INDIRECT and value not in ("", None, [], "n/a")}
+    )
+
+
+def _members(value: object, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Every member whose value is not an object; at most 20 levels deep."""
     if depth > 20:
         return
-    if isinstance(found, dict):
-        for key, value in found.items():
-            if isinstance(value, dict):
-                yield from _members(value, depth + 1)
-            else:
-                yield key, value
-                yield from _members(value, depth + 1)
-    elif isinstance(found, list):
-        for one in found:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(inner, dict):
+                yield key, inner
+            yield from _members(inner, depth + 1)
+    elif isinstance(value, list):
+        for one in value:
             if isinstance(one, dict | list):
                 yield from _members(one, depth + 1)
 
 
 def flagged_texts(header: NiftiHeader) -> list[str]:
-    """Text fields of a header that may identify somebody: patterns in any, any foreign word in those seldom used.
+    """Text fields of a header that may identify a person: patterns in all, any unknown word in rarely used ones.
 
     ``intent_name`` belongs to an image with an intent. Behind the first zero byte no program writes on purpose.
     """
@@ -154,35 +155,37 @@ def flagged_texts(header: NiftiHeader) -> list[str]:
     return flagged
 
 
-def tells_something(extension: Extension) -> bool:
-    """Whether an extension holds more than numbers of the image."""
-    return extension.code not in _OF_DATA
+def is_free_content(extension: Extension) -> bool:
+    """Whether an extension may contain more than numbers of the image."""
+    return extension.code not in _NUMERIC
 
 
-def mrs_keys(extension: Extension, subject: str | None) -> list[str]:
-    """Keys in the JSON of an MR spectroscopy extension that name a person."""
+def mrs_keys(extension: Extension, subject: str | None) -> list[str] | None:
+    """Keys in the JSON of an MR spectroscopy extension that name a person; None when it cannot be read."""
     try:
-        held = json.loads(extension.content.rstrip(b"\x00"))
+        content = json.loads(extension.content.rstrip(b"\x00"))
     except (ValueError, RecursionError):
-        return []
-    return blocking_keys(held, subject) if isinstance(held, dict) else []
+        return None
+    return blocking_keys(content, subject) if isinstance(content, dict) else None
 
 
 def path_problem(relative: str, subject: str | None = None) -> str | None:
-    """What in a path looks like a number of a person, a date or a name."""
+    """What in a path looks like a patient number, a date or a name."""
     if _DATE_IN_NAME.search(relative):
         return "a date"
     if _NUMBER_IN_NAME.search(relative):
-        return "a number of 6 to 10 digits, as hospitals give them"
-    return "two words like a name" if subject and _TWO_NAMES.fullmatch(subject) else None
+        return "a number of 6 to 10 digits (a patient number?)"
+    return "two words like a personal name" if subject and _TWO_NAMES.fullmatch(subject) else None
 
 
 def table_problem(lines: Sequence[str]) -> str | None:
-    """What columns of a tab-separated table tell of people: by their names, and dates by their values."""
+    """Columns of a tab-separated table that may identify people: by their names, and dates by their values."""
     if not lines:
         return None
     columns = [cell.strip() for cell in lines[0].split("\t")]
-    telling = [column for column in columns if _COLUMNS.fullmatch(column.lower().replace(" ", "_").replace("-", "_"))]
+    identifying = [
+        column for column in columns if _COLUMNS.fullmatch(column.lower().replace(" ", "_").replace("-", "_"))
+    ]
     dates = set()
     for line in lines[1:]:
         for column, cell in zip(columns, line.split("\t"), strict=False):
@@ -190,16 +193,16 @@ def table_problem(lines: Sequence[str]) -> str | None:
             if match is not None and int(match["year"] or match["late"]) >= _SHIFTED_BEFORE:
                 dates.add(column)
     parts = []
-    if telling:
-        parts.append(f"columns that may name people or hold free text ({', '.join(telling[:5])})")
+    if identifying:
+        parts.append(f"columns that may name people or contain free text ({', '.join(identifying[:5])})")
     if dates:
         parts.append(f"real dates ({', '.join(sorted(dates)[:5])})")
     return " and ".join(parts) or None
 
 
-def tells_paths(beginning: bytes) -> bool:
-    """Whether the beginning of a report or log holds a home folder, a mail address or the name of a computer."""
-    return _TELLING.search(beginning) is not None
+def contains_user_details(beginning: bytes) -> bool:
+    """Whether the beginning of a report or log contains a home folder, a mail address or a host name."""
+    return _USER_DETAILS.search(beginning) is not None
 
 
 def is_full_head(name: str, kind: str | None) -> bool:
@@ -210,9 +213,9 @@ def is_full_head(name: str, kind: str | None) -> bool:
     return _HEAD.search(stem) is not None or (kind is not None and _HEAD.fullmatch(kind) is not None)
 
 
-def says_defaced(sidecar: Mapping[str, Any]) -> bool:
-    """Whether a sidecar says that the face was taken out (``Defaced``, or a method that mentions it)."""
-    said = {key.lower(): value for key, value in sidecar.items()}
-    if said.get("defaced") in (True, "true", "True", "yes", 1):
+def is_marked_defaced(sidecar: Mapping[str, Any]) -> bool:
+    """Whether a sidecar states that the image is defaced (``Defaced``, or a method that mentions it)."""
+    lower = {key.lower(): value for key, value in sidecar.items()}
+    if lower.get("defaced") in (True, "true", "True", "yes", 1):
         return True
-    return "defac" in str(said.get("deidentificationmethod", "")).lower()
+    return "defac" in str(lower.get("deidentificationmethod", "")).lower()

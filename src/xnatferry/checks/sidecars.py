@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from xnatferry.checks.finding_catalog import found
 from xnatferry.sources.gradients import B0_LIMIT, GradientError, Gradients, read_bvals, read_bvecs
 from xnatferry.sources.sidecar import SidecarError, read_sidecar, repetition_time_ms
+from xnatferry.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,30 +36,32 @@ def sidecar_at(path: Path) -> tuple[dict[str, Any], list[Finding]]:
     """The JSON object in a file, empty when it cannot be read; what is wrong with it."""
     try:
         if path.stat().st_size > _SIDECAR_LIMIT_BYTES:
-            return {}, [found("SID01", "it is larger than 64 MiB, which no sidecar is; move it away", path)]
+            return {}, [found("SID01", "the file is larger than 64 MiB, too large for a sidecar; move it away", path)]
         return read_sidecar(path.read_bytes()), []
     except OSError as error:
-        return {}, [found("SID01", f"it cannot be read ({error.strerror}); check its permissions", path)]
+        return {}, [found("SID01", f"the file cannot be read ({error.strerror}); check its permissions", path)]
     except SidecarError as error:
-        return {}, [found("SID01", f"{error}; repair it or move it away", path)]
+        return {}, [found("SID01", f"{error}; repair the file, or move it away", path)]
 
 
 def disagreements(sidecar: Mapping[str, Any], header: NiftiHeader | None) -> list[str]:
-    """What a sidecar, with all it inherits, says otherwise than the header of its image: repetition time, slices."""
+    """Where a sidecar (with inherited values) and the image header differ: repetition time, number of slices."""
     if header is None:
         return []
-    said: list[str] = []
-    said_ms, held_ms = repetition_time_ms(sidecar), header.repetition_time_ms
-    if said_ms is not None and held_ms is not None and abs(said_ms - held_ms) > _SAME_TIME_MS:
-        why = f"repetition time is {said_ms:.10g} ms in the sidecar and {held_ms:.10g} ms in the image's header"
-        unit = " (BIDS writes seconds, not milliseconds)" if abs(said_ms - 1000 * held_ms) <= 1000 else ""
-        said.append(f"{why}; the sidecar's is used{unit}")
+    differences: list[str] = []
+    given_ms, header_ms = repetition_time_ms(sidecar), header.repetition_time_ms
+    if given_ms is not None and header_ms is not None and abs(given_ms - header_ms) > _SAME_TIME_MS:
+        why = f"the repetition time is {given_ms:.10g} ms in the sidecar and {header_ms:.10g} ms in the image header"
+        unit = " (BIDS uses seconds, not milliseconds)" if abs(given_ms - 1000 * header_ms) <= 1000 else ""
+        differences.append(f"{why}; the value of the sidecar is used{unit}")
     times = sidecar.get("SliceTiming")
     axis = "ijk".find(str(sidecar.get("SliceEncodingDirection", "k"))[:1])
     fits = 0 <= axis < len(header.shape) and not header.is_cifti
     if isinstance(times, list) and fits and len(times) != header.shape[axis]:
-        said.append(f"SliceTiming has {len(times)} times, the image has {header.shape[axis]} slices")
-    return said
+        differences.append(
+            f"SliceTiming has {counted(len(times), 'value')}, the image has {counted(header.shape[axis], 'slice')}"
+        )
+    return differences
 
 
 def check_gradients(
@@ -72,31 +75,35 @@ def check_gradients(
         try:
             gradients = read_bvals(bval.read_bytes())
         except (OSError, GradientError) as error:
-            findings.append(found("DWI02", f"{_why(error)}; repair it or move it away", bval))
+            findings.append(found("DWI02", f"{_why(error)}; repair the table, or move it away", bval))
         else:
-            findings += _count(bval, len(gradients.bvals), "b-values", volumes)
+            findings += _count(bval, len(gradients.bvals), "b-value", volumes)
     if bvec is not None:
         try:
             directions, in_rows = read_bvecs(bvec.read_bytes())
         except (OSError, GradientError) as error:
-            findings.append(found("DWI02", f"{_why(error)}; repair it or move it away", bvec))
+            findings.append(found("DWI02", f"{_why(error)}; repair the table, or move it away", bvec))
         else:
-            findings += _count(bvec, len(directions), "directions", volumes)
+            findings += _count(bvec, len(directions), "direction", volumes)
             findings += _odd_directions(bvec, directions, gradients, in_rows=in_rows)
     if (bval is None) != (bvec is None):
         here, missing = (bval or bvec), (".bvec" if bvec is None else ".bval")
-        findings.append(found("DWI03", f"it has no {missing} beside it; most programs need both", here))
+        findings.append(found("DWI03", f"there is no {missing} beside it; most programs need both files", here))
     return gradients, findings
 
 
 def _why(error: Exception) -> str:
-    return f"it cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
+    return f"the table cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
 
 
-def _count(path: Path, there: int, what: str, volumes: int | None) -> list[Finding]:
-    if volumes is None or there == volumes:
+def _count(path: Path, number: int, noun: str, volumes: int | None) -> list[Finding]:
+    if volumes is None or number == volumes:
         return []
-    return [found("DWI01", f"it has {there} {what}, the image has {volumes} volumes; they must be as many", path)]
+    why = (
+        f"the table has {counted(number, noun)}, the image has {counted(volumes, 'volume')}; use the"
+        " table of this image"
+    )
+    return [found("DWI01", why, path)]
 
 
 def _odd_directions(
@@ -104,16 +111,16 @@ def _odd_directions(
 ) -> list[Finding]:
     findings = []
     if not in_rows:
-        why = "it has a row for each volume; BIDS and FSL want three rows. It travels as it is"
+        why = "the table has one row per volume, BIDS and FSL expect three rows; it is uploaded unchanged"
         findings.append(found("DWI03", why, path))
     bvals = gradients.bvals if gradients is not None and len(gradients.bvals) == len(directions) else None
     weighted = [index for index in range(len(directions)) if bvals is None or bvals[index] > B0_LIMIT]
     lost = [index for index in weighted if not math.isfinite(math.hypot(*directions[index]))]
     if lost and bvals is not None:
-        why = f"volume {lost[0]} (counted from 0) is diffusion-weighted and has no direction; repair the table"
+        why = f"volume {lost[0]} (counted from 0) is diffusion-weighted, but has no direction; repair the table"
         findings.append(found("DWI02", why, path))
     elif not all(math.isfinite(part) for direction in directions for part in direction):
-        why = "volumes without diffusion weighting have the direction NaN, where BIDS wants 0 0 0. It travels as it is"
+        why = "volumes at b = 0 have the direction NaN, BIDS expects 0 0 0; the table is uploaded unchanged"
         findings.append(found("DWI03", why, path))
     odd = [
         index
@@ -121,6 +128,6 @@ def _odd_directions(
         if any(directions[index]) and abs(math.hypot(*directions[index]) - 1) > _UNIT_TOLERANCE
     ]
     if odd:
-        why = f"{len(odd)} directions are not of length 1 (the first is that of volume {odd[0]}, counted from 0)"
+        why = f"{counted(len(odd), 'direction')} not of length 1 (first: volume {odd[0]}, counted from 0)"
         findings.append(found("DWI03", why, path))
     return findings

@@ -1,4 +1,4 @@
-"""FreeSurfer's binary files: what their first bytes say, and how long they must be.
+"""FreeSurfer's binary files: headers, and the file size that follows from them.
 
 Layouts: FreeSurfer's ``mri.c`` (MGH volumes), ``mrisurf`` (triangle surfaces, new curvature files) and
 ``MRISreadAnnotation``. All numbers are big-endian.
@@ -10,6 +10,8 @@ import math
 import struct
 from dataclasses import dataclass
 from typing import Final
+
+from xnatferry.wording import counted
 
 __all__ = [
     "MGH_HEADER_BYTES",
@@ -33,7 +35,7 @@ _NEW_CURVATURE: Final = b"\xff\xff\xff"
 
 
 class FormatError(ValueError):
-    """A file that is not what its name says; the text says why."""
+    """A file whose content does not match its name; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,8 @@ class MghHeader:
     voxel_size_mm: tuple[float, float, float]
     grid: tuple[float, ...]
 
-    @property
-    def told(self) -> str:
-        """Shape, voxel size and centre for people."""
+    def __str__(self) -> str:
+        """Shape, voxel size and centre, for messages."""
         shape, steps, centre = self.shape, self.voxel_size_mm, self.grid[12:15]
         parts = (" x ".join(f"{number:g}" for number in numbers) for numbers in (shape, steps))
         return " of ".join(parts) + " mm around " + ", ".join(f"{number:g}" for number in centre)
@@ -75,10 +76,10 @@ def mgh_bytes(head: bytes) -> int:
         FormatError: It is none.
     """
     if len(head) < _MGH.size:
-        raise FormatError(f"it holds {len(head)} bytes, less than a header")
+        raise FormatError(f"only {counted(len(head), 'byte')}, less than a header")
     version, *dims, kind, _dof, _good_ras = _MGH.unpack_from(head)[:8]
     if version != 1 or kind not in _MGH_BYTES or min(dims) < 1:
-        raise FormatError("it does not begin as an MGH volume")
+        raise FormatError("not an MGH volume")
     return MGH_HEADER_BYTES + int(math.prod(dims)) * _MGH_BYTES[kind]
 
 
@@ -88,11 +89,11 @@ def read_mgh(head: bytes, unpacked_bytes: int) -> MghHeader:
     Raises:
         FormatError: It is none, or bytes are missing.
     """
-    promised = mgh_bytes(head)
+    stated = mgh_bytes(head)
     _version, *dims, kind, _dof, good_ras = _MGH.unpack_from(head)[:8]
     floats = _MGH.unpack_from(head)[8:]
-    if unpacked_bytes < promised:
-        raise FormatError(f"its header promises {promised} bytes, it holds {unpacked_bytes}")
+    if unpacked_bytes < stated:
+        raise FormatError(f"the header states {stated} bytes, the file has {unpacked_bytes}")
     grid = floats if good_ras else (1.0, 1.0, 1.0, -1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
     return MghHeader((dims[0], dims[1], dims[2]), dims[3], kind, (grid[0], grid[1], grid[2]), grid)
 
@@ -104,13 +105,13 @@ def surface_counts(head: bytes, size_bytes: int) -> tuple[int, int]:
         FormatError: It is none, or bytes are missing.
     """
     if not head.startswith(_TRIANGLES):
-        raise FormatError("it does not begin as a triangle surface")
+        raise FormatError("not a triangle surface")
     end = head.find(b"\n\n")  # the comment "created by ... on ..." and an empty line
     if end < 0 or len(head) < end + 10:
-        raise FormatError("its comment has no end")
+        raise FormatError("the comment is not terminated")
     vertices, faces = struct.unpack_from(">2i", head, end + 2)
     if vertices < 1 or faces < 1 or size_bytes < end + 10 + 12 * (vertices + faces):
-        raise FormatError(f"it promises {vertices} vertices and {faces} faces and holds {size_bytes} bytes")
+        raise FormatError(f"the header states {vertices} vertices and {faces} faces, too many for {size_bytes} bytes")
     return int(vertices), int(faces)
 
 
@@ -121,10 +122,10 @@ def curvature_vertices(head: bytes, size_bytes: int) -> int:
         FormatError: It is none, or bytes are missing.
     """
     if not head.startswith(_NEW_CURVATURE) or len(head) < 15:
-        raise FormatError("it does not begin as a curvature file")
+        raise FormatError("not a curvature file")
     vertices, _faces, values = struct.unpack_from(">3i", head, 3)
     if vertices < 1 or values < 1 or size_bytes < 15 + 4 * vertices * values:
-        raise FormatError(f"it promises {vertices} values and holds {size_bytes} bytes")
+        raise FormatError(f"the header states {vertices} values, too many for {size_bytes} bytes")
     return int(vertices)
 
 
@@ -135,10 +136,10 @@ def annotation_vertices(head: bytes, size_bytes: int) -> int:
         FormatError: It is none, or bytes are missing.
     """
     if len(head) < 4:
-        raise FormatError("it is too short for an annotation")
+        raise FormatError("too short for an annotation")
     vertices = struct.unpack_from(">i", head)[0]
     if vertices < 1 or size_bytes < 4 + 8 * vertices:
-        raise FormatError(f"it promises {vertices} vertices and holds {size_bytes} bytes")
+        raise FormatError(f"the header states {vertices} vertices, too many for {size_bytes} bytes")
     return int(vertices)
 
 
@@ -152,8 +153,8 @@ def label_vertices(head: bytes, size_bytes: int) -> int:
     try:
         vertices = int(lines[1])
     except (IndexError, ValueError):
-        raise FormatError("its second line is no number of vertices") from None
+        raise FormatError("the second line is not a number of vertices") from None
     # The shortest line is "0 0 0 0 0" and its end.
     if not lines[0].startswith(b"#") or vertices < 0 or size_bytes < 10 * vertices:
-        raise FormatError(f"it promises {vertices} vertices and holds {size_bytes} bytes")
+        raise FormatError(f"the header states {vertices} vertices, too many for {size_bytes} bytes")
     return vertices

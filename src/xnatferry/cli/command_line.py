@@ -1,4 +1,4 @@
-"""The command line that is being carried out, as it can be typed again: in a report, in a journal; without secrets."""
+"""The running command as text that can be typed again, without secrets: for reports and journals."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 __all__ = ["command_again"]
 
-#: Never told again: a secret, what is said for one run only, and the server, which is told by its address.
-_UNTOLD = frozenset({"password", "json", "quiet", "verbose", "yes", "report", "server"})
+#: Left out: a secret, options for one run only, and the server, whose address is added.
+_OMITTED = frozenset({"password", "json", "quiet", "verbose", "yes", "report", "server"})
 
 
 def command_again(verb: str, plan: Plan, *, without: tuple[str, ...] = ()) -> str:
-    """The command line with which *verb* does what this command was asked for, from any folder.
+    """The command line with which *verb* does the same as this command, from any folder.
 
     Args:
         verb: ``push``, also where this command is ``plan``.
-        plan: Says which server it is about, wherever that was read from.
+        plan: Names the server.
         without: Options of this command that *verb* does not have.
     """
     context = click.get_current_context()
@@ -33,14 +33,14 @@ def command_again(verb: str, plan: Plan, *, without: tuple[str, ...] = ()) -> st
     for parameter in context.command.params:
         name = parameter.name or ""
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if given and name not in _UNTOLD and name not in without:
-            words += _told(parameter, context.params[name])
+        if given and name not in _OMITTED and name not in without:
+            words += _words_of(parameter, context.params[name])
     if "--profile" not in words:
         words += ["--server", "local" if plan.local else plan.server]
     return shlex.join(words)
 
 
-def _told(parameter: click.Parameter, value: object) -> Iterator[str]:
+def _words_of(parameter: click.Parameter, value: object) -> Iterator[str]:
     values = value if isinstance(value, tuple) else (value,)
     for one in values:
         text = str(one.absolute()) if isinstance(one, Path) else str(one)

@@ -1,4 +1,4 @@
-"""All commands, and how each ends: an error becomes a sentence and an exit code."""
+"""All commands. An error becomes a message and an exit code."""
 
 from __future__ import annotations
 
@@ -19,31 +19,33 @@ __all__ = ["cli", "run"]
 
 #: The module of each command, and its line in the list of commands: that list must not import what commands need.
 _COMMANDS = {
-    "check": ("look", "Read and validate SOURCE; no network."),
+    "check": ("check", "Read and validate local data; uses no network."),
     "completion": ("completion", "Print the completion script of a shell."),
-    "copy": ("copy", "Copy ADDRESS to another server: objects, attributes, resources, files."),
-    "demo": ("demo", "A first crossing on a throw-away archive."),
-    "list": ("look", "Show what is on the server, as a tree."),
-    "login": ("login", "Log in to a server once; later commands use it."),
-    "logout": ("login", "Withdraw the token of a profile and forget both."),
-    "plan": ("push", "Show what a push would do; nothing is sent."),
-    "pull": ("pull", "Bring ADDRESS to the folder DEST, proven by digest."),
-    "push": ("push", "Plan, ask, send, verify."),
-    "remove": ("remove", "Delete ADDRESS, after showing what it holds."),
-    "runs": ("runs", "Past runs, newest first, or one of them."),
-    "serve": ("serve", "Run the local archive until Ctrl-C."),
-    "stats": ("stats", "Collect FreeSurfer's measurements."),
-    "table": ("table", "Write a draft table of the images or FreeSurfer subjects in SOURCE."),
-    "undo": ("runs", "Take back what a run created."),
-    "verify": ("verify", "Compare with the server again, by digest."),
-    "whoami": ("look", "Show server, version, account, credentials."),
+    "copy": ("copy", "Copy a project, subject or session to another server."),
+    "demo": ("demo", "Try xnatferry with sample data and a temporary archive."),
+    "list": ("server_info", "List projects, subjects, sessions and files of a server."),
+    "login": ("login", "Save a server and an account for later commands."),
+    "logout": ("login", "Invalidate the token of a profile and delete the profile."),
+    "plan": ("push", "Show what a push would do; sends nothing."),
+    "pull": ("pull", "Download a project, subject, session or resource, and verify it."),
+    "push": ("push", "Upload data, and verify it."),
+    "remove": ("remove", "Delete an object of a server, after showing what is in it."),
+    "runs": ("runs", "List past runs, or show one."),
+    "serve": ("serve", "Run the local archive as a server until Ctrl-C."),
+    "stats": ("stats", "Collect FreeSurfer measurements in one table."),
+    "table": ("table", "Write a mapping table of a folder, to edit and push."),
+    "undo": ("runs", "Remove what a run created."),
+    "verify": ("verify", "Compare data or a past run with the server, by MD5."),
+    "whoami": ("server_info", "Show server, version, account and where the credentials come from."),
 }
 
-_STOPPED = "stopped; the same command goes on where this one ended"
+#: Where people report faults.
+_ISSUES = "https://github.com/xnatferry/xnatferry/issues"
+_STOPPED = "Stopped. Run the same command again to continue."
 
 
 class _Commands(click.Group):
-    """Finds a command in its module when it is asked for."""
+    """Imports the module of a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(_COMMANDS)
@@ -65,9 +67,9 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="xnatferry")
 def cli() -> None:
-    """Carry NIfTI, BIDS and FreeSurfer data into an XNAT archive, verified.
+    """Upload NIfTI, BIDS and FreeSurfer data into an XNAT archive, verify it, and download it again.
 
-    Start with `xnatferry demo`. Without a server, data goes to the local archive of this computer.
+    Start with `xnatferry demo`. If you name no server, xnatferry uses the local archive of this computer.
     """
 
 
@@ -76,7 +78,7 @@ def run() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name must not end a push
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show must not end a push
     json = "--json" in sys.argv
     try:
         code = cli.main(standalone_mode=False)
@@ -89,20 +91,36 @@ def run() -> int:
         return _end(_STOPPED, StoppedError.exit_code, "StoppedError", json=json)
     except XnatferryError as error:
         return _end(str(error), error.exit_code, type(error).__name__, json=json)
-    except BrokenPipeError:  # the reader of our output has seen enough
+    except BrokenPipeError:  # the reader of our output has closed the pipe
         sys.stderr.close()
         return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _end(f"{where}{error.strerror or error}", 1, "OSError", json=json)
-    except Exception as error:  # noqa: BLE001  # the last net: people get a sentence, -v the whole story
+    except Exception as error:  # noqa: BLE001  # the last resort: one message, the traceback in a file
         if "-v" in sys.argv or "--verbose" in sys.argv:
             import traceback
 
             traceback.print_exc()
-        what = f"{type(error).__name__}: {error}"
-        return _end(f"this should not happen ({what}); run it with -v and report it", 1, "internal", json=json)
+        return _end(_internal_error(error), 1, "internal", json=json)
     return code if isinstance(code, int) else 0
+
+
+def _internal_error(error: Exception) -> str:
+    """The message about a fault of the program, whose traceback goes into a file."""
+    import traceback
+
+    from xnatferry.cli.runs import runs_folder
+    from xnatferry.transfer.log_file import without_secrets
+
+    file = runs_folder().parent / "internal-error.log"
+    log = f"the log is {file}"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.write_text(without_secrets("".join(traceback.format_exception(error))), encoding="utf-8")
+    except OSError:
+        log = "run the command again with -v to see the log"
+    return f"Internal error: {type(error).__name__}: {error}. Please report it: {_ISSUES}; {log}"
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""``completion``: scripts for shells, and what they are answered with."""
+"""``completion``: scripts for shells, and the values that they complete."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["completes", "completion_command", "profile_names", "project_names", "run_names"]
 
 _VARIABLE = "_XNATFERRY_COMPLETE"
-#: Runs whose project is read; an answer must come before the next key.
-_LOOKED_INTO = 50
+#: Newest runs whose project is read: completion must be fast.
+_NEWEST_RUNS = 50
 
 
 @click.command("completion")
@@ -35,7 +35,7 @@ def completion_command(shell: str) -> int:
     found = get_completion_class(shell)
     assert found is not None  # noqa: S101  # the choices above are click's
     source = found(cli, {}, "xnatferry", _VARIABLE)
-    # click's bash script begins by asking which bash this is; that is the shell's affair, not that of who prints it.
+    # click would run bash to check its version; printing the script must not need a bash.
     click.echo(source.source_template % source.source_vars())
     return 0
 
@@ -43,7 +43,7 @@ def completion_command(shell: str) -> int:
 def completes(
     names: Callable[[], list[tuple[str, str]]], *, files: bool = False
 ) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
-    """Complete a parameter with what *names* gives (values, a word on each) and *files*; errors give nothing."""
+    """Complete a parameter with *names* (values with a help text) and *files*; errors complete nothing."""
 
     def complete(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
@@ -72,9 +72,9 @@ def run_names() -> list[tuple[str, str]]:
 
 
 def project_names() -> list[tuple[str, str]]:
-    """Projects of the newest runs: what this user works on, without asking a server while a key is pressed."""
+    """Projects of the newest runs. No server is asked."""
     found: dict[str, str] = {}
-    for folder in _run_folders()[:_LOOKED_INTO]:
+    for folder in _run_folders()[:_NEWEST_RUNS]:
         try:
             attributes = json.loads((folder / "run.json").read_text(encoding="utf-8"))
             found.setdefault(
@@ -87,7 +87,7 @@ def project_names() -> list[tuple[str, str]]:
 
 
 def _run_folders() -> list[Path]:
-    from xnatferry.cli.state import runs_folder
+    from xnatferry.cli.runs import runs_folder
 
     runs = runs_folder()
     return sorted((folder for folder in runs.iterdir() if folder.is_dir()), reverse=True) if runs.is_dir() else []

@@ -1,4 +1,4 @@
-"""Finds the server of a command: options, environment, config file, profile, netrc, else this computer's archive."""
+"""Connects a command to its server: options, environment, config file, profile, netrc, else the local archive."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def connected(options: dict[str, object], screen: Screen) -> Iterator[Remote]:
-    """Log in where the options of a command lead; the local archive runs as long as the command does.
+    """Log in to the server that the options name; the local archive runs as long as the command.
 
     Afterwards ``options["local"]`` says whether it is the local archive.
 
@@ -35,17 +35,17 @@ def connected(options: dict[str, object], screen: Screen) -> Iterator[Remote]:
         RemoteError: The server cannot be reached, or refuses the login.
     """
     taken = take(options, "server", "user", "password", "config", "profile", "ca")
-    said = {name: None if value is None else str(value) for name, value in taken.items()}
+    given = {name: None if value is None else str(value) for name, value in taken.items()}
     if options.pop("insecure", False):
-        said["insecure"] = "yes"
-    with _logged_in(said, os.environ, screen) as (remote, local):
+        given["insecure"] = "yes"
+    with _logged_in(given, os.environ, screen) as (remote, local):
         options["local"] = local
         yield remote
 
 
 @contextmanager
 def connected_target(options: dict[str, object], screen: Screen, source: Connection) -> Iterator[Remote]:
-    """Log in where ``--to-server`` or ``--to-profile`` of a copy leads.
+    """Log in to the server that ``--to-server`` or ``--to-profile`` of a copy names.
 
     Its credentials come from ``--to-user``, ``XNATFERRY_TO_USER`` and ``XNATFERRY_TO_PASS``, ``--to-config``, a profile
     or the netrc file; those of the *source* are used when both are one server, and never sent to another.
@@ -62,19 +62,19 @@ def connected_target(options: dict[str, object], screen: Screen, source: Connect
     from xnatferry.errors import AuthenticationError
 
     taken = take(options, "to_server", "to_user", "to_config", "to_profile")
-    said = {name.removeprefix("to_"): None if value is None else str(value) for name, value in taken.items()}
-    if said["profile"]:
-        _check_target_profile(said["profile"], said["server"], said["config"])
+    given = {name.removeprefix("to_"): None if value is None else str(value) for name, value in taken.items()}
+    if given["profile"]:
+        _check_target_profile(given["profile"], given["server"], given["config"])
     environment = {f"XNAT_{word}": os.environ.get(f"XNATFERRY_TO_{word}", "") for word in ("USER", "PASS")}
     environment["SSL_CERT_FILE"] = os.environ.get("SSL_CERT_FILE", "")
     options["to_local"] = False
-    own = said["user"] or said["config"] or said["profile"] or environment["XNAT_USER"]
-    if said["server"] not in {None, "local"} and not own and normal_url(said["server"] or "") == source.url:
+    own = given["user"] or given["config"] or given["profile"] or environment["XNAT_USER"]
+    if given["server"] not in {None, "local"} and not own and normal_url(given["server"] or "") == source.url:
         with Remote(source) as remote:
             yield remote
         return
     try:
-        with _logged_in({**said, "password": None}, environment, screen) as (remote, local):
+        with _logged_in({**given, "password": None}, environment, screen) as (remote, local):
             options["to_local"] = local
             yield remote
     except AuthenticationError as error:
@@ -91,20 +91,20 @@ def _check_target_profile(name: str, server: str | None, config: str | None) -> 
     from xnatferry.client.settings import normal_url
 
     if config is not None:
-        raise UsageError("--to-profile and --to-config exclude each other: each says which account")
+        raise UsageError("--to-profile and --to-config cannot be used together: each names an account")
     known = Profiles().named(name).server
     if server is not None and (server == "local" or normal_url(server) != normal_url(known)):
-        raise UsageError(f"profile {name} is for {known}, and --to-server names {server}; leave out one of them")
+        raise UsageError(f"profile {name} is for {known}, but --to-server is {server}; use one of them")
 
 
 @contextmanager
 def _logged_in(
-    said: Mapping[str, str | None], environment: Mapping[str, str], screen: Screen
+    given: Mapping[str, str | None], environment: Mapping[str, str], screen: Screen
 ) -> Iterator[tuple[Remote, bool]]:
-    """The site that *said* and *environment* lead to, and whether it is the local archive."""
+    """The server that *given* and *environment* name, and whether it is the local archive."""
     from xnatferry.client.remote import Remote
 
-    connection = None if said["server"] == "local" else _resolved(said, environment)
+    connection = None if given["server"] == "local" else _resolved(given, environment)
     if connection is None:
         with _local_archive(screen) as local, Remote(local) as remote:
             yield remote, True
@@ -117,28 +117,28 @@ def _logged_in(
         yield remote, False
 
 
-def _resolved(said: Mapping[str, str | None], environment: Mapping[str, str]) -> Connection | None:
+def _resolved(given: Mapping[str, str | None], environment: Mapping[str, str]) -> Connection | None:
     from xnatferry.cli.profiles import Profiles
     from xnatferry.client.settings import normal_url, resolve_connection
 
-    if said.get("ca") and said.get("insecure"):
-        raise UsageError("--ca and --insecure exclude each other: the one checks the certificate, the other does not")
-    config, profile = said["config"], said.get("profile")
-    offered = Profiles().offered(profile)
+    if given.get("ca") and given.get("insecure"):
+        raise UsageError("--ca and --insecure cannot be used together")
+    config, profile = given["config"], given.get("profile")
+    candidates = Profiles().candidates(profile)
     connection = resolve_connection(
-        server=said["server"],
-        user=said["user"],
-        password=said["password"],
+        server=given["server"],
+        user=given["user"],
+        password=given["password"],
         environment=environment,
         config=Path(config) if config else None,
-        profiles=offered,
+        profiles=candidates,
         netrc=_netrc(),
-        verify_tls=False if said.get("insecure") else said.get("ca"),
+        verify_tls=False if given.get("insecure") else given.get("ca"),
     )
-    if profile is not None and connection is not None and normal_url(offered[0].server) != connection.url:
+    if profile is not None and connection is not None and normal_url(candidates[0].server) != connection.url:
         raise UsageError(
-            f"profile {profile} is for {offered[0].server}, and {connection.url} is named before it "
-            "(--server, XNAT_HOST or --config); leave out one of them"
+            f"profile {profile} is for {candidates[0].server}, but --server, XNAT_HOST or --config names "
+            f"{connection.url}; use one of them"
         )
     return connection
 
@@ -148,9 +148,9 @@ _RENEW_H = 12.0
 
 
 def _renew_token(remote: Remote) -> None:
-    """Take a new token while the old one still opens the door, so that who works daily need not log in again.
+    """Get a new token while the old one is valid, so that daily users need not log in again.
 
-    The old one is left to end by itself: another run may be using it.
+    The old one is not invalidated: another run may use it.
     """
     from xnatferry.cli.credentials import Credential
     from xnatferry.cli.profiles import Profiles
@@ -164,7 +164,7 @@ def _renew_token(remote: Remote) -> None:
         if (fresh := remote.issue_token()) is not None:
             profiles.credentials.keep(key, Credential.now(*fresh, token=True))
     except (RemoteError, UsageError) as error:
-        log.info("the token of profile %s was not renewed: %s", remote.connection.profile, error)
+        log.info("token of profile %s not renewed: %s", remote.connection.profile, error)
 
 
 def _netrc() -> Path | None:
@@ -196,13 +196,15 @@ def admin_password() -> str | None:
 _SILENT_S = 30.0
 #: How long, and after how many seconds again, an archive that another process starts or stops is looked for.
 _PATIENCE_S, _PAUSE_S = 120.0, 0.1
+#: Seconds without a request after which the archive no longer waits for a client.
+_IDLE_S = 30.0
 
 
 @contextmanager
 def _local_archive(screen: Screen) -> Iterator[Connection]:
-    """The archive of this computer: the one that runs already, else one of our own for this command.
+    """The local archive: the one that another process runs, else one that this command starts.
 
-    The command line has an account of its own there; its password is in a file that only the owner can read.
+    The command line has its own account there; its password is in a file that only the owner can read.
     """
     from xnatferry.server.root_lock import read_root_owner
 
@@ -212,7 +214,7 @@ def _local_archive(screen: Screen) -> Iterator[Connection]:
         with ExitStack() as stack:
             root_lock = read_root_owner(root)
             found = (
-                _own(root, stack, screen)
+                _own_archive(root, stack, screen)
                 if root_lock is None
                 else _joined(root, root_lock.url, str(root_lock), stack, screen)
             )
@@ -220,15 +222,15 @@ def _local_archive(screen: Screen) -> Iterator[Connection]:
                 connection, retire = found
                 yield connection
                 if retire is not None:
-                    _wait_for_guests(retire, screen)
+                    _wait_for_clients(retire, screen)
                 return
         if give_up is None:
             give_up = time.monotonic() + _PATIENCE_S
-            screen.note(f"waiting for the local archive {root} (held by {root_lock or 'another process'})")
+            screen.note(f"Waiting for the local archive {root}, used by {root_lock or 'another process'}")
         elif time.monotonic() > give_up:
             raise ArchiveHeldError(
-                f"{root}: the local archive is held by {root_lock or 'another process'}, and does not answer after "
-                f"{_PATIENCE_S:.0f} s; wait until that process is done, or stop it"
+                f"{root}: the local archive is used by {root_lock or 'another process'} and did not answer in "
+                f"{_PATIENCE_S:.0f} s; wait until that process ends, or stop it"
             )
         time.sleep(_PAUSE_S)
 
@@ -243,17 +245,17 @@ def _joined(root: Path, url: str, who: str, stack: ExitStack, screen: Screen) ->
         return None
     user, password = read_credential(root)
     connection = Connection(url, user, Secret(password), source=f"of the local archive {root}")
-    guest = stack.enter_context(Remote(connection))
+    client = stack.enter_context(Remote(connection))
     try:
-        guest.check()
+        client.check()
     except UnavailableError:
         return None
-    screen.note(f"local archive {root}, running at {url} ({who})")
+    screen.note(f"Local archive: {root}, served at {url} by {who}")
     return connection, None
 
 
-def _own(root: Path, stack: ExitStack, screen: Screen) -> tuple[Connection, Callable[[float], bool]] | None:
-    """An archive that we run ourselves; None when another command was faster."""
+def _own_archive(root: Path, stack: ExitStack, screen: Screen) -> tuple[Connection, Callable[[float], bool]] | None:
+    """An archive that this command runs; None when another command was faster."""
     from xnatferry.client.settings import Connection, Secret
     from xnatferry.server.archive import running_archive
 
@@ -261,16 +263,16 @@ def _own(root: Path, stack: ExitStack, screen: Screen) -> tuple[Connection, Call
         running = stack.enter_context(running_archive(root, admin_password=admin_password()))
     except ArchiveHeldError:
         return None
-    screen.note(f"local archive {root}")
+    screen.note(f"Local archive: {root}")
     connection = Connection(running.url, running.user, Secret(running.password), source=f"of the local archive {root}")
     return connection, running.archive.accounts.retire
 
 
-def _wait_for_guests(retire: Callable[[float], bool], screen: Screen) -> None:
-    """Other commands may have joined the archive of this one; it stays until they have logged out, or fallen silent."""
-    told = False
-    while not retire(_SILENT_S):
-        if not told:
-            screen.note("waiting for other commands that use the local archive")
-            told = True
+def _wait_for_clients(retire: Callable[[float], bool], screen: Screen) -> None:
+    """Serve other commands that use this archive until they log out or send no more requests."""
+    noted = False
+    while not retire(_IDLE_S):
+        if not noted:
+            screen.note("Waiting for other commands that use the local archive")
+            noted = True
         time.sleep(0.1)

@@ -11,6 +11,7 @@ import click
 
 from xnatferry.cli.completion import completes, profile_names
 from xnatferry.cli.connection import connected, connected_target
+from xnatferry.cli.help_sections import DownloadCommand
 from xnatferry.cli.options import (
     BWLIMIT,
     WORKERS,
@@ -35,22 +36,24 @@ if TYPE_CHECKING:
 __all__ = ["copy_command"]
 
 
-@click.command("copy")
+@click.command("copy", cls=DownloadCommand)
 @click.argument("address")
-@click.option("--to-server", metavar="URL|local", help="Where to; 'local' is this computer's archive.")
+@click.option("--to-server", metavar="URL|local", help="Server to copy to; 'local' is the archive of this computer.")
 @click.option(
     "--to-profile",
     metavar="NAME",
     shell_complete=completes(profile_names),
-    help="Where to, as which account: what 'xnatferry login --profile NAME' has remembered.",
+    help="Server and account to copy to, as saved by 'xnatferry login'.",
 )
-@click.option("--to-project", metavar="ID", help="Project ID there  [the same]")
-@click.option("--to-user", metavar="NAME", help="Login name there; the password in XNATFERRY_TO_PASS.")
+@click.option("--to-project", metavar="ID", help="Project ID on that server  [same ID]")
+@click.option(
+    "--to-user", metavar="NAME", help="User name on that server; the password is read from XNATFERRY_TO_PASS."
+)
 @click.option(
     "--to-config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="JSON with server, user, password of the other server.",
+    help="JSON file with server, user and password to copy to.",
 )
 @server_options
 @click.option(
@@ -58,25 +61,25 @@ __all__ = ["copy_command"]
     type=click.Choice(["fail", "skip", "overwrite"]),
     default="fail",
     show_default=True,
-    help="What to do with files that the other server holds with other bytes.",
+    help="What to do with files that differ on the other server.",
 )
-@click.option("--update-fields", is_flag=True, help="Change attributes that differ.")
-@click.option("-n", "--dry-run", is_flag=True, help="Only show the plan.")
+@click.option("--update-fields", is_flag=True, help="Change fields that differ.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show the plan and stop.")
 @WORKERS
 @BWLIMIT
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @output_options
 def copy_command(address: str, to_project: str | None, *, dry_run: bool, **options: object) -> int:
-    """Copy ADDRESS to another server: objects, attributes, resources, files.
+    """Copy a project, subject or session to another server.
 
-    ADDRESS is PROJECT[/SUBJECT[/SESSION]]. Bytes stream through this computer and touch no disk. What is there already
-    is not sent again; 'xnatferry undo' takes a copy back.
+    ADDRESS is PROJECT[/SUBJECT[/SESSION]]. Files stream through this computer and are not stored on its disk. Files
+    that exist on the other server are not sent again. 'xnatferry undo' removes what a copy created.
     """
     from xnatferry.xnat.model import Address
 
     screen = screen_from(options)
     if options["to_server"] is None and options["to_profile"] is None:
-        raise UsageError("where to? say it with --to-server URL, or --to-profile NAME")
+        raise UsageError("no target server; use --to-server URL or --to-profile NAME")
     rate_limit = rate_limit_from(options)
     source = Address.parse(address)
     project = to_project or source.project
@@ -85,7 +88,7 @@ def copy_command(address: str, to_project: str | None, *, dry_run: bool, **optio
         connected_target(options, screen, remote.connection) as target,
     ):
         if target.connection.url == remote.connection.url and project == source.project:
-            raise UsageError(f"{source} is on {target.connection.url} already; --to-project names another project")
+            raise UsageError(f"{source}: source and target are the same; use --to-project to name another project")
         plan = _plan(remote, target, source, {**options, "project": project}, screen)
         if not screen.quiet:
             show_plan(plan, screen)
@@ -103,7 +106,7 @@ def _plan(remote: Remote, target: Remote, address: Address, options: dict[str, o
     project = str(options["project"])
     if why := label_problem(project):
         raise UsageError(f"project {project!r} cannot be used: {why}")
-    with screen.waiting("comparing the two servers"):
+    with screen.waiting("Comparing the two servers"):
         plan = plan_copy(
             address,
             remote,
@@ -120,8 +123,8 @@ def _copy(
     plan: Plan, target: Remote, screen: Screen, *, workers: int, rate_limit: RateLimit | None, source: str
 ) -> int:
     from xnatferry.console.result_view import push_lines, push_record
-    from xnatferry.console.wording import counted, human_bytes
     from xnatferry.transfer.engine import check_sendable
+    from xnatferry.wording import counted, human_bytes
 
     check_sendable(plan)
     if plan.nothing_to_do:
@@ -133,8 +136,8 @@ def _copy(
     seconds = time.monotonic() - started
     code = result.exit_code or exit_of_plan(plan)
     screen.lines(push_lines(result, seconds))
-    _say_refused(plan, screen)
-    screen.note(f"run {run}; 'xnatferry undo {run}' takes it back")
+    _show_refused(plan, screen)
+    screen.note(f"Run {run}. To undo it: xnatferry undo {run}")
     screen.records([push_record(result, seconds, code, run)])
     return code
 
@@ -142,7 +145,7 @@ def _copy(
 def _carry_out(
     plan: Plan, target: Remote, screen: Screen, *, workers: int, rate_limit: RateLimit | None, source: str
 ) -> tuple[str, PushResult]:
-    from xnatferry.cli.state import runs_folder
+    from xnatferry.cli.runs import runs_folder
     from xnatferry.console.progress import JsonProgress, PushProgress
     from xnatferry.transfer.engine import carry_out
     from xnatferry.transfer.journal import Journal
@@ -159,19 +162,21 @@ def _carry_out(
 
 def _nothing_to_do(plan: Plan, screen: Screen) -> int:
     from xnatferry.console.result_view import verdict_counts
-    from xnatferry.console.wording import counted
     from xnatferry.transfer.verify import verdicts_of
+    from xnatferry.wording import counted
 
     verdicts = verdicts_of(plan)
-    screen.lines([f"nothing to do: {plan.server} holds all {counted(len(verdicts), 'file')}", verdict_counts(verdicts)])
-    _say_refused(plan, screen)
+    screen.lines(
+        [f"Up to date: all {counted(len(verdicts), 'file', 'are')} on {plan.server}", verdict_counts(verdicts)]
+    )
+    _show_refused(plan, screen)
     code = exit_of_plan(plan)
     screen.records([{"record": "result", "exit_code": code, "sent_files": 0, "sent_bytes": 0, "files": len(verdicts)}])
     return code
 
 
-def _say_refused(plan: Plan, screen: Screen) -> None:
-    from xnatferry.console.wording import counted
+def _show_refused(plan: Plan, screen: Screen) -> None:
+    from xnatferry.wording import counted
 
     if plan.refusals:
-        screen.lines([f"{counted(len(plan.refusals), 'object')} refused and not copied; see above"])
+        screen.lines([f"{counted(len(plan.refusals), 'object')} refused and not copied (reasons above)"])

@@ -1,4 +1,4 @@
-"""What a profile logs in with: in the keyring of the operating system, else in a file that only its owner can read."""
+"""Passwords and tokens of profiles: in the keyring of the operating system, else in a file with mode 600."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Credential:
 
     @classmethod
     def now(cls, login: str, password: Secret, *, token: bool) -> Credential:
-        """One that was made just now."""
+        """A credential that was made now."""
         return cls(login, password.reveal(), token, datetime.now(UTC).isoformat(timespec="seconds"))
 
     @property
@@ -49,18 +49,18 @@ class Credential:
         """Hours since it was made."""
         try:
             return (datetime.now(UTC) - datetime.fromisoformat(self.taken)).total_seconds() / 3600
-        except (ValueError, TypeError):  # somebody's edit
+        except (ValueError, TypeError):  # edited by hand
             return 0.0
 
     def secret(self) -> tuple[str, Secret]:
-        """The two halves, the second one covered."""
+        """Login and password, the password as a `Secret`."""
         from xnatferry.client.settings import Secret
 
         return self.login, Secret(self.password)
 
 
 class Credentials:
-    """All that is kept, by ``PROFILE@SERVER``.
+    """Stored credentials by ``PROFILE@SERVER``.
 
     Args:
         folder: Where ``credentials.json`` lies, for computers without a keyring.
@@ -70,7 +70,7 @@ class Credentials:
         self.file = folder / "credentials.json"
 
     def keep(self, key: str, credential: Credential) -> str:
-        """Store one; returns the words for where: ``the keyring (macOS Keychain)``, or the file."""
+        """Store a credential; returns where: ``the keyring (macOS Keychain)``, or the file."""
         text = json.dumps(asdict(credential))
         if (ring := _keyring()) is not None:
             # Backends raise what their systems raise, and the null backend keeps nothing: only reading it back counts.
@@ -86,7 +86,7 @@ class Credentials:
         return f"{self.file}, readable by you only: this computer has no keyring that works"
 
     def find(self, key: str) -> Credential | None:
-        """The one kept under *key*; None when there is none, or the keyring does not give it.
+        """The credential of *key*; None when there is none, or the keyring does not return it.
 
         Raises:
             UsageError: Others can read the file, or it is damaged.
@@ -103,7 +103,7 @@ class Credentials:
             return None
 
     def forget(self, key: str) -> None:
-        """Remove one, wherever it is."""
+        """Delete a credential from the keyring and from the file."""
         self._drop_from_file(key)
         if (ring := _keyring()) is not None:
             with suppress(Exception):
@@ -121,16 +121,16 @@ class Credentials:
         try:
             # Windows keeps the folder of a user to that user by its access lists; its mode bits say nothing.
             if os.name == "posix" and self.file.stat().st_mode & 0o077:
-                raise UsageError(f"{self.file}: others can read the secrets in it; run: chmod 600 {self.file}")
+                raise UsageError(f"{self.file}: other users can read this file; run: chmod 600 {self.file}")
             held = json.loads(self.file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise UsageError(f"{self.file}: cannot be read ({error.strerror})") from None
-        except ValueError:  # the parser's message would quote a secret
+        except ValueError:  # the message of the parser would contain a secret
             held = None
         if not isinstance(held, dict):
-            raise UsageError(f"{self.file}: is damaged; remove it and log in again")
+            raise UsageError(f"{self.file}: not a valid credentials file; delete it and log in again")
         return held
 
 
@@ -151,7 +151,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file as a whole; only its owner may read it, from the first byte on.
+    """Replace a file atomically; only its owner may read it.
 
     Raises:
         UsageError: It cannot be written.
@@ -178,5 +178,5 @@ def _keyring() -> Any | None:
         import keyring
 
         return keyring.get_keyring()
-    except Exception:  # noqa: BLE001  # a backend's import may fail in any way its system likes
+    except Exception:  # noqa: BLE001  # importing a backend can raise anything
         return None

@@ -1,4 +1,4 @@
-"""``demo``: a first crossing with sample data, on an archive that is thrown away."""
+"""``demo``: pushes sample data to a temporary archive."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ __all__ = ["demo_command"]
 
 _PROJECT = "FERRY_DEMO"
 _WHAT_NEXT = """
-What to try next
-  xnatferry check  FOLDER              read and validate your own data; no network
-  xnatferry plan   FOLDER -p PROJECT   what a push would do
-  xnatferry push   FOLDER -p PROJECT   into the archive of this computer, or into an XNAT with --server URL
-  xnatferry serve                      an archive with an address of its own, for any XNAT client, and with web pages:
-                                       http://127.0.0.1:8080/ shows scans, files and receipts in a browser"""
+Next steps
+  xnatferry check  FOLDER              read and validate your data; uses no network
+  xnatferry plan   FOLDER -p PROJECT   show what a push would do
+  xnatferry push   FOLDER -p PROJECT   upload to the archive of this computer, or to an XNAT with --server URL
+  xnatferry serve                      run the archive as a server; its web pages at http://127.0.0.1:8080/
+                                       show scans, files and receipts"""
 
 
 @click.command("demo")
-@click.option("-q", "--quiet", is_flag=True, help="Only results and errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only results and errors.")
 def demo_command(**options: object) -> int:
-    """A first crossing on a throw-away archive.
+    """Try xnatferry with sample data and a temporary archive.
 
-    Pushes sample images and a FreeSurfer subject, verifies them, pushes again, and reads a number back.
+    Pushes sample images and a FreeSurfer subject, verifies them, pushes them again, and reads one number.
     """
     from xnatferry.client.remote import Remote
     from xnatferry.client.settings import Connection, Secret
@@ -47,13 +47,13 @@ def demo_command(**options: object) -> int:
         with running_archive(Path(name) / "archive") as running:
             connection = Connection(running.url, running.user, Secret(running.password), source="of the demo archive")
             with Remote(connection) as remote:
-                code = _crossing(screen, remote, data.nifti, data.freesurfer)
-    screen.lines([f"\nThe demo took {time.monotonic() - started:.1f} s; its archive is gone again."])
+                code = _run_steps(screen, remote, data.nifti, data.freesurfer)
+    screen.lines([f"\nThe demo took {time.monotonic() - started:.1f} s. Its archive is deleted."])
     screen.lines([_WHAT_NEXT])
     return code
 
 
-def _crossing(screen: Screen, remote: Remote, images: Path, subjects: Path) -> int:
+def _run_steps(screen: Screen, remote: Remote, images: Path, subjects: Path) -> int:
     from xnatferry.console.tree_view import tree_lines
     from xnatferry.results.remote_tree import read_tree
     from xnatferry.xnat.model import Address
@@ -63,12 +63,12 @@ def _crossing(screen: Screen, remote: Remote, images: Path, subjects: Path) -> i
     codes.append(_push(screen, remote, images))
     _title(screen, f"2. xnatferry push {subjects.name} -p {_PROJECT} --allow-incomplete")
     codes.append(_push(screen, remote, subjects))
-    _title(screen, "3. the same push again")
+    _title(screen, "3. The same push again")
     codes.append(_push(screen, remote, images))
     _title(screen, f"4. xnatferry list {_PROJECT}")
     nodes = read_tree(remote, Address(_PROJECT))
     screen.lines(tree_lines(nodes))
-    _title(screen, "5. one number read back from the archive")
+    _title(screen, "5. One number from the archive")
     screen.lines([_hippocampus(remote, images.parent)])
     return max(codes)
 
@@ -94,7 +94,7 @@ def _push(screen: Screen, remote: Remote, source: Path) -> int:
 
 
 def _hippocampus(remote: Remote, folder: Path) -> str:
-    """The volume of the left hippocampus, from the aseg table that now lies in the archive."""
+    """The volume of the left hippocampus, from the aseg table in the archive."""
     from xnatferry.xnat.model import Address, Level
 
     for row in remote.list_sessions(_PROJECT):
@@ -108,4 +108,4 @@ def _hippocampus(remote: Remote, folder: Path) -> str:
                     lines = fetched.read_text(encoding="utf-8").splitlines()
                     columns = next(line.split() for line in lines if "Left-Hippocampus" in line)
                     return f"{address}/files/{file.name}\nLeft-Hippocampus  {columns[3]} mm³"
-    return "no aseg.stats arrived"
+    return "no aseg.stats in the archive"

@@ -1,4 +1,4 @@
-"""The options that several commands share, and what they come to."""
+"""Options that several commands share, and the values they give."""
 
 from __future__ import annotations
 
@@ -54,37 +54,41 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Existence is checked by discovery, whose words are better than the option parser's.
+#: Discovery checks that it exists: its message is better than the one of the option parser.
 SOURCE = click.argument("source", type=click.Path(path_type=Path))
-WORKERS = click.option("--workers", type=click.IntRange(1, 32), default=4, show_default=True, help="Transfers at once.")
+WORKERS = click.option(
+    "--workers", type=click.IntRange(1, 32), default=4, show_default=True, help="Number of parallel transfers."
+)
 
 MAX_SESSIONS = click.option(
-    "--max-sessions", type=click.IntRange(1), metavar="N", help="Only the first N sessions that need something."
+    "--max-sessions", type=click.IntRange(1), metavar="N", help="Push only the first N sessions that have changes."
 )
 SHARD = click.option(
     "--shard",
     metavar="I/N",
-    help="Only the I-th of N shares, for the I-th job of an array; shares are whole subjects and do not overlap.",
+    help="Push only part I of N, for job I of a job array. A part is a set of whole subjects.",
 )
-BWLIMIT = click.option("--bwlimit", metavar="RATE", help="Bytes a second for all transfers together: 500k, 2.5M.")
+BWLIMIT = click.option(
+    "--bwlimit", metavar="RATE", help="Limit of all transfers together in bytes per second: 500k, 2.5M."
+)
 
 DEEP = click.option(
-    "--deep", is_flag=True, help="Read FreeSurfer volumes and surfaces to their end, not only their headers."
+    "--deep", is_flag=True, help="Read FreeSurfer volumes and surfaces completely, not only their headers."
 )
 
 DEPTH = click.option(
-    "--depth", type=click.IntRange(0), metavar="N", help="Levels of the tree below its root; 0 is the root alone."
+    "--depth", type=click.IntRange(0), metavar="N", help="Show N levels of the tree; 0 shows only the root."
 )
 
 REPORT = click.option(
     "--report",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write a page about the run: tree, pictures, findings, what stands out. FILE.html.",
+    help="Write a report about the run: tree, images, findings. FILE.html or FILE.pdf.",
 )
 
 MAX_BODY = click.option(
-    "--max-body", metavar="SIZE", help="Bytes of files in one request, where a server or proxy takes no more: 100M, 1G."
+    "--max-body", metavar="SIZE", help="Limit of one request in bytes, if a server or proxy has one: 100M, 1G."
 )
 
 _SELECTION = (
@@ -92,74 +96,80 @@ _SELECTION = (
         "--only",
         multiple=True,
         metavar="PATTERN",
-        help="Subjects or sessions to carry: 'sub-0*', 'SUBJECT/SESSION'. May be repeated.",
+        help="Use only these subjects or sessions: 'sub-0*', 'SUBJECT/SESSION'. May be repeated.",
     ),
-    click.option("--exclude", multiple=True, metavar="PATTERN", help="Subjects or sessions to leave out."),
+    click.option(
+        "--exclude", multiple=True, metavar="PATTERN", help="Leave out these subjects or sessions. May be repeated."
+    ),
 )
 _SERVER = (
-    click.option("-s", "--server", metavar="URL|local", help="XNAT server, or 'local' for this computer's archive."),
-    click.option("-u", "--user", metavar="NAME", help="Login name."),
-    click.option("--password", metavar="TEXT", help="Password; better in XNAT_PASS, --config or ~/.netrc."),
+    click.option(
+        "-s", "--server", metavar="URL|local", help="XNAT server, or 'local' for the archive of this computer."
+    ),
+    click.option("-u", "--user", metavar="NAME", help="User name."),
+    click.option("--password", metavar="TEXT", help="Password. XNAT_PASS, --config or ~/.netrc are safer."),
     click.option(
         "--config",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="JSON with server, user, password (pyxnat, bxl).",
+        help="JSON file with server, user and password, as pyxnat and bxl use it.",
     ),
     click.option(
         "--profile",
         metavar="NAME",
         shell_complete=completes(profile_names),
-        help="Server and account that 'xnatferry login' has remembered.",
+        help="Server and account saved by 'xnatferry login'.",
     ),
-    click.option("--ca", type=click.Path(path_type=Path), metavar="FILE", help="Certificate authorities (PEM)."),
-    click.option("--insecure", is_flag=True, help="Do not check the server's certificate."),
+    click.option(
+        "--ca", type=click.Path(path_type=Path), metavar="FILE", help="File with certificate authorities (PEM)."
+    ),
+    click.option("--insecure", is_flag=True, help="Do not check the certificate of the server."),
 )
 _OUTPUT = (
-    click.option("--json", is_flag=True, help="One JSON object a line on stdout, nothing else there."),
-    click.option("-q", "--quiet", is_flag=True, help="Only results and errors."),
-    click.option("-v", "--verbose", is_flag=True, help="Every file and every note."),
+    click.option("--json", is_flag=True, help="Print one JSON object per line on stdout."),
+    click.option("-q", "--quiet", is_flag=True, help="Print only results and errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Print every file and every note."),
 )
 _SOURCE = (
     click.option(
         "--as",
         "kind",
         type=click.Choice(["nifti", "bids", "freesurfer", "table", "files"]),
-        help="What SOURCE is, where it is not recognised by itself.",
+        help="Kind of SOURCE  [recognised automatically]",
     ),
     click.option(
         "--template",
         "templates",
         multiple=True,
         metavar="TEXT",
-        help="Where labels stand in a path: '{subject}/{session}/{type}.nii.gz', or 're:' and a regular expression "
-        "with groups (?P<subject>...). The first that matches counts.",
+        help="Pattern of file paths: '{subject}/{session}/{type}.nii.gz', or 're:' and a regular expression with "
+        "groups (?P<subject>...). May be repeated; the first match is used.",
     ),
     click.option(
         "--rules",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="TOML file with more rules that recognise results of programs.",
+        help="TOML file with rules that recognise results of other programs.",
     ),
     click.option(
         "--allow-incomplete",
         is_flag=True,
-        help="Carry incomplete FreeSurfer subjects, and BIDS images that are empty or cut off.",
+        help="Accept incomplete FreeSurfer subjects, and BIDS images that are empty or truncated.",
     ),
     click.option(
         "--force",
         is_flag=True,
-        help="Carry a BIDS dataset in which the official validator finds errors, with its report.",
+        help="Accept a BIDS dataset with errors of the BIDS validator; its report is uploaded too.",
     ),
     click.option(
         "--scrub",
         is_flag=True,
-        help="Take out, on the way, what the privacy check flags; your files stay as they are (docs/privacy.md).",
+        help="Remove what the privacy check finds from the uploaded copy; local files are unchanged (docs/privacy.md).",
     ),
-    click.option("--allow-private", is_flag=True, help="Carry files that name a person, which otherwise stay behind."),
-    click.option("--sourcedata", is_flag=True, help="Carry the sourcedata folder of a BIDS dataset."),
+    click.option("--allow-private", is_flag=True, help="Accept files that name a person; otherwise they are refused."),
+    click.option("--sourcedata", is_flag=True, help="Include the sourcedata folder of a BIDS dataset."),
     click.option(
-        "--custom-fields", is_flag=True, help="BIDS table columns without an XNAT field become custom fields."
+        "--custom-fields", is_flag=True, help="Store columns of BIDS tables that have no XNAT field as custom fields."
     ),
 )
 _MAPPING = (
@@ -168,32 +178,36 @@ _MAPPING = (
         "--project",
         metavar="ID",
         shell_complete=completes(project_names),
-        help="Project to push into; created where missing.",
+        help="Project ID; the project is created if it does not exist.",
     ),
-    click.option("--subject", metavar="LABEL", help="Subject of everything in SOURCE."),
-    click.option("--session", metavar="LABEL", help="Session of everything in SOURCE."),
-    click.option("--session-template", metavar="TEXT", help="Session label from the subject  [{subject}_MR1]"),
-    click.option("--session-type", metavar="TYPE", help="MR, PET, CT, ... or an XNAT data type  [MR]"),
-    click.option("--resource", metavar="LABEL", help="Resource label  [NIFTI; FREESURFER and its major version]"),
+    click.option("--subject", metavar="LABEL", help="Subject label for everything in SOURCE."),
+    click.option("--session", metavar="LABEL", help="Session label for everything in SOURCE."),
+    click.option("--session-template", metavar="TEXT", help="Pattern of session labels  [{subject}_MR1]"),
+    click.option(
+        "--session-type", metavar="TYPE", help="Type of new sessions: MR, PET, CT, ... or an XNAT data type  [MR]"
+    ),
+    click.option("--resource", metavar="LABEL", help="Resource label  [NIFTI, or FREESURFER and its major version]"),
     click.option(
         "--level",
         type=click.Choice(["project", "subject", "session", "scan", "assessor"]),
-        help="What results of other programs hang on  [session]",
+        help="Object that results of other programs are attached to  [session]",
     ),
-    click.option("--assessor", metavar="TEXT", help="Assessor label from the session  [{session}_RESOURCE]"),
-    click.option("--assessor-type", metavar="TYPE", help="XNAT data type of the assessor  [xnat:qcAssessmentData]"),
+    click.option("--assessor", metavar="TEXT", help="Pattern of assessor labels  [{session}_RESOURCE]"),
+    click.option("--assessor-type", metavar="TYPE", help="XNAT data type of new assessors  [xnat:qcAssessmentData]"),
     click.option("--format", metavar="TEXT", help="Format of the resource  [NIFTI]"),
     click.option("--content", metavar="TEXT", help="Content of the resource  [NIFTI_RAW]"),
     click.option("--tags", metavar="TEXT", help="Tags of the resource."),
-    click.option("--type", metavar="TEXT", help="Scan type of every image."),
-    click.option("--series-description", metavar="TEXT", help="Series description of every scan."),
-    click.option("--quality", metavar="TEXT", help="Quality of every scan  [usable]"),
+    click.option("--type", metavar="TEXT", help="Scan type of all images."),
+    click.option("--series-description", metavar="TEXT", help="Series description of all scans."),
+    click.option("--quality", metavar="TEXT", help="Quality of all scans  [usable]"),
     click.option("--date", metavar="YYYY-MM-DD", help="Date of new sessions."),
-    click.option("--clean-labels", is_flag=True, help="Use the proposed label where XNAT refuses the one found."),
+    click.option("--clean-labels", is_flag=True, help="Replace labels that XNAT does not accept by the proposed ones."),
     click.option(
-        "--existing-only", is_flag=True, help="Keep back what would make a new subject or session on the server."
+        "--existing-only",
+        is_flag=True,
+        help="Create no subjects and sessions: refuse data for those that do not exist.",
     ),
-    click.option("--gzip", is_flag=True, help="Compress .nii to .nii.gz while sending."),
+    click.option("--gzip", is_flag=True, help="Compress .nii files to .nii.gz during the upload."),
 )
 
 
@@ -219,7 +233,7 @@ def output_options(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def source_options(command: Callable[P, R]) -> Callable[P, R]:
-    """What SOURCE is, and what of it is carried: ``--as``, ``--template``, ``--scrub`` and the like."""
+    """Kind of SOURCE and what of it is used: ``--as``, ``--template``, ``--scrub`` and others."""
     return together(*_SOURCE)(command)
 
 
@@ -229,7 +243,7 @@ def selection_options(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def mapping_options(command: Callable[P, R]) -> Callable[P, R]:
-    """Everything that says where things go and what they are."""
+    """Labels, types and fields of the objects on the server."""
     return together(*_MAPPING)(command)
 
 
@@ -248,7 +262,7 @@ def shard_from(options: dict[str, object]) -> Shard | None:
     """``--shard``; None is everything.
 
     Raises:
-        UsageError: It is no share.
+        UsageError: It is not I/N.
     """
     from xnatferry.planning.shards import Shard
 
@@ -285,7 +299,7 @@ def rate_limit_from(options: dict[str, object]) -> RateLimit | None:
         return None
     rate = _scaled(str(text).strip().removesuffix("/s").removesuffix("B").removesuffix("b"))
     if rate < 1:
-        raise UsageError(f"--bwlimit {text}: write bytes a second, such as 500k or 2.5M")
+        raise UsageError(f"--bwlimit {text}: not a number of bytes per second; write for example 500k or 2.5M")
     return RateLimit(rate)
 
 
@@ -299,18 +313,18 @@ def size_from(options: dict[str, object]) -> int | None:
     if text is None:
         return None
     if (size := _scaled(str(text).strip().removesuffix("B").removesuffix("b"))) < 1:
-        raise UsageError(f"--max-body {text}: write bytes, such as 100M or 1.5G")
+        raise UsageError(f"--max-body {text}: not a number of bytes; write for example 100M or 1.5G")
     return int(size)
 
 
 def _scaled(text: str) -> float:
-    """A number with k, M or G behind it; 0 when it is none."""
+    """A number with the suffix k, M or G; 0 when it is not a number."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)", text)
     return float(found[1]) * {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}[found[2].lower()] if found else 0.0
 
 
 def screen_from(options: dict[str, object]) -> Screen:
-    """The screen that ``--json``, ``-q``, ``-v`` and ``--yes`` describe."""
+    """The `Screen` for ``--json``, ``-q``, ``-v`` and ``--yes``."""
     from xnatferry.console.screen import Screen
 
     chosen = {name: bool(value) for name, value in take(options, "json", "quiet", "verbose", "yes").items()}
@@ -318,7 +332,7 @@ def screen_from(options: dict[str, object]) -> Screen:
 
 
 def read_source(source: Path, options: dict[str, object], screen: Screen) -> Discovery:
-    """Discover *source* as its options say.
+    """Discover *source* with the options of a command.
 
     Raises:
         DataError: There is nothing there to push.
@@ -346,7 +360,7 @@ def read_source(source: Path, options: dict[str, object], screen: Screen) -> Dis
     )
     screen.note(discovery_line(discovery))
     if not discovery.sources and not discovery.findings:
-        raise DataError(f"{source}: nothing in it that could be pushed")
+        raise DataError(f"{source}: contains nothing to push")
     return discovery
 
 
@@ -378,9 +392,9 @@ def rules_from(options: dict[str, object]) -> MappingRules:
 
     names = ("project", "subject", "session", "session_template", "session_type", "resource", "format", "content")
     texts = take(options, *names, "tags", "type", "series_description", "quality", "date", *_LEVEL_NAMES)
-    said = {name: str(value) for name, value in texts.items() if value is not None}
-    if "project" not in said:
-        raise UsageError("which project? say it with -p/--project")
+    given = {name: str(value) for name, value in texts.items() if value is not None}
+    if "project" not in given:
+        raise UsageError("no project is named; use -p/--project ID")
     flags = {name: bool(value) for name, value in take(options, "clean_labels", "gzip", "existing_only").items()}
-    rules = replace(MappingRules(said.pop("project")), **flags)  # type: ignore[arg-type]  # all of them are flags
-    return replace(rules, **said)  # type: ignore[arg-type]  # every text field of the rules has an option of its name
+    rules = replace(MappingRules(given.pop("project")), **flags)  # type: ignore[arg-type]  # all of them are flags
+    return replace(rules, **given)  # type: ignore[arg-type]  # every text field of the rules has an option of its name

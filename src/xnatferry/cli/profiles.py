@@ -1,12 +1,12 @@
-"""Servers and accounts that ``xnatferry login`` remembers: ``config.toml`` in the user's config folder.
+"""Servers and accounts saved by ``xnatferry login``: ``config.toml`` in the user's config folder.
 
     [profiles.default]
     server = "https://xnat.example.org"
     user = "me"
     ca = "/etc/ssl/lab.pem"        # or: insecure = true
 
-No secret is in it; `xnatferry.cli.credentials` keeps those. The folder is ``XNATFERRY_CONFIG``, else the one that the
-operating system gives each program.
+It contains no secrets; `xnatferry.cli.credentials` stores those. The folder is ``XNATFERRY_CONFIG``, else the config
+folder of the operating system.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from xnatferry.errors import UsageError
 if TYPE_CHECKING:
     from xnatferry.client.settings import Profile, Secret
 
-__all__ = ["DEFAULT", "Profiles", "Remembered", "check_name"]
+__all__ = ["DEFAULT", "Profiles", "SavedProfile", "check_name"]
 
 #: The profile that is used when none is named.
 DEFAULT = "default"
@@ -33,8 +33,8 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
-    """A profile as the config file has it.
+class SavedProfile:
+    """A profile of the config file.
 
     Attributes:
         name: Its name.
@@ -52,12 +52,12 @@ class Remembered:
 
     @property
     def key(self) -> str:
-        """Under what its secret is kept."""
+        """Key of its secret."""
         return f"{self.name}@{self.server}"
 
     @property
     def verify_tls(self) -> bool | str | None:
-        """As `Connection.verify_tls`; None where the profile says nothing."""
+        """As `Connection.verify_tls`; None when the profile has no setting."""
         return False if self.insecure else self.ca or None
 
 
@@ -73,7 +73,7 @@ class Profiles:
         self.file = folder / "config.toml"
         self.credentials = Credentials(folder)
 
-    def all(self) -> dict[str, Remembered]:
+    def all(self) -> dict[str, SavedProfile]:
         """Every profile by name.
 
         Raises:
@@ -81,7 +81,7 @@ class Profiles:
         """
         return _parsed(self._text(), self.file)
 
-    def named(self, name: str) -> Remembered:
+    def named(self, name: str) -> SavedProfile:
         """The profile of that name.
 
         Raises:
@@ -89,22 +89,20 @@ class Profiles:
         """
         known = self.all()
         if name not in known:
-            there = (
-                f"there are: {', '.join(sorted(known))}" if known else f"'xnatferry login --profile {name}' makes it"
-            )
-            raise UsageError(f"there is no profile {name!r}; {there}")
+            cure = f"use one of: {', '.join(sorted(known))}" if known else f"run: xnatferry login --profile {name}"
+            raise UsageError(f"profile {name!r} does not exist; {cure}")
         return known[name]
 
-    def offered(self, name: str | None) -> list[Profile]:
-        """What a command may log in with: the profile it names, else the default one, and others for their servers."""
+    def candidates(self, name: str | None) -> list[Profile]:
+        """Profiles for a command: the one that it names, else the default one, and the others for their servers."""
         if name is not None:
-            return [self._offer(self.named(name), leads=True)]
+            return [self._candidate(self.named(name), names_server=True)]
         known = self.all()
-        first = [self._offer(known[DEFAULT], leads=True)] if DEFAULT in known else []
-        return first + [self._offer(one, leads=False) for one in known.values() if one.name != DEFAULT]
+        first = [self._candidate(known[DEFAULT], names_server=True)] if DEFAULT in known else []
+        return first + [self._candidate(one, names_server=False) for one in known.values() if one.name != DEFAULT]
 
-    def keep(self, profile: Remembered, login: str, password: Secret, *, token: bool) -> str:
-        """Store a profile and its secret; returns the words for where the secret is.
+    def keep(self, profile: SavedProfile, login: str, password: Secret, *, token: bool) -> str:
+        """Store a profile and its secret; returns where the secret is stored.
 
         Raises:
             UsageError: The name cannot be used, or a file cannot be written.
@@ -116,19 +114,19 @@ class Profiles:
             self.credentials.forget(old.key)
         return self.credentials.keep(profile.key, Credential.now(login, password, token=token))
 
-    def forget(self, profile: Remembered) -> None:
+    def forget(self, profile: SavedProfile) -> None:
         """Remove a profile and its secret."""
         self._write(profile.name, "")
         self.credentials.forget(profile.key)
 
-    def _offer(self, one: Remembered, *, leads: bool) -> Profile:
+    def _candidate(self, one: SavedProfile, *, names_server: bool) -> Profile:
         from xnatferry.client.settings import Profile
 
         def secret() -> tuple[str, Secret] | None:
             found = self.credentials.find(one.key)
             return None if found is None else found.secret()
 
-        return Profile(one.name, one.server, one.user, secret, one.verify_tls, leads)
+        return Profile(one.name, one.server, one.user, secret, one.verify_tls, names_server)
 
     def _text(self) -> str:
         try:
@@ -166,13 +164,13 @@ class Profiles:
 
 
 def check_name(name: str) -> None:
-    """Do nothing, unless it cannot be the name of a profile.
+    """Check the name of a profile.
 
     Raises:
-        UsageError: It cannot.
+        UsageError: It cannot be used.
     """
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} cannot be the name of a profile: letters, digits, - and _ only, at most 64")
+        raise UsageError(f"{name!r} is not a profile name: use letters, digits, - and _, at most 64 characters")
 
 
 def _config_folder() -> Path:
@@ -184,7 +182,7 @@ def _config_folder() -> Path:
     return user_config_path("xnatferry", appauthor=False)
 
 
-def _section(profile: Remembered) -> str:
+def _section(profile: SavedProfile) -> str:
     lines = [f"[profiles.{profile.name}]", f"server = {_quoted(profile.server)}", f"user = {_quoted(profile.user)}"]
     if profile.ca:
         lines.append(f"ca = {_quoted(profile.ca)}")
@@ -198,18 +196,22 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
-def _parsed(text: str, file: Path) -> dict[str, Remembered]:
+def _parsed(text: str, file: Path) -> dict[str, SavedProfile]:
     try:
         tables = tomllib.loads(text).get("profiles", {})
-        return {name: _remembered(name, table) for name, table in tables.items()}
+        return {name: _saved_profile(name, table) for name, table in tables.items()}
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file}: is no TOML ({error})") from None
+        raise UsageError(f"{file}: not a TOML file ({error})") from None
     except (AttributeError, TypeError):
-        raise UsageError(f'{file}: a profile is a table [profiles.NAME] with server = "..." and user = "..."') from None
+        raise UsageError(
+            f'{file}: not a valid profile; write [profiles.NAME] with server = "..." and user = "..."'
+        ) from None
 
 
-def _remembered(name: str, table: dict[str, object]) -> Remembered:
+def _saved_profile(name: str, table: dict[str, object]) -> SavedProfile:
     texts = {key: table.get(key, "") for key in ("server", "user", "ca")}
     if not all(isinstance(value, str) for value in texts.values()) or not texts["server"] or not texts["user"]:
         raise TypeError
-    return Remembered(name, **{key: str(value) for key, value in texts.items()}, insecure=table.get("insecure") is True)
+    return SavedProfile(
+        name, **{key: str(value) for key, value in texts.items()}, insecure=table.get("insecure") is True
+    )

@@ -1,4 +1,4 @@
-"""``pull``: bring back what a server holds."""
+"""``pull``: download files of a server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xnatferry.cli.connection import connected
+from xnatferry.cli.help_sections import DownloadCommand
 from xnatferry.cli.options import WORKERS, output_options, screen_from, server_options, workers_from
 from xnatferry.errors import DataError
 
@@ -22,31 +23,36 @@ if TYPE_CHECKING:
 __all__ = ["pull_command"]
 
 
-@click.command("pull")
+@click.command("pull", cls=DownloadCommand)
 @click.argument("address")
 @click.argument("dest", type=click.Path(path_type=Path))
 @click.option(
-    "--as", "form", type=click.Choice(["files", "bids"]), default="files", help="How the files are laid out  [files]"
+    "--as",
+    "form",
+    type=click.Choice(["files", "bids"]),
+    default="files",
+    help="Folder layout: by XNAT address, or as a BIDS dataset  [files]",
 )
 @click.option(
     "--on-conflict",
     type=click.Choice(["fail", "skip", "overwrite"]),
     default="fail",
     show_default=True,
-    help="What to do with local files that differ from the server's.",
+    help="What to do with local files that differ from the server.",
 )
-@click.option("-n", "--dry-run", is_flag=True, help="Only show what would be fetched.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show the plan and stop.")
 @server_options
 @WORKERS
 @output_options
 def pull_command(address: str, dest: Path, **options: object) -> int:
-    """Bring ADDRESS to the folder DEST, proven by digest.
+    """Download a project, subject, session or resource, and verify it.
 
-    ADDRESS is PROJECT[/SUBJECT[/SESSION[/scans/ID | /resources/LABEL ...]]]. A file stands below DEST where its address
-    says: SUBJECT/SESSION/scans/ID/resources/LABEL/files/PATH. What is there already is not fetched again.
+    ADDRESS is PROJECT[/SUBJECT[/SESSION[/scans/ID | /resources/LABEL ...]]]. The path of a file in the folder DEST
+    is its address: SUBJECT/SESSION/scans/ID/resources/LABEL/files/PATH. Files that exist in DEST are not downloaded
+    again.
 
-    --as bids makes the dataset again that was pushed, path for path; of data that others put there, as much as has the
-    names of BIDS.
+    --as bids restores a pushed BIDS dataset with its original paths. Of data from other sources it takes the files
+    with BIDS names.
     """
     from xnatferry.console.pull_view import pull_plan_lines, pull_plan_records
     from xnatferry.xnat.model import Address
@@ -70,7 +76,7 @@ def _plan(remote: Remote, address: Address, dest: Path, options: dict[str, objec
     from xnatferry.results.remote_files import list_files_below
 
     workers, on_conflict = workers_from(options), OnConflict(str(options["on_conflict"]))
-    with screen.waiting("listing the server and comparing with the disk"):
+    with screen.waiting("Comparing the server with the local disk"):
         if options["form"] == "bids":
             return plan_bids_pull(remote, address, dest, on_conflict=on_conflict, workers=max(workers, 8))
         return plan_pull(
@@ -93,7 +99,7 @@ def _pull(plan: PullPlan, remote: Remote, screen: Screen, *, workers: int, local
     seconds = time.monotonic() - started
     if plan.fetched:
         screen.lines(pull_lines(result, plan, seconds))
-        screen.note(f"run {run}")
+        screen.note(f"Run {run}")
     else:
         _nothing_to_do(plan, result, screen)
     screen.records([pull_record(result, plan, seconds, run)])
@@ -101,7 +107,7 @@ def _pull(plan: PullPlan, remote: Remote, screen: Screen, *, workers: int, local
 
 
 def _fetched(plan: PullPlan, remote: Remote, screen: Screen, *, workers: int, local: bool) -> tuple[str, PullResult]:
-    from xnatferry.cli.state import runs_folder
+    from xnatferry.cli.runs import runs_folder
     from xnatferry.console.progress import JsonProgress
     from xnatferry.console.pull_view import PullProgress
     from xnatferry.results.pull_run import fetch_all
@@ -126,13 +132,18 @@ def _fetched(plan: PullPlan, remote: Remote, screen: Screen, *, workers: int, lo
 
 
 def _nothing_to_do(plan: PullPlan, result: PullResult, screen: Screen) -> None:
-    from xnatferry.console.pull_view import left_lines
+    from xnatferry.console.pull_view import unchanged_lines
     from xnatferry.console.result_view import verdict_counts
-    from xnatferry.console.wording import counted
+    from xnatferry.wording import counted
 
     if not plan.files and not plan.refusals:
-        screen.lines([f"{plan.address}: holds no files"])
+        screen.lines([f"{plan.address}: contains no files"])
         return
     here = sum(verdict.proof.good for verdict in result.verdicts)
-    screen.lines([f"nothing to do: {plan.folder} holds {counted(here, 'file')} of {len(plan.files)} already"])
-    screen.lines([verdict_counts(result.verdicts), *left_lines(plan)])
+    if here == len(plan.files):
+        screen.lines([f"Up to date: all {counted(here, 'file', 'are')} in {plan.folder}"])
+    else:
+        screen.lines([f"Nothing to fetch: {here:,} of {counted(len(plan.files), 'file', 'are')} in {plan.folder}"])
+    left = {file.address for file in plan.conflicts}
+    kept = [verdict for verdict in result.verdicts if verdict.address not in left]
+    screen.lines([verdict_counts(kept, where=""), *unchanged_lines(plan)])

@@ -1,4 +1,4 @@
-"""``plan`` and ``push``: one chain, left at different points."""
+"""``plan`` and ``push``: the same steps; ``plan`` stops before anything is sent."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from xnatferry.cli.command_line import command_again
 from xnatferry.cli.connection import connected
+from xnatferry.cli.help_sections import SectionedCommand
 from xnatferry.cli.options import (
     BWLIMIT,
     DEEP,
@@ -55,20 +56,20 @@ __all__ = ["make_plan", "plan_command", "push_command", "show_plan", "show_refus
 _CLUSTER = click.option(
     "--cluster",
     metavar="ADDRESS|local:N|slurm",
-    help="Send from the workers of a Dask cluster; --workers limits the connections of all of them together.",
+    help="Send from the workers of a Dask cluster; --workers limits the connections of all workers together.",
 )
 _ON_CONFLICT = click.option(
     "--on-conflict",
     type=click.Choice(["fail", "skip", "overwrite", "keep-both"]),
     default="fail",
     show_default=True,
-    help="What to do with files that the server holds with other bytes.",
+    help="What to do with files that differ on the server.",
 )
 _SNAPSHOTS = click.option(
-    "--snapshots", is_flag=True, help="Give every scan pictures of its image, as XNAT's own pages show them."
+    "--snapshots", is_flag=True, help="Create snapshots of every scan, as the pages of XNAT show them."
 )
 _ATTACH_REPORT = click.option(
-    "--attach-report", is_flag=True, help="Store the report of each FreeSurfer subject as resource VALIDATION."
+    "--attach-report", is_flag=True, help="Upload the report of each FreeSurfer subject as resource VALIDATION."
 )
 _UPDATE_FIELDS = click.option(
     "--update-fields", is_flag=True, help="Change fields of subjects, sessions and scans that differ."
@@ -89,19 +90,23 @@ _planning_options = together(
 )
 
 
-@click.command("plan")
+@click.command("plan", cls=SectionedCommand)
 @SOURCE
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Store the plan for a later push."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the plan to a file, for a later push.",
 )
 @click.option(
-    "--html", type=click.Path(path_type=Path), metavar="FILE", help="Show the plan as a page, with pictures: FILE.html."
+    "--html", type=click.Path(path_type=Path), metavar="FILE", help="Write the plan as a report with images: FILE.html."
 )
 @DEPTH
 @_planning_options
 @output_options
 def plan_command(source: Path, output: Path | None, html: Path | None, depth: int | None, **options: object) -> int:
-    """Show what a push would do; nothing is sent.
+    """Show what a push would do; sends nothing.
 
     + create   = same   ~ update   * differs   ! refused
     """
@@ -110,7 +115,7 @@ def plan_command(source: Path, output: Path | None, html: Path | None, depth: in
 
     screen = screen_from(options)
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
-        raise UsageError(f"{output}: a plan is stored in a file of a folder that exists")
+        raise UsageError(f"{output}: cannot be written; name a file in an existing folder")
     if html is not None:
         check_page_name(html)
     shard = shard_from(options)
@@ -127,26 +132,30 @@ def plan_command(source: Path, output: Path | None, html: Path | None, depth: in
             write_plan(with_digests(plan), output, made=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
         except OSError as error:
             raise UsageError(f"{output}: cannot be written ({error.strerror})") from None
-        screen.note(f"stored in {output}; 'xnatferry push {output}' carries out exactly this")
+        screen.note(f"Plan stored in {output}. To carry it out: xnatferry push {output}")
     return exit_of_plan(plan)
 
 
-@click.command("push")
+@click.command("push", cls=SectionedCommand)
 @SOURCE
 @_planning_options
 @_CLUSTER
 @BWLIMIT
 @MAX_BODY
-@click.option("--backup", is_flag=True, help="Keep the old bytes of files that are replaced, for undo.")
-@click.option("--record", is_flag=True, help="Store the receipt of the run in the project, as resource XNATFERRY.")
+@click.option(
+    "--backup", is_flag=True, help="Save the old content of files that are replaced, so that undo can restore them."
+)
+@click.option("--record", is_flag=True, help="Upload the receipt of the run to the project, as resource XNATFERRY.")
 @REPORT
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @output_options
 def push_command(source: Path, *, backup: bool, record: bool, report: Path | None, **options: object) -> int:
-    """Plan, ask, send, verify.
+    """Upload data, and verify it.
 
-    SOURCE is a NIfTI file or folder, a BIDS dataset, a SUBJECTS_DIR, one FreeSurfer subject folder or archive, results
-    of another program, a table, or a plan that 'xnatferry plan -o' has stored.
+    Checks SOURCE, compares it with the server, shows the plan, asks, sends, and compares the files on the server.
+
+    SOURCE is a NIfTI file or folder, a BIDS dataset, a FreeSurfer SUBJECTS_DIR, one FreeSurfer subject (folder, zip or
+    tar), results of another program, a table, or a plan written by 'xnatferry plan -o'.
     """
     from xnatferry.console.result_view import nothing_record
     from xnatferry.planning.plan_file import is_plan_file
@@ -155,9 +164,9 @@ def push_command(source: Path, *, backup: bool, record: bool, report: Path | Non
     screen = screen_from(options)
     if report is not None:
         check_page_name(report)
-    place = _place_from(options, screen)
+    cluster = _cluster_from(options, screen)
     rate_limit, shard, max_body = rate_limit_from(options), shard_from(options), size_from(options)
-    how = PushOptions(
+    push_options = PushOptions(
         workers_from(options),
         source,
         backup=backup,
@@ -165,42 +174,44 @@ def push_command(source: Path, *, backup: bool, record: bool, report: Path | Non
         rate_limit=rate_limit,
         shard=shard,
         max_body=max_body,
-        place=place,
+        cluster=cluster,
         report=report,
     )
     with connected(options, screen) as remote:
-        if place is not None and remote.connection.local and not place.on_this_computer:
-            raise UsageError(f"workers on other computers cannot reach {remote.connection.url}, which is this one")
+        if cluster is not None and remote.connection.local and not cluster.on_this_computer:
+            raise UsageError(
+                f"workers on other computers cannot reach {remote.connection.url}: it is the archive of this computer"
+            )
         if is_plan_file(source):
             plan = _limited(_stored_plan(source, options, screen, remote, shard), options)
         else:
             plan = _limited(make_plan(source, options, screen, remote), options, shard)
         if shard is not None and all(step.address.level is Level.PROJECT for step in plan.steps):
-            screen.lines([f"nothing to do: no subject is in share {shard}"])
+            screen.lines([f"Nothing to do: no subject is in part {shard}"])
             screen.records([nothing_record((), set(), exit_of_plan(plan))])
             return exit_of_plan(plan)
         if screen.quiet and not screen.json:
             show_refusals(plan, screen)
         else:
             show_plan(plan, screen)
-        return push_plan(plan, remote, screen, replace(how, command=command_again("push", plan)))
+        return push_plan(plan, remote, screen, replace(push_options, command=command_again("push", plan)))
 
 
-def _place_from(options: dict[str, object], screen: Screen) -> ClusterSpec | None:
+def _cluster_from(options: dict[str, object], screen: Screen) -> ClusterSpec | None:
     """``--cluster``; None sends from this process."""
     text = options.pop("cluster", None)
     if text is None:
         return None
     from xnatferry.cluster.clusters import ClusterSpec
 
-    place = ClusterSpec.parse(str(text))
-    for warning in place.warnings:
+    cluster = ClusterSpec.parse(str(text))
+    for warning in cluster.warnings:
         screen.note(f"warning: {warning}", style="yellow")
-    return place
+    return cluster
 
 
 def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: Remote) -> Plan:
-    """Discover *source* and plan its push as the options of a command say."""
+    """Discover *source* and plan its push with the options of a command."""
     from xnatferry import pipeline
     from xnatferry.console.plan_view import compared_line
     from xnatferry.planning.plan import OnConflict
@@ -210,7 +221,7 @@ def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: 
     reports = _reports(discovery, screen) if options.pop("attach_report", False) else None
     policy = OnConflict(str(options.pop("on_conflict", "fail")))
     started = time.monotonic()
-    with screen.waiting("comparing with the server"):
+    with screen.waiting("Comparing with the server"):
         plan = pipeline.plan(
             discovery,
             remote,
@@ -249,18 +260,18 @@ def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote:
     from xnatferry.planning.plan_file import read_plan
 
     plan = read_plan(path)
-    if deaf := _said_in_vain():
-        raise UsageError(f"{path} is carried out as it is; {', '.join(deaf)} belong to 'xnatferry plan'")
+    if ignored := _ignored_options():
+        raise UsageError(f"{path}: a stored plan cannot be changed; use {', '.join(ignored)} with 'xnatferry plan'")
     if plan.server != remote.connection.url and not (plan.local and options["local"]):
-        raise UsageError(f"{path} is a plan for {plan.server}, and the server is {remote.connection.url}")
+        raise UsageError(f"{path}: the plan is for {plan.server}, but the server is {remote.connection.url}")
     if shard is not None:
-        plan = shard.of_plan(plan)  # what the others do meanwhile is no change that this one must know of
-    with screen.waiting("looking whether the plan still holds"):
+        plan = shard.of_plan(plan)  # subjects of other parts may change meanwhile
+    with screen.waiting("Checking that the plan is still valid"):
         return recheck(plan, remote)
 
 
-def _said_in_vain() -> list[str]:
-    """Options on the command line that shape a plan: a stored one has its shape."""
+def _ignored_options() -> list[str]:
+    """Options on the command line that change a plan, which a stored plan ignores."""
     context = click.get_current_context()
     shaping = (
         source_options,
@@ -297,7 +308,7 @@ def show_plan(plan: Plan, screen: Screen, *, depth: int | None = None) -> None:
 
 
 def show_refusals(plan: Plan, screen: Screen) -> None:
-    """Print what stays behind, and why."""
+    """Print sources that are not uploaded, and why."""
     from xnatferry.console.plan_view import refusal_lines
 
     screen.lines(refusal_lines((*plan.blocked, *plan.refusals)))

@@ -1,4 +1,4 @@
-"""A plan is carried out: asked about, sent with a journal, shown, and told on a page where one is wanted."""
+"""Carries out a plan for ``push``: asks, sends with a journal, prints the result, writes the report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["PushOptions", "exit_of_plan", "push_plan"]
 
 
 def exit_of_plan(plan: Plan) -> int:
-    """What ``plan`` leaves with, and a push when all that it sends is there: what would stop it comes first."""
+    """Exit code of ``plan``, and of a push that sends nothing: first the one that would stop a push."""
     from xnatferry.planning.plan import OnConflict
 
     if not plan.blocked and plan.conflicts and plan.on_conflict is OnConflict.FAIL:
@@ -38,18 +38,18 @@ def exit_of_plan(plan: Plan) -> int:
 
 @dataclass(frozen=True, slots=True)
 class PushOptions:
-    """How a plan is carried out.
+    """Options of a push that do not change its plan.
 
     Attributes:
-        workers: How many resources travel at the same time.
-        source: Where it came from; without it, no run is kept.
-        backup: Whether the old bytes of replaced files are kept.
-        record: Whether the receipt is stored in the project.
+        workers: How many resources are sent at the same time.
+        source: Path of the data; without it, no journal is written.
+        backup: Whether the old content of replaced files is saved.
+        record: Whether the receipt is uploaded to the project.
         rate_limit: The limit on bytes a second.
-        shard: The share of an array that this run is.
+        shard: The part of a plan that this run carries out.
         max_body: The most bytes of files in one request.
-        place: The cluster whose workers send; without it, this process does.
-        report: The page that tells of the run.
+        cluster: The cluster whose workers send; without it, this process does.
+        report: File of the report about the run.
         command: The command line of the run, without secrets, as it can be typed again.
     """
 
@@ -60,36 +60,34 @@ class PushOptions:
     rate_limit: RateLimit | None = None
     shard: Shard | None = None
     max_body: int | None = None
-    place: ClusterSpec | None = None
+    cluster: ClusterSpec | None = None
     report: Path | None = None
     command: str = ""
 
 
 def push_plan(plan: Plan, remote: Remote, screen: Screen, options: PushOptions) -> int:
-    """Ask, carry out *plan* with a journal, and show how it ended; returns the exit code.
+    """Ask, carry out *plan* with a journal, and print the result; returns the exit code.
 
     Raises:
         ConflictError: Files differ on the server and the policy is to fail.
         DataError: Sources have no clear place, or none is left.
     """
     from xnatferry.console.result_view import push_lines, push_record
-    from xnatferry.console.wording import counted, human_bytes
     from xnatferry.planning.plan import Decision
     from xnatferry.transfer.engine import check_sendable
+    from xnatferry.wording import counted, human_bytes
 
     try:
         check_sendable(plan)
     except XnatferryError:
-        _tell(options, screen, plan)
+        _write_report(options, screen, plan)
         raise
     if plan.nothing_to_do:
         return _nothing_to_do(plan, remote, screen, options)
     sent = sum(step.sends for step in plan.files)
     replaced = sum(step.decision is Decision.UPDATE for step in plan.files)
     if replaced and not options.backup:
-        screen.note(
-            f"{counted(replaced, 'file')} will be replaced; without --backup, undo cannot put the old bytes back"
-        )
+        screen.note(f"{counted(replaced, 'file')} will be replaced. To be able to undo this, add --backup.")
     screen.confirm(f"Push {counted(sent, 'file')}, {human_bytes(plan.sends_bytes)}, to {_where(plan)}?")
     started = time.monotonic()
     with ExitStack() as afterwards:
@@ -97,10 +95,10 @@ def push_plan(plan: Plan, remote: Remote, screen: Screen, options: PushOptions) 
         seconds = time.monotonic() - started
     code = result.exit_code or exit_of_plan(plan)
     screen.lines(push_lines(result, seconds))
-    _say_refused(plan, screen)
+    _show_refused(plan, screen)
     if run:
-        but = f", but for {counted(replaced, 'replaced file')}" if replaced and not options.backup else ""
-        screen.note(f"run {run}; 'xnatferry undo {run}' takes it back{but}")
+        but = f" (except {counted(replaced, 'replaced file')})" if replaced and not options.backup else ""
+        screen.note(f"Run {run}. To undo it{but}: xnatferry undo {run}")
     screen.records([push_record(result, seconds, code, run)])
     return code
 
@@ -108,9 +106,9 @@ def push_plan(plan: Plan, remote: Remote, screen: Screen, options: PushOptions) 
 def _carry_out(
     plan: Plan, remote: Remote, screen: Screen, options: PushOptions, afterwards: ExitStack
 ) -> tuple[str, PushResult]:
-    """Returns the name of the run and how it ended; a page about it is written *afterwards*, however it ended."""
+    """Returns name and result of the run; the report is written *afterwards*, also after an error."""
     from xnatferry.cli.report_files import report_of_run
-    from xnatferry.cli.state import runs_folder
+    from xnatferry.cli.runs import runs_folder
     from xnatferry.console.progress import JsonProgress, PushProgress
     from xnatferry.transfer.backup import back_up
     from xnatferry.transfer.engine import carry_out
@@ -119,7 +117,7 @@ def _carry_out(
     from xnatferry.transfer.sharded_runs import shard_facts
 
     with ExitStack() as stack:
-        client = stack.enter_context(_workers(plan, screen, options)) if options.place is not None else None
+        client = stack.enter_context(_workers(plan, screen, options)) if options.cluster is not None else None
         show: JsonProgress | PushProgress
         show = JsonProgress() if screen.json else PushProgress(screen.err, plan, quiet=screen.quiet)
         stack.enter_context(show)
@@ -146,7 +144,7 @@ def _carry_out(
                 back_up(plan, remote, journal, everything=options.backup)
                 result = _send(plan, remote, options, client, show=show, journal=journal)
                 if options.record and not result.stopped:
-                    attributes["source"] = options.source.name  # a path of this computer is nobody else's business
+                    attributes["source"] = options.source.name  # the receipt must not contain paths of this computer
                     attributes.pop("command", None)
                     record_on_server(result, attributes, plan.project, remote, journal)
             except XnatferryError as error:
@@ -189,31 +187,34 @@ def _send(
 
 @contextmanager
 def _workers(plan: Plan, screen: Screen, options: PushOptions) -> Iterator[Client]:
-    """The cluster of *options*, whose workers can carry *plan*."""
+    """The cluster of *options*, whose workers can carry out *plan*."""
     from xnatferry.cluster.clusters import check_workers, open_cluster
 
-    assert options.place is not None  # noqa: S101  # the only caller asks
-    with open_cluster(options.place, workers=options.workers, say=screen.note) as client:
+    assert options.cluster is not None  # noqa: S101  # the only caller asks
+    with open_cluster(options.cluster, workers=options.workers, notify=screen.note) as client:
         check_workers(client, plan)
         yield client
 
 
 def _nothing_to_do(plan: Plan, remote: Remote, screen: Screen, options: PushOptions) -> int:
     from xnatferry.console.result_view import nothing_record, verdict_counts, verdict_lines
-    from xnatferry.console.wording import counted
     from xnatferry.pipeline import verify_source
+    from xnatferry.wording import counted
 
     verdicts = verify_source(plan, remote)
     left = {step.address for step in plan.conflicts}
     bad = [verdict for verdict in verdicts if not verdict.proof.good and verdict.address not in left]
     screen.lines(verdict_lines(bad))
     same = len(plan.files) - len(left)
-    screen.lines([f"nothing to do: {_where(plan)} holds {'all ' if not left else ''}{counted(same, 'file')}"])
+    where = f"in {_where(plan)}" if plan.local else f"on {_where(plan)}"
     if left:
-        screen.lines([f"{counted(len(left), 'file')} left as they are on the server, where they differ"])
-    screen.lines([verdict_counts(verdicts)])
-    _say_refused(plan, screen)
-    _tell(options, screen, plan, verdicts)
+        screen.lines([f"Nothing to send: {counted(same, 'file', 'are')} {where}"])
+        screen.lines([f"{counted(len(left), 'file', 'differ')} on the server; not changed"])
+    else:
+        screen.lines([f"Up to date: all {counted(same, 'file', 'are')} {where}"])
+    screen.lines([verdict_counts([verdict for verdict in verdicts if verdict.address not in left])])
+    _show_refused(plan, screen)
+    _write_report(options, screen, plan, verdicts)
     code = VerifyError.exit_code if bad else exit_of_plan(plan)
     screen.records([nothing_record(verdicts, left, code)])
     return code
@@ -223,18 +224,18 @@ def _where(plan: Plan) -> str:
     return "the local archive" if plan.local else plan.server
 
 
-def _say_refused(plan: Plan, screen: Screen) -> None:
-    from xnatferry.console.wording import counted
+def _show_refused(plan: Plan, screen: Screen) -> None:
+    from xnatferry.wording import counted
 
     if plan.refusals:
-        screen.lines([f"{counted(len(plan.refusals), 'source')} refused and not sent; see above"])
+        screen.lines([f"{counted(len(plan.refusals), 'source')} refused and not uploaded (reasons above)"])
 
 
-def _tell(options: PushOptions, screen: Screen, plan: Plan, verdicts: Sequence[Verdict] | None = None) -> None:
-    """Write the page about a push that is no run: it was held back, or found everything there."""
+def _write_report(options: PushOptions, screen: Screen, plan: Plan, verdicts: Sequence[Verdict] | None = None) -> None:
+    """Write the report about a push without a run: it was stopped, or there was nothing to send."""
     from xnatferry.cli.report_files import write_import
     from xnatferry.reports.import_report import Import
 
     if options.report is not None:
-        told = Import(plan) if verdicts is None else Import.unneeded(plan, verdicts, options.command)
-        write_import(told, options.report, screen)
+        about_run = Import(plan) if verdicts is None else Import.unneeded(plan, verdicts, options.command)
+        write_import(about_run, options.report, screen)

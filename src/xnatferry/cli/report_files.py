@@ -1,4 +1,4 @@
-"""Pages that commands write: where they go, and what they are about."""
+"""Writes reports as HTML or PDF files."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _ENDINGS = (".html", ".htm", ".pdf")
 
 
 def check_page_name(path: Path) -> None:
-    """Look whether a page can be written to *path*, before minutes of reading.
+    """Check that a report can be written to *path*, before data is read.
 
     Raises:
         UsageError: It cannot.
     """
     if path.suffix.lower() not in _ENDINGS:
-        raise UsageError(f"{path}: a report is a page; name it .html or .pdf")
+        raise UsageError(f"{path}: not a report file; use the ending .html or .pdf")
     if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"{path}: a report is stored in a file of a folder that exists")
+        raise UsageError(f"{path}: cannot be written; name a file in an existing folder")
     if path.suffix.lower() == ".pdf":
         _printer()
 
@@ -44,17 +44,17 @@ def freesurfer_report(discovery: Discovery, screen: Screen) -> Report:
     from xnatferry.reports.freesurfer_report import read_report
 
     name = discovery.root.name or discovery.root.resolve().name
-    with screen.waiting("reading statistics, volumes and surfaces"):
+    with screen.waiting("Reading statistics, volumes and surfaces"):
         return read_report(discovery.sources, f"FreeSurfer report of {name}")
 
 
 def report_of_run(name: str, path: Path, screen: Screen) -> None:
-    """Write the page about a past run.
+    """Write the report about a past run.
 
     Raises:
         UsageError: There is no such run, it carried out no plan, or the page cannot be written.
     """
-    from xnatferry.cli.state import runs_folder
+    from xnatferry.cli.runs import runs_folder
     from xnatferry.reports.import_report import Import
     from xnatferry.transfer.sharded_runs import find_run
 
@@ -62,19 +62,19 @@ def report_of_run(name: str, path: Path, screen: Screen) -> None:
 
 
 def write_import(report: Import, path: Path, screen: Screen) -> None:
-    """Draw and write the page about an import, and say where it is.
+    """Write the report about a push, and print its path.
 
     Raises:
         UsageError: It cannot be written.
     """
-    with screen.waiting("drawing the images of the report"):
+    with screen.waiting("Drawing the images of the report"):
         html = report.html()
     write_page(html, path)
-    screen.note(f"report: {path}")
+    screen.note(f"Report: {path}")
 
 
 def write_page(html: str, path: Path) -> None:
-    """Write a page, whole or not at all; as PDF where the name says so.
+    """Write a report atomically; as PDF when the ending is .pdf.
 
     Raises:
         UsageError: It cannot be written.
@@ -88,7 +88,7 @@ def write_page(html: str, path: Path) -> None:
 
 
 def _printer() -> Callable[[str], bytes]:
-    """Makes PDF of a page.
+    """A function that converts HTML to PDF.
 
     Raises:
         UsageError: What it needs is not installed.
@@ -96,7 +96,11 @@ def _printer() -> Callable[[str], bytes]:
     try:
         from weasyprint import HTML
     except ImportError:
-        raise UsageError("a PDF needs one more package: pip install 'xnatferry[report-pdf]'; HTML needs none") from None
-    except OSError as error:  # its libraries are not Python's
-        raise UsageError(f"a PDF needs the Pango libraries of this system ({error}); HTML needs none") from None
+        raise UsageError(
+            "PDF reports need WeasyPrint; install the extra: pip install 'xnatferry[report-pdf]', or write .html"
+        ) from None
+    except OSError as error:  # a system library is missing
+        raise UsageError(
+            f"PDF reports need the Pango libraries of this system ({error}); install them, or write .html"
+        ) from None
     return lambda html: bytes(HTML(string=html).write_pdf())

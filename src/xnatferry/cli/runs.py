@@ -1,7 +1,9 @@
-"""``runs`` and ``undo``: past runs, and the way back."""
+"""``runs`` and ``undo``: lists past runs, and undoes them."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,18 +12,25 @@ from xnatferry.cli.completion import completes, run_names
 from xnatferry.cli.connection import connected
 from xnatferry.cli.options import REPORT, output_options, screen_from, server_options
 from xnatferry.cli.report_files import check_page_name, report_of_run
-from xnatferry.cli.state import runs_folder
 from xnatferry.errors import UsageError, joint_exit_code
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from xnatferry.client.remote import Remote
     from xnatferry.console.screen import Screen
     from xnatferry.planning.undo_plan import UndoPlan
     from xnatferry.transfer.runs import Run
 
-__all__ = ["runs_command", "same_server", "undo_command"]
+__all__ = ["runs_command", "runs_folder", "same_server", "undo_command"]
+
+
+def runs_folder() -> Path:
+    """The folder of all runs: ``XNATFERRY_STATE``, else the user's state folder."""
+    named = os.environ.get("XNATFERRY_STATE")
+    if named:
+        return Path(named) / "runs"
+    from platformdirs import user_state_path
+
+    return user_state_path("xnatferry", appauthor=False) / "runs"
 
 
 @click.command("runs")
@@ -29,7 +38,7 @@ __all__ = ["runs_command", "same_server", "undo_command"]
 @REPORT
 @output_options
 def runs_command(run: str | None, *, report: Path | None, **options: object) -> int:
-    """Past runs, newest first, or one of them.
+    """List past runs, newest first, or show one.
 
     RUN is a name from the list, or 'latest' for the newest push.
     """
@@ -40,11 +49,11 @@ def runs_command(run: str | None, *, report: Path | None, **options: object) -> 
     screen = screen_from(options)
     if report is not None:
         if run is None:
-            raise UsageError("a report is about one run; name it, or 'latest' for the newest push")
+            raise UsageError("--report needs a run: name one, or 'latest' for the newest push")
         check_page_name(report)
     if run is None:
         found = together(list_runs(runs_folder()))
-        screen.lines(runs_lines(found) if found else ["no runs yet"])
+        screen.lines(runs_lines(found) if found else ["No runs yet"])
         screen.records(run_record(one) for one in found)
         return 0
     one = find_run(runs_folder(), run)
@@ -61,23 +70,24 @@ def runs_command(run: str | None, *, report: Path | None, **options: object) -> 
 @click.command("undo")
 @click.argument("run", shell_complete=completes(run_names))
 @server_options
-@click.option("-n", "--dry-run", is_flag=True, help="Only show what would go and what stays.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show the plan and stop.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @output_options
 def undo_command(run: str, *, dry_run: bool, **options: object) -> int:
-    """Take back what a run created.
+    """Remove what a run created.
 
-    Removes what RUN created where it is still as the run left it; what was there before, was changed since or is
-    used by others stays. RUN is a name from 'xnatferry runs', or 'latest'.
+    Removes objects and files that RUN created, unless they were changed since or contain data of others. Does not
+    touch what existed before. RUN is a name from 'xnatferry runs', or 'latest'.
     """
     from xnatferry.console.runs_view import undo_lines, undo_records
     from xnatferry.transfer.sharded_runs import find_run
     from xnatferry.transfer.undo_run import plan_of
+    from xnatferry.wording import counted
 
     screen = screen_from(options)
     one = find_run(runs_folder(), run)
     if not one.undoable:
-        raise UsageError(f"{one.name} is no push and no copy; only these can be taken back")
+        raise UsageError(f"{one.name} cannot be undone: it is not a push or a copy")
     same_server(one, options)
     with connected(options, screen) as remote:
         plan = plan_of(one.effects(), remote, str(one.attributes["project"]))
@@ -86,20 +96,20 @@ def undo_command(run: str, *, dry_run: bool, **options: object) -> int:
         if dry_run:
             return 0
         if not plan.acts:
-            screen.lines(["nothing to undo: nothing of this run is left as it made it"])
+            screen.lines(["Nothing to undo: what this run created was removed or changed since"])
             return 0
-        screen.confirm(f"Take back {len(plan.acts)} of them from {remote.connection.url}?")
+        screen.confirm(f"Undo {counted(len(plan.acts), 'step')} on {remote.connection.url}?")
         return _undo(one, plan, remote, screen)
 
 
 def same_server(run: Run, options: dict[str, object]) -> None:
-    """An undo goes to the server of its run; the local archive may have another port today."""
+    """Use the server of the run; the port of the local archive may have changed."""
     there = str(run.attributes.get("server", ""))
     if not run.attributes.get("local") and not options.get("server"):
         options["server"] = there
     elif run.attributes.get("local"):
         if options.get("server") not in {None, "local"}:
-            raise UsageError(f"{run.name} went to the local archive, not to {options['server']}")
+            raise UsageError(f"{run.name} is a run of the local archive, not of {options['server']}")
         options["server"] = "local"
 
 

@@ -1,4 +1,4 @@
-"""``serve``: the local archive in the foreground, and the check of one."""
+"""``serve``: runs the local archive in the foreground, or checks it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.command("serve")
 @click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the archive.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 uses a free one.")
+@click.option("--certfile", type=_FILE, help="Certificate chain (PEM) for HTTPS.")
+@click.option("--keyfile", type=_FILE, help="Private key of the certificate (PEM), if it is not in --certfile.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 picks a free one."
+    "--check", is_flag=True, help="Compare the database with the files and stop; exit code 8 when they differ."
 )
 @click.option("--certfile", type=_FILE, help="Certificate chain (PEM): serve HTTPS.")
 @click.option("--keyfile", type=_FILE, help="Private key of the certificate (PEM), when it is not in that file.")
@@ -43,10 +46,10 @@ def serve_command(
     deep: bool,
     **options: object,
 ) -> int:
-    """Run the local archive until Ctrl-C.
+    """Run the local archive as a server until Ctrl-C.
 
-    The first start creates the account `admin` with the password in XNATFERRY_ADMIN_PASSWORD, else with a random
-    one that is shown once.
+    The first start creates the account `admin` with the password in XNATFERRY_ADMIN_PASSWORD, or with a random
+    password that is printed once.
     """
     from xnatferry.server.archive import RunningArchive, serve
     from xnatferry.server.settings import ServerSettings
@@ -54,44 +57,46 @@ def serve_command(
     screen = screen_from(options)
     folder = root if root is not None else archive_root()
     if deep and not check:
-        raise UsageError("--deep belongs to --check")
+        raise UsageError("--deep can only be used with --check")
     if keyfile is not None and certfile is None:
-        raise UsageError("--keyfile belongs to --certfile")
+        raise UsageError("--keyfile can only be used with --certfile")
     if check:
         return _check(folder, screen, deep=deep)
     given = admin_password()
 
     def ready(running: RunningArchive) -> None:
-        # A password that the user chose is not repeated; a random one is shown this once.
+        # A password that the user chose is not printed.
         shown = running.admin_password if given is None else None
         if sentence := running.repairs.sentence():
             screen.note(sentence, style="yellow")
-        screen.lines([f"archive {running.root} is served at {running.url}; Ctrl-C stops it"])
-        screen.lines([f"its web pages: {running.url}/"])
+        screen.lines([f"Archive {running.root} is served at {running.url} (stop with Ctrl-C)"])
+        screen.lines([f"Web pages: {running.url}/"])
         if shown is not None:
-            screen.lines([f"account admin, password {shown} (shown this once)"])
+            screen.lines([f"Account admin, password {shown} (printed only once)"])
         screen.records([{"record": "serving", "url": running.url, "root": str(running.root), "password": shown}])
 
     settings = ServerSettings(root=folder, host=host, port=port, certfile=certfile, keyfile=keyfile, strict=strict)
     if settings.exposed:
         screen.warn(
-            f"{host} is reachable from other computers and this is plain HTTP: everybody on the way can read "
-            "passwords and data. Use --certfile and --keyfile, or put an HTTPS proxy in front and listen on 127.0.0.1"
+            f"{host} is reachable from other computers, and HTTP is not encrypted: others can read passwords and data. "
+            "Use --certfile and --keyfile, or listen on 127.0.0.1 behind an HTTPS proxy."
         )
     serve(settings, admin_password=given, on_ready=ready)
-    screen.lines(["stopped"])
+    screen.lines(["Stopped"])
     return 0
 
 
 def _check(root: Path, screen: Screen, *, deep: bool) -> int:
     from xnatferry.server.audit import audit
+    from xnatferry.wording import counted, human_bytes
 
-    with screen.waiting("checking"):
+    with screen.waiting("Checking"):
         found = audit(root, deep=deep)
     screen.lines(f"{finding.kind:<10} {finding.place}: {finding.words}" for finding in found.findings)
-    how = "hashed" if deep else "sizes compared"
-    verdict = "metadata and files agree" if found.clean else "metadata and files disagree"
-    screen.lines([f"{verdict}: {found.files} files, {found.size_bytes} bytes, {how}, {len(found.findings)} findings"])
+    how = "MD5 compared" if deep else "sizes compared"
+    verdict = "Database and files agree" if found.clean else "Database and files differ"
+    size = f"{counted(found.files, 'file')}, {human_bytes(found.size_bytes)}"
+    screen.lines([f"{verdict}: {size} ({how}), {counted(len(found.findings), 'finding')}"])
     code = 0 if found.clean else VerifyError.exit_code
     screen.records(
         {"record": "finding", "kind": one.kind, "place": one.place, "words": one.words} for one in found.findings

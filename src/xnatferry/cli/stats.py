@@ -1,4 +1,4 @@
-"""``stats``: all measurements of FreeSurfer runs in one table, from a server or from local folders."""
+"""``stats``: collects FreeSurfer measurements in one table, from a server or from local folders."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ _TABLES = ("aseg", "aparc", "aparc.a2009s", "aparc.DKTatlas", "wmparc", "hippo",
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Table to write: .csv, .tsv, .xlsx or .parquet; CSV on stdout without it.",
+    help="Table to write: .csv, .tsv, .xlsx or .parquet  [CSV on stdout]",
 )
-@click.option("--long/--wide", default=True, help="A row a number (the default), or a row a session.")
+@click.option("--long/--wide", default=True, help="One row per number (the default), or one row per session.")
 @click.option(
     "--measure",
     "measures",
     multiple=True,
     metavar="NAME",
-    help="Only these measurements: volume, thickness, area, mean, ... May be repeated.",
+    help="Use only these measurements: volume, thickness, area, mean, ... May be repeated.",
 )
-@click.option("--resource", metavar="LABEL", help="Resource to read  [the newest that holds the table]")
+@click.option("--resource", metavar="LABEL", help="Resource to read  [the newest with the table]")
 @server_options
 @WORKERS
 @output_options
 def stats_command(table: str, source: str, **options: object) -> int:
-    """Collect FreeSurfer's measurements.
+    """Collect FreeSurfer measurements in one table.
 
     TABLE is aseg, aparc, aparc.a2009s, aparc.DKTatlas, wmparc, hippo, amyg, brainstem or thalamus. ADDRESS is a
-    project, subject, session or resource on a server; FOLDER a SUBJECTS_DIR or one subject, read without a server.
+    project, subject, session or resource on a server; FOLDER is a SUBJECTS_DIR or one subject on the local disk.
     """
     from xnatferry.results.tables import check_writable
 
@@ -68,11 +68,11 @@ def _collected(table: str, source: str, options: dict[str, object], screen: Scre
 
     workers = workers_from(options)
     if options["server"] is None and (Path(source).exists() or source.startswith((".", "/", "~"))):
-        screen.note(f"local folder {source}; no server is asked")
-        with screen.waiting(f"reading {source}"):
+        screen.note(f"Reading the local folder {source} (no server)")
+        with screen.waiting(f"Reading {source}"):
             return api.stats(table, Path(source).expanduser(), workers=workers)
     resource = options["resource"]
-    with connected(options, screen) as remote, screen.waiting(f"reading {source}"):
+    with connected(options, screen) as remote, screen.waiting(f"Reading {source}"):
         return api.stats(
             table,
             source,
@@ -93,9 +93,9 @@ def _show(table: StatsTable, output: Path | None, screen: Screen, *, wide: bool)
     for line in remark_lines(shown, everything=screen.verbose):
         screen.err.print(line)
     if not grid.height:
-        screen.error(f"there is no {table.name} here; nothing is written")
+        screen.error(f"no {table.name} table found; nothing was written")
     elif output is not None:
-        with screen.waiting(f"writing {output}"):
+        with screen.waiting(f"Writing {output}"):
             table.write(output, wide=wide)
         screen.lines([stats_line(table, grid, str(output))])
     elif screen.json:

@@ -1,4 +1,4 @@
-"""``table``: a draft of what goes where, to be edited and pushed."""
+"""``table``: writes a mapping table to edit and push."""
 
 from __future__ import annotations
 
@@ -6,50 +6,57 @@ from pathlib import Path
 
 import click
 
+from xnatferry.cli.help_sections import SectionedCommand
 from xnatferry.cli.options import SOURCE, output_options, read_source, screen_from, source_options
 from xnatferry.errors import DataError, UsageError
 
 __all__ = ["table_command"]
 
 
-@click.command("table")
+@click.command("table", cls=SectionedCommand)
 @SOURCE
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", required=True, help=".csv, .tsv or .xlsx."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    required=True,
+    help="Table to write: .csv, .tsv or .xlsx.",
 )
 @source_options
 @output_options
 def table_command(source: Path, output: Path, **options: object) -> int:
-    """Write a draft table of the images or FreeSurfer subjects in SOURCE.
+    """Write a mapping table of a folder, to edit and push.
 
-    Edit it and push it. A draft that is there already is brought up to date and keeps your edits.
+    The table has one row for each image or FreeSurfer subject in SOURCE. An existing table is updated and keeps your
+    edits.
     """
-    from xnatferry.console.wording import counted
     from xnatferry.results.draft_table import draft_of
     from xnatferry.results.tables import check_writable, write_grid
     from xnatferry.sources.discovery import recognise
     from xnatferry.sources.model import Kind
+    from xnatferry.wording import counted
 
     screen = screen_from(options)
     check_writable(output)
     if output.suffix.lower() == ".parquet":
-        raise UsageError(f"{output}: nobody edits Parquet; write .csv, .tsv or .xlsx")
+        raise UsageError(f"{output}: Parquet files cannot be edited; write .csv, .tsv or .xlsx")
     if not options.get("kind") and source.exists() and recognise(source) is Kind.BIDS:
         options["kind"] = Kind.NIFTI.value  # a row for each image; BIDS itself needs no table
     discovery = read_source(source, options, screen)
     if discovery.kind is Kind.TABLE:
-        raise UsageError(f"{source}: is a table already; name the folder of the images")
+        raise UsageError(f"{source}: is already a table; name the folder of the images")
     draft = draft_of(discovery, output)
     if not draft.rows:
-        raise DataError(f"{source}: no image in it")
+        raise DataError(f"{source}: contains no image")
     write_grid(output, draft.grid, name="images")
-    said = [counted(len(draft.rows), "row"), f"{draft.doubtful} to look at (column 'check')"]
+    given = [counted(len(draft.rows), "row"), f"{draft.doubtful:,} to check (column 'check')"]
     if draft.kept:
-        said.append(f"your edits of {counted(draft.kept, 'row')} kept")
+        given.append(f"edits of {counted(draft.kept, 'row')} kept")
     if draft.gone:
-        said.append(f"{counted(draft.gone, 'file')} not found any more")
-    screen.lines(f"{count} of {len(draft.rows)} files: {what}" for what, count in draft.shared.items())
-    screen.lines([f"{output}: {', '.join(said)}"])
+        given.append(f"{counted(draft.gone, 'file')} no longer found")
+    screen.lines(f"{count:,} of {counted(len(draft.rows), 'file')}: {what}" for what, count in draft.shared.items())
+    screen.lines([f"{output}: {', '.join(given)}"])
     counts = {"rows": len(draft.rows), "doubtful": draft.doubtful, "kept": draft.kept, "gone": draft.gone}
     screen.records([{"record": "draft", "file": str(output), **counts}])
     return 0

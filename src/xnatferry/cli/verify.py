@@ -1,4 +1,4 @@
-"""``verify``: what the server holds now against a source, or against what a run sent."""
+"""``verify``: compares the server with local data, or with what a run sent."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from xnatferry.cli.completion import completes, run_names
 from xnatferry.cli.connection import connected
+from xnatferry.cli.help_sections import SectionedCommand
 from xnatferry.cli.options import (
     WORKERS,
     mapping_options,
@@ -20,8 +21,7 @@ from xnatferry.cli.options import (
     workers_from,
 )
 from xnatferry.cli.push import make_plan, show_refusals
-from xnatferry.cli.runs import same_server
-from xnatferry.cli.state import runs_folder
+from xnatferry.cli.runs import runs_folder, same_server
 from xnatferry.errors import DataError, UsageError, VerifyError
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["verify_command"]
 
 
-@click.command("verify")
+@click.command("verify", cls=SectionedCommand)
 @click.argument("source", metavar="RUN|SOURCE", shell_complete=completes(run_names, files=True))
-@click.option("--deep", is_flag=True, help="Fetch and hash every file; nothing is kept.")
+@click.option("--deep", is_flag=True, help="Download every file and compute its MD5; nothing is stored.")
 @source_options
 @mapping_options
 @selection_options
@@ -43,10 +43,10 @@ __all__ = ["verify_command"]
 @WORKERS
 @output_options
 def verify_command(source: str, *, deep: bool, **options: object) -> int:
-    """Compare with the server again, by digest.
+    """Compare data or a past run with the server, by MD5.
 
-    Nothing is sent; a server that lists no digests is asked to compute them. RUN is a name from 'xnatferry runs', or
-    'latest'; SOURCE is anything that can be pushed.
+    Sends nothing. If the server lists no MD5, it is asked to compute them. RUN is a name from 'xnatferry runs', or
+    'latest'. SOURCE is anything that can be pushed.
     """
     screen = screen_from(options)
     if not Path(source).exists() and options.get("project") is None:
@@ -55,7 +55,7 @@ def verify_command(source: str, *, deep: bool, **options: object) -> int:
 
     with connected(options, screen) as remote:
         plan = make_plan(Path(source), options, screen, remote)
-        with screen.waiting("verifying"):
+        with screen.waiting("Verifying"):
             verdicts = verify_source(plan, remote, workers=workers_from(options), deep=deep)
     show_refusals(plan, screen)
     return _show(verdicts, screen, refused=len(plan.refusals) + len(plan.blocked))
@@ -67,9 +67,9 @@ def _verify_run(name: str, options: dict[str, object], screen: Screen, *, deep: 
 
     run = find_run(runs_folder(), name)
     if not run.has_plan:
-        raise UsageError(f"{run.name} carried no files; there is nothing to verify")
+        raise UsageError(f"{run.name}: nothing to verify; the run has no plan")
     same_server(run, options)
-    with connected(options, screen) as remote, screen.waiting("verifying"):
+    with connected(options, screen) as remote, screen.waiting("Verifying"):
         verdicts = verify_run(run, remote, workers=workers_from(options), deep=deep)
     return _show(verdicts, screen, refused=0)
 

@@ -1,1 +1,1 @@
-"""Speaks to XNAT; knows no plan."""
+"""HTTP client for the REST API of XNAT; independent of plans."""

@@ -1,4 +1,4 @@
-"""Alias tokens: a login name and secret that stand for an account and can be withdrawn (``AliasTokenRestlet``)."""
+"""Alias tokens: an alias and a secret that log in to an account, and can be invalidated (``AliasTokenRestlet``)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["invalidate_token", "issue_token"]
 
 
-def issue_token(talk: Requester) -> tuple[str, Secret] | None:
-    """A new alias and its secret, good for two days unless the site says otherwise; None where it gives no tokens.
+def issue_token(requester: Requester) -> tuple[str, Secret] | None:
+    """A new alias and its secret, valid for two days by default; None if the site issues no tokens.
 
     Raises:
-        RemoteError: The site cannot be asked.
+        RemoteError: The site cannot be reached.
     """
     try:
-        response = talk.ask(Request("GET", "/data/services/tokens/issue", (("format", "json"),)), repeat=False)
+        response = requester.ask(Request("GET", "/data/services/tokens/issue", (("format", "json"),)), repeat=False)
         found = json.loads(response.text)
         alias, secret = found["alias"], str(found["secret"])  # 1.6 writes the secret in digits
     except (NotFoundError, ForbiddenError, RefusedError, NotXnatError) as error:
@@ -35,14 +35,14 @@ def issue_token(talk: Requester) -> tuple[str, Secret] | None:
     return (alias, Secret(secret)) if isinstance(alias, str) and alias and secret else None
 
 
-def invalidate_token(talk: Requester, alias: str) -> bool:
-    """End a token of ours; returns whether there was one.
+def invalidate_token(requester: Requester, alias: str) -> bool:
+    """Invalidate a token of this account; returns whether it existed.
 
     Raises:
-        RemoteError: The site cannot be asked.
+        RemoteError: The site cannot be reached.
     """
     try:
-        talk.ask(Request("GET", f"/data/services/tokens/invalidate/{quote(alias, safe='')}"), repeat=False)
+        requester.ask(Request("GET", f"/data/services/tokens/invalidate/{quote(alias, safe='')}"), repeat=False)
     except NotFoundError as error:
         if error.status is None:
             raise

@@ -1,11 +1,11 @@
-"""XNAT step by step for Python users: a method for each act; every write returns what the server holds afterwards.
+"""XNAT step by step for Python: one method per operation; every write returns the state on the server afterwards.
 
     with xnatferry.connect(server="https://xnat.example.org", user="me", password=secret) as xnat:
         xnat.ensure_session("BRAIN/sub01/sub01_MR1")
         xnat.ensure_scan("BRAIN/sub01/sub01_MR1/scans/1", fields={"type": "T1w", "quality": "usable"})
         xnat.put_file("t1.nii.gz", "BRAIN/sub01/sub01_MR1/scans/1/resources/NIFTI", format="NIFTI")
 
-Addresses are `Address` objects or text. To move many files, make a plan (`xnatferry.api`): that knows before it sends.
+Addresses are `Address` objects or text. For many files, make a plan (`xnatferry.api`): it compares before it sends.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def connect(
     config: str | os.PathLike[str] | None = None,
     verify_tls: bool | str | None = None,
 ) -> Client:
-    """Log in to a site. The environment is not read: what is given here counts, then what *config* holds.
+    """Log in to a site. The arguments are used first, then the file *config*; the environment is not read.
 
     Args:
         server: Address of the site.
@@ -56,8 +56,8 @@ def connect(
     Raises:
         UsageError: No server is named, or the address or file cannot be used.
         AuthenticationError: The account or password is missing or wrong.
-        NotXnatError: Something else answers at this address.
-        NotFoundError: There is no such host.
+        NotXnatError: The address is not an XNAT.
+        NotFoundError: The host does not exist.
         UnavailableError: The site cannot be reached now.
     """
     connection = resolve_connection(
@@ -68,9 +68,7 @@ def connect(
         verify_tls=verify_tls,
     )
     if connection is None:
-        raise UsageError(
-            "no server is named; write connect(server=..., user=..., password=...) or connect(config=FILE)"
-        )
+        raise UsageError("no server is named; use connect(server=..., user=..., password=...) or connect(config=FILE)")
     for warning in connection.warnings:
         warnings.warn(warning, stacklevel=2)
     client = Client(Remote(connection))
@@ -83,15 +81,15 @@ def connect(
 
 
 class Client:
-    """A site one is logged in to. Use it as a context manager, or call `close`.
+    """A site with a login. Use it as a context manager, or call `close`.
 
     Attributes:
-        remote: The same site with one method per REST act, for what is not here.
+        remote: The same site with one method per REST operation.
     """
 
     def __init__(self, remote: Remote, *, pause: Callable[[float], None] = time.sleep) -> None:
         self.remote = remote
-        self._prover = UploadConfirmer(remote, pause)
+        self._uploads = UploadConfirmer(remote, pause)
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +104,7 @@ class Client:
         """Log out."""
         self.remote.close()
 
-    # What is there
+    # Listings
 
     def list_projects(self) -> list[Row]:
         """Projects this account can see, one mapping each."""
@@ -139,22 +137,22 @@ class Client:
     # Objects
 
     def ensure_project(self, project: str, *, fields: Mapping[str, str] = _NOTHING) -> Ensured:
-        """Create a project unless it is there; *fields* such as ``name`` and ``description`` are for a new one."""
+        """Create a project unless it exists; *fields* such as ``name`` and ``description`` are for a new one."""
         _clean(label_problem(project), "project", project)
         return self.remote.ensure_project(project, fields=fields)
 
     def ensure_subject(self, subject: Address | str, *, fields: Mapping[str, str] = _NOTHING) -> Ensured:
-        """Create a subject unless it is there; *fields* such as ``gender`` and ``yob`` are for a new one.
+        """Create a subject unless it exists; *fields* such as ``gender`` and ``yob`` are for a new one.
 
         Returns:
-            Its accession ID, its label, and whether this call made it.
+            Its accession ID, its label, and whether this call created it.
         """
         return self.remote.ensure_subject(_address(subject, Level.SUBJECT), fields=fields)
 
     def ensure_session(
         self, session: Address | str, *, xsi_type: str = "xnat:mrSessionData", fields: Mapping[str, str] = _NOTHING
     ) -> Ensured:
-        """Create a session, with its subject, unless it is there; *fields* such as ``date`` are for a new one.
+        """Create a session, with its subject, unless it exists; *fields* such as ``date`` are for a new one.
 
         Raises:
             ConflictError: The label belongs to a session of another subject or type.
@@ -164,7 +162,7 @@ class Client:
     def ensure_scan(
         self, scan: Address | str, *, xsi_type: str = "xnat:mrScanData", fields: Mapping[str, str] = _NOTHING
     ) -> Ensured:
-        """Create a scan of an existing session unless it is there.
+        """Create a scan of an existing session unless it exists.
 
         Args:
             scan: Where, e.g. ``BRAIN/sub01/sub01_MR1/scans/1``.
@@ -181,7 +179,7 @@ class Client:
         content: str = "",
         tags: str = "",
     ) -> Ensured:
-        """Create a resource unless it is there. A label XNAT would drop without saying so is refused here."""
+        """Create a resource unless it exists. A label that XNAT would silently drop is refused."""
         address = _address(resource, Level.RESOURCE)
         return self.remote.ensure_resource(address, format=format, content=content, tags=tags)
 
@@ -196,18 +194,19 @@ class Client:
         format: str = "",  # noqa: A002  # XNAT's word
         content: str = "",
     ) -> RemoteFile:
-        """Store one file and read back what the server holds.
+        """Upload one file, and verify it on the server.
 
         Args:
             path: The local file.
-            address: A resource, which is made where missing and gets the file under its own name; or a file in one.
+            address: A resource, which is created if it does not exist and gets the file under its own name; or a file
+                in it.
             overwrite: Whether a different file of this name is replaced.
             format: Format of the file in the resource's catalog, e.g. ``NIFTI``.
             content: Its content, e.g. ``NIFTI_RAW``.
 
         Raises:
-            ConflictError: The server holds another file of this name and *overwrite* is false.
-            VerifyError: The server does not hold what was sent.
+            ConflictError: The server has another file of this name and *overwrite* is false.
+            VerifyError: The server does not have what was sent.
             DataError: The local file cannot be read.
         """
         local = Path(path)
@@ -230,8 +229,8 @@ class Client:
             )
 
         contents = {place.file or "": sent}
-        kept = self._prover.persist(resource, frozenset(contents), contents, send, overwrite=overwrite)
-        return self._prover.confirmed(resource, contents, kept)[0]
+        kept = self._uploads.send(resource, frozenset(contents), contents, send, overwrite=overwrite)
+        return self._uploads.confirmed(resource, contents, kept)[0]
 
     def put_archive(
         self,
@@ -243,14 +242,14 @@ class Client:
         content: str = "",
         tags: str = "",
     ) -> list[RemoteFile]:
-        """Store every file of a zip, a tar or a folder, in one request, and read back what the server holds.
+        """Upload every file of a zip, a tar or a folder in one request, and verify the files on the server.
 
-        A folder becomes a zip while it is sent, and stays the one top folder of the resource: ``sub01/`` arrives as
-        ``sub01/mri/...``, which is what readers of FreeSurfer results expect.
+        A folder is sent as a zip, and stays the top folder in the resource: ``sub01/`` is stored as ``sub01/mri/...``,
+        as readers of FreeSurfer results expect it.
 
         Args:
             path: A zip, tar, tar.gz or folder.
-            resource: Where its files go; made where missing.
+            resource: The resource; created if it does not exist.
             overwrite: Whether different files of the same names are replaced.
             format: Format of the files in the resource's catalog.
             content: Their content.
@@ -260,8 +259,8 @@ class Client:
             The stored files, in the order of their names.
 
         Raises:
-            ConflictError: The server holds other files of the same names and *overwrite* is false.
-            VerifyError: The server does not hold what was sent.
+            ConflictError: The server has other files of the same names and *overwrite* is false.
+            VerifyError: The server does not have what was sent.
             DataError: The archive or folder cannot be read.
         """
         address = _address(resource, Level.RESOURCE)
@@ -280,19 +279,19 @@ class Client:
                 tags=tags,
             )
 
-        kept = self._prover.persist(address, archive.names, archive.members, send, overwrite=overwrite)
-        return self._prover.confirmed(address, archive.members, kept)
+        kept = self._uploads.send(address, archive.names, archive.members, send, overwrite=overwrite)
+        return self._uploads.confirmed(address, archive.members, kept)
 
     def get_file(self, address: Address | str, target: str | os.PathLike[str]) -> Path:
-        """Fetch one file, compared with the listed size and digest; returns where it is.
+        """Download one file, and verify it with the listed size and MD5; returns its path.
 
         Args:
             address: The file.
-            target: Path to write, or a folder that gets it under its own name.
+            target: Path of the new file, or an existing folder.
 
         Raises:
             NotFoundError: There is no such file.
-            VerifyError: What came is not what is listed; *target* is as before.
+            VerifyError: The download differs from the listing; *target* is unchanged.
         """
         place = _address(address, Level.FILE)
         path = Path(target)
@@ -302,21 +301,21 @@ class Client:
         return path
 
     def download_zip(self, address: Address | str, target: str | os.PathLike[str]) -> Path:
-        """Fetch all files of a resource or object as one zip, tested before it gets its name; returns where it is."""
+        """Download all files of a resource or object as one zip, and test it; returns its path."""
         path = Path(target)
         self.remote.download_zip(_address(address), path)
         return path
 
     def remove(self, address: Address | str, *, remove_files: bool) -> None:
-        """Remove an object, a resource or a file, and look whether it is gone.
+        """Remove an object, a resource or a file, and check that it is removed.
 
         Args:
-            address: What to remove, with all it holds.
-            remove_files: Whether the bytes go as well; of a resource they always do.
+            address: What to remove, with its content.
+            remove_files: Whether the files are deleted too; files of a resource always are.
 
         Raises:
-            NotFoundError: It is not there.
-            RefusedError: It is still there afterwards.
+            NotFoundError: It does not exist.
+            RefusedError: It still exists afterwards.
         """
         self.remote.remove(_address(address), remove_files=remove_files)
 
@@ -330,7 +329,7 @@ def _unchanged(path: Path, content: Content) -> Iterator[bytes]:
                 hasher.update(piece)
                 yield piece
     except OSError as error:
-        raise FileChangedError(f"{path}: cannot be read any more ({error.strerror})") from None
+        raise FileChangedError(f"{path}: can no longer be read ({error.strerror})") from None
     if hasher.digest != content.digest:
         raise FileChangedError(f"{path}: changed while it was sent; send it again")
 
@@ -338,7 +337,7 @@ def _unchanged(path: Path, content: Content) -> Iterator[bytes]:
 def _address(given: Address | str, level: Level | None = None) -> Address:
     address = Address.parse(given) if isinstance(given, str) else given
     if level is not None and address.level is not level:
-        raise UsageError(f"{address} is a {address.level}; this wants a {level}")
+        raise UsageError(f"{address} is a {address.level}; use the address of a {level}")
     for name, label in (("project", address.project), ("subject", address.subject), ("session", address.session)):
         if label is not None:
             _clean(label_problem(label), name, label)
@@ -351,10 +350,10 @@ def _address(given: Address | str, level: Level | None = None) -> Address:
 
 def _container(address: Address, level: Level) -> Address:
     if address.level is not level or address.parent is None:
-        raise UsageError(f"{address} is a {address.level}; name a resource, or a file in one")
+        raise UsageError(f"{address} is a {address.level}; use the address of a resource, or of a file in it")
     return address.parent
 
 
 def _clean(problem: str | None, kind: str, label: str) -> None:
     if problem is not None:
-        raise UsageError(f"{label!r} is no {kind} that XNAT takes: {problem}")
+        raise UsageError(f"{label!r}: XNAT does not accept this {kind}: {problem}")

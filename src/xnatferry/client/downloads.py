@@ -1,4 +1,4 @@
-"""Fetches files so that what stands under the final name is complete and proven."""
+"""Downloads files; a file gets its final name only when it is complete and verified."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Downloads", "Seen"]
 
-#: Told how many more bytes of a file came; fewer than none when it is begun again.
+#: Called with the number of received bytes; negative when a download starts again.
 Seen = Callable[[int], None]
 
 T = TypeVar("T")
@@ -45,10 +45,10 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Downloads:
-    """Fetches over one conversation."""
+    """Downloads over one `Requester`."""
 
     def __init__(self, talk: Requester) -> None:
-        self._talk = talk
+        self._requester = talk
         self._gives_parts = True
 
     def file(
@@ -56,23 +56,23 @@ class Downloads:
     ) -> RemoteFile:
         """Fetch one file to *target*.
 
-        It is written beside *target*, compared with its listed size and digest, flushed to disk and renamed; whatever
-        happens, *target* is either as before or complete.
+        It is written beside *target*, compared with its listed size and MD5, flushed to the disk and renamed: *target*
+        is always either unchanged or complete.
 
         Args:
             address: The file.
-            target: Where it goes; its folder is made where missing.
+            target: Path of the new file; its folder is created if it does not exist.
             listed: The listing of its resource.
-            digest: MD5 it must have; None takes the one of the listing, if that has one.
+            digest: Expected MD5; None uses the one of the listing, if any.
 
         Raises:
-            NotFoundError: The resource does not list it.
-            VerifyError: What came is not what is listed.
+            NotFoundError: The resource does not contain it.
+            VerifyError: The download differs from the listing.
             TransferError: It cannot be written here.
         """
         held = next((file for file in listed if file.name == address.file), None)
         if held is None:
-            raise NotFoundError(f"{address}: there is no such file", status=404, url=address.path)
+            raise NotFoundError(f"{address}: file not found", status=404, url=address.path)
         self.listed(address, target, held, digest=digest)
         return held
 
@@ -90,17 +90,17 @@ class Downloads:
 
         Args:
             address: The file.
-            target: Where it goes; its folder is made where missing.
+            target: Path of the new file; its folder is created if it does not exist.
             held: Its row.
-            digest: MD5 it must have; None takes the one of the row, if that has one.
-            replace: Whether a file that is there is replaced.
-            seen: Told of progress; what it raises ends the transfer.
+            digest: Expected MD5; None uses the one of the row, if any.
+            replace: Whether an existing file is replaced.
+            seen: Called with progress; an exception ends the download.
 
         Raises:
-            NotFoundError: It is not there any more.
-            VerifyError: What came is not what is listed.
-            ConflictError: *target* is there by now and is not to be replaced.
-            DiskFullError: The disk has no room for it.
+            NotFoundError: It no longer exists.
+            VerifyError: The download differs from the listing.
+            ConflictError: *target* exists and must not be replaced.
+            DiskFullError: The disk is full.
             TransferError: It cannot be written here.
         """
         expected = digest or held.digest
@@ -115,7 +115,7 @@ class Downloads:
                 came += len(piece)
                 seen(len(piece))
 
-            with _landing(target, replace=replace) as stream:
+            with _partial_file(target, replace=replace) as stream:
                 try:
                     hasher = _store(streamed, write, page_expected=page_expected)
                 except UnavailableError:
@@ -123,8 +123,8 @@ class Downloads:
                     raise
                 if hasher.size_bytes != held.size_bytes or (expected is not None and hasher.digest != expected):
                     raise VerifyError(
-                        f"{address}: {hasher.size_bytes} bytes with digest {hasher.digest} came, "
-                        f"{held.size_bytes} with {expected or 'no digest'} are listed; nothing was kept"
+                        f"{address}: received {hasher.size_bytes} bytes with MD5 {hasher.digest}, but the server lists "
+                        f"{held.size_bytes} bytes with {f'MD5 {expected}' if expected else 'no MD5'}; file not stored"
                     )
                 if held.content_digest is not None:
                     stream.flush()
@@ -134,7 +134,7 @@ class Downloads:
         return self._receive(address, held, take)
 
     def relay_stream(self, address: Address, held: RemoteFile) -> Iterator[bytes]:
-        """The bytes of one file as a stream to send on, compared with its row at the end; see `relay.relay_stream`."""
+        """The bytes of one file as a stream, compared with its row at the end; see `streaming.relay_stream`."""
 
         def receive(take: Callable[[Iterable[bytes]], None]) -> None:
             self._receive(address, held, lambda streamed: take(_checked(streamed, page_expected=_is_page(address))))
@@ -143,20 +143,20 @@ class Downloads:
 
     def _receive(self, address: Address, held: RemoteFile, take: Callable[[StreamedResponse], T]) -> T:
         try:
-            return self._talk.receive(Request("GET", address.path), take)
+            return self._requester.receive(Request("GET", address.path), take)
         except NotFoundError:
             if not held.uri.startswith("/data/"):
                 raise
-            # Stored under a spelling of its name that only the listing knows.
-            return self._talk.receive(Request("GET", quote(held.uri, safe="/-._~")), take)
+            # Stored under another spelling of its name, which only the listing has.
+            return self._requester.receive(Request("GET", quote(held.uri, safe="/-._~")), take)
 
     def digest(self, address: Address) -> str:
-        """MD5 of one file, whose bytes are read and not kept."""
+        """MD5 of one file, downloaded and not stored."""
 
         def take(streamed: StreamedResponse) -> str:
             return _store(streamed, lambda _: None, page_expected=True).digest
 
-        return self._talk.receive(Request("GET", address.path), take)
+        return self._requester.receive(Request("GET", address.path), take)
 
     def content(self, address: Address, size_bytes: int, *, deep: bool = False) -> Content | None:
         """What a gzip file unpacks to; None where it is no whole gzip stream.
@@ -184,7 +184,7 @@ class Downloads:
             except GzipError:
                 return None
 
-        return self._talk.receive(Request("GET", address.path), take)
+        return self._requester.receive(Request("GET", address.path), take)
 
     def _part(self, address: Address, start: int, length: int, size_bytes: int) -> bytes:
         """A part of a file that is listed with *size_bytes*; empty where just this part does not come."""
@@ -204,7 +204,7 @@ class Downloads:
 
         asked = Request("GET", address.path, headers=(("Range", f"bytes={start}-{last}"),))
         try:
-            part = self._talk.receive(asked, take)
+            part = self._requester.receive(asked, take)
         except RefusedError:  # 416: the file is shorter than listed
             return b""
         return part if len(part) == length else b""
@@ -213,12 +213,12 @@ class Downloads:
         """Fetch all files below *address* as one zip to *target*; returns its size in bytes.
 
         Raises:
-            NotFoundError: There is nothing to fetch.
-            VerifyError: What came is no whole zip.
+            NotFoundError: There is nothing to download.
+            VerifyError: The download is not a complete zip.
         """
 
         def take(streamed: StreamedResponse) -> int:
-            with _landing(target) as stream:
+            with _partial_file(target) as stream:
                 hasher = _store(streamed, stream.write, page_expected=False)
                 stream.flush()
                 try:
@@ -227,10 +227,10 @@ class Downloads:
                 except zipfile.BadZipFile:
                     broken = "the archive"
                 if broken is not None:
-                    raise VerifyError(f"{address}: {broken} came damaged; nothing was kept")
+                    raise VerifyError(f"{address}: {broken} is damaged in the downloaded zip; file not stored")
                 return hasher.size_bytes
 
-        return self._talk.receive(Request("GET", f"{address.path}/files", (("format", "zip"),)), take)
+        return self._requester.receive(Request("GET", f"{address.path}/files", (("format", "zip"),)), take)
 
 
 def _check_content(address: Address, path: Path, digest: str) -> None:
@@ -256,11 +256,11 @@ def _store(streamed: StreamedResponse, write: Callable[[bytes], object], *, page
 
 
 def _checked(streamed: StreamedResponse, *, page_expected: bool) -> Iterator[bytes]:
-    """The pieces of an answer that is a file, all of them.
+    """The pieces of a complete answer with a file.
 
     Raises:
-        RemoteError: It is a page with an error instead.
-        UnavailableError: It ends too early.
+        RemoteError: It is an error page.
+        UnavailableError: It is incomplete.
     """
     head = streamed.head
     if head.headers.get("content-type", "").startswith("text/html") and not page_expected:
@@ -276,11 +276,13 @@ def _checked(streamed: StreamedResponse, *, page_expected: bool) -> Iterator[byt
         yield piece
     announced = head.headers.get("content-length", "")
     if "content-encoding" not in head.headers and announced.isdecimal() and int(announced) != came:
-        raise UnavailableError(f"{head.url}: {came} of {announced} bytes came", url=head.url)
+        raise UnavailableError(
+            f"{head.url}: connection closed after {came} of {announced} bytes; try again later", url=head.url
+        )
 
 
 @contextmanager
-def _landing(target: Path, *, replace: bool = True) -> Iterator[Any]:
+def _partial_file(target: Path, *, replace: bool = True) -> Iterator[Any]:
     """A file beside *target* that becomes *target* when the block ends well, and vanishes when it does not."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""One request, one answer: the only module that knows the HTTP library.
+"""One HTTP request and its answer: the only module that uses the HTTP library.
 
-Nothing here repeats a request or logs in; `xnatferry.client.requester` does.
+Login and repeats are in `xnatferry.client.requester`.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ if TYPE_CHECKING:
 
 __all__ = ["Body", "Credential", "HttpClient", "Request", "StreamedResponse", "Timeouts"]
 
-#: Name and value of the header field that says who asks.
+#: Name and value of the header field with the credentials.
 Credential = tuple[str, Secret]
 
-#: Gives the bytes of a request anew for every attempt.
+#: Returns the bytes of a request; called again for every attempt.
 Body = Callable[[], Iterable[bytes]]
 
-# At DEBUG the library's transport logs all header fields, the login cookie among them.
+# At DEBUG the transport of the library logs all header fields, including the login cookie.
 logging.getLogger("httpcore2").setLevel(logging.INFO)
 
 # Nothing in it may look like a browser: XNAT then answers 302 instead of 401 and asks for a CSRF token.
 _USER_AGENT = f"xnatferry/{__version__}"
-# A server closes an idle connection after 5 s (uvicorn) or 20 s (Tomcat); we let go of it before.
+# Servers close idle connections after 5 s (uvicorn) or 20 s (Tomcat); we close them earlier.
 _KEEP_ALIVE_S = 4.0
-# Slowest unpacking of an archive that we wait for, in bytes a second.
+# Slowest extraction of an archive that we wait for, in bytes per second.
 _UNPACKING_RATE = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait, in seconds. There is no limit on a whole transfer.
+    """Timeouts in seconds. There is no limit for a complete transfer.
 
     Attributes:
         connect_s: For a connection.
         read_s: For the next bytes of an answer.
         write_s: For the next bytes of a body to be taken.
-        stored_s: For the answer to an upload, on top of the time that unpacking its bytes may take.
+        stored_s: For the answer to an upload, in addition to the time to extract it.
     """
 
     connect_s: float = 10.0
@@ -74,15 +74,15 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask.
+    """A request.
 
     Attributes:
         method: HTTP method.
         path: Percent-encoded path below the site, e.g. ``/data/projects/P``.
         query: Names and values in order, not yet encoded.
         headers: Further header fields; never credentials.
-        body: Gives the bytes anew at each call; None for no body.
-        size_bytes: Exactly how many bytes *body* yields: XNAT refuses a body of unknown length.
+        body: Returns the bytes, again at each call; None for no body.
+        size_bytes: Number of bytes of *body*: XNAT refuses a body of unknown length.
     """
 
     method: str
@@ -94,13 +94,13 @@ class Request:
 
     @property
     def target(self) -> str:
-        """Path and query as they travel. A blank is sent as ``%20``, which every server reads the same."""
+        """Path and query, percent-encoded; a blank as ``%20``, which all servers decode."""
         words = "&".join(f"{quote(key, safe=':/@')}={quote(value, safe=':/,')}" for key, value in self.query)
         return f"{self.path}?{words}" if words else self.path
 
 
 class StreamedResponse:
-    """An answer whose body is still to come.
+    """An answer whose body is not read yet.
 
     Attributes:
         head: Status and header fields, with an empty body.
@@ -115,7 +115,7 @@ class StreamedResponse:
         """The body in pieces of at most 1 MiB, content encoding undone.
 
         Raises:
-            UnavailableError: The connection broke before the announced end.
+            UnavailableError: The connection was lost before the end.
         """
         failure: Exception | None = None
         try:
@@ -145,7 +145,7 @@ class HttpClient:
         self._reached = False
         self._counting = threading.Lock()
         self._requests = 0
-        # A jar that takes no cookie: the login cookie is ours to keep, one for all threads.
+        # A jar without cookies: `Login` keeps the login cookie for all threads.
         no_cookies = CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
         self._client = httpx2.Client(
             verify=_tls(connection),
@@ -155,12 +155,12 @@ class HttpClient:
                 max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_KEEP_ALIVE_S
             ),
             follow_redirects=False,
-            trust_env=not connection.local,  # proxies of the environment, but never for this computer
+            trust_env=not connection.local,  # proxies of the environment, but not for this computer
         )
 
     @property
     def requests(self) -> int:
-        """Requests that were sent, each try counted."""
+        """Number of requests sent, including repeats."""
         return self._requests
 
     def close(self) -> None:
@@ -171,16 +171,16 @@ class HttpClient:
         """Send *request* once and read the whole answer, whatever its status.
 
         Raises:
-            UnavailableError: No answer came, or it broke off; it is unknown whether the request was carried out.
-            NotFoundError: There is no host of this name.
-            NotXnatError: What answers does not speak HTTP.
+            UnavailableError: No answer, or an incomplete one; the server may have carried out the request.
+            NotFoundError: The host does not exist.
+            NotXnatError: The answer is not HTTP.
         """
         with self.open(request, credential) as answer:
             return answer.read()
 
     @contextmanager
     def open(self, request: Request, credential: Credential) -> Iterator[StreamedResponse]:
-        """Send *request* once and leave the body of the answer to the caller. Raises what `send` raises."""
+        """Send *request* once; the caller reads the body of the answer. Raises what `send` raises."""
         url = self._url + request.target
         failure: Exception | None = None
         response: httpx2.Response | None = None
@@ -191,10 +191,10 @@ class HttpClient:
             response = self._client.send(built, stream=True)
         except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL) as error:
             failure = self._translated(error, request)
-        except XnatferryError as error:  # from the body: a file that changed, a user who stopped
+        except XnatferryError as error:  # from the body: the file changed, or the user stopped the run
             failure = error.with_traceback(None)
         if failure is not None or response is None:
-            # Raised here and not above: the library's frames hold the credentials.
+            # Raised outside the handler, as frames of the library contain the credentials.
             raise failure or RemoteError("no answer", method=request.method, url=url)
         self._reached = True
         try:
@@ -226,7 +226,7 @@ class HttpClient:
         return self._client.build_request(request.method, url, headers=headers, content=content, timeout=timeout)
 
     def _translated(self, error: Exception, request: Request) -> Exception:
-        """Our error for one of the library's."""
+        """The xnatferry error for an error of the library."""
         url = self._url + request.path
         where = f"{urlsplit(self._url).scheme}://{urlsplit(self._url).netloc}"
         words = str(error) or type(error).__name__
@@ -235,20 +235,18 @@ class HttpClient:
             return kind(message, method=request.method, url=url)
 
         if isinstance(error, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
-            return UsageError(f"{where}: is no server address ({words})")
+            return UsageError(f"{where}: not a server address ({words}); write https://HOST[:PORT][/PATH]")
         if isinstance(error, httpx2.ConnectTimeout):
-            return made(
-                UnavailableError, f"{where} does not answer; is the address right, and does a VPN or proxy miss?"
-            )
+            return made(UnavailableError, f"{where} does not answer; check the address, VPN and proxy")
         if isinstance(error, httpx2.TimeoutException):
-            return made(UnavailableError, f"{where} stopped answering; try again later")
+            return made(UnavailableError, f"{where}: timeout; try again later")
         if isinstance(error, httpx2.ConnectError):
             return self._not_connected(words, where, made)
         if isinstance(error, httpx2.DecodingError):
-            return made(UnavailableError, f"{where} sent an answer that cannot be unpacked ({words})")
+            return made(UnavailableError, f"{where}: the answer cannot be decompressed ({words}); try again later")
         if isinstance(error, httpx2.RemoteProtocolError) and not self._reached and "disconnected" not in words.lower():
-            return made(NotXnatError, f"{where} answers, but not as a web server ({words})")
-        return made(UnavailableError, f"the connection to {where} was lost ({words})")
+            return made(NotXnatError, f"{where}: not a web server ({words}); check the server address")
+        return made(UnavailableError, f"{where}: connection lost ({words}); try again later")
 
     def _not_connected(
         self, words: str, where: str, made: Callable[[type[RemoteError], str], RemoteError]
@@ -258,19 +256,22 @@ class HttpClient:
         if "certificate" in low:
             return made(
                 RemoteError,
-                f"the certificate of {host} is not trusted ({words}); "
-                "name the file of its certificate authority with --ca or SSL_CERT_FILE",
+                f"{host}: the certificate is not trusted ({words}); "
+                "use --ca FILE or SSL_CERT_FILE with its certificate authority",
             )
         if "ssl" in low or "tls" in low:
             plain = self._url.replace("https://", "http://", 1)
-            return made(NotXnatError, f"{where} does not speak TLS ({words}); if that is meant, use --server {plain}")
+            return made(
+                NotXnatError,
+                f"{where}: the server does not use TLS ({words}); to connect without encryption, use --server {plain}",
+            )
         if ("name" in low or "nodename" in low or "getaddrinfo" in low) and not self._reached:
-            return made(NotFoundError, f"there is no host named {host}; check the server address")
-        return made(UnavailableError, f"{where} cannot be reached ({words}); is the server running?")
+            return made(NotFoundError, f"{host}: host not found; check the server address")
+        return made(UnavailableError, f"{where}: cannot connect ({words}); check that the server is running")
 
 
 def _exactly(request: Request) -> Iterator[bytes]:
-    """The body, which must be as long as was announced: the connection cannot be used otherwise."""
+    """The body, which must have the announced length, as the connection cannot be used otherwise."""
     left = request.size_bytes
     for piece in request.body() if request.body is not None else ():
         left -= len(piece)
@@ -278,7 +279,9 @@ def _exactly(request: Request) -> Iterator[bytes]:
             break
         yield piece
     if left:
-        raise TransferError(f"{request.path}: {'more' if left < 0 else 'fewer'} than {request.size_bytes} bytes came")
+        raise TransferError(
+            f"{request.path}: the body has {'more' if left < 0 else 'fewer'} than {request.size_bytes} bytes"
+        )
 
 
 def _tls(connection: Connection) -> ssl.SSLContext | bool:
@@ -286,8 +289,8 @@ def _tls(connection: Connection) -> ssl.SSLContext | bool:
         try:
             return ssl.create_default_context(cafile=connection.verify_tls)
         except OSError as error:
-            raise UsageError(f"{connection.verify_tls}: cannot be read as certificates ({error.strerror})") from None
-    # Loading the certificates takes 20 ms, which a plain http address does not need.
+            raise UsageError(f"{connection.verify_tls}: not a readable certificate file ({error.strerror})") from None
+    # Loading certificates takes 20 ms; http addresses need none.
     return connection.verify_tls and not connection.url.startswith("http:")
 
 

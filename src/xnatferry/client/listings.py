@@ -1,4 +1,4 @@
-"""What servers of different ages list, brought to one form."""
+"""Decodes listings and items of different XNAT versions into one form."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ __all__ = ["Item", "decode_item", "decode_listing", "decoded_name", "remote_file
 #: ``data_fields`` of an item, with its data type under ``xsi:type``.
 Item = dict[str, str]
 
-#: Columns that tell what stood in a path.
+#: Columns with parts of a path.
 _PATHS = frozenset({"URI", "Name"})
 _IN_RESOURCE = re.compile(r"/resources/([^/]+)/files/(.*)", re.DOTALL)
 _SCAN = re.compile(r"/scans/([^/]+)/")
-# What a path must not hold unencoded: a name with one of these was never percent-encoded.
+# Characters that must be encoded in a path: a name that contains one was not percent-encoded.
 _NEVER_IN_PATH = re.compile(r"[^!-~]|[\"#<>?\[\\\]^`{|}]|%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
 
 
 def decoded_name(listed: str) -> str:
-    """The name of a file, from the way a server lists it.
+    """The name of a file, from its name in a listing.
 
-    Servers store a name as it stood in the URL: 1.6.4 always, 1.8 unless it holds ``%20`` or ``%2B``; members of
-    archives keep theirs. So a name is decoded only when it reads as an encoded one: everything that needs an escape
-    has one, and no escape stands for what needs none.
+    Servers store a name as in the URL: 1.6.4 always, 1.8 unless it contains ``%20`` or ``%2B``; members of archives
+    keep their names. So a name is decoded only if it is a valid encoding: everything that must be escaped is
+    escaped, and nothing else.
 
     >>> decoded_name("sp%20ace.txt"), decoded_name("100%.txt"), decoded_name("a%41.txt")
     ('sp ace.txt', '100%.txt', 'a%41.txt')
@@ -58,16 +58,16 @@ def decode_listing(response: ServerResponse, columns: Sequence[str] = ()) -> lis
 
     Args:
         response: A listing asked for as JSON.
-        columns: Names the rows shall have, whatever their case or their path in the listing.
+        columns: Names of columns in the result, whatever their case or path in the listing.
 
     Raises:
-        NotXnatError: The answer is no listing.
+        NotXnatError: The answer is not a listing.
     """
     try:
         rows = decode_rows(response.text)
     except TableError:
         raise NotXnatError(
-            f"{response.url.partition('?')[0]} answers with something that is no listing; is this an XNAT?",
+            f"{response.url.partition('?')[0]}: the answer is not an XNAT listing; check the server address",
             status=response.status,
             method=response.method,
             url=response.url.partition("?")[0],
@@ -76,9 +76,9 @@ def decode_listing(response: ServerResponse, columns: Sequence[str] = ()) -> lis
 
 
 def remote_file(row: Row) -> RemoteFile:
-    """A file from its row; the path inside the resource stands in the URI only, as ``Name`` is the last part of it.
+    """A file from its row. Only the URI has the path in the resource; ``Name`` is its last part.
 
-    Rows of 1.6.4 have no digest, and rows of 1.8 an empty one where checksums are off.
+    Rows of 1.6.4 have no digest, and rows of 1.8 an empty one if checksums are disabled.
     """
     low = {key.lower(): value for key, value in row.items()}
     uri = low.get("uri") or ""
@@ -108,7 +108,7 @@ def decode_item(response: ServerResponse) -> Item:
     """The fields of the one item in an item JSON, by path; ``meta`` only for ``xsi:type``.
 
     Raises:
-        NotXnatError: The answer is no item.
+        NotXnatError: The answer is not an item.
     """
     try:
         item: Any = json.loads(response.text)["items"][0]
@@ -116,7 +116,7 @@ def decode_item(response: ServerResponse) -> Item:
         return {**fields, "xsi:type": str(item.get("meta", {}).get("xsi:type", ""))}
     except (ValueError, LookupError, TypeError, AttributeError):
         raise NotXnatError(
-            f"{response.url.partition('?')[0]} answers with something that is no item; is this an XNAT?",
+            f"{response.url.partition('?')[0]}: the answer is not an XNAT item; check the server address",
             status=response.status,
             method=response.method,
             url=response.url.partition("?")[0],
@@ -124,7 +124,7 @@ def decode_item(response: ServerResponse) -> Item:
 
 
 def _plain(key: str, value: str) -> str:
-    """Values of queries are stored with their XML entities (``TurbineUtils.escapeParam``), those of paths are not."""
+    """The value without XML entities, with which XNAT stores query parameters (``TurbineUtils.escapeParam``)."""
     if "&" not in value or key in _PATHS:
         return value
     return unescape(value, {"&quot;": '"', "&apos;": "'"})

@@ -1,4 +1,4 @@
-"""Local files and folders as they are sent: opened anew for every attempt, hashed while they pass."""
+"""Local files and folders as bodies of uploads: opened again for every attempt, hashed while they are read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Content", "LocalArchive", "archive_of", "content_of", "member_name"]
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file is: its size in bytes and its MD5."""
+    """Size in bytes and MD5 of a file."""
 
     size_bytes: int
     digest: str
@@ -35,11 +35,11 @@ class LocalArchive:
     """An archive to send.
 
     Attributes:
-        name: Its name, by whose end XNAT knows what it is.
-        body: Gives its bytes anew at each call.
-        size_bytes: Exactly how many.
+        name: Its name; XNAT detects the format by its ending.
+        body: Returns its bytes, again at each call.
+        size_bytes: Number of bytes.
         names: Names of the files in it.
-        members: What each file in it is, by its name in the archive; complete once *body* has been read to its end.
+        members: Size and MD5 of each file, by its name in the archive; complete after *body* has been read.
     """
 
     name: str
@@ -62,10 +62,10 @@ def content_of(path: Path) -> Content:
 
 
 def archive_of(path: Path) -> LocalArchive:
-    """A zip or tar as it is, or a folder as a zip made while it is sent, with the folder as its one top folder.
+    """A zip or tar unchanged, or a folder as a zip that is made while it is sent, with the folder as top folder.
 
     Raises:
-        DataError: It cannot be read, is no archive, or holds names that XNAT would lose.
+        DataError: It cannot be read, is not an archive, or contains names that XNAT would lose.
     """
     if path.is_dir():
         return _zipped(path)
@@ -76,12 +76,12 @@ def archive_of(path: Path) -> LocalArchive:
             hasher.update(piece)
         members[_checked(path, name.removeprefix("./"))] = Content(hasher.size_bytes, hasher.digest)
     if not members:
-        raise DataError(f"{path}: the archive holds no files")
+        raise DataError(f"{path}: the archive contains no files")
     return LocalArchive(path.name, lambda: _file_pieces(path), path.stat().st_size, frozenset(members), members)
 
 
 def _zipped(folder: Path) -> LocalArchive:
-    """XNAT's extractors know no links: one to a file inside becomes a copy of it, one that leads out is refused."""
+    """XNAT does not extract links: a link to a file inside is replaced by a copy, a link to the outside is refused."""
     root = folder.resolve()
     found: dict[str, Content] = {}
 
@@ -102,7 +102,7 @@ def _zipped(folder: Path) -> LocalArchive:
 
     packed = [member(path) for path in _walked(root)]
     if not packed:
-        raise DataError(f"{folder}: the folder holds no files")
+        raise DataError(f"{folder}: the folder contains no files")
     archive = ZipStream(packed)
     names = frozenset(file.name for file in packed)
     return LocalArchive(f"{root.name}.zip", lambda: archive, archive.size_bytes, names, found)
@@ -119,9 +119,9 @@ def _walked(root: Path) -> Iterator[Path]:
         for name in sorted(names):
             path = root.__class__(folder) / name
             if path.is_symlink() and not path.resolve().is_relative_to(root):
-                raise DataError(f"{path}: is a link that leads out of {root.name}; replace it by a copy, or remove it")
+                raise DataError(f"{path}: link to a file outside of {root.name}; replace it by a copy, or remove it")
             if not path.is_file():
-                raise DataError(f"{path}: is no regular file")
+                raise DataError(f"{path}: not a regular file; remove it")
             yield path
 
 
@@ -146,11 +146,13 @@ def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
         with tarfile.open(path) as tarred:
             for entry in tarred:
                 if entry.issym() or entry.islnk():
-                    raise DataError(f"{path}: {entry.name} is a link, which XNAT would store empty; pack a copy")
+                    raise DataError(
+                        f"{path}: {entry.name} is a link, which XNAT stores as an empty file; replace it by a copy"
+                    )
                 if entry.isfile() and (file := tarred.extractfile(entry)) is not None:
                     yield entry.name, file
     except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
-        raise DataError(f"{path}: cannot be read as a zip or tar ({error})") from None
+        raise DataError(f"{path}: not a readable zip or tar ({error})") from None
 
 
 def _checked(where: Path, name: str) -> str:

@@ -1,7 +1,7 @@
-"""One login for all threads: taken once, renewed once, given back at the end.
+"""One login for all threads: opened once, renewed when it expires, closed at the end.
 
-XNAT opens an HTTP session for every request with Basic credentials and no cookie, and refuses logins beyond a number of
-them; so one ``JSESSIONID`` is fetched with Basic credentials (``GET /data/JSESSION``) and sent with everything else.
+XNAT opens an HTTP session for every request with Basic credentials and no cookie, and limits their number; so one
+``JSESSIONID`` is fetched with Basic credentials (``GET /data/JSESSION``) and sent with everything else.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _ALIAS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """What goes with a request.
+    """The authorization of a request.
 
     Attributes:
-        number: Which login it is, counted from 1.
+        number: Number of the login, from 1.
         session: Value of the login cookie; None when the request carries Basic credentials instead.
         credential: The header field.
     """
@@ -60,46 +60,46 @@ class Login:
         self._connection = connection
         self._send = send
         self._lock = threading.Lock()
-        self._ticket: Authorization | None = None
+        self._current: Authorization | None = None
         self._count = 0
-        self._refusal = ""
+        self._rejected_because = ""
         self._sessions_change = False
 
     def authorization(self) -> Authorization:
-        """The credentials to send now; logs in when nobody has yet.
+        """The current authorization; logs in first if necessary.
 
         Raises:
-            AuthenticationError: The account or password is wrong. It is tried once, whatever the number of threads:
-                servers lock accounts after a few wrong passwords.
-            NotXnatError: The site is no XNAT.
-            RemoteError: The site cannot be asked.
+            AuthenticationError: The user name or password is wrong. It is tried only once for all threads, as servers
+                lock accounts after several wrong passwords.
+            NotXnatError: The site is not an XNAT.
+            RemoteError: The site cannot be reached.
         """
         with self._lock:
-            if self._ticket is None:
-                self._ticket = self._taken()
-            return self._ticket
+            if self._current is None:
+                self._current = self._log_in()
+            return self._current
 
     def renew(self, old: Authorization) -> None:
-        """Take a new login unless another thread has replaced *old* already. Raises what `authorization` raises."""
+        """Log in again, unless another thread has already replaced *old*. Raises what `authorization` raises."""
         with self._lock:
-            if self._ticket is old:
-                self._ticket = None
-                log.info("the login at %s has expired; logging in again", self._connection.url)
-                self._ticket = self._taken()
+            if self._current is old:
+                self._current = None
+                log.info("login at %s expired; logging in again", self._connection.url)
+                self._current = self._log_in()
 
     def basic(self) -> Authorization:
-        """Basic credentials, for a server that does not honour its own cookie."""
+        """Basic credentials, for a server that does not accept its own cookie."""
         return Authorization(self._count, None, ("Authorization", self._basic_header()))
 
-    def settle_on(self, authorization: Authorization) -> None:
-        """Use *authorization* from now on: it worked where the login cookie did not."""
+    def use(self, authorization: Authorization) -> None:
+        """Use *authorization* for all further requests: it was accepted, unlike the login cookie."""
         with self._lock:
-            self._ticket = authorization
+            self._current = authorization
 
     def lost(self, response: ServerResponse, authorization: Authorization) -> bool:
-        """Whether the server opened another session than ours: it no longer knows us, even if it answers.
+        """Whether the server opened a new session: our login has expired, although the server answers.
 
-        A site that is open to guests answers an expired login as it answers a guest: with 404, or 200 and less.
+        A site with guest access answers an expired login like a guest: with 404, or with 200 and fewer objects.
         """
         given = response.cookies.get(_COOKIE)
         return (
@@ -110,49 +110,51 @@ class Login:
         )
 
     def accept_changing_sessions(self) -> None:
-        """Remember that this server opens sessions all the time, so that `lost` means nothing here."""
+        """Remember that this server always opens new sessions, so that `lost` is not used."""
         self._sessions_change = True
 
     def close(self) -> None:
-        """Give the login back (``DELETE /data/JSESSION``); a failure is no concern of the caller."""
+        """Log out (``DELETE /data/JSESSION``); errors are ignored."""
         with self._lock:
-            authorization, self._ticket = self._ticket, None
+            authorization, self._current = self._current, None
         if authorization is None or authorization.session is None:
             return
         try:
             self._send(Request("DELETE", "/data/JSESSION"), authorization.credential)
         except RemoteError as error:
-            log.debug("the login could not be given back: %s", error)
+            log.debug("logout failed: %s", error)
 
-    def _taken(self) -> Authorization:
-        if self._refusal:
-            raise AuthenticationError(self._refusal, status=401, url=self._connection.url)
+    def _log_in(self) -> Authorization:
+        if self._rejected_because:
+            raise AuthenticationError(self._rejected_because, status=401, url=self._connection.url)
         response = self._send(Request("GET", "/data/JSESSION"), self.basic().credential)
         self._count += 1
         if not_logged_in(response) or _expired(response):
-            self._refusal = self._refused_words()
-            raise AuthenticationError(self._refusal, status=response.status, method="GET", url=self._connection.url)
+            self._rejected_because = self._rejection()
+            raise AuthenticationError(
+                self._rejected_because, status=response.status, method="GET", url=self._connection.url
+            )
         text = response.text.strip()
         if response.status == 200 and _SESSION_ID.fullmatch(text):
-            return self._cookie_ticket(response, text)
+            return self._cookie_authorization(response, text)
         if response.status in {404, 405, 406, 500, 501}:
             return self._without_cookie(response)
         raise error_of(response) or NotXnatError(
-            f"{self._connection.url} answers, but not as an XNAT; is something missing from the address?",
+            f"{self._connection.url}: not an XNAT; check the server address",
             status=response.status,
             method="GET",
             url=self._connection.url,
         )
 
-    def _cookie_ticket(self, response: ServerResponse, session: str) -> Authorization:
-        # Other cookies of the login, such as a load balancer's, lead back to the same node.
+    def _cookie_authorization(self, response: ServerResponse, session: str) -> Authorization:
+        # Other cookies of the login, such as those of a load balancer, select the same node.
         cookies = {**response.cookies, _COOKIE: session}
         cookies.pop("SESSION_EXPIRATION_TIME", None)
         line = "; ".join(f"{name}={value}" for name, value in cookies.items())
         return Authorization(self._count, Secret(session), ("Cookie", Secret(line)))
 
     def _without_cookie(self, refused: ServerResponse) -> Authorization:
-        """Basic credentials, when the site gives no login cookie but does know us."""
+        """Basic credentials, if the site has no login cookie but accepts them."""
         authorization = self.basic()
         response = self._send(Request("GET", "/data/auth"), authorization.credential)
         if response.status == 200 and "logged in" in response.text:
@@ -160,21 +162,21 @@ class Login:
         if refused.status == 500 and (error := error_of(refused)) is not None:
             raise error
         raise NotXnatError(
-            f"{self._connection.url} answers, but has no XNAT at this address (status {refused.status}); "
-            "is a path such as /xnat missing?",
+            f"{self._connection.url}: no XNAT at this address (status {refused.status}); "
+            "check the address: a path such as /xnat may be missing",
             status=refused.status,
             method="GET",
             url=self._connection.url,
         )
 
-    def _refused_words(self) -> str:
+    def _rejection(self) -> str:
         url, user, profile = self._connection.url, self._connection.user, self._connection.profile
         if profile:
-            again = f"'xnatferry login --profile {profile}' logs in again"
-            return f"{url} no longer accepts the login of profile {profile}: it has expired or was withdrawn; {again}"
+            again = f"run: xnatferry login --profile {profile}"
+            return f"{url}: the login of profile {profile} has expired or was invalidated; {again}"
         if _ALIAS.fullmatch(user):
-            return f"{url} does not accept the alias token {self._connection.source}; has it expired?"
-        return f"{url} does not accept user {user} with the password {self._connection.source}"
+            return f"{url}: alias token not accepted ({self._connection.source}); it may have expired"
+        return f"{url}: wrong user name or password (user {user}, password {self._connection.source})"
 
     def _basic_header(self) -> Secret:
         name = self._connection.alias or self._connection.user
@@ -183,5 +185,5 @@ class Login:
 
 
 def _expired(response: ServerResponse) -> bool:
-    """Whether 403 is about an alias token: 1.8 says "Your security token has expired or is invalid"."""
+    """Whether 403 is about an alias token: 1.8 answers "Your security token has expired or is invalid"."""
     return response.status == 403 and "security token has expired" in response.text

@@ -1,7 +1,7 @@
-"""One method per act of XNAT's REST interface, the same for servers of every age.
+"""One method per operation of XNAT's REST API, the same for all server versions.
 
-Servers differ in codes, names of columns and spelling of names; what leaves this module does not. Rules with their
-sources stand at the methods; "1.6.4" means recorded from a genuine server of that version, "1.8" means its source.
+Versions differ in status codes, column names and spelling; this module hides the differences. Rules and their sources
+are at the methods; "1.6.4" means recorded from a real server of that version, "1.8" means its source code.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Remote"]
 
-#: Seconds in which a new project may still be unknown to parts of the server (1.8: permission caches lag).
+#: Seconds in which parts of the server may not know a new project yet (1.8: permission caches).
 _SETTLING_S = 6.0
 _SETTLING_TRIES = 12
 _NOTHING: Mapping[str, str] = {}
 
 
 class Remote(RemoteReader):
-    """A site with an account, to read from and to write to; see `RemoteReader`."""
+    """A site and an account, for reading and writing; see `RemoteReader`."""
 
     def __init__(
         self,
@@ -51,13 +51,13 @@ class Remote(RemoteReader):
     # Objects
 
     def ensure_project(self, project: str, *, fields: Mapping[str, str] = _NOTHING) -> Ensured:
-        """Create a project unless it is there. An existing one is not touched: 1.6.4 would reset its name."""
+        """Create a project unless it exists. An existing one is not changed: 1.6.4 would reset its name."""
         if self.project_exists(project):
             return Ensured(project, project, created=False)
         try:
             self._put(Request("PUT", Address(project).path, tuple(fields.items())))
         except RemoteError:
-            # Lost the race, or the server failed after it was done: two at once make 1.6.4 answer 500.
+            # Another client created it, or the server failed afterwards: two at once make 1.6.4 answer 500.
             if not self.project_exists(project):
                 raise
             return Ensured(project, project, created=False)
@@ -65,7 +65,7 @@ class Remote(RemoteReader):
         return Ensured(project, project, created=True)
 
     def ensure_subject(self, address: Address, *, fields: Mapping[str, str] = _NOTHING) -> Ensured:
-        """Create a subject unless it is there.
+        """Create a subject unless it exists.
 
         Args:
             address: Its project and label.
@@ -76,10 +76,10 @@ class Remote(RemoteReader):
     def ensure_session(
         self, address: Address, *, xsi_type: str = "xnat:mrSessionData", fields: Mapping[str, str] = _NOTHING
     ) -> Ensured:
-        """Create a session, and its subject where missing, unless it is there.
+        """Create a session, and its subject if it does not exist, unless it exists.
 
         Raises:
-            ConflictError: The label belongs to a session of another subject or type. XNAT would move it here.
+            ConflictError: The label belongs to a session of another subject or type. XNAT would move it.
         """
         query = (("xsiType", xsi_type), *_prefixed(xsi_type, fields))
         return self._ensured_session(address, xsi_type, Request("PUT", address.path, query))
@@ -87,10 +87,10 @@ class Remote(RemoteReader):
     def create_session_document(
         self, address: Address, *, xsi_type: str, fields: Mapping[str, str], scans: Sequence[ScanDocument]
     ) -> Ensured:
-        """Create a session with its scans, and its subject where missing, in one request.
+        """Create a session with its scans, and its subject if it does not exist, in one request.
 
-        A session that is there already gets the scans it lacks. Data types of plugins, for which no document can be
-        written, take one request for the session and one for each scan.
+        An existing session gets the missing scans. Data types of plugins, which have no document, take one request for
+        the session and one for each scan.
 
         Raises:
             ConflictError: The label belongs to a session of another subject or type.
@@ -118,7 +118,7 @@ class Remote(RemoteReader):
     def ensure_scan(
         self, address: Address, *, xsi_type: str = "xnat:mrScanData", fields: Mapping[str, str] = _NOTHING
     ) -> Ensured:
-        """Create a scan unless it is there."""
+        """Create a scan unless it exists."""
         label = address.scan or ""
         held = self.item(address)
         if held is not None:
@@ -128,7 +128,7 @@ class Remote(RemoteReader):
         return Ensured(label, label, created=True)
 
     def ensure_assessor(self, address: Address, *, xsi_type: str, fields: Mapping[str, str] = _NOTHING) -> Ensured:
-        """Create an image assessor unless it is there."""
+        """Create an image assessor unless it exists."""
         return self._ensure_labelled(address, (("xsiType", xsi_type), *_prefixed(xsi_type, fields)))
 
     def ensure_resource(
@@ -139,7 +139,7 @@ class Remote(RemoteReader):
         content: str = "",
         tags: str = "",
     ) -> Ensured:
-        """Create a resource unless it is there: an existing one is answered with 409 (1.6.4 and 1.8)."""
+        """Create a resource unless it exists: servers answer 409 for an existing one (1.6.4 and 1.8)."""
         label = address.resource or ""
         query = tuple(
             (key, value) for key, value in (("format", format), ("content", content), ("tags", tags)) if value
@@ -153,23 +153,23 @@ class Remote(RemoteReader):
         return Ensured(label, label, created=True)
 
     def set_fields(self, address: Address, fields: Mapping[str, str]) -> None:
-        """Change fields of a project, subject, session, scan or assessor; others stay.
+        """Change fields of a project, subject, session, scan or assessor; other fields are not changed.
 
         Raises:
-            NotFoundError: It is not there.
+            NotFoundError: It does not exist.
             UsageError: ``label`` is among the fields: XNAT would rename the object and drop the other changes.
         """
         if "label" in fields:
-            raise UsageError(f"{address}: a label is not changed like a field")
+            raise UsageError(f"{address}: a label cannot be changed as a field")
         held = self.item(address)
         if held is None:
-            raise NotFoundError(f"{address}: there is no such object", status=404, url=address.path)
+            raise NotFoundError(f"{address}: object not found", status=404, url=address.path)
         query: tuple[tuple[str, str], ...] = tuple(fields.items())
         if address.level is Level.PROJECT and "name" not in fields:
             query += (("name", held.get("name") or address.project),)  # 1.6.4 resets a name that is not sent
         elif address.level not in {Level.PROJECT, Level.SUBJECT}:
             xsi_type = held["xsi:type"]
-            query = (("xsiType", xsi_type), *_prefixed(xsi_type, fields))  # 1.6.4 wants the type with every scan
+            query = (("xsiType", xsi_type), *_prefixed(xsi_type, fields))  # 1.6.4 needs the type of every scan
         self._put(Request("PUT", address.path, query))
 
     # Files
@@ -184,20 +184,20 @@ class Remote(RemoteReader):
         format: str = "",  # noqa: A002  # XNAT's word
         content: str = "",
     ) -> list[str]:
-        """Send one file; returns the names the server says it kept instead.
+        """Send one file; returns the names of files that the server did not replace.
 
-        Nothing but a fresh listing proves that it was stored: without the right to edit, XNAT answers 200 and writes
-        nothing. It is sent once; whether to send it again is for the caller to decide, after a look at the listing.
+        Only a new listing shows that it was stored: without edit permission, XNAT answers 200 and stores nothing. It is
+        sent once; the caller may send it again after reading the listing.
 
         Args:
-            address: Where it goes, with its name.
-            body: Gives its bytes anew at each call.
-            size_bytes: Exactly how many.
+            address: The file.
+            body: Returns its bytes, again at each call.
+            size_bytes: Number of bytes.
             overwrite: Whether a file of this name is replaced.
             format: Format of its catalog entry and of the resource.
             content: Content of its catalog entry and of the resource.
         """
-        response = self._talk.ask(
+        response = self._requester.ask(
             file_request(address, body, size_bytes, overwrite=overwrite, format=format, content=content)
         )
         return _kept(response)
@@ -214,12 +214,13 @@ class Remote(RemoteReader):
         content: str = "",
         tags: str = "",
     ) -> list[str]:
-        """Send an archive that the server extracts into the resource; returns the names it says it kept instead.
+        """Send an archive that the server extracts; returns the names of files that it did not replace.
 
         Raises:
-            UsageError: *name* ends as no archive that XNAT extracts: ``.zip``, ``.tar``, ``.tar.gz``, ``.tgz``.
+            UsageError: XNAT does not extract archives with the ending of *name*; it extracts ``.zip``, ``.tar``,
+                ``.tar.gz``, ``.tgz``.
         """
-        response = self._talk.ask(
+        response = self._requester.ask(
             archive_request(
                 address, body, size_bytes, name=name, overwrite=overwrite, format=format, content=content, tags=tags
             )
@@ -227,44 +228,45 @@ class Remote(RemoteReader):
         return _kept(response)
 
     def refresh_catalog(self, address: Address, options: Sequence[str]) -> None:
-        """Let the server compare a resource's catalog with its disk.
+        """Let the server compare the catalog of a resource with its disk.
 
         Args:
             address: A resource, or an object with all its resources.
             options: Of ``append``, ``delete``, ``checksum``, ``populateStats``.
 
         Raises:
-            ForbiddenError: The account may not edit it.
+            ForbiddenError: The account has no edit permission.
         """
         where = resource_of(address).path.removeprefix("/data")
         query = (("resource", f"/archive{where}"), ("options", ",".join(options)))
-        self._talk.ask(Request("POST", "/data/services/refresh/catalog", query), repeat=True)
+        self._requester.ask(Request("POST", "/data/services/refresh/catalog", query), repeat=True)
 
     # Removal
 
     def remove(self, address: Address, *, remove_files: bool) -> None:
-        """Remove what is at *address* and look whether it is gone.
+        """Remove the object at *address*, and check that it is removed.
 
         Args:
             address: An object, a resource or a file.
-            remove_files: Whether the bytes go as well. Of a resource they always go, into the server's backup.
+            remove_files: Whether the files are deleted too. Files of a resource are always moved to the backup of the
+                server.
 
         Raises:
-            NotFoundError: It is not there.
-            ConflictError: A file whose name begins other names: XNAT 1.8 would remove those as well.
-            RefusedError: The server says that it is removed, and it is still there.
+            NotFoundError: It does not exist.
+            ConflictError: Other file names begin with this name: XNAT 1.8 would remove those files too.
+            RefusedError: The server confirmed the removal, but the object still exists.
         """
         if address.file is not None:
             self._no_longer_names(address)
         elif not self.exists(address):
-            raise NotFoundError(f"{address}: there is no such {address.level}", status=404, url=address.path)
+            raise NotFoundError(f"{address}: {address.level} not found", status=404, url=address.path)
         flag = "true" if remove_files else "false"
         request = Request("DELETE", address.path, (("removeFiles", flag),))
-        with suppress(NotFoundError):  # a repeated request finds nothing: what counts is the look below
-            self._talk.ask(request, repeat=True)
+        with suppress(NotFoundError):  # a repeated request finds nothing; the check below decides
+            self._requester.ask(request, repeat=True)
         if self.exists(address):
             raise RefusedError(
-                f"{address}: the server answered that it is removed, and it is still there; has the account the right?",
+                f"{address}: not removed, although the server confirmed it; check the permissions of the account",
                 method="DELETE",
                 url=address.path,
             )
@@ -273,30 +275,30 @@ class Remote(RemoteReader):
         names = [file.name for file in self.list_files(resource_of(address))]
         name = address.file or ""
         if name not in names:
-            raise NotFoundError(f"{address}: there is no such file", status=404, url=address.path)
+            raise NotFoundError(f"{address}: file not found", status=404, url=address.path)
         if longer := sorted(other for other in names if other.startswith(name) and other != name):
             raise ConflictError(
-                f"{address}: some servers would remove {', '.join(longer[:3])} as well, "
-                "because the names begin the same; remove the resource instead, or the longer names first"
+                f"{address}: not removed: XNAT 1.8 would also remove {', '.join(longer[:3])}, whose names begin with "
+                "this name; remove the longer names first, or the resource"
             )
 
-    # Inside
+    # Internal
 
     def _put(self, request: Request) -> ServerResponse:
-        """A PUT of an object, which may arrive twice; patient with a server that has only just made the project."""
+        """PUT an object, repeated after errors; also while parts of the server do not know a new project."""
         made = self._new_projects.get(request.path.split("/")[3])
         new = made is not None and time.monotonic() - made < _SETTLING_S
         for _ in range(_SETTLING_TRIES if new else 0):
             try:
-                return self._talk.ask(request, repeat=True)
+                return self._requester.ask(request, repeat=True)
             except (ForbiddenError, NotFoundError, RefusedError) as error:
                 if error.status not in {403, 404, 422}:
                     raise
             self._pause(_SETTLING_S / _SETTLING_TRIES)
-        return self._talk.ask(request, repeat=True)
+        return self._requester.ask(request, repeat=True)
 
     def _ensure_labelled(self, address: Address, query: tuple[tuple[str, str], ...]) -> Ensured:
-        """An object with a label and an accession ID, made by a plain PUT."""
+        """Create an object with a label and an accession ID by a PUT without body, unless it exists."""
         label = getattr(address, address.level.value)
         held = self.item(address)
         if held is None:
@@ -311,16 +313,16 @@ class Remote(RemoteReader):
         subject = self.item(Address(address.project, address.subject))
         if subject is None or held.get("subject_ID") not in {subject.get("ID"), address.subject, None, ""}:
             raise ConflictError(
-                f"{address}: the session {address.session} is there already, for another subject "
-                f"({held.get('subject_ID')}); labels of sessions are unique in a project, so give it another label"
+                f"{address}: session {address.session} already belongs to another subject ({held.get('subject_ID')}); "
+                "session labels are unique in a project, so use another label"
             )
         return Ensured(held.get("ID") or address.session or "", address.session or "", created=False)
 
     def _made(self, address: Address, request: Request) -> Ensured:
-        """Send the PUT of an object that was not there; 201 says that this request made it.
+        """PUT an object that did not exist; 201 means that this request created it.
 
-        Of several at once some get 409 or 500 although the object is made (1.6.4). A repeat after a lost reply gets
-        200: the object was not there a moment before, so the first try made it.
+        Of several parallel requests some get 409 or 500 although the object is created (1.6.4). A repeat after a lost
+        reply gets 200: the object did not exist before, so the first try created it.
         """
         label = getattr(address, address.level.value)
         try:
@@ -334,12 +336,12 @@ class Remote(RemoteReader):
         return Ensured(accession or label, label, created=response.status == 201 or response.attempts > 1)
 
 
-#: Elements of a list without names: whole lists travel in documents; in an address they would outgrow it.
+#: List elements without names are sent in documents only; in a query they would be too long.
 _BY_POSITION = re.compile(r"\[\d+\]")
 
 
 def _prefixed(xsi_type: str, fields: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Fields by full path: some short names mean a field of another type (``orientation`` is PET's)."""
+    """Fields by full path, as some short names mean a field of another type (``orientation`` is PET's)."""
     return tuple(
         (key if ":" in key.partition("/")[0] else f"{xsi_type}/{key}", value)
         for key, value in fields.items()
@@ -350,7 +352,7 @@ def _prefixed(xsi_type: str, fields: Mapping[str, str]) -> tuple[tuple[str, str]
 def _same_type(address: Address, held: Item, xsi_type: str) -> None:
     there = held.get("xsi:type", "")
     if there and there != xsi_type:
-        raise ConflictError(f"{address}: is there already as {there}, not as {xsi_type}; its type cannot be changed")
+        raise ConflictError(f"{address}: exists with data type {there}, not {xsi_type}; the type cannot be changed")
 
 
 def _kept(response: ServerResponse) -> list[str]:

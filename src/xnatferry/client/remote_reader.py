@@ -1,4 +1,4 @@
-"""Reads what a site holds: the half of `xnatferry.client.remote.Remote` that changes nothing."""
+"""The read-only operations of `xnatferry.client.remote.Remote`."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _SCAN_COLUMNS = ("ID", "type", "quality", "note", "series_description", "xsiType
 
 
 class RemoteReader:
-    """A site with an account, to read from.
+    """A site and an account, for reading.
 
-    Safe for any number of threads. Use it as a context manager, or call `close`: it gives the login back.
+    Thread-safe. Use it as a context manager, or call `close` to log out.
 
     Args:
-        connection: Site and account; nothing is sent until the first act.
-        timeouts: How long to wait for bytes.
-        pause: Waits some seconds between two tries; tests hand in their own.
+        connection: Site and account; no request is sent before the first operation.
+        timeouts: Timeouts of requests.
+        pause: Waits some seconds between two tries; tests replace it.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class RemoteReader:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.connection = connection
-        self._talk = Requester(connection, timeouts, pause=pause)
-        self._downloads = Downloads(self._talk)
+        self._requester = Requester(connection, timeouts, pause=pause)
+        self._downloads = Downloads(self._requester)
         self._pause = pause
 
     def __enter__(self) -> Self:
@@ -67,41 +67,41 @@ class RemoteReader:
 
     @property
     def requests(self) -> int:
-        """Requests that were sent so far, each try counted."""
-        return self._talk.requests
+        """Number of requests sent so far, including repeats."""
+        return self._requester.requests
 
     def close(self) -> None:
-        """Give the login back and close the connections."""
-        self._talk.close()
+        """Log out and close the connections."""
+        self._requester.close()
 
     # The site
 
     def check(self) -> SiteFacts:
-        """Log in and say what is there: address, version, account.
+        """Log in and read address, version and account.
 
         Raises:
-            AuthenticationError: The account or password is wrong.
-            NotXnatError: Something else answers at this address.
-            NotFoundError: There is no such host.
+            AuthenticationError: The user name or password is wrong.
+            NotXnatError: The address is not an XNAT.
+            NotFoundError: The host does not exist.
             UnavailableError: The site cannot be reached now.
         """
-        return read_site(self._talk, self.connection.url)
+        return read_site(self._requester, self.connection.url)
 
     def whoami(self) -> str:
         """The login name, as the server knows it."""
         return self.check().user
 
     def server_version(self) -> str:
-        """Version of the server, such as ``1.8.11``; ``unknown`` where it does not say."""
+        """Version of the server, such as ``1.8.11``; ``unknown`` if it does not tell."""
         return self.check().version
 
     def issue_token(self) -> tuple[str, Secret] | None:
-        """A new alias token of this account; None where the server gives none."""
-        return issue_token(self._talk)
+        """A new alias token of this account; None if the server issues none."""
+        return issue_token(self._requester)
 
     def invalidate_token(self, alias: str) -> bool:
-        """End an alias token of this account; returns whether there was one."""
-        return invalidate_token(self._talk, alias)
+        """Invalidate an alias token of this account; returns whether it existed."""
+        return invalidate_token(self._requester, alias)
 
     # Listings
 
@@ -110,7 +110,7 @@ class RemoteReader:
         return self.item(Address(project)) is not None
 
     def exists(self, address: Address) -> bool:
-        """Whether there is something at *address*."""
+        """Whether *address* exists."""
         if address.resource is None:
             return self.item(address) is not None
         if address.file is not None:
@@ -120,12 +120,12 @@ class RemoteReader:
         return any(row["label"] == address.resource for row in self.list_resources(address.container))
 
     def item(self, address: Address) -> Item | None:
-        """Fields of an object by path, with its data type under ``xsi:type``; None when it is not there.
+        """Fields of an object by path, with its data type under ``xsi:type``; None when it does not exist.
 
-        1.6.4 and 1.8 find a session by its label anywhere in the project: ``subject_ID`` says whose it is.
+        1.6.4 and 1.8 find a session by its label anywhere in the project: ``subject_ID`` is its subject.
         """
         try:
-            response = self._talk.ask(Request("GET", address.container.path, (("format", "json"),)))
+            response = self._requester.ask(Request("GET", address.container.path, (("format", "json"),)))
         except NotFoundError as error:
             if error.status is None:  # no server answered at all
                 raise
@@ -133,12 +133,12 @@ class RemoteReader:
         return decode_item(response)
 
     def attributes(self, address: Address) -> Attributes | None:
-        """All attributes of an object, with those of the scans and assessors of a session; None when it is not there.
+        """All attributes of an object, with those of the scans and assessors of a session; None when it does not exist.
 
-        1.6.4 and 1.8 find a session by its label anywhere in the project: `Attributes.subject_id` says whose it is.
+        1.6.4 and 1.8 find a session by its label anywhere in the project: `Attributes.subject_id` is its subject.
         """
         try:
-            return decode_attributes(self._talk.ask(Request("GET", address.container.path, (("format", "json"),))))
+            return decode_attributes(self._requester.ask(Request("GET", address.container.path, (("format", "json"),))))
         except NotFoundError as error:
             if error.status is None:  # no server answered at all
                 raise
@@ -167,13 +167,13 @@ class RemoteReader:
         """Scans of a session: ``ID type quality note series_description xsiType``.
 
         Raises:
-            NotFoundError: There is no such session (1.6.4 answers 500).
+            NotFoundError: The session does not exist (1.6.4 answers 500).
         """
         try:
             return self._list(f"{address.path}/scans", _SCAN_COLUMNS)
         except RefusedError as error:
             if error.status == 500 and self.item(address) is None:
-                raise NotFoundError(f"{address}: there is no such session", status=404, url=error.url) from None
+                raise NotFoundError(f"{address}: session not found", status=404, url=error.url) from None
             raise
 
     def list_assessors(self, address: Address) -> list[Row]:
@@ -195,8 +195,7 @@ class RemoteReader:
         """Files of a resource, of all resources of an object, or of all scans of a session. Empty when there is none.
 
         Raises:
-            NotFoundError: The object that holds them is not there, as far as the server says so: 1.6.4 lists nothing
-                for a session that does not exist.
+            NotFoundError: The object does not exist; but 1.6.4 lists nothing for a session that does not exist.
         """
         where = resource_of(address)
         path = f"{where.path}/scans/ALL/files" if all_scans else f"{where.path}/files"
@@ -212,34 +211,34 @@ class RemoteReader:
         """MD5s in the catalog document of a resource, by name in the resource.
 
         Listings of 1.6.4 have no digests, its catalogs do (``GET .../resources/LABEL`` answers the catalog itself).
-        Empty where there is no such resource, or where what answers is no catalog.
+        Empty if the resource does not exist, or the answer is not a catalog.
         """
         try:
-            response = self._talk.ask(Request("GET", resource_of(address).path, (("format", "xml"),)))
+            response = self._requester.ask(Request("GET", resource_of(address).path, (("format", "xml"),)))
             catalog = decode_catalog(response.body)
         except (NotFoundError, CatalogError):
             return {}
         digests = ((decoded_name(entry.name), normal_digest(entry.digest)) for entry in catalog.entries)
         return {name: digest for name, digest in digests if digest is not None}
 
-    # Bytes
+    # Downloads
 
     def get_file(self, address: Address, target: Path, *, digest: str | None = None) -> RemoteFile:
-        """Fetch one file to *target*, which appears only when it is complete and proven; see `Downloads.file`."""
+        """Fetch one file to *target*, which appears only when it is complete and verified; see `Downloads.file`."""
         return self._downloads.file(address, target, self.list_files(resource_of(address)), digest=digest)
 
     def fetch(
         self, address: Address, held: RemoteFile, target: Path, *, replace: bool = True, seen: Seen = lambda _: None
     ) -> str:
-        """Fetch one file whose row of a listing is at hand; returns its MD5. See `Downloads.listed`."""
+        """Download one file whose row of a listing is known; returns its MD5. See `Downloads.listed`."""
         return self._downloads.listed(address, target, held, replace=replace, seen=seen)
 
     def relay(self, address: Address, held: RemoteFile) -> Iterator[bytes]:
-        """The bytes of one file as a stream to send on; see `Downloads.relay_stream`."""
+        """The bytes of one file as a stream; see `Downloads.relay_stream`."""
         return self._downloads.relay_stream(address, held)
 
     def read_digest(self, address: Address) -> str:
-        """MD5 of a file's bytes, fetched and not kept: for servers that list no digest."""
+        """MD5 of a file, downloaded and not stored: for servers that list no MD5."""
         return self._downloads.digest(address)
 
     def read_content(self, address: Address, size_bytes: int, deep: bool = False) -> Content | None:  # noqa: FBT001, FBT002
@@ -250,7 +249,7 @@ class RemoteReader:
         """Fetch all files of a resource, or of all resources of an object, as one zip; see `Downloads.archive`."""
         return self._downloads.archive(address, target)
 
-    # Inside
+    # Internal
 
     def _list(
         self,
@@ -263,7 +262,7 @@ class RemoteReader:
         query: tuple[tuple[str, str], ...] = (("format", "json"), *more)
         if ask:
             query += (("columns", ",".join(ask)),)
-        return decode_listing(self._talk.ask(Request("GET", path, query)), columns)
+        return decode_listing(self._requester.ask(Request("GET", path, query)), columns)
 
 
 def resource_of(address: Address) -> Address:

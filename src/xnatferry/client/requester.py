@@ -1,4 +1,4 @@
-"""Requests with a login and, where that is safe, repeated until they succeed."""
+"""Requests with a login, repeated after temporary errors if that is safe."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 4
 #: Seconds before the second try; doubled each time, with jitter.
 FIRST_PAUSE_S = 0.4
-#: A server that asks to wait longer than this is left to the user.
+#: If a server requests a longer pause than this, in seconds, the request fails.
 LONGEST_PAUSE_S = 60.0
 
 T = TypeVar("T")
@@ -39,12 +39,12 @@ class _Use(Protocol[T_co]):
 
 
 class Requester:
-    """All exchanges with one site, from any number of threads.
+    """Sends requests to one site. Thread-safe.
 
     Args:
         connection: Site and account.
-        timeouts: How long to wait for bytes.
-        pause: Waits some seconds; tests hand in their own.
+        timeouts: Timeouts of requests.
+        pause: Waits some seconds; tests replace it.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class Requester:
         *,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._wire = HttpClient(connection, timeouts)
-        self._login = Login(connection, self._wire.send)
+        self._http = HttpClient(connection, timeouts)
+        self._login = Login(connection, self._http.send)
         self._pause = pause
         self._random = SystemRandom()
 
@@ -67,33 +67,33 @@ class Requester:
 
     @property
     def requests(self) -> int:
-        """Requests that were sent, each try counted."""
-        return self._wire.requests
+        """Number of requests sent, including repeats."""
+        return self._http.requests
 
     def close(self) -> None:
-        """Give the login back and close the connections."""
+        """Log out and close the connections."""
         self._login.close()
-        self._wire.close()
+        self._http.close()
 
     def ask(self, request: Request, *, repeat: bool | None = None) -> ServerResponse:
-        """Send *request*; returns a good answer.
+        """Send *request*; returns a successful answer.
 
         Args:
-            request: What to ask.
-            repeat: Whether it may be sent again after a temporary failure; None means if it is a GET. Say yes only
-                where a request that arrived twice does no more than one that arrived once.
+            request: The request.
+            repeat: Whether to repeat it after temporary errors; None repeats GET only. Only for requests that have no
+                further effect when they arrive twice.
 
         Raises:
-            RemoteError: The server refused or cannot be reached.
+            RemoteError: The server refused the request, or cannot be reached.
         """
         may_repeat = request.method == "GET" if repeat is None else repeat
-        return self._persist(request, _good, may_repeat=may_repeat)
+        return self._repeat(request, _good, may_repeat=may_repeat)
 
     def receive(self, request: Request, take: Callable[[StreamedResponse], T]) -> T:
-        """Send a GET and hand its answer to *take*, again from the start after a temporary failure.
+        """Send a GET and pass its answer to *take*, again from the start after a temporary error.
 
         Raises:
-            RemoteError: The server refused or cannot be reached.
+            RemoteError: The server refused the request, or cannot be reached.
         """
 
         def use(streamed: StreamedResponse, attempt: int) -> T:
@@ -101,9 +101,9 @@ class Requester:
                 _good(streamed, attempt)
             return take(streamed)
 
-        return self._persist(request, use, may_repeat=True)
+        return self._repeat(request, use, may_repeat=True)
 
-    def _persist(self, request: Request, use: _Use[T], *, may_repeat: bool) -> T:
+    def _repeat(self, request: Request, use: _Use[T], *, may_repeat: bool) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._logged_in(request, partial(use, attempt=attempt))
@@ -111,12 +111,12 @@ class Requester:
                 wait = max(FIRST_PAUSE_S * 2 ** (attempt - 1) * (0.5 + self._random.random()), error.retry_after_s or 0)
                 if not may_repeat or attempt == ATTEMPTS or wait > LONGEST_PAUSE_S:
                     raise
-                log.info("%s %s: %s; again in %.1f s", request.method, request.path, error, wait)
+                log.info("%s %s: %s; repeated in %.1f s", request.method, request.path, error, wait)
             self._pause(wait)
         raise AssertionError  # pragma: no cover  # the loop returns or raises
 
     def _logged_in(self, request: Request, use: Callable[[StreamedResponse], T]) -> T:
-        """One exchange; with a second login when the first has expired, then with Basic credentials."""
+        """Send one request; again with a new login when it has expired, then with Basic credentials."""
         authorization = self._login.authorization()
         try:
             return self._once(request, authorization, use, watch=True)
@@ -133,16 +133,16 @@ class Requester:
                 raise
         authorization = self._login.basic()
         done = self._once(request, authorization, use, watch=False)
-        self._login.settle_on(authorization)
+        self._login.use(authorization)
         return done
 
     def _once(
         self, request: Request, authorization: Authorization, use: Callable[[StreamedResponse], T], *, watch: bool
     ) -> T:
-        with self._wire.open(request, authorization.credential) as streamed:
+        with self._http.open(request, authorization.credential) as streamed:
             if self._login.lost(streamed.head, authorization):
                 if watch:
-                    raise AuthenticationError("the server has forgotten the login", status=streamed.head.status)
+                    raise AuthenticationError("the login has expired", status=streamed.head.status)
                 self._login.accept_changing_sessions()
             return use(streamed)
 

@@ -1,4 +1,4 @@
-"""What an answer of a server means: the one place where a status, a page or a redirect becomes an error."""
+"""Converts answers of a server (status, page, redirect) into errors, with their messages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ServerResponse", "error_of", "is_login_page", "kept_names", "not_logged_in", "retry_after"]
 
 _LOGIN_FORM = re.compile(r"Login\.vm|j_spring_security_check|<input[^>]+type=[\"']?password", re.IGNORECASE)
-# What Restlet writes where XNAT gave no reason of its own.
+# Standard sentences of Restlet, when XNAT gives no reason.
 _STANDARD = (
     "The server has not found anything matching",
     "The server encountered an unexpected condition",
@@ -36,22 +36,22 @@ _STANDARD = (
 )
 _TEMPORARY = frozenset({408, 425, 429, 502, 503, 504})
 _WORDS = {
-    400: "the server could not make sense of the request",
-    404: "there is no such thing on the server, or this account may not see it",
-    405: "the server does not offer this",
-    406: "the server does not accept the form of the request",
-    409: "it conflicts with what the server holds",
-    413: "a proxy or the server takes no body of this size; send it in smaller pieces, or have the limit raised",
+    400: "bad request",
+    404: "not found on the server, or not visible for this account",
+    405: "the server does not support this operation",
+    406: "the server does not support the format of the request",
+    409: "conflict with an existing object",
+    413: "the request is too large for the server or a proxy; use --max-body, or ask for a higher limit",
     415: "the server cannot read the file",
-    417: "the server expects more: a data type is missing, or the ID is not valid",
-    422: "the server cannot use the document",
-    500: "the server failed on this request",
+    417: "a data type is missing, or the ID is not valid",
+    422: "the server cannot process the document",
+    500: "internal error of the server",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ServerResponse:
-    """An answer whose body has been read.
+    """An answer with its body.
 
     Attributes:
         status: HTTP status.
@@ -78,12 +78,12 @@ class ServerResponse:
 
 
 def is_login_page(text: str) -> bool:
-    """Whether *text* is the page where XNAT asks a browser to log in."""
+    """Whether *text* is the login page of XNAT."""
     return is_error_page(text) and _LOGIN_FORM.search(text) is not None
 
 
 def not_logged_in(response: ServerResponse) -> bool:
-    """Whether *response* says that the login is missing or has expired: 401, a way to the login page, or that page."""
+    """Whether the login is missing or has expired: 401, a redirect to the login page, or that page."""
     if response.status == 401:
         return True
     if 300 <= response.status < 400:
@@ -92,41 +92,41 @@ def not_logged_in(response: ServerResponse) -> bool:
 
 
 def error_of(response: ServerResponse) -> RemoteError | None:
-    """The error that *response* stands for, or None when it is a good one.
+    """The error of *response*, or None when it is successful.
 
-    A page under a good status is an error as well: interfaces of XNAT answer with tables, documents or nothing.
+    A web page with a successful status is an error too: the REST API answers with tables, documents or nothing.
     """
     status = response.status
     if not_logged_in(response):
-        return _made(
-            AuthenticationError, response, f"{_site(response)} does not accept the login; check user and password"
-        )
+        return _made(AuthenticationError, response, f"{_site(response)}: wrong user name or password")
     if 300 <= status < 400:
         return _redirected(response)
     if status == 207:
-        return _made(RefusedError, response, f"the server did only a part of it: {_words(response)}")
+        return _made(RefusedError, response, f"the server carried out only a part of the request: {_reason(response)}")
     if 200 <= status < 300:
         if is_error_page(response.text):
             page = message_of_page(response.text) or "no text"
-            return _made(NotXnatError, response, f"{response.url} answers with a web page ({page}), not as an XNAT")
+            return _made(
+                NotXnatError, response, f"{response.url}: not an XNAT (web page: {page}); check the server address"
+            )
         return None
     if status == 403:
-        return _made(ForbiddenError, response, f"the account may not do this: {_words(response)}")
+        return _made(ForbiddenError, response, f"Permission denied: {_reason(response)}")
     if status == 404:
-        return _made(NotFoundError, response, _words(response))
+        return _made(NotFoundError, response, _reason(response))
     if status in _TEMPORARY:
         return UnavailableError(
-            f"{_site(response)} is not available now ({status}: {_words(response)}); try again later",
+            f"{_site(response)}: temporarily unavailable ({status}: {_reason(response)}); try again later",
             status=status,
             method=response.method,
             url=response.url,
             retry_after_s=retry_after(response.headers.get("retry-after", "")),
         )
-    return _made(RefusedError, response, f"the server refused ({status}): {_words(response)}")
+    return _made(RefusedError, response, f"refused by the server ({status}): {_reason(response)}")
 
 
 def retry_after(text: str, now: datetime | None = None) -> float | None:
-    """Seconds that a ``Retry-After`` header asks to wait (RFC 9110, 10.2.3), or None when it says nothing usable."""
+    """Seconds of a ``Retry-After`` header (RFC 9110, 10.2.3), or None when it is not valid."""
     text = text.strip()
     if text.isdecimal():
         return float(text)
@@ -140,9 +140,9 @@ def retry_after(text: str, now: datetime | None = None) -> float | None:
 
 
 def kept_names(text: str) -> list[str]:
-    """Names that the server says it kept instead of storing: the ``duplicates`` of an upload's answer, as written.
+    """Names of files that the server did not replace: ``duplicates`` in the answer to an upload.
 
-    XNAT answers 200 all the same (``FileList.handlePost``), with the content type ``text/html``.
+    XNAT answers 200 also in this case (``FileList.handlePost``), with the content type ``text/html``.
     """
     if not text.lstrip().startswith("{"):
         return []
@@ -162,14 +162,14 @@ def _redirected(response: ServerResponse) -> RemoteError:
         right = f"{there.scheme}://{there.netloc}{prefix}"
         path = here.path[here.path.find("/data/") :] if "/data/" in here.path else ""
         site = right + here.path.removesuffix(path) if path else right
-        return _made(RefusedError, response, f"{_site(response)} sends us on to {site}; use --server {site}")
+        return _made(RefusedError, response, f"{_site(response)}: redirected to {site}; use --server {site}")
     return _made(
-        RefusedError, response, f"{_site(response)} sends us on to {target}; name the right server with --server"
+        RefusedError, response, f"{_site(response)}: redirected to {target}; use --server with the right address"
     )
 
 
-def _words(response: ServerResponse) -> str:
-    """The message of the status page, or our own words where it holds only the standard sentence or nothing."""
+def _reason(response: ServerResponse) -> str:
+    """The message of the status page, or a text of `_WORDS` if it has only a standard sentence or none."""
     text = message_of_page(response.text) if response.body and response.status != 413 else ""
     if text.startswith(_STANDARD):
         text = ""

@@ -1,7 +1,7 @@
-"""Sessions as XML documents, with their scans, in the order that XNAT's schema asks for.
+"""Writes sessions with their scans as XML documents, in the order of XNAT's schema.
 
 Sources: ``xnat.xsd``, types ``experimentData``, ``imageSessionData``, ``imageScanData`` and their extensions. Fields
-come as paths, the way XNAT spells them in queries: ``note``, ``parameters/voxelRes/x``,
+are paths as in queries of XNAT: ``note``, ``parameters/voxelRes/x``,
 ``parameters/addParam[name=shape]/addField``, ``parameters/frames/frame[1]/length``.
 """
 
@@ -25,7 +25,7 @@ _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _SESSION_TYPE = re.compile(r"xnat:([A-Za-z0-9]+)SessionData")
 _STEP = re.compile(r"@?([A-Za-z0-9_-]+)(?:\[(?:@?name=)?([^\]]+)\])?")
 
-# Characters that no XML document may hold (XML 1.0, 2.2), not even escaped; headers of images have them.
+# Characters that are not allowed in XML (XML 1.0, 2.2), even escaped; image headers contain them.
 _NOT_XML = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\ud800-\\udfff\\ufffe\\uffff]")
 
 
@@ -33,7 +33,7 @@ def _order(names: str) -> Sequence[str]:
     return tuple(names.split())
 
 
-# Elements of each type in schema order. What a list does not name goes to its end, in the order it came.
+# Elements of each type in schema order; others follow at the end, in the given order.
 _SESSION = _order(
     "date time duration delay note investigator validation resources fields acquisition_site subject_ID age "
     "regions scanner operator prearchivePath scans reconstructions assessors dcmAccessionNumber dcmPatientId "
@@ -64,7 +64,7 @@ _PARAMETERS = {
 }
 _DIFFUSION = ("bValues", "bMax", "directionality", "orientations", "anisotropyType", "refocusFlipAngle")
 
-# What is an attribute, by the element it stands on.
+# XML attributes, by element.
 _ATTRIBUTES: Mapping[str, frozenset[str]] = {
     "session": frozenset({"visit_id", "visit", "version", "original", "protocol", "session_type", "modality", "UID"})
     | {"study_id"},
@@ -83,7 +83,7 @@ _ATTRIBUTES: Mapping[str, frozenset[str]] = {
 
 
 def has_document(xsi_type: str) -> bool:
-    """Whether a session of this data type can be written as a document: its element's name is known."""
+    """Whether a session of this data type can be written as a document: the name of its element is known."""
     return _SESSION_TYPE.fullmatch(xsi_type) is not None
 
 
@@ -93,7 +93,7 @@ def session_document(
     """Write a session with its scans for ``PUT .../experiments/LABEL``.
 
     Raises:
-        UsageError: The data type is no session of XNAT's own schema, or a field's path cannot be read.
+        UsageError: The data type is not a session type of XNAT's schema, or the path of a field is not valid.
     """
     ET.register_namespace("xnat", _XNAT)
     ET.register_namespace("xsi", _XSI)
@@ -118,7 +118,7 @@ def _root_name(xsi_type: str) -> str:
     """Name of the element of a session type: ``xnat:mrSessionData`` is ``MRSession``."""
     found = _SESSION_TYPE.fullmatch(xsi_type)
     if found is None:
-        raise UsageError(f"{xsi_type} is no session type of XNAT's own schema")
+        raise UsageError(f"{xsi_type}: not a session type of XNAT's schema")
     modality = found[1]
     if modality == "otherDicom":
         return "OtherDicomSession"
@@ -135,7 +135,7 @@ def _fill(element: ET.Element, kind: str, fields: Mapping[str, str]) -> None:
         for position, step in enumerate(steps):
             found = _STEP.fullmatch(step)
             if found is None:
-                raise UsageError(f"{path!r} is no path of an XNAT field")
+                raise UsageError(f"{path!r}: not a path of an XNAT field")
             name, chosen = found[1], found[2]
             last = position == len(steps) - 1
             if last and (step.startswith("@") or name in _ATTRIBUTES.get(inside, ())):
@@ -150,7 +150,7 @@ def _fill(element: ET.Element, kind: str, fields: Mapping[str, str]) -> None:
 
 
 def _child(element: ET.Element, name: str, chosen: str | None) -> ET.Element:
-    """The child *name*: the one with the name or at the position *chosen*, made where there is none."""
+    """The child *name*: the one with the name or at the position *chosen*, created if it does not exist."""
     if chosen is not None and chosen.isdecimal():
         while len(there := element.findall(_tag(name))) < int(chosen):
             ET.SubElement(element, _tag(name))

@@ -1,7 +1,7 @@
-"""Where the server is and who we are: resolved from what the caller hands in, never from the process itself.
+"""Finds server and credentials from the values that the caller passes; does not read the environment itself.
 
-First found wins: options, ``XNAT_HOST``/``XNAT_USER``/``XNAT_PASS``, the JSON file that pyxnat and bxl use, profiles,
-``~/.netrc``. A password belongs to a server: credentials of one source are never sent to a server that another names.
+The first match is used: options, ``XNAT_HOST``/``XNAT_USER``/``XNAT_PASS``, the JSON file of pyxnat and bxl, profiles,
+``~/.netrc``. Credentials of one source are never sent to a server that another source names.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Profile", "Secret", "normal_url", "resolve_connection"]
 
-# First path parts of XNAT's own pages and services: what follows the address of the site in a browser.
+# First path parts of XNAT's pages and services, which follow the address of the site in a browser.
 _SITE_PARTS = frozenset({"app", "data", "REST", "xapi", "archive", "screens", "templates", "fs"})
 
 _HOST = re.compile(r"[\w.:-]+")
 
 
 class Secret:
-    """Text that shows itself only when asked.
+    """Text whose repr does not show it.
 
     >>> Secret("hunter2")
     Secret(***)
@@ -62,16 +62,16 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A server and the account to use there.
+    """A server and an account.
 
     Attributes:
         url: Address of the site without a trailing slash, e.g. ``https://xnat.example.org/xnat``.
         user: Login name, or the alias of an alias token.
         password: Password, or the secret of an alias token.
         verify_tls: Whether certificates are checked; a path names the file with the certificate authority.
-        source: Where the credentials came from, for messages: ``from --config FILE``.
+        source: Where the credentials come from, for messages: ``from --config FILE``.
         profile: Name of the profile they came from; empty for other sources.
-        alias: Alias token that logs in for the user; *password* is then its secret.
+        alias: Alias token of the user; *password* is then its secret.
     """
 
     url: str
@@ -94,10 +94,10 @@ class Connection:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should know before a password travels."""
+        """Warnings before a password is sent."""
         found = []
         if self.url.startswith("http:") and not self.local:
-            found.append(f"{self.url} is not encrypted: the password and all data can be read on the way")
+            found.append(f"{self.url} is not encrypted: others can read the password and all data")
         if self.verify_tls is False:
             found.append(f"the certificate of {self.host} is not checked")
         return tuple(found)
@@ -105,15 +105,15 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A server and an account that ``xnatferry login`` has remembered under a name.
+    """A server and an account saved by ``xnatferry login``.
 
     Attributes:
         name: Its name.
         server: Address of the site.
         account: Login name of the person.
-        secret: Fetches what to log in with: account and password, or alias and secret of a token; None when it is gone.
+        secret: Returns user name and password, or alias and secret of a token; None when it no longer exists.
         verify_tls: False when the certificate is not checked; a path names the file with its authority.
-        leads: Whether it may say which server is meant, and not only who we are at a server that is named.
+        names_server: Whether it can select the server; otherwise it is used only for its server.
     """
 
     name: str
@@ -121,12 +121,12 @@ class Profile:
     account: str
     secret: Callable[[], tuple[str, Secret] | None]
     verify_tls: bool | str | None = None
-    leads: bool = False
+    names_server: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Offer:
-    """What one source says; empty where it says nothing."""
+class _Candidate:
+    """Values of one source; empty if not given."""
 
     source: str
     server: str = ""
@@ -136,20 +136,20 @@ class _Offer:
     profile: Profile | None = None
 
     def credentials(self) -> tuple[str, Secret] | None:
-        """Login and password; a profile is asked only now, because a keyring may ask the user."""
+        """Login and password; a profile reads its keyring only now, as this may ask the user."""
         if self.profile is not None:
             return self.profile.secret()
         return None if self.password is None else (self.user, self.password)
 
 
 def normal_url(text: str) -> str:
-    """Return the address of a site as we write it.
+    """Return the address of a site in its normal form.
 
-    ``xnat.example.org`` becomes ``https://xnat.example.org`` (``http`` on this computer); what a browser shows behind
-    the site (``/app/template/...``, ``/data/projects/...``) is cut off; a path prefix stays.
+    ``xnat.example.org`` becomes ``https://xnat.example.org`` (``http`` for this computer); paths of pages
+    (``/app/template/...``, ``/data/projects/...``) are removed; a path prefix is kept.
 
     Raises:
-        UsageError: The text is no address of a web server.
+        UsageError: The text is not the address of a web server.
     """
     text = text.strip()
     try:
@@ -158,12 +158,12 @@ def normal_url(text: str) -> str:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
-        raise UsageError(f"the server address is not valid ({error}); write https://HOST[:PORT][/PATH]") from None
+        raise UsageError(f"not a valid server address ({error}); write https://HOST[:PORT][/PATH]") from None
     if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(host):
-        raise UsageError(f"{_without_user(parts)!r} is no server address; write https://HOST[:PORT][/PATH]")
+        raise UsageError(f"{_without_user(parts)!r}: not a server address; write https://HOST[:PORT][/PATH]")
     if parts.username is not None or parts.password is not None:
         raise UsageError(
-            f"{_without_user(parts)}: leave the user and password out of the address; "
+            f"{_without_user(parts)}: the address must not contain user name and password; "
             "use --user and XNAT_PASS, --config or ~/.netrc"
         )
     kept: list[str] = []
@@ -189,73 +189,73 @@ def resolve_connection(
     netrc: Path | None = None,
     verify_tls: bool | str | None = None,
 ) -> Connection | None:
-    """Find the server and the credentials; None when no source names a server.
+    """Find server and credentials; None when no source names a server.
 
     Args:
         server: Address given as an option.
         user: Login given as an option.
         password: Password given as an option.
-        environment: Where ``XNAT_HOST``, ``XNAT_USER`` and ``XNAT_PASS`` are looked up, and ``SSL_CERT_FILE``, the
-            certificate authorities where no other source names any.
+        environment: Environment with ``XNAT_HOST``, ``XNAT_USER`` and ``XNAT_PASS``, and ``SSL_CERT_FILE``, the
+            certificate authorities if no other source names any.
         config: JSON file with ``server``, ``user``, ``password`` and optionally ``verify``.
-        profiles: What logins are remembered, the first that fits first.
-        netrc: File in the form of ``~/.netrc``; a missing one is no error.
-        verify_tls: Option; None leaves it to the config file, else true.
+        profiles: Saved profiles; the first match is used.
+        netrc: File in the format of ``~/.netrc``; it need not exist.
+        verify_tls: Option; None uses the value of the config file, else true.
 
     Raises:
-        UsageError: The config or netrc file, or the address, cannot be read.
-        AuthenticationError: A server is named and no source has a user and password for it.
+        UsageError: The config file, the netrc file or the address is not valid.
+        AuthenticationError: A server is named, but no source has a user and password for it.
     """
-    offers = [_Offer("from the options", server or "", user or "", _secret(password), verify_tls)]
-    offers.append(_from_environment(environment or {}))
+    candidates = [_Candidate("from the options", server or "", user or "", _secret(password), verify_tls)]
+    candidates.append(_from_environment(environment or {}))
     if config is not None:
-        offers.append(_from_config(config))
-    offers += (_from_profile(profile) for profile in profiles)
-    named = next((one for one in offers if one.server and (one.profile is None or one.profile.leads)), None)
+        candidates.append(_from_config(config))
+    candidates += (_from_profile(profile) for profile in profiles)
+    named = next((one for one in candidates if one.server and (one.profile is None or one.profile.names_server)), None)
     if named is None:
         return None
     url = normal_url(named.server)
-    usable = [offer for offer in offers if not offer.server or normal_url(offer.server) == url]
+    usable = [candidate for candidate in candidates if not candidate.server or normal_url(candidate.server) == url]
     if netrc is not None and netrc.is_file():
         usable += _from_netrc(netrc, url)
     authorities = (environment or {}).get("SSL_CERT_FILE") or True
-    verify = next((offer.verify_tls for offer in usable if offer.verify_tls is not None), authorities)
+    verify = next((candidate.verify_tls for candidate in usable if candidate.verify_tls is not None), authorities)
     return _logged_in(url, usable, verify_tls=verify)
 
 
-def _logged_in(url: str, usable: Sequence[_Offer], *, verify_tls: bool | str) -> Connection:
-    """The connection as the first user named, with the first password that is theirs.
+def _logged_in(url: str, usable: Sequence[_Candidate], *, verify_tls: bool | str) -> Connection:
+    """The connection with the first user, and with the first password of this user.
 
     Raises:
-        AuthenticationError: Nobody is named, or nobody knows the password; the message says how to name one.
+        AuthenticationError: No user, or no password; the message says how to give one.
     """
-    who = next((offer for offer in usable if offer.user), None)
+    who = next((candidate for candidate in usable if candidate.user), None)
     if who is None:
         raise AuthenticationError(
-            f"no user is given for {url}; use 'xnatferry login', or set XNAT_USER and XNAT_PASS, or use --user, "
-            "--config FILE or ~/.netrc",
+            f"{url}: no user name; run 'xnatferry login', set XNAT_USER and XNAT_PASS, or use --user, --config FILE "
+            "or ~/.netrc",
             url=url,
         )
-    for offer in usable:
-        if offer.user in {"", who.user} and (found := offer.credentials()) is not None:
-            if offer.profile is None:
-                return Connection(url, who.user, found[1], verify_tls, offer.source)
+    for candidate in usable:
+        if candidate.user in {"", who.user} and (found := candidate.credentials()) is not None:
+            if candidate.profile is None:
+                return Connection(url, who.user, found[1], verify_tls, candidate.source)
             alias = found[0] if found[0] != who.user else ""
-            return Connection(url, who.user, found[1], verify_tls, offer.source, offer.profile.name, alias)
+            return Connection(url, who.user, found[1], verify_tls, candidate.source, candidate.profile.name, alias)
     lost = next((one.profile.name for one in usable if one.profile is not None and one.user == who.user), None)
     if lost is not None:
         raise AuthenticationError(
-            f"the secret of profile {lost} is gone; 'xnatferry login --profile {lost}' stores one again", url=url
+            f"{url}: the stored secret of profile {lost} is missing; run: xnatferry login --profile {lost}", url=url
         )
     raise AuthenticationError(
-        f"no password is given for {who.user} at {url}; use 'xnatferry login', or set XNAT_PASS, or use "
-        "--config FILE or ~/.netrc",
+        f"{url}: no password for user {who.user}; run 'xnatferry login', set XNAT_PASS, or use --config FILE "
+        "or ~/.netrc",
         url=url,
     )
 
 
-def _from_environment(environment: Mapping[str, str]) -> _Offer:
-    return _Offer(
+def _from_environment(environment: Mapping[str, str]) -> _Candidate:
+    return _Candidate(
         "from XNAT_USER and XNAT_PASS",
         environment.get("XNAT_HOST", ""),
         environment.get("XNAT_USER", ""),
@@ -263,24 +263,22 @@ def _from_environment(environment: Mapping[str, str]) -> _Offer:
     )
 
 
-def _from_config(path: Path) -> _Offer:
+def _from_config(path: Path) -> _Candidate:
     """Read what pyxnat's ``Interface.save_config`` writes."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UsageError(f"{path}: there is no such config file") from None
+        raise UsageError(f"{path}: file not found; --config needs a JSON file with server, user and password") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError:
-        found = None  # the message of the parser would quote the file, and with it the password
+        found = None  # the message of the parser would contain the password
     if not isinstance(found, dict) or not all(
         isinstance(found.get(key, ""), str) for key in ("server", "user", "password")
     ):
-        raise UsageError(
-            f'{path}: is no config file; it should hold {{"server": "...", "user": "...", "password": "..."}}'
-        )
+        raise UsageError(f'{path}: not a config file; write {{"server": "...", "user": "...", "password": "..."}}')
     verify = found.get("verify")
-    return _Offer(
+    return _Candidate(
         f"from --config {path}",
         found.get("server", ""),
         found.get("user", ""),
@@ -289,8 +287,8 @@ def _from_config(path: Path) -> _Offer:
     )
 
 
-def _from_profile(profile: Profile) -> _Offer:
-    return _Offer(
+def _from_profile(profile: Profile) -> _Candidate:
+    return _Candidate(
         f"of profile {profile.name}",
         profile.server,
         profile.account,
@@ -299,17 +297,17 @@ def _from_profile(profile: Profile) -> _Offer:
     )
 
 
-def _from_netrc(path: Path, url: str) -> Iterator[_Offer]:
+def _from_netrc(path: Path, url: str) -> Iterator[_Candidate]:
     try:
         known = netrc_file.netrc(str(path))
     except (netrc_file.NetrcParseError, OSError, UnicodeDecodeError) as error:
         where = f", line {error.lineno}" if isinstance(error, netrc_file.NetrcParseError) else ""
-        raise UsageError(f"{path}{where}: cannot be read as a netrc file") from None
+        raise UsageError(f"{path}{where}: not a valid netrc file") from None
     parts = urlsplit(url)
     for machine in dict.fromkeys((parts.netloc, parts.hostname or "")):
         if machine in known.hosts:
             login, account, password = known.hosts[machine]
-            yield _Offer(f"from {path}", url, login or account, _secret(password))
+            yield _Candidate(f"from {path}", url, login or account, _secret(password))
 
 
 def _secret(text: str | None) -> Secret | None:

@@ -1,4 +1,4 @@
-"""Says what answers at an address."""
+"""Reads version and account of a site."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _USER = re.compile(r"User '(.*)' is logged in")
 
 @dataclass(frozen=True, slots=True)
 class SiteFacts:
-    """A site as it presents itself.
+    """Address, version and account of a site.
 
     Attributes:
         url: Its address.
-        version: Its version, ``unknown`` where it does not say.
-        user: The account we are logged in with.
+        version: Its version; ``unknown`` if it does not tell.
+        user: The account of the login.
     """
 
     url: str
@@ -33,30 +33,30 @@ class SiteFacts:
     user: str
 
 
-def read_site(talk: Requester, url: str) -> SiteFacts:
-    """Log in at *url* and read who answers.
+def read_site(requester: Requester, url: str) -> SiteFacts:
+    """Log in at *url* and read version and account.
 
     Raises:
-        NotXnatError: It is no XNAT.
-        RemoteError: It cannot be asked.
+        NotXnatError: It is not an XNAT.
+        RemoteError: It cannot be reached.
     """
-    text = talk.ask(Request("GET", "/data/auth")).text
+    text = requester.ask(Request("GET", "/data/auth")).text
     found = _USER.search(text)
     if found is None:
-        raise NotXnatError(f"{url} answers, but not as an XNAT; is something missing from the address?", url=url)
-    return SiteFacts(url, _version(talk), found[1])
+        raise NotXnatError(f"{url}: not an XNAT; check the server address", url=url)
+    return SiteFacts(url, _version(requester), found[1])
 
 
-def _version(talk: Requester) -> str:
-    """1.7 and later: ``buildInfo``; before: a page of its own, which a genuine 1.6.4 fills with "Unknown version"."""
+def _version(requester: Requester) -> str:
+    """1.7 and later: ``buildInfo``; before: a page of its own, which is "Unknown version" on a real 1.6.4."""
     try:
-        told = json.loads(talk.ask(Request("GET", "/xapi/siteConfig/buildInfo")).text)
-        version = str(told.get("version", "")) if isinstance(told, dict) else ""
+        info = json.loads(requester.ask(Request("GET", "/xapi/siteConfig/buildInfo")).text)
+        version = str(info.get("version", "")) if isinstance(info, dict) else ""
     except (NotFoundError, ForbiddenError, RefusedError, NotXnatError, ValueError):
         version = ""
     if not version:
         try:
-            version = talk.ask(Request("GET", "/data/version")).text.strip()
+            version = requester.ask(Request("GET", "/data/version")).text.strip()
         except (NotFoundError, ForbiddenError, RefusedError, NotXnatError):
             version = ""
     return version if re.match(r"\d", version) else "unknown"

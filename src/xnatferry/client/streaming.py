@@ -1,4 +1,4 @@
-"""Bytes of one server's file as a stream that another request can send on: read ahead by a few pieces, never stored."""
+"""Streams a file of one server into a request to another; a few pieces are read in advance, nothing is stored."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 __all__ = ["relay_stream"]
 
-#: Pieces of at most 1 MiB that wait for the other side.
+#: Pieces of at most 1 MiB that are read in advance.
 _AHEAD = 4
-_LOOK_EVERY_S = 0.2
+_POLL_S = 0.2
 
 
-class _GoneError(Exception):
-    """Nobody reads any more."""
+class _ReaderClosedError(Exception):
+    """The reader has stopped."""
 
 
-class _Belt:
-    """Carries pieces from the thread that fetches to the one that sends."""
+class _PieceQueue:
+    """Passes pieces from the reading thread to the sending thread."""
 
     def __init__(self) -> None:
         self._waiting: queue.Queue[bytes | BaseException | None] = queue.Queue(_AHEAD)
-        self.gone = threading.Event()
+        self.closed = threading.Event()
 
     def put(self, piece: bytes | BaseException | None) -> None:
-        while not self.gone.is_set():
+        while not self.closed.is_set():
             try:
-                self._waiting.put(piece, timeout=_LOOK_EVERY_S)
+                self._waiting.put(piece, timeout=_POLL_S)
             except queue.Full:
                 continue
             return
-        raise _GoneError
+        raise _ReaderClosedError
 
     def pieces(self) -> Iterator[bytes]:
         while (piece := self._waiting.get()) is not None:
@@ -53,10 +53,10 @@ class _Belt:
 def relay_stream(
     receive: Callable[[Callable[[Iterable[bytes]], None]], object], address: Address, held: RemoteFile
 ) -> Iterator[bytes]:
-    """The bytes of a file while they come, proven at the end.
+    """The bytes of a file as they are read, verified at the end.
 
-    A thread reads ahead, so that both sides are busy. When the source breaks off it is asked again, and what has passed
-    already is skipped.
+    A thread reads in advance. When the connection to the source is lost, the file is requested again, and the bytes
+    that were already passed on are skipped.
 
     Args:
         receive: Calls its argument with the pieces of the file, again from the start after a temporary failure.
@@ -64,10 +64,10 @@ def relay_stream(
         held: Its row of the listing: size, and digest where there is one.
 
     Raises:
-        VerifyError: What came is not what is listed.
+        VerifyError: The bytes differ from the listing.
         RemoteError: The file cannot be fetched.
     """
-    belt = _Belt()
+    pieces_queue = _PieceQueue()
     passed = Hasher()
 
     def take(pieces: Iterable[bytes]) -> None:
@@ -77,7 +77,7 @@ def relay_stream(
             skip = max(0, skip - len(piece))
             if fresh:
                 passed.update(fresh)
-                belt.put(fresh)
+                pieces_queue.put(fresh)
 
     def fetch() -> None:
         try:
@@ -85,17 +85,17 @@ def relay_stream(
             outcome: BaseException | None = None
         except BaseException as error:  # noqa: BLE001  # raised again where the pieces are read
             outcome = error.with_traceback(None)
-        with suppress(_GoneError):
-            belt.put(outcome)
+        with suppress(_ReaderClosedError):
+            pieces_queue.put(outcome)
 
     thread = threading.Thread(target=fetch, name="relay", daemon=True)
     thread.start()
     try:
-        yield from belt.pieces()
+        yield from pieces_queue.pieces()
     finally:
-        belt.gone.set()
+        pieces_queue.closed.set()
     if passed.size_bytes != held.size_bytes or (held.digest is not None and passed.digest != held.digest):
         raise VerifyError(
-            f"{address}: {passed.size_bytes} bytes with digest {passed.digest} came from the source, "
-            f"{held.size_bytes} with {held.digest or 'no digest'} are listed there"
+            f"{address}: received {passed.size_bytes} bytes with MD5 {passed.digest} from the source, but it lists "
+            f"{held.size_bytes} bytes with {f'MD5 {held.digest}' if held.digest else 'no MD5'}"
         )

@@ -1,4 +1,4 @@
-"""An upload is done when the server holds what was sent: sent until its outcome is known, then looked at."""
+"""Sends an upload until its result is known, then checks that the server has it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ FIRST_PAUSE_S = 1.0
 
 
 class UploadConfirmer:
-    """Sends what goes to one site and proves that it is there.
+    """Sends uploads to one site and verifies them.
 
     Args:
         remote: The site.
-        pause: Waits some seconds; tests hand in their own.
+        pause: Waits some seconds; tests replace it.
     """
 
     def __init__(self, remote: Remote, pause: Callable[[float], None]) -> None:
         self._remote = remote
         self._pause = pause
 
-    def persist(
+    def send(
         self,
         resource: Address,
         names: frozenset[str],
@@ -43,20 +43,20 @@ class UploadConfirmer:
         *,
         overwrite: bool,
     ) -> list[str]:
-        """Send until the outcome is known. A reply that was lost may stand for a file that arrived: look first.
+        """Send until the result is known; after a lost reply the listing is read before a repeat.
 
         Args:
-            resource: Where it goes.
-            names: Every file that is sent.
-            sent: What each of them is, as far as it has been read.
+            resource: The resource.
+            names: Names of all files.
+            sent: Size and MD5 of the files that were read so far.
             send: Sends it, replacing files or not.
-            overwrite: Whether files that were there before may be replaced.
+            overwrite: Whether existing files may be replaced.
 
         Returns:
-            Names under which the server says that it kept other files.
+            Names of files that the server did not replace.
 
         Raises:
-            RemoteError: It could not be delivered.
+            RemoteError: It could not be sent.
         """
         before = {file.name for file in self._remote.list_files(resource)} if not overwrite else set()
         for attempt in range(1, ATTEMPTS + 1):
@@ -65,46 +65,48 @@ class UploadConfirmer:
             except (UnavailableError, RefusedError) as error:
                 if attempt == ATTEMPTS or (isinstance(error, RefusedError) and error.status != 500):
                     raise
-                asked = error.retry_after_s if isinstance(error, UnavailableError) else None
-                self._pause(max(FIRST_PAUSE_S * 2 ** (attempt - 1), asked or 0.0))
+                requested = error.retry_after_s if isinstance(error, UnavailableError) else None
+                self._pause(max(FIRST_PAUSE_S * 2 ** (attempt - 1), requested or 0.0))
             held = {file.name: file for file in self._remote.list_files(resource)}
             if len(sent) == len(names) and all(_same(held.get(name), sent[name]) is True for name in names):
                 return []
-            # Bytes of the failed try may lie on the server's disk; only what was there before is protected.
+            # Bytes of the failed try may be on the server's disk; only files that existed before are protected.
             overwrite = overwrite or before.isdisjoint(names)
         raise AssertionError  # pragma: no cover  # the loop returns or raises
 
     def confirmed(self, resource: Address, sent: Mapping[str, Content], kept: Sequence[str]) -> list[RemoteFile]:
-        """Look at what the server holds of *sent*; returns its listing, in the order of the names.
+        """Check that the server has *sent*; returns its listing, in the order of the names.
 
         Args:
-            resource: Where the files are.
-            sent: What each of them is, by name.
-            kept: Names under which the server said that it kept other files.
+            resource: The resource.
+            sent: Size and MD5 of each file, by name.
+            kept: Names of files that the server did not replace.
 
         Raises:
-            ConflictError: It did keep others.
-            VerifyError: It lists fewer, or something else.
+            ConflictError: It has other files of these names.
+            VerifyError: Files are missing or differ.
         """
         held = self._settled(resource, sent)
         others = [name for name in kept if name in sent and not self._is(resource, held.get(name), sent[name])]
         if others:
             raise ConflictError(
-                f"{resource}: the server keeps other files under {_some(others)}; "
-                "nothing was replaced; say overwrite=True to replace them"
+                f"{resource}: other files exist on the server: {_some(others)}; "
+                "nothing was replaced; use overwrite=True to replace them"
             )
         if missing := [name for name in sent if name not in held]:
             raise VerifyError(
-                f"{resource}: the server answered that all is well and lists no {_some(missing)}; "
-                "has the account the right to edit this project?"
+                f"{resource}: not stored, although the server confirmed it: {_some(missing)}; "
+                "check that the account can edit this project"
             )
         differing = [name for name, content in sent.items() if not self._is(resource, held[name], content, deep=False)]
         if differing:
-            raise VerifyError(f"{resource}: the server holds something else under {_some(differing)} than was sent")
+            raise VerifyError(
+                f"{resource}: files on the server differ from what was sent: {_some(differing)}; send them again"
+            )
         return [held[name] for name in sorted(sent)]
 
     def _settled(self, resource: Address, sent: Mapping[str, Content]) -> dict[str, RemoteFile]:
-        """The listing; read again after a refresh of the catalog where files are missing or digests may be stale."""
+        """The listing; read again after a refresh of the catalog when files are missing or digests may be old."""
         held = {file.name: file for file in self._remote.list_files(resource)}
         if any(_same(held.get(name), content) is False for name, content in sent.items()):
             try:
@@ -115,7 +117,7 @@ class UploadConfirmer:
         return held
 
     def _is(self, resource: Address, held: RemoteFile | None, content: Content, *, deep: bool = True) -> bool:
-        """Whether the server holds *content*; where it lists no digest, its bytes are fetched and hashed if *deep*."""
+        """Whether the server has *content*; without a listed MD5, *deep* downloads the file to compute it."""
         known = _same(held, content)
         if known is None and deep and held is not None:
             return self._remote.read_digest(resource.child(Level.FILE, held.name)) == content.digest

@@ -1,4 +1,4 @@
-"""How bytes are sent to XNAT so that it takes them (``FileList.handlePost``)."""
+"""Makes upload requests in the form that XNAT accepts (``FileList.handlePost``)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def file_request(
     format: str,  # noqa: A002  # XNAT's word
     content: str,
 ) -> Request:
-    """The PUT of one file: in the body of the request, or as a form when it is empty, which a body must not be."""
+    """The PUT of one file: in the body of the request, or as a form if it is empty, as a body must not be empty."""
     query = _query(overwrite=overwrite, format=format, content=content)
     if size_bytes == 0:
         return _form_request(address, query)
@@ -55,15 +55,15 @@ def archive_request(
 ) -> Request:
     """The PUT of an archive to be extracted.
 
-    XNAT knows an archive by the end of its name, in lower case; 1.6.4 stores a ``.tgz`` as it is, and every version
-    makes something else of a plain ``.gz`` such as an image.
+    XNAT detects an archive by the ending of its name, in lower case; 1.6.4 does not extract a ``.tgz``, and no version
+    handles other ``.gz`` files, such as images, correctly.
 
     Raises:
-        UsageError: *name* does not end as an archive.
+        UsageError: *name* has no ending of an archive.
     """
     ending = next((known for known in _ARCHIVES if name.lower().endswith(known)), None)
     if ending is None:
-        raise UsageError(f"{name}: XNAT extracts .zip, .tar, .tar.gz and .tgz only")
+        raise UsageError(f"{name}: XNAT extracts only .zip, .tar, .tar.gz and .tgz; use one of these formats")
     sent = f"upload{'.tar.gz' if ending == '.tgz' else ending}"
     query = _query(overwrite=overwrite, format=format, content=content)
     if tags:

@@ -1,1 +1,1 @@
-"""One push, carried by the workers of a Dask cluster: ``push --cluster``."""
+"""Carries out a push on the workers of a Dask cluster: ``push --cluster``."""

@@ -1,4 +1,4 @@
-"""Where the workers are: a scheduler that runs, processes of this computer, or jobs of a batch system."""
+"""Connects to a running Dask scheduler, or starts workers: local processes, or jobs of a batch system."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ __all__ = ["ClusterSpec", "check_workers", "open_cluster"]
 
 #: Seconds that a scheduler and the first worker of this computer get to answer.
 _ANSWER_S = 15.0
-#: Dask's dashboard speaks without TLS and wants port 8787, where another user's may be: a login node has many users.
+#: Dask's dashboard has no TLS, and another user of a login node may use its port 8787.
 _NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
-_INSTALL = "it needs the extra 'cluster': pip install 'xnatferry[cluster]'"
+_INSTALL = "install the extra: pip install 'xnatferry[cluster]'"
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
-    """What ``--cluster`` names.
+    """The value of ``--cluster``.
 
     Attributes:
         kind: ``local``, ``slurm`` or ``address``.
@@ -72,30 +72,30 @@ class ClusterSpec:
             parts = urlsplit(address)
             if parts.scheme in {"tcp", "tls"} and parts.hostname not in {None, "", "local", "slurm"} and parts.port:
                 return cls("address", address=address)
-        raise UsageError(f"--cluster {text!r}: write local:N, slurm, or a scheduler as tcp://HOST:PORT")
+        raise UsageError(f"--cluster {text!r}: not a cluster; write local:N, slurm or tcp://HOST:PORT")
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should know before a password travels."""
+        """Warnings before a password is sent."""
         if self.kind == "address" and self.address.startswith("tcp:") and not self.on_this_computer:
-            return (f"{self.address} is not encrypted: the XNAT password can be read on the way to the workers",)
+            return (f"{self.address} is not encrypted: others can read the XNAT password that is sent to the workers",)
         return ()
 
     @property
     def on_this_computer(self) -> bool:
-        """Whether workers may see the archive of this computer."""
+        """Whether the workers run on this computer."""
         host = urlsplit(self.address).hostname
         return self.kind == "local" or host in {"localhost", "::1"} or (host or "").startswith("127.")
 
 
 @contextmanager
-def open_cluster(spec: ClusterSpec, *, workers: int, say: Callable[[str], None]) -> Iterator[Client]:
+def open_cluster(spec: ClusterSpec, *, workers: int, notify: Callable[[str], None]) -> Iterator[Client]:
     """A client of the cluster, with at least one worker there.
 
     Args:
         spec: Where it is.
         workers: How many tasks will run at once; as many workers are asked of a batch system.
-        say: Told what is waited for.
+        notify: Called with a message while this waits.
 
     Raises:
         UsageError: The batch system is not configured.
@@ -105,7 +105,7 @@ def open_cluster(spec: ClusterSpec, *, workers: int, say: Callable[[str], None])
 
     from xnatferry.cluster.sigint_plugin import IgnoreSigint
 
-    # What it tells about lost workers is told by us; the rest is for its developers.
+    # We report lost workers ourselves.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         try:
@@ -115,11 +115,13 @@ def open_cluster(spec: ClusterSpec, *, workers: int, say: Callable[[str], None])
                 cluster = stack.enter_context(_started(spec, workers))
                 client = stack.enter_context(Client(cluster))
             if spec.kind == "slurm":
-                say("waiting for the first job to start; Ctrl-C gives up")
+                notify("Waiting for the first job to start (Ctrl-C stops)")
             client.wait_for_workers(1, timeout=None if spec.kind == "slurm" else _ANSWER_S)
         except (OSError, TimeoutError) as error:
             where = spec.address or spec.kind
-            raise UnavailableError(f"--cluster {where}: no worker there ({error or 'no answer'})") from None
+            raise UnavailableError(
+                f"--cluster {where}: no worker found ({error or 'no answer'}); check the scheduler and its workers"
+            ) from None
         if spec.kind == "local":
             client.register_plugin(IgnoreSigint())
         yield client
@@ -129,7 +131,7 @@ def _started(spec: ClusterSpec, workers: int) -> Any:
     if spec.kind == "local":
         from distributed import LocalCluster
 
-        # A scheduler takes code from whoever reaches its port, so that not even this computer's other users may.
+        # A scheduler runs code of everybody who can connect to its port, also of other users of this computer: use TLS.
         return LocalCluster(
             n_workers=spec.count,
             threads_per_worker=1,
@@ -143,10 +145,10 @@ def _started(spec: ClusterSpec, workers: int) -> Any:
 
 
 def _jobs(workers: int) -> Any:
-    """Jobs of Slurm, as many as *workers*; another one follows where one is cancelled or at the end of its time.
+    """*workers* Slurm jobs; a job that is cancelled or reaches its time limit is replaced.
 
     Raises:
-        UsageError: Dask's configuration does not say enough, or names a folder that cannot be made.
+        UsageError: Dask's configuration is incomplete, or names a folder that cannot be created.
     """
     import dask
     from dask_jobqueue import SLURMCluster
@@ -161,13 +163,13 @@ def _jobs(workers: int) -> Any:
             silence_logs=logging.CRITICAL,
         )
     except ValueError as error:
-        raise UsageError(f"--cluster slurm: Dask's configuration does not say enough: {error}") from None
+        raise UsageError(f"--cluster slurm: incomplete Dask configuration: {error}") from None
     cluster.adapt(minimum=workers, maximum=workers)
     return cluster
 
 
 def _folder_of_certificates() -> Path:
-    """Where jobs find the certificates of this push; only its user may look into it when it is made here."""
+    """Folder with the TLS certificates of this push for its jobs; a new one is readable by its owner only."""
     import dask
     from platformdirs import user_cache_path
 
@@ -176,30 +178,34 @@ def _folder_of_certificates() -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        where = "jobqueue.slurm.shared-temp-directory in Dask's configuration names another one"
-        raise UsageError(f"--cluster slurm: {folder} cannot be made ({error.strerror}); {where}") from None
+        where = "set jobqueue.slurm.shared-temp-directory in Dask's configuration"
+        raise UsageError(f"--cluster slurm: cannot create {folder} ({error.strerror}); {where}") from None
     return folder
 
 
 def check_workers(client: Client, plan: Plan) -> None:
-    """Ask all workers that are there for their xnatferry and for the first file.
+    """Check the xnatferry version of all workers, and that they can read the first file.
 
-    They are asked with functions of the standard library: a worker without xnatferry could not be told of ours.
+    Uses functions of the standard library, as a worker may have no xnatferry.
 
     Raises:
-        UsageError: One has another xnatferry or none, or does not see the file; the message names it.
+        UsageError: A worker has another version or none, or cannot read the file; the message names the worker.
     """
     for worker, found in client.run(importlib.metadata.version, "xnatferry", on_error="return").items():
         if isinstance(found, Exception):
-            raise UsageError(f"worker {worker} has no xnatferry ({found}); install {__version__} there")
+            raise UsageError(f"worker {worker}: xnatferry is not installed ({found}); install version {__version__}")
         if found != __version__:
-            raise UsageError(f"worker {worker} has xnatferry {found} and this is {__version__}; they must be equal")
+            raise UsageError(f"worker {worker}: xnatferry {found} is installed; install version {__version__}, as here")
     path = first_file(plan)
     if path is None:
         return
     size = path.stat().st_size
     for worker, found in client.run(os.stat, str(path), on_error="return").items():
         if isinstance(found, Exception):
-            raise UsageError(f"worker {worker} does not see {path} ({found}); workers need the same paths as the push")
+            raise UsageError(
+                f"worker {worker}: cannot read {path} ({found}); the workers need the same paths as this computer"
+            )
         if found.st_size != size:
-            raise UsageError(f"worker {worker} sees another {path}: {found.st_size} bytes, here {size}")
+            raise UsageError(
+                f"worker {worker}: {path} has {found.st_size} bytes, here {size}; workers need the same files"
+            )

@@ -1,8 +1,8 @@
-"""Carries out a plan on the workers of a Dask cluster: one journal, written here.
+"""Carries out a plan on the workers of a Dask cluster, with one journal, which this process writes.
 
-Before a task is handed out, everything it may make is in the journal as begun, flushed to the disk: whichever worker
-dies, and when, an undo knows where to look. A task brings back its receipts and verdicts, which go into the same
-journal. At most *workers* tasks are under way, each with one connection to the server.
+Before a task is submitted, the journal records as begun what it may create, flushed to the disk: so an undo is possible
+whichever worker dies. A task returns its receipts and verdicts, which go into the same journal. At most *workers* tasks
+run at the same time, each with one connection to the server.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 from distributed import KilledWorker, wait
 
 from xnatferry.cluster.plan_parts import split, subject_of
-from xnatferry.cluster.tasks import ClusterTask, TaskReport, failed, run_task, under_way
+from xnatferry.cluster.tasks import ClusterTask, TaskReport, failed, run_task, running_tasks
 from xnatferry.errors import StoppedError, TransferError, UnavailableError, XnatferryError
 from xnatferry.transfer.engine import PushResult, carry_out, check_sendable
 from xnatferry.transfer.events import Began, BytesSent, Event, Listener, Outcome, Receipt, Stage, Verdict
 from xnatferry.transfer.run_context import Outage
+from xnatferry.wording import counted
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["push_on_cluster"]
 
-#: Seconds between two looks at the tasks.
-_LOOK_S = 0.5
-#: Seconds that tasks get to notice that they are not wanted any more.
+#: Seconds between two checks of the tasks.
+_POLL_S = 0.5
+#: Seconds that cancelled tasks have to stop.
 _GRACE_S = 10.0
 #: Exit code of a task that found the server unavailable.
 _UNAVAILABLE = UnavailableError.exit_code
@@ -51,20 +52,20 @@ def push_on_cluster(
     bytes_per_s: float | None = None,
     max_body: int | None = None,
 ) -> PushResult:
-    """Do what *plan* says and prove it, as `xnatferry.transfer.engine.carry_out` does.
+    """Carry out *plan* and verify it, as `xnatferry.transfer.engine.carry_out` does.
 
     Args:
         plan: What to do.
         remote: The server; workers log in there as the same user.
         client: The cluster.
-        workers: How many tasks are under way at once, which is how many connections the server sees from them.
-        listener: Told every event.
-        journal: Told every event first; its failure ends the run.
+        workers: How many tasks run at once, each with one connection to the server.
+        listener: Called with every event.
+        journal: Called with every event first; its failure ends the run.
         bytes_per_s: A limit on bytes a second for all of them together.
         max_body: The most bytes of files in one request.
 
     Raises:
-        DataError: Sources have no clear place, or none is left; nothing has been sent.
+        DataError: Sources have no unique address, or all are refused; nothing has been sent.
         ConflictError: The plan holds conflicts and its policy is to fail; nothing has been sent.
         RemoteError: The project cannot be created or used.
     """
@@ -80,7 +81,7 @@ class _Dispatch:
         remote: Remote,
         client: Client,
         workers: int,
-        told: tuple[Listener, Listener],
+        listeners: tuple[Listener, Listener],
         *,
         bytes_per_s: float | None,
         max_body: int | None,
@@ -88,9 +89,9 @@ class _Dispatch:
         self._remote = remote
         self._client = client
         self._workers = workers
-        self._journal, self._listener = told
+        self._journal, self._listener = listeners
         self._max_body = max_body
-        self._share_of_pace = None if bytes_per_s is None else bytes_per_s / workers
+        self._bytes_per_s = None if bytes_per_s is None else bytes_per_s / workers
         self._run = f"xnatferry-{secrets.token_hex(4)}"
         self._outage = Outage()
         self._running: dict[Future, Plan] = {}
@@ -101,17 +102,17 @@ class _Dispatch:
     def carry_out(self, plan: Plan) -> PushResult:
         parts = split(plan)
         files = sum(step.sends for step in plan.files)
-        self._tell(Stage("push", f"{len(parts.subjects)} subjects on a cluster, {files} files"))
+        self._emit(Stage("push", f"{counted(len(parts.subjects), 'subject')} on a cluster, {counted(files, 'file')}"))
         if parts.before is not None:
-            self._here(parts.before)
+            self._run_here(parts.before)
         if not self._stopped:
-            self._there(parts.subjects)
+            self._run_on_workers(parts.subjects)
         if parts.here is not None and not self._stopped:
-            self._here(parts.here)
+            self._run_here(parts.here)
         left = frozenset(step.address for step in plan.conflicts)
         return PushResult(tuple(self._receipts), tuple(self._verdicts), left, stopped=self._stopped)
 
-    def _here(self, part: Plan) -> None:
+    def _run_here(self, part: Plan) -> None:
         """Carry out one part in this process."""
         result = carry_out(
             part,
@@ -125,36 +126,36 @@ class _Dispatch:
         self._verdicts += result.verdicts
         self._stopped = result.stopped
 
-    def _there(self, parts: tuple[Plan, ...]) -> None:
+    def _run_on_workers(self, parts: tuple[Plan, ...]) -> None:
         """Carry out all of *parts* on workers; Ctrl-C stops it."""
         waiting = deque(enumerate(parts, start=1))
         try:
             while waiting or self._running:
                 while waiting and len(self._running) < self._workers:
-                    self._hand_out(*waiting.popleft())
-                self._take_in()
+                    self._submit(*waiting.popleft())
+                self._collect()
         except KeyboardInterrupt:
             self._stop()
         finally:
             with suppress(OSError, TimeoutError, CancelledError):
                 self._client.set_metadata([self._run], {})
 
-    def _hand_out(self, number: int, part: Plan) -> None:
+    def _submit(self, number: int, part: Plan) -> None:
         try:
             self._outage.check()
         except UnavailableError as error:
             self._accept(part, failed(part, error))
             return
-        self._tell(Began(tuple(step.address for step in part.steps if step.sends)))
+        self._emit(Began(tuple(step.address for step in part.steps if step.sends)))
         name = f"{self._run}-{number}"
-        cluster_task = ClusterTask(part, self._remote.connection, self._share_of_pace, self._max_body)
+        cluster_task = ClusterTask(part, self._remote.connection, self._bytes_per_s, self._max_body)
         future = self._client.submit(run_task, cluster_task, name, key=name, pure=False)
         self._running[future] = part
 
-    def _take_in(self) -> None:
-        """Wait a moment, and take the reports of tasks that have ended."""
+    def _collect(self) -> None:
+        """Wait a moment, and process the reports of finished tasks."""
         with suppress(TimeoutError, CancelledError):
-            wait(list(self._running), timeout=_LOOK_S, return_when="FIRST_COMPLETED")
+            wait(list(self._running), timeout=_POLL_S, return_when="FIRST_COMPLETED")
         for future in [future for future in self._running if future.done()]:
             part = self._running.pop(future)
             self._accept(part, self._report_of(future, part))
@@ -164,34 +165,36 @@ class _Dispatch:
             found = future.result()
             assert isinstance(found, TaskReport)  # noqa: S101  # it is our own task
             if found.tries > 1:
-                what = f"{subject_of(part)}: its worker was lost; carried by {found.worker} at try {found.tries}"
-                self._tell(Stage("again", what))
+                what = f"{subject_of(part)}: its worker was lost; pushed by {found.worker} in try {found.tries}"
+                self._emit(Stage("again", what))
             return found
         if future.status == "error":
             error = future.exception()
             if isinstance(error, XnatferryError):
                 return failed(part, error)
             return failed(part, TransferError(_words(error)))
-        return failed(part, UnavailableError("the scheduler has gone away"))
+        return failed(
+            part, UnavailableError("connection to the Dask scheduler lost; run the same command again to continue")
+        )
 
     def _accept(self, part: Plan, report: TaskReport) -> None:
         codes = {receipt.exit_code for receipt in report.receipts}
         if codes == {_UNAVAILABLE} and report.worker:
             self._outage.failed(UnavailableError(next(r.message for r in report.receipts if r.exit_code)))
         elif report.worker:
-            self._outage.worked()
+            self._outage.succeeded()
         sizes = {step.address: step.size_bytes for step in part.files}
         for receipt in report.receipts:
             if receipt.outcome is Outcome.STORED:
                 self._listener(BytesSent(receipt.address, sizes.get(receipt.address, 0)))
             self._receipts.append(receipt)
-            self._tell(receipt)
+            self._emit(receipt)
         for verdict in report.verdicts:
             self._verdicts.append(verdict)
-            self._tell(verdict)
+            self._emit(verdict)
 
     def _stop(self) -> None:
-        """Hand out nothing more, and wait until what runs has noticed that it is not wanted."""
+        """Submit no more tasks, cancel the running ones, and wait until they have stopped."""
         self._stopped = True
         self._client.cancel(list(self._running))
         for part in self._running.values():
@@ -200,22 +203,22 @@ class _Dispatch:
         self._running.clear()
         deadline = time.monotonic() + _GRACE_S
         while time.monotonic() < deadline:
-            busy = self._client.run(under_way, on_error="return").values()
+            busy = self._client.run(running_tasks, on_error="return").values()
             if not any(isinstance(number, int) and number for number in busy):
                 return
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
 
-    def _tell(self, event: Event) -> None:
-        """Journal first: what cannot be written down must not happen."""
+    def _emit(self, event: Event) -> None:
+        """Journal first: what cannot be recorded must not happen."""
         self._journal(event)
         self._listener(event)
 
 
 def _stopped(address: Address) -> Receipt:
-    return Receipt.failed(address, StoppedError("stopped by the user"))
+    return Receipt.failed(address, StoppedError("Stopped by the user"))
 
 
 def _words(error: BaseException | None) -> str:
     if isinstance(error, KilledWorker):
-        return "every worker that began with it was lost; is there memory enough?"
+        return "all workers that ran this task were lost; check that they have enough memory"
     return f"the task failed: {type(error).__name__}: {error}"

@@ -1,6 +1,6 @@
-"""A plan, taken apart for workers that know nothing of each other: one part for each subject.
+"""Splits a plan for workers: one part per subject.
 
-A subject is never shared out. So no two workers make the same subject or session, which XNAT does not survive (see
+A subject is never split. So no two workers create the same subject or session, which fails in XNAT (see
 `xnatferry.planning.shards`), and every resource has one writer.
 """
 
@@ -26,9 +26,9 @@ class Parts:
 
     Attributes:
         before: The project itself; None when nothing is to be done for it.
-        subjects: What workers carry: a plan for each subject that something is sent for.
-        here: Subjects that the server holds already, and last of all what belongs to the project itself: a BIDS
-            manifest must not say that data is there before it is. None when there is no such thing.
+        subjects: For the workers: a plan for each subject with steps to carry out.
+        here: Subjects without changes, and last the resources of the project itself: a BIDS manifest must not list
+            data before it exists. None when there are none.
     """
 
     before: Plan | None
@@ -37,7 +37,7 @@ class Parts:
 
 
 def split(plan: Plan) -> Parts:
-    """Take *plan* apart; every step that sends is in just one part."""
+    """Split *plan*; every step that sends is in exactly one part."""
     project: Step | None = None
     own: list[Step] = []
     by_subject: defaultdict[str, list[Step]] = defaultdict(list)
@@ -60,7 +60,7 @@ def split(plan: Plan) -> Parts:
 
 
 def subject_of(part: Plan) -> Address:
-    """Whose part it is."""
+    """The subject of a part."""
     address = part.steps[0].address
     return Address(address.project, address.subject)
 

@@ -1,4 +1,4 @@
-"""Workers that do not listen to Ctrl-C."""
+"""Workers that ignore Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["IgnoreSigint"]
 
 
 class IgnoreSigint(WorkerPlugin):  # type: ignore[misc]  # distributed ships no types
-    """Ctrl-C in a terminal reaches every process started there; it is for the push, which tells its workers itself."""
+    """A terminal sends Ctrl-C to all processes started in it; the push handles it and stops its workers itself."""
 
     def setup(self, worker: Any) -> None:  # noqa: ARG002  # Dask's signature
         """Called in the main thread of each worker, also of one that replaces another."""

@@ -1,7 +1,7 @@
-"""What runs on a worker: one subject of a plan, with one connection to the server.
+"""The task of a worker: pushes one subject of a plan over one connection to the server.
 
-A scheduler runs a task again elsewhere when its worker is lost, and nobody asks us. So a task looks first what the
-server holds of its subject, and sends only what is missing.
+The scheduler runs a task again on another worker when its worker is lost. So a task first reads what the server has of
+its subject, and sends only what is missing.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
     from xnatferry.xnat.model import Address
     from xnatferry.xnat.result_set import Row
 
-__all__ = ["ClusterTask", "TaskReport", "failed", "run_of", "run_task", "under_way"]
+__all__ = ["ClusterTask", "TaskReport", "failed", "run_of", "run_task", "running_tasks"]
 
-#: Seconds between two looks whether the task is still wanted.
-_LOOK_S = 0.2
-#: Seconds before each further try of a task whose worker was lost: the server may still be busy with what that worker
-#: sent last, and a listing does not show it before it is done.
+#: Seconds between two checks whether the task was cancelled.
+_POLL_S = 0.2
+#: Seconds before each further try of a task whose worker was lost: the server may still process the last request of
+#: that worker, and lists its result only afterwards.
 _PAUSES_S = (1.0, 2.0, 4.0)
 
 _running: set[str] = set()
 
 
 class ClusterTask:
-    """One task, as it travels: shows neither credentials nor what is in it, wherever Dask may print it.
+    """A task as it is sent to a worker. Its repr shows no credentials, as Dask may print it anywhere.
 
     Args:
         part: One subject of a plan.
@@ -69,7 +69,7 @@ class ClusterTask:
         self.version = __version__
 
     def __repr__(self) -> str:
-        return "Errand(***)"
+        return "ClusterTask(***)"
 
     def __getstate__(self) -> dict[str, Any]:
         site = self._access
@@ -101,14 +101,14 @@ class ClusterTask:
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """What a task brings back.
+    """The result of a task.
 
     Attributes:
         receipts: One for each step that sends.
         verdicts: One for each file.
-        left: Files that differ on the server and were left so.
-        tries: How many workers have begun with it.
-        worker: Who finished it.
+        left: Files that differ on the server and were not changed.
+        tries: How many workers have started it.
+        worker: The worker that finished it.
     """
 
     receipts: tuple[Receipt, ...]
@@ -119,20 +119,20 @@ class TaskReport:
 
 
 def run_task(cluster_task: ClusterTask, name: str) -> TaskReport:
-    """Carry one subject; errors come back as receipts. *name* is the key of the task."""
+    """Push one subject; errors are returned as receipts. *name* is the key of the task."""
     part, tries = cluster_task.part, _tries(name)
-    with _wanted(name) as stop:
+    with _cancel_event(name) as stop:
         try:
             _check_worker(cluster_task.version, part)
             with _OneSubject(cluster_task.connection, part) as remote:
                 rate_limit = None if cluster_task.bytes_per_s is None else RateLimit(cluster_task.bytes_per_s)
-                report = _carry(part, remote, tries, stop, rate_limit=rate_limit, max_body=cluster_task.max_body)
+                report = _push_subject(part, remote, tries, stop, rate_limit=rate_limit, max_body=cluster_task.max_body)
         except XnatferryError as error:
             report = failed(part, error)
     return replace(report, tries=tries, worker=get_worker().address)
 
 
-def _carry(
+def _push_subject(
     part: Plan, remote: Remote, tries: int, stop: threading.Event, *, rate_limit: RateLimit | None, max_body: int | None
 ) -> TaskReport:
     pauses = _PAUSES_S if tries > 1 else ()
@@ -143,24 +143,24 @@ def _carry(
         kept = any(receipt.outcome is Outcome.KEPT for receipt in result.receipts)
         if result.stopped or not (result.failures or result.unproven or kept):
             break
-    return _report(part, left, result, ours=tries > 1)
+    return _report(part, left, result, by_lost_worker=tries > 1)
 
 
-def _report(part: Plan, left: Plan, result: PushResult, *, ours: bool) -> TaskReport:
-    """Receipts of this try, and of what was there when it began: by the lost worker (*ours*), or by somebody else.
+def _report(part: Plan, left: Plan, result: PushResult, *, by_lost_worker: bool) -> TaskReport:
+    """Receipts of this try, and of what existed before it: made by the lost worker (*by_lost_worker*), or by others.
 
-    What a lost worker sent last may arrive while its successor is at work: then an object is found, and is ours.
+    The last request of a lost worker may be processed during this try: then its object is found, and counts as ours.
     """
     known = {receipt.address for receipt in result.receipts}
     there = {step.address: step for step in left.steps if step.decision is Decision.SAME and step.address not in known}
     sizes = {verdict.address: verdict.size_bytes for verdict in result.verdicts}
     found = [
-        _receipt_of(step, there[step.address], sizes.get(step.address, 0), ours=ours)
+        _receipt_of(step, there[step.address], sizes.get(step.address, 0), ours=by_lost_worker)
         for step in part.steps
         if step.sends and step.address in there
     ]
     done = result.receipts
-    if ours:
+    if by_lost_worker:
         done = tuple(replace(r, outcome=Outcome.CREATED) if r.outcome is Outcome.FOUND else r for r in done)
     return TaskReport((*found, *done), result.verdicts, result.left)
 
@@ -179,18 +179,18 @@ def _receipt_of(step: Step, found: Step, size_bytes: int, *, ours: bool) -> Rece
 
 
 def failed(part: Plan, error: XnatferryError) -> TaskReport:
-    """The report of a part that could not be carried at all."""
+    """The report of a part that could not be pushed at all."""
     subject, message = subject_of(part), str(error)
     first = Receipt.failed(subject, error)
-    why = f"{subject} could not be carried"
+    why = f"not sent: {subject} could not be pushed"
     others = [s.address for s in part.steps if s.sends and s.address != subject]
     receipts = [Receipt(address, first.outcome, message=why, exit_code=first.exit_code) for address in others]
     verdicts = [Verdict(step.address, Proof.UNKNOWN, message=message) for step in part.files]
     return TaskReport((first, *receipts), tuple(verdicts))
 
 
-def under_way() -> int:
-    """How many tasks of ours this worker still works at, wanted or not."""
+def running_tasks() -> int:
+    """How many of our tasks this worker still runs, cancelled or not."""
     return len(_running)
 
 
@@ -200,7 +200,7 @@ def run_of(name: str) -> str:
 
 
 def _tries(name: str) -> int:
-    """How many workers have begun with this task, this one included. The scheduler keeps the count."""
+    """How many workers have started this task, including this one. The scheduler stores the number."""
     worker, where = get_worker(), [run_of(name), name]
     tries = int(sync(worker.loop, worker.scheduler.get_metadata, keys=where, default=0)) + 1
     sync(worker.loop, worker.scheduler.set_metadata, keys=where, value=tries)
@@ -208,15 +208,15 @@ def _tries(name: str) -> int:
 
 
 @contextmanager
-def _wanted(name: str) -> Iterator[threading.Event]:
-    """An event that is set when nobody waits for the task any more: it was cancelled, or the push itself was killed.
+def _cancel_event(name: str) -> Iterator[threading.Event]:
+    """An event that is set when the task is cancelled, or the push itself was killed.
 
-    A thread cannot be stopped from outside: Dask marks its task and lets it run.
+    Dask cannot stop a thread: it marks a cancelled task and lets it run.
     """
     worker, stop, over = get_worker(), threading.Event(), threading.Event()
 
     def watch() -> None:
-        while not over.wait(_LOOK_S):
+        while not over.wait(_POLL_S):
             task = worker.state.tasks.get(name)
             if task is None or task.state == "cancelled":
                 stop.set()

@@ -1,1 +1,1 @@
-"""What people and programs see: plans, progress and results as text, or as one JSON object a line."""
+"""Output for people and programs: plans, progress and results as text, or as one JSON object a line."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from xnatferry.console.wording import counted, human_bytes
 from xnatferry.sources.model import Severity
+from xnatferry.wording import counted, human_bytes, one_or_many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["discovery_line", "discovery_record", "finding_lines", "source_lines", "source_records"]
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
-#: More findings that say the same are told once, with their number.
-TOLD_ONE_BY_ONE = 1
+#: More findings with the same message are printed once, with their number.
+LISTED_ONE_BY_ONE = 1
 _NOUNS = {
     "nifti": "image",
     "freesurfer": "FreeSurfer subject",
@@ -39,7 +39,7 @@ def discovery_line(discovery: Discovery) -> str:
 
 
 def source_lines(discovery: Discovery) -> Iterator[Text]:
-    """One line a source with what it is and how its checks ended."""
+    """One line a source: its path, what it is, whether a check found an error."""
     for source in discovery.sources:
         sign, style = ("!", "bold red") if source.refused else ("✓", "green")
         line = Text.assemble((sign, style), " ", source.relative)
@@ -50,7 +50,7 @@ def source_lines(discovery: Discovery) -> Iterator[Text]:
 
 
 def finding_lines(findings: Sequence[Finding], *, everything: bool) -> Iterator[Text]:
-    """Errors and warnings, most severe first, alike ones told once; everything adds the others and the notes."""
+    """Errors and warnings, most severe first, equal ones once; *everything* adds the others and the notes."""
     for severity in Severity:
         if severity is Severity.INFO and not everything:
             continue
@@ -59,19 +59,19 @@ def finding_lines(findings: Sequence[Finding], *, everything: bool) -> Iterator[
             if finding.severity is severity:
                 alike.setdefault((finding.id, finding.message), []).append(finding)
         for group in alike.values():
-            shown = group if everything or len(group) <= TOLD_ONE_BY_ONE else group[:1]
+            shown = group if everything or len(group) <= LISTED_ONE_BY_ONE else group[:1]
             for finding in shown:
                 head = Text(f"{severity.value} {finding.id} ", style=_STYLES[severity])
                 where = f"{finding.where}: " if finding.where else ""
                 line = Text.assemble(head, where, finding.message)
                 if len(shown) < len(group):
-                    line.append(f" (and {len(group) - 1} more like it; -v names them)", style="dim")
+                    line.append(f" (and {len(group) - 1:,} more; -v lists all)", style="dim")
                 yield line
     counts = Counter(finding.severity for finding in findings)
     if counts:
-        told = ", ".join(counted(counts[severity], _noun(severity)) for severity in Severity if counts[severity])
+        summary = ", ".join(counted(counts[severity], _noun(severity)) for severity in Severity if counts[severity])
         hidden = 0 if everything else counts[Severity.INFO]
-        yield Text(told + (f" (-v shows {'it' if hidden == 1 else 'them'})" if hidden else ""))
+        yield Text(summary + (f" (-v shows {one_or_many(hidden, 'it', 'them')})" if hidden else ""))
 
 
 def _noun(severity: Severity) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from xnatferry.console.wording import counted, human_bytes, human_seconds
 from xnatferry.planning.plan import Decision, Plan, Refusal, Step, Transport
+from xnatferry.wording import counted, human_bytes, human_seconds
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ STYLES = {
     Decision.REFUSED: "red",
 }
 
-#: Words for JSON; the signs are for people.
+#: Words for JSON; people see the signs.
 WORDS = {
     Decision.CREATE: "create",
     Decision.SAME: "same",
@@ -33,7 +33,7 @@ WORDS = {
     Decision.REFUSED: "refused",
 }
 
-#: More sessions than this are counted, not drawn, unless everything is asked for.
+#: More sessions than this are counted and not listed, unless everything is asked for.
 DRAWN_SESSIONS = 25
 _INDENT = {Level.PROJECT: 0, Level.SUBJECT: 1, Level.SESSION: 2, Level.SCAN: 3, Level.ASSESSOR: 3}
 
@@ -43,8 +43,8 @@ def plan_lines(plan: Plan, *, everything: bool = False, depth: int | None = None
 
     Args:
         plan: What is shown.
-        everything: Name every file, and fold no sessions away.
-        depth: Levels below the project that are shown; as many as are worth it when None.
+        everything: Name every file, and count no sessions instead of listing them.
+        depth: Levels below the project that are shown; None shows what needs a look.
     """
     deepest = len(_INDENT) + 2 if depth is None else depth
     sessions = folded_files = folded_bytes = 0
@@ -110,14 +110,14 @@ def _object_line(step: Step, files: Sequence[Step]) -> Text:
         sign = _sign_of(step, files)
         detail = f"{counted(len(files), 'file')}, {human_bytes(sum(f.size_bytes for f in files))}"
         if any(file.sends and file.payload is not None and file.payload.local.made for file in files):
-            detail = f"{counted(len(files), 'file')}, pictures made while they are sent"
+            detail = f"{counted(len(files), 'file')}, snapshots are made during the push"
         if step.transport is not Transport.SINGLE and any(file.sends for file in files):
             detail += ", sent as one archive"
     line = Text.assemble(("  " * depth + sign.value, STYLES[sign]), " ", label or "")
     if detail:
         line.append(f"  {detail}", style="dim")
     for path, (there, wanted) in step.changes.items():
-        action = "" if step.decision is Decision.UPDATE else ", left"
+        action = "" if step.decision is Decision.UPDATE else " (not changed)"
         line.append(f"  {path}: {there!r} -> {wanted!r}{action}", style="yellow")
     if step.reason and address.level is not Level.FILE:
         line.append(f"  ({step.reason})", style="yellow")
@@ -125,7 +125,7 @@ def _object_line(step: Step, files: Sequence[Step]) -> Text:
 
 
 def _sign_of(step: Step, files: Sequence[Step]) -> Decision:
-    """A resource shows the most telling decision of its files."""
+    """A resource shows the most important decision of its files."""
     found = {file.decision for file in files}
     for decision in (Decision.DIFFERS, Decision.UPDATE, Decision.CREATE):
         if decision in found:
@@ -149,7 +149,7 @@ def _file_lines(resource: Step, files: Sequence[Step], *, everything: bool) -> I
 
 
 def refusal_lines(refusals: Sequence[Refusal]) -> Iterator[Text]:
-    """What stays behind, and why."""
+    """Sources that are not uploaded, and why."""
     for refusal in refusals:
         line = Text.assemble((Decision.REFUSED.value, STYLES[Decision.REFUSED]), " ", refusal.relative)
         line.append(f"  {'; '.join(refusal.reasons)}", style="red")
@@ -173,11 +173,12 @@ def plan_counts(plan: Plan) -> Text:
 
 
 def compared_line(plan: Plan, seconds: float) -> str:
-    """One sentence: what the server was asked, and how long that took."""
+    """One sentence: which server was compared, how long that took, how many sessions exist there."""
     sessions = plan.count(Level.SESSION)
-    there = sum(sessions.values()) - sessions[Decision.CREATE]
-    what = f"{there} of {counted(sum(sessions.values()), 'session')} are there"
-    return f"compared with {plan.server} in {human_seconds(seconds)}: {what}"
+    total = sum(sessions.values())
+    there = total - sessions[Decision.CREATE]
+    exist = f"{there:,} of {counted(total, 'session', 'exist')}"
+    return f"Compared with {plan.server} in {human_seconds(seconds)}: {exist} there"
 
 
 def plan_records(plan: Plan) -> Iterator[dict[str, object]]:

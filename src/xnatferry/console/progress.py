@@ -20,10 +20,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from xnatferry.console.wording import counted, human_bytes, human_seconds
 from xnatferry.planning.plan import Decision
 from xnatferry.transfer.events import Began, BytesSent, Event, Outcome, Receipt, Verdict
 from xnatferry.transfer.journal import event_to_dict
+from xnatferry.wording import counted, human_bytes, human_seconds
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -42,12 +42,12 @@ MOST_LINES = 6
 
 
 class Tally:
-    """What has been done so far, and how long the rest will take.
+    """What has been done so far, and an estimate of the remaining time.
 
     Attributes:
         objects: Projects, subjects, sessions, scans and resources that have been made.
         files: Files that have been sent.
-        verified: Files that have been proven.
+        verified: Files that have been verified.
         failed: Steps that have failed.
         sent_bytes: Bytes that have been sent.
     """
@@ -85,15 +85,15 @@ class Tally:
         return self.sent_bytes / self.seconds if self.seconds > 0 else 0.0
 
     def line(self) -> str:
-        """Where the push is, in one line."""
-        parts = [f"sent {self.files:,} of {counted(self.all_files, 'file')}"]
-        parts.append(f"{human_bytes(self.sent_bytes)} of {human_bytes(self.all_bytes)}, {human_bytes(self.rate)}/s")
+        """The state of the push in one line."""
+        parts = [f"Sent {self.files:,} of {counted(self.all_files, 'file')}"]
+        parts.append(f"{human_bytes(self.sent_bytes)} of {human_bytes(self.all_bytes)} at {human_bytes(self.rate)}/s")
         if self.rate > 0 and self.sent_bytes < self.all_bytes:
             parts.append(f"{human_seconds((self.all_bytes - self.sent_bytes) / self.rate)} left")
         parts.append(f"{self.verified:,} verified")
         if self.failed:
             parts.append(f"{self.failed:,} failed")
-        return "; ".join(parts)
+        return ", ".join(parts)
 
 
 def progress(plan: Plan, *, quiet: bool = False) -> PushProgress:
@@ -109,8 +109,8 @@ class PushProgress:
     """Shows a push while it runs; use it as a context manager and call it with events, from any thread.
 
     Args:
-        console: Where to.
-        plan: What is being done.
+        console: Where it prints.
+        plan: The plan of the push.
         quiet: Show nothing.
     """
 
@@ -145,7 +145,7 @@ class PushProgress:
     ) -> None:
         self._block.__exit__(kind, error, trace)
         if kind is None and not self._quiet:
-            self._say_stage("verified", self._tally.verified, self._tally.all_to_verify, "file")
+            self._print_stage("verified", self._tally.verified, self._tally.all_to_verify, "file")
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -154,7 +154,7 @@ class PushProgress:
             tally.take(event)
             if self._quiet:
                 return
-            self._say_stages()
+            self._print_stages()
             if isinstance(event, Receipt) and event.outcome is Outcome.FAILED:
                 text = Text.assemble(("failed", "red"), f" {event.address}: {event.message}")
                 self._console.print(text, soft_wrap=True)
@@ -164,21 +164,23 @@ class PushProgress:
                 self._next_line_s = tally.seconds + INTERVAL_S
                 self._console.print(Text(tally.line()))
 
-    def _say_stages(self) -> None:
+    def _print_stages(self) -> None:
         tally = self._tally
         if tally.all_objects and tally.objects >= tally.all_objects:
-            self._say_stage("created", tally.objects, tally.all_objects, "object")
+            self._print_stage("created", tally.objects, tally.all_objects, "object")
         if tally.all_files and tally.files >= tally.all_files:
             size = f", {human_bytes(tally.sent_bytes)} at {human_bytes(tally.rate)}/s"
-            self._say_stage("sent", tally.files, tally.all_files, "file", size)
+            self._print_stage("sent", tally.files, tally.all_files, "file", size)
 
-    def _say_stage(self, name: str, done: int, of: int, noun: str, more: str = "") -> None:
-        """A line for a stage that is over: what was done, and when."""
+    def _print_stage(self, name: str, done: int, of: int, noun: str, more: str = "") -> None:
+        """A line for a stage that has ended: what was done, and when."""
         if name in self._stages:
             return
         self._stages.add(name)
         count = counted(done, noun) if done == of else f"{done:,} of {counted(of, noun)}"
-        self._console.print(Text(f"{name} {count}{more} ({human_seconds(self._tally.seconds)})", style="dim"))
+        self._console.print(
+            Text(f"{name.capitalize()} {count}{more} ({human_seconds(self._tally.seconds)})", style="dim")
+        )
 
     def _draw(self, event: Event) -> None:
         tally = self._tally

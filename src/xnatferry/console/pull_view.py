@@ -1,4 +1,4 @@
-"""A pull as people and programs see it: its plan, its progress, its end."""
+"""Output of a pull: its plan, its progress, its result."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from rich.text import Text
 
 from xnatferry.console.plan_view import STYLES, WORDS, refusal_lines
 from xnatferry.console.result_view import verdict_counts, verdict_lines
-from xnatferry.console.wording import counted, human_bytes, human_seconds
 from xnatferry.planning.plan import Decision
 from xnatferry.transfer.events import BytesSent, Event, Outcome, Receipt
+from xnatferry.wording import counted, human_bytes, human_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from xnatferry.results.pull_run import PullResult
     from xnatferry.xnat.model import Address
 
-__all__ = ["PullProgress", "left_lines", "pull_lines", "pull_plan_lines", "pull_plan_records", "pull_record"]
+__all__ = ["PullProgress", "pull_lines", "pull_plan_lines", "pull_plan_records", "pull_record", "unchanged_lines"]
 
 #: Missing files that are named one by one; the others are counted.
 _NAMED = 10
@@ -99,7 +99,7 @@ def _file_line(file: PullFile) -> Text:
     line = Text.assemble((f"  {file.decision.value}", style), f" {file.address.file}")
     line.append(f"  {human_bytes(file.held.size_bytes)}", style="dim")
     if file.decision is Decision.SAME:
-        line.append(f"  here already{f' ({file.reason})' if file.reason else ''}", style="dim")
+        line.append(f"  exists here{f' ({file.reason})' if file.reason else ''}", style="dim")
     elif file.reason:
         line.append(f"  ({file.reason})", style=style)
     return line
@@ -145,9 +145,9 @@ def pull_plan_records(plan: PullPlan) -> Iterator[dict[str, object]]:
 
 
 def pull_lines(result: PullResult, plan: PullPlan, seconds: float) -> Iterator[Text]:
-    """The end of a pull: what came, what is proven, what is missing."""
-    came = [receipt for receipt in result.receipts if receipt.outcome is Outcome.STORED]
-    size = sum(receipt.size_bytes for receipt in came)
+    """The summary of a pull: what was fetched, what is verified, what is missing."""
+    fetched = [receipt for receipt in result.receipts if receipt.outcome is Outcome.STORED]
+    size = sum(receipt.size_bytes for receipt in fetched)
     rate = size / seconds if seconds > 0 else 0.0
     messages = {receipt.address: receipt.message for receipt in result.failures}
     for file in result.missing[:_NAMED]:
@@ -157,41 +157,46 @@ def pull_lines(result: PullResult, plan: PullPlan, seconds: float) -> Iterator[T
         yield Text(f"… and {counted(len(result.missing) - _NAMED, 'more file')}", style="dim")
     yield from verdict_lines([v for v in result.verdicts if v.proof.value == "differs" and not v.message])
     yield Text(
-        f"{counted(len(came), 'file')} fetched, {human_bytes(size)} in {human_seconds(seconds)} ({human_bytes(rate)}/s)"
+        f"{counted(len(fetched), 'file')} fetched, "
+        f"{human_bytes(size)} in {human_seconds(seconds)} ({human_bytes(rate)}/s)"
     )
-    yield verdict_counts(result.verdicts)
-    lacking = sum(file.held.size_bytes for file in result.missing)
+    yield verdict_counts(result.verdicts, where="")
+    missing_bytes = sum(file.held.size_bytes for file in result.missing)
     if result.disk_full:
         yield Text(
-            f"the disk of {plan.folder} is full: {counted(len(result.missing), 'file')}, {human_bytes(lacking)}, are "
-            "missing; make room and run the same command again",
+            f"Disk full: {plan.folder}: {counted(len(result.missing), 'file', 'are')} missing "
+            f"({human_bytes(missing_bytes)}). Free some space and run the same command again.",
             style="bold red",
         )
     elif result.stopped:
-        yield Text("stopped; the same command goes on where this one ended", style="bold yellow")
+        yield Text("Stopped. Run the same command again to continue.", style="bold yellow")
     elif result.missing:
-        yield Text(f"{counted(len(result.missing), 'file')} missing; run the same command again", style="bold red")
-    yield from left_lines(plan)
+        yield Text(
+            f"{counted(len(result.missing), 'file', 'are')} missing. Run the same command again.", style="bold red"
+        )
+    yield from unchanged_lines(plan)
 
 
-def left_lines(plan: PullPlan) -> Iterator[Text]:
-    """What a pull leaves alone."""
+def unchanged_lines(plan: PullPlan) -> Iterator[Text]:
+    """Local files that a pull does not change, and files that it does not fetch."""
     if plan.conflicts:
-        yield Text(f"{counted(len(plan.conflicts), 'file')} differ here and were left as they are", style="yellow")
+        yield Text(
+            f"{counted(len(plan.conflicts), 'local file', 'differ')} from the server; not changed", style="yellow"
+        )
     if plan.refusals:
-        yield Text(f"{counted(len(plan.refusals), 'file')} refused and not fetched; see above", style="red")
+        yield Text(f"{counted(len(plan.refusals), 'file')} refused and not fetched (reasons above)", style="red")
 
 
 def pull_record(result: PullResult, plan: PullPlan, seconds: float, run: str) -> dict[str, object]:
-    """The end of a pull as a JSON record."""
-    came = [receipt for receipt in result.receipts if receipt.outcome is Outcome.STORED]
+    """The result of a pull as a JSON record."""
+    fetched = [receipt for receipt in result.receipts if receipt.outcome is Outcome.STORED]
     return {
         "record": "result",
         "run": run,
         "exit_code": result.exit_code,
         "seconds": round(seconds, 3),
-        "fetched_files": len(came),
-        "fetched_bytes": sum(receipt.size_bytes for receipt in came),
+        "fetched_files": len(fetched),
+        "fetched_bytes": sum(receipt.size_bytes for receipt in fetched),
         "verdicts": {proof.value: n for proof, n in Counter(v.proof for v in result.verdicts).items()},
         "missing": [str(file.address) for file in result.missing],
         "refused": len(plan.refusals),

@@ -1,4 +1,4 @@
-"""The end of a push or a verification: what failed, what is proven, and how."""
+"""The result of a push or a verification: what failed, what is verified, and how."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from xnatferry.console.wording import counted, human_bytes, human_seconds
 from xnatferry.transfer.events import Outcome, Proof, Verdict
+from xnatferry.wording import counted, human_bytes, human_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["nothing_record", "proof_counts", "push_lines", "push_record", "verdict_counts", "verdict_lines"]
 
 _STYLES = {Proof.DIGEST: "green", Proof.SIZE: "yellow"}
+#: Words for people; JSON records hold the values of `Proof`.
+_WORDS = {
+    Proof.DIGEST: "MD5 equal",
+    Proof.SIZE: "size equal",
+    Proof.MISSING: "missing",
+    Proof.DIFFERS: "differs",
+    Proof.UNKNOWN: "unknown",
+}
 
 
 def push_lines(result: PushResult, seconds: float) -> Iterator[Text]:
@@ -27,47 +35,59 @@ def push_lines(result: PushResult, seconds: float) -> Iterator[Text]:
     rate = sum(r.size_bytes for r in sent) / seconds if seconds > 0 else 0.0
     for receipt in result.receipts:
         if receipt.outcome is Outcome.KEPT:
-            yield Text(f"kept    {receipt.address}  {receipt.message}", style="yellow")
+            yield Text(f"not replaced  {receipt.address}  {receipt.message}", style="yellow")
     yield from verdict_lines(result.unproven)
     size = human_bytes(sum(r.size_bytes for r in sent))
     yield Text(f"{counted(len(sent), 'file')} sent, {size} in {human_seconds(seconds)} ({human_bytes(rate)}/s)")
-    yield verdict_counts(result.verdicts)
+    yield verdict_counts([verdict for verdict in result.verdicts if verdict.address not in result.left])
     if result.left:
-        yield Text(
-            f"{counted(len(result.left), 'file')} differ on the server and were left as they are", style="yellow"
-        )
+        yield Text(f"{counted(len(result.left), 'file', 'differ')} on the server; not changed", style="yellow")
     if result.failures:
         yield Text(f"{counted(len(result.failures), 'step')} failed", style="bold red")
     if result.stopped:
-        yield Text("stopped; the same command goes on where this one ended", style="bold yellow")
+        yield Text("Stopped. Run the same command again to continue.", style="bold yellow")
 
 
 def verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[Text]:
-    """One line for each file that did not arrive as it should."""
+    """One line for each file: its verdict, its address, the reason."""
     for verdict in verdicts:
         line = Text.assemble(
-            (f"{verdict.proof.value:<8}", _STYLES.get(verdict.proof, "bold red")), str(verdict.address)
+            (f"{_WORDS[verdict.proof]:<12}", _STYLES.get(verdict.proof, "bold red")), str(verdict.address)
         )
         if verdict.message:
             line.append(f"  {verdict.message}", style="dim")
         yield line
 
 
-def verdict_counts(verdicts: Sequence[Verdict]) -> Text:
-    """How many files have which proof."""
-    return proof_counts(Counter(verdict.proof.value for verdict in verdicts))
+def verdict_counts(verdicts: Sequence[Verdict], *, where: str = "on the server") -> Text:
+    """One sentence: how many files are verified, and by what."""
+    return proof_counts(Counter(verdict.proof.value for verdict in verdicts), where=where)
 
 
-def proof_counts(counts: Mapping[str, int]) -> Text:
-    """How many files have which proof, from their number by proof."""
-    line = Text("verified: ")
-    parts = [(proof, counts[proof.value]) for proof in Proof if counts.get(proof.value)]
-    for index, (proof, number) in enumerate(parts):
-        line.append(", " if index else "")
-        line.append(f"{number:,} {proof.value}", style=_STYLES.get(proof, "bold red"))
-    if not parts:
-        line.append("nothing")
-    return line
+def proof_counts(counts: Mapping[str, int], *, where: str = "on the server") -> Text:
+    """One sentence: how many files are verified, and by what.
+
+    Args:
+        counts: Number of files by value of `Proof`.
+        where: Where files are missing or differ.
+    """
+    number = {proof: counts.get(proof.value, 0) for proof in Proof}
+    good, by_size = number[Proof.DIGEST] + number[Proof.SIZE], number[Proof.SIZE]
+    how = "MD5 equal" if not by_size else "size only" if by_size == good else f"{by_size:,} of them by size only"
+    verified = f"{counted(good, 'file')} verified ({how})"
+    at = f" {where}" if where else ""
+    bad = [
+        (number[Proof.MISSING], "are", f" missing{at}"),
+        (number[Proof.DIFFERS], "differ", at),
+        (number[Proof.UNKNOWN], "are", " not checked"),
+    ]
+    problems = [counted(count, "file", verb) + rest for count, verb, rest in bad if count]
+    if problems:
+        more = f"; {verified}" if good else ""
+        return Text.assemble(("NOT verified: ", "bold red"), ", ".join(problems), more)
+    if not good:
+        return Text("No files to verify")
+    return Text(verified, style="yellow" if by_size else "green")
 
 
 def nothing_record(verdicts: Sequence[Verdict], left: set[Address], exit_code: int) -> dict[str, object]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from xnatferry.console.result_view import proof_counts, verdict_lines
-from xnatferry.console.wording import counted, human_bytes
 from xnatferry.planning.undo_plan import UndoAction
 from xnatferry.transfer.events import Outcome
+from xnatferry.wording import counted, human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ _VERDICTS = {
 
 
 def runs_lines(runs: Sequence[Run]) -> Iterator[Text]:
-    """One line a run: name, what, where, counts, how it ended."""
+    """One line a run: name, command, project, server, counts, result."""
     for run in runs:
         line = Text(run.name)
         line.append(f"  {_where(run)}", style="dim")
@@ -52,7 +52,7 @@ def runs_lines(runs: Sequence[Run]) -> Iterator[Text]:
 
 
 def run_lines(run: Run, *, everything: bool) -> Iterator[Text]:
-    """One run: its facts, what failed, its proofs."""
+    """One run: its attributes, what failed, its verdicts."""
     yield from (Text(f"{name:<10} {value}") for name, value in run.attributes.items() if name != "version")
     yield Text(f"{'verdict':<10} {run.verdict}", style=_VERDICTS.get(run.verdict, "bold red"))
     for receipt in run.receipts():
@@ -98,19 +98,19 @@ def run_record(run: Run) -> dict[str, object]:
 
 
 def undo_lines(plan: UndoPlan) -> Iterator[Text]:
-    """One line a step: what goes, what is put back, what stays and why."""
+    """One line a step: what is removed or restored; what is not changed, and why."""
     for step in plan.steps:
         line = Text.assemble((step.action.value, _STYLES[step.action]), f" {step.address.level} {step.address}")
         if step.fields:
             back = ", ".join(f"{path} = {value!r}" for path, value in step.fields.items())
-            line.append(f"  back to {back}", style="yellow")
+            line.append(f"  restore {back}", style="yellow")
         if step.reason:
             line.append(f"  {step.reason}", style="dim")
         yield line
     counts = Counter(step.action for step in plan.steps)
     yield Text(
-        f"- {counts[UndoAction.REMOVE]} to remove   ~ {counts[UndoAction.RESTORE]} to put back   "
-        f"= {counts[UndoAction.STAY]} stay"
+        f"{counts[UndoAction.REMOVE]:,} to remove, {counts[UndoAction.RESTORE]:,} to restore, "
+        f"{counts[UndoAction.STAY]:,} unchanged"
     )
 
 
@@ -127,17 +127,20 @@ def undo_records(plan: UndoPlan) -> Iterator[dict[str, object]]:
 
 
 def undo_result_lines(receipts: Sequence[Receipt], plan: UndoPlan) -> Iterator[Text]:
-    """How an undo ended."""
+    """The result of an undo."""
     for receipt in receipts:
         if receipt.exit_code:
             yield Text(f"failed   {receipt.address}  {receipt.message}", style="bold red")
-    done = sum(receipt.exit_code == 0 for receipt in receipts)
-    stayed = f"; {len(plan.stays)} stayed, see above" if plan.stays else ""
-    yield Text(f"taken back: {counted(done, 'object')}{stayed}")
+    restored = sum(receipt.outcome is Outcome.RESTORED for receipt in receipts)
+    removed = sum(receipt.exit_code == 0 for receipt in receipts) - restored
+    parts = [f"{counted(removed, 'object')} removed"]
+    parts += [f"{restored:,} restored"] if restored else []
+    parts += [f"{len(plan.stays):,} unchanged (reasons above)"] if plan.stays else []
+    yield Text(f"Undone: {', '.join(parts)}")
 
 
 def undone_record(run: str, receipts: Sequence[Receipt], plan: UndoPlan, exit_code: int) -> dict[str, object]:
-    """The end of an undo as a JSON record."""
+    """The result of an undo as a JSON record."""
     return {
         "record": "result",
         "run": run,

@@ -1,4 +1,4 @@
-"""Where words go: results on stdout, everything about the run on stderr, JSON alone when asked for."""
+"""Standard streams: results on stdout, messages about the run on stderr; with ``--json`` only JSON on stdout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Screen"]
 
 
 def _console(*, stderr: bool) -> Console:
-    # Paths and addresses must stay whole and unguessed: no highlighting, no wrapping, no markup from file names.
+    # Paths and addresses are printed as they are: no highlighting, no wrapping, no markup from file names.
     return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
@@ -30,8 +30,8 @@ class Screen:
 
     Attributes:
         json: Print JSON lines on stdout and nothing else there.
-        quiet: Leave out what is not asked for: trees, notes, progress.
-        verbose: Show every file and every note.
+        quiet: Print no trees, notes and progress.
+        verbose: Print every file and every note.
         yes: Every question has been answered with yes.
     """
 
@@ -56,35 +56,35 @@ class Screen:
             sys.stdout.flush()
 
     def note(self, text: Text | str, *, style: str = "dim") -> None:
-        """Say something about the run."""
+        """Print a message about the run, unless *quiet*."""
         if not self.quiet:
             self.err.print(text if isinstance(text, Text) else Text(text, style=style))
 
     def waiting(self, what: str) -> AbstractContextManager[object]:
-        """Show that something goes on, on a terminal only."""
+        """Show on a terminal that work is in progress."""
         if self.quiet or not self.err.is_terminal:
             return nullcontext()
         return self.err.status(what)
 
     def error(self, text: str) -> None:
-        """Say what went wrong; never left out."""
+        """Print an error; also when *quiet*."""
         self.err.print(Text.assemble(("error: ", "bold red"), text))
 
     def warn(self, text: str) -> None:
-        """Say what is dangerous, though it works; never left out."""
+        """Print a warning; also when *quiet*."""
         self.err.print(Text.assemble(("warning: ", "bold yellow"), text))
 
     def confirm(self, question: str) -> None:
-        """Ask before something is written; an answer other than yes stops.
+        """Ask before something is written; any answer but yes stops.
 
         Raises:
-            UsageError: Nobody can be asked: standard input is no terminal, and ``--yes`` was not given.
+            UsageError: Standard input is no terminal, and ``--yes`` was not given.
             StoppedError: The answer is no.
         """
         if self.yes:
             return
         if not sys.stdin.isatty():
-            raise UsageError(f"{question} Nobody can be asked here; add --yes to go ahead")
+            raise UsageError(f"{question} Cannot ask for confirmation (no terminal). Add --yes to continue.")
         self.err.print(Text(f"{question} [y/N] "), end="")
         if input().strip().lower() not in {"y", "yes"}:
-            raise StoppedError("nothing was changed")
+            raise StoppedError("Stopped. Nothing was changed.")

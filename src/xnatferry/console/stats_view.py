@@ -1,4 +1,4 @@
-"""A table of measurements: what it holds and what is missing, as lines and as JSON records."""
+"""A table of measurements: its size and what is missing, as lines and as JSON records."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from xnatferry.console.wording import counted
 from xnatferry.results.stats_table import RemarkKind
+from xnatferry.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ def remark_lines(remarks: Sequence[Remark], *, everything: bool) -> Iterator[Tex
                 continue
             shown = ", ".join(places[:_SHOWN])
             if len(places) > _SHOWN:
-                shown += f" and {len(places) - _SHOWN} more (-v names them)"
+                shown += f" and {len(places) - _SHOWN:,} more (-v lists all)"
             yield Text(f"{_word(kind):<8}{shown}: {message}", style=style)
 
 
@@ -57,12 +57,14 @@ def row_records(grid: Grid) -> Iterator[dict[str, object]]:
 
 
 def stats_line(table: StatsTable, grid: Grid, target: str) -> Text:
-    """What was written where, and what came from where."""
+    """What was written where, and how many files were fetched or cached."""
     subjects = len({entry.place.subject for entry in table.entries})
-    size = f"{counted(grid.height, 'row')} of {len(grid.columns):,} columns"
+    size = f"{counted(grid.height, 'row')} of {counted(len(grid.columns), 'column')}"
     line = Text(f"{target}: {table.name} of {counted(subjects, 'subject')}, {size}")
     if table.fetched_files or table.cached_files:
-        line.append(f"; {counted(table.fetched_files, 'file')} fetched, {table.cached_files:,} at hand", style="dim")
+        line.append(
+            f"; {counted(table.fetched_files, 'file')} fetched, {table.cached_files:,} from the cache", style="dim"
+        )
     return line
 
 

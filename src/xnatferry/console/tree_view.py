@@ -1,4 +1,4 @@
-"""What is on a server, as a tree of text lines and as JSON records."""
+"""Objects of a server as a tree of text lines and as JSON records."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from xnatferry.console.wording import counted, human_bytes
+from xnatferry.wording import counted, human_bytes
 from xnatferry.xnat.model import Level
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["tree_lines", "tree_records"]
 
 
-#: More subjects of a project than this are counted, not drawn, where trees are folded.
+#: More subjects of a project than this are counted and not listed, in a folded tree.
 DRAWN_SUBJECTS = 25
 
 
@@ -52,7 +52,7 @@ def tree_lines(nodes: Sequence[Node], *, folded: bool = False) -> Iterator[Text]
 
 
 def _folded(hidden: Sequence[Node]) -> Iterator[Text]:
-    """The line that stands for subjects that are not drawn."""
+    """The line with the number of subjects that are not listed."""
     subjects = [node for node in hidden if node.address.level is Level.SUBJECT]
     if not subjects:
         return
@@ -62,9 +62,9 @@ def _folded(hidden: Sequence[Node]) -> Iterator[Text]:
     if all(node.files is not None for node in subjects):
         files, size = sum(node.files or 0 for node in subjects), sum(node.size_bytes for node in subjects)
         parts.append(f"{counted(files, 'file')}, {human_bytes(size)}")
-    told = f" ({', '.join(parts)})" if parts else ""
+    counts = f" ({', '.join(parts)})" if parts else ""
     indent = "  " * subjects[0].depth
-    yield Text(f"{indent}\u2026 {counted(len(subjects), 'more subject')}{told}; -v shows all", style="dim")
+    yield Text(f"{indent}\u2026 {counted(len(subjects), 'more subject')}{counts}; -v shows all", style="dim")
 
 
 def tree_records(nodes: Sequence[Node]) -> Iterator[dict[str, object]]:

@@ -1,1 +1,1 @@
-"""What FreeSurfer writes as text: statistics, volumes, versions. Pure: bytes in, values out."""
+"""Parsers of FreeSurfer's text files: statistics, volumes, versions; they do not access the disk."""

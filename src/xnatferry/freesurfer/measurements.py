@@ -1,8 +1,8 @@
-"""The tables that FreeSurfer's results hold: which files they stand in, and every number with its name and unit.
+"""The tables in FreeSurfer's results: their files, and every number with its name and unit.
 
 Names of regions and measurements are those of pyxnat's ``aseg()``, ``aparc()``, ``hippoSfVolumes()``,
-``amygNucVolumes()`` and of its readers of brain stem and thalamus, so that what was written for their tables goes on
-working. Names of columns in wide tables are those of FreeSurfer's ``asegstats2table`` and ``aparcstats2table``.
+``amygNucVolumes()`` and of its readers of brain stem and thalamus, so that programs written for their tables work.
+Names of columns in wide tables are those of FreeSurfer's ``asegstats2table`` and ``aparcstats2table``.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class Table:
     """One kind of table.
 
     Attributes:
-        name: As the command line spells it; stands in the column ``atlas``.
+        name: Its name on the command line, and in the column ``atlas``.
         files: Patterns of the names of its files below a subject's folder, the preferred first. Group ``hemi`` is
             ``lh`` or ``rh`` where each hemisphere has a file; group ``v`` is the version of the segmentation.
-        shown: The file, as people know it.
+        shown: The file name for messages.
         read: Reads one file, given its side.
         expected: Measures of the whole brain that every version writes.
     """
@@ -145,18 +145,18 @@ def _segmentation(content: bytes, side: str) -> StatsText:
 def _parcellation(content: bytes, side: str) -> StatsText:
     """``?h.aparc*.stats``."""
     stats = _with_rows(content)
-    said = {"lh": "left", "rh": "right"}.get(stats.fields.get("hemi", ""), side)
-    if said != side:
-        raise StatisticsError(f"it says that it is of the {said} hemisphere; two files may be swapped")
+    hemisphere = {"lh": "left", "rh": "right"}.get(stats.fields.get("hemi", ""), side)
+    if hemisphere != side:
+        raise StatisticsError(f"the file is of the {hemisphere} hemisphere; check whether two files are swapped")
     return StatsText((*_header(stats, side), *_cells(stats, side)), stats)
 
 
 def _with_rows(content: bytes) -> StatsFile:
     if not content.strip():
-        raise StatisticsError("it is empty")
+        raise StatisticsError("the file is empty")
     stats = read_stats(content)
     if "StructName" not in stats.columns or not stats.rows:
-        raise StatisticsError("no table is in it; it may be cut off, or be no statistics of FreeSurfer")
+        raise StatisticsError("the file has no table; it is truncated, or not a FreeSurfer statistics file")
     return stats
 
 
@@ -172,7 +172,7 @@ def _cells(stats: StatsFile, side: str) -> Iterable[Number]:
     seen: set[str] = set()
     for row in stats.rows:
         if row[at] in seen:
-            raise StatisticsError(f"{row[at]} is in it twice")
+            raise StatisticsError(f"{row[at]} occurs twice")
         seen.add(row[at])
     for index, column in enumerate(stats.columns):
         if index != at:
@@ -185,14 +185,14 @@ def _number(text: str, region: str, column: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise StatisticsError(f"{column} of {region} is {text[:20]!r}, no number") from None
+        raise StatisticsError(f"{column} of {region} is {text[:20]!r}, not a number") from None
 
 
 def _volumes(content: bytes, side: str) -> StatsText:
     """Texts of the hippocampus, the amygdala and the brain stem: mm^3 (FreeSurfer wiki, HippocampalSubfields)."""
     volumes = read_volumes(content)
     if not volumes:
-        raise StatisticsError("it is empty")
+        raise StatisticsError("the file is empty")
     numbers = tuple(Number(side, name, "Volume_mm3", value, "mm^3") for name, value in volumes.items())
     return StatsText(numbers, StatsFile())
 
@@ -218,9 +218,9 @@ def spoiled_volumes(stats: StatsFile, *, high_resolution: bool) -> frozenset[str
         stats: The file.
         high_resolution: Whether its run is known to be one, for files that do not say their voxel size.
     """
-    said = stats.fields.get("VoxelVolume_mm3", "")
+    voxel_mm3 = stats.fields.get("VoxelVolume_mm3", "")
     try:
-        other = abs(float(said) - 1) > 0.01
+        other = abs(float(voxel_mm3) - 1) > 0.01
     except ValueError:
         other = high_resolution
     old = "$Id:" in stats.fields.get("cvs_version", "$Id:")
@@ -231,7 +231,7 @@ def spoiled_volumes(stats: StatsFile, *, high_resolution: bool) -> frozenset[str
 
 
 def _patterns(*inner: str) -> tuple[re.Pattern[str], ...]:
-    """Files in a subject's folder; statistics that somebody stored without folders are found as well."""
+    """Files in a subject's folder; also statistics that were stored without folders."""
     return tuple(re.compile(rf"(?P<top>(?:[^/]+/)*?)(?:(?:stats|mri)/)?{one}") for one in inner)
 
 

@@ -117,10 +117,10 @@ def read_volumes(content: bytes) -> dict[str, float]:
         try:
             value = float(number)
         except ValueError:
-            raise StatisticsError(f"the line {line.strip()[:40]!r} is no name with a number") from None
+            raise StatisticsError(f"the line {line.strip()[:40]!r} is not a name with a number") from None
         name = name.strip()
         if not name or name in volumes:
-            raise StatisticsError(f"the line {line.strip()[:40]!r} has no name, or that of another line")
+            raise StatisticsError(f"the line {line.strip()[:40]!r} has no name, or a name that occurs twice")
         volumes[name] = value
     _check_end(content)
     return volumes
@@ -140,10 +140,10 @@ def _measure(line: str) -> tuple[str, float, str]:
 
 
 def _check_shape(fields: dict[str, str], columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    if (said := fields.get("NRows")) is not None and said != str(len(rows)):
-        raise StatisticsError(f"its header says {said} rows, there are {len(rows)}; it may be cut off")
-    if (said := fields.get("NTableCols")) is not None and said != str(len(columns)):
-        raise StatisticsError(f"its header says {said} columns and names {len(columns)}")
+    if (stated := fields.get("NRows")) is not None and stated != str(len(rows)):
+        raise StatisticsError(f"the header states {stated} rows, the file has {len(rows)}; it may be truncated")
+    if (stated := fields.get("NTableCols")) is not None and stated != str(len(columns)):
+        raise StatisticsError(f"the header states {stated} columns and names {len(columns)}")
     for row in rows:
         if len(row) != len(columns):
             raise StatisticsError(f"the row {' '.join(row)[:40]!r} has {len(row)} cells instead of {len(columns)}")
@@ -152,4 +152,4 @@ def _check_shape(fields: dict[str, str], columns: tuple[str, ...], rows: list[tu
 def _check_end(content: bytes) -> None:
     """FreeSurfer ends every line: without the end of the last one, its number may be a part of what was written."""
     if content and not content.endswith(b"\n"):
-        raise StatisticsError("its last line has no end; it may be cut off")
+        raise StatisticsError("the last line is incomplete; the file may be truncated")

@@ -1,4 +1,4 @@
-"""Which of many files are those of a table."""
+"""Finds the files of a table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TableFiles:
         top: Name of the folder that holds the run; empty when the files lie flat.
         by_side: Names as given, by ``left`` and ``right``, or by ``""`` for a table of one file.
         missing: Sides that have no file.
-        older: Files of older segmentations that are passed by.
+        older: Files of older segmentations, which are not used.
     """
 
     top: str
@@ -61,7 +61,7 @@ def locate(table: Table, names: Iterable[str]) -> TableFiles | None:
         return None
     if len(plain) > 1:
         shown = ", ".join(sorted(top.rstrip("/") or "." for top in plain)[:3])
-        raise StatisticsError(f"files of {len(plain)} subjects lie in one place ({shown}); which of them is meant?")
+        raise StatisticsError(f"files of {len(plain)} subjects are in one folder ({shown}); name one subject")
     ((top, variants),) = plain.items()
     newest = max(variants, key=lambda variant: (len(variants[variant]), variant))
     sides = tuple(_HEMISPHERES.values()) if table.sided else ("",)

@@ -1,4 +1,4 @@
-"""Which FreeSurfer wrote something, and which resource holds the newest."""
+"""FreeSurfer versions of files, and the order of resources by version."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def version_of(stats: StatsFile) -> str:
     FreeSurfer 7 and 8 write their number as ``cvs_version``. 5 and 6 write a CVS keyword there, whose year tells them
     apart: 5.3 was released in May 2013, 6.0 in January 2017 with files of 2014 to 2016.
     """
-    said = stats.fields.get("FastSurfer_version") or stats.fields.get("cvs_version", "")
-    if (match := _CVS_DATE.search(said)) is not None:
+    version = stats.fields.get("FastSurfer_version") or stats.fields.get("cvs_version", "")
+    if (match := _CVS_DATE.search(version)) is not None:
         return "6" if int(match[1]) >= 2014 else "5"
-    match = _DOTTED.search(said)
+    match = _DOTTED.search(version)
     return match[1] if match is not None else ""
 
 

@@ -1,6 +1,6 @@
-"""Image files in, pictures out: mosaics and thumbnails of NIfTI and MGH volumes, upright, left and right marked.
+"""Draws mosaics and thumbnails of NIfTI and MGH volumes, upright, with left and right marked.
 
-Importing this room loads numpy and Pillow (about 110 ms), so import it inside the function that needs it.
+Importing this package loads numpy and Pillow (about 110 ms), so import it inside the function that needs it.
 
     from xnatferry.pictures import mosaic, thumbnail
 

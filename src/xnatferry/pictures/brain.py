@@ -1,4 +1,4 @@
-"""A FreeSurfer subject in pictures: its brain with outlines of the surfaces, and with its segmentation in colours."""
+"""Pictures of a FreeSurfer subject: its brain with outlines of the surfaces, and with its segmentation in colours."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _DARK: Final = 20
 
 
 def brain_pictures(subject: Path, *, width_px: int = 960, media: str = "image/webp") -> dict[str, Picture]:
-    """Draw what the folder of a subject holds, in three planes through its brain, left on the left.
+    """Draw the brain of a subject folder, in three planes through its brain, left on the left.
 
     Returns:
         ``surfaces``: its T1 with the outlines of white and pial surface, where one of them is there; ``segmentation``:

@@ -1,4 +1,4 @@
-"""Time series at a glance: every row a voxel of the head, every column a volume.
+"""Carpet plots of time series: every row a voxel of the head, every column a volume.
 
 After Power (2017), "A simple but useful way to assess fMRI scan qualities", NeuroImage 154: motion, drop-outs and drift
 show as columns and ramps.

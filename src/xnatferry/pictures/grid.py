@@ -1,4 +1,4 @@
-"""How the voxels of a file are stored and where they lie: one description for NIfTI and MGH."""
+"""Storage and orientation of voxels: one description for NIfTI and MGH."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Grid:
         scaling: Slope and intercept.
         steps_mm: Voxel size along the stored axes.
         orientation: How stored axes become right, anterior, superior.
-        apart: Whether the voxels are in another file (``.img``).
+        detached: Whether the voxels are in another file (``.img``).
         timed: Whether the fourth axis may be time.
     """
 
@@ -80,7 +80,7 @@ class Grid:
     scaling: tuple[float, float]
     steps_mm: tuple[float, float, float]
     orientation: Orientation
-    apart: bool = False
+    detached: bool = False
     timed: bool = False
 
     @property
@@ -98,7 +98,7 @@ def read_grid(head: bytes) -> Grid:
     """Read the first `HEAD_BYTES` bytes of an unpacked image.
 
     Raises:
-        DataError: It is neither NIfTI nor MGH, or contradicts itself, or holds what no picture can show.
+        DataError: It is neither NIfTI nor MGH, or is invalid, or of a kind that cannot be drawn.
     """
     for magic, (at, version, single) in _MAGIC.items():
         if head[at : at + 4] == magic:
@@ -111,9 +111,9 @@ def read_grid(head: bytes) -> Grid:
 
 def _nifti_grid(header: NiftiHeader, *, single: bool) -> Grid:
     if header.is_cifti:
-        raise DataError("no picture: CIFTI holds vertices and grayordinates, not a volume")
+        raise DataError("no picture: CIFTI contains vertices and grayordinates, not a volume")
     if header.datatype not in _NIFTI:
-        raise DataError(f"no picture: voxels of datatype code {header.datatype} cannot be read portably")
+        raise DataError(f"no picture: voxels of datatype code {header.datatype} cannot be drawn")
     kind, colours = _NIFTI[header.datatype]
     shape = (*header.shape, 1, 1)[:3]
     steps = (*header.voxel_size_mm, 1.0, 1.0)[:3]
@@ -126,7 +126,7 @@ def _nifti_grid(header: NiftiHeader, *, single: bool) -> Grid:
         scaling=header.scaling if colours == 1 else (1.0, 0.0),
         steps_mm=_usable(steps[0], steps[1], steps[2]),
         orientation=_orientation(header.columns),
-        apart=not single,
+        detached=not single,
         timed=len(header.shape) == 4,
     )
 
@@ -135,7 +135,7 @@ def _mgh_grid(head: bytes) -> Grid:
     try:
         header = read_mgh(head, 1 << 62)  # whether all voxels are there shows when they are read
     except FormatError as error:
-        raise DataError(f"no picture: neither NIfTI nor MGH ({error})") from error
+        raise DataError(f"no picture: the file is neither NIfTI nor MGH ({error})") from error
     cosines = header.grid[3:12]
     columns = tuple((cosines[at], cosines[at + 1], cosines[at + 2]) for at in (0, 3, 6))
     return Grid(

@@ -1,4 +1,4 @@
-"""From values to grey: a window that outliers and empty background do not move."""
+"""Maps values to grey: a window that does not depend on outliers and empty background."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def grey(values: NDArray[np.generic], window: tuple[float, float]) -> NDArray[np
 def box_of(volume: NDArray[np.generic], window: tuple[float, float]) -> tuple[slice, slice, slice]:
     """The part of *volume* that holds something, with a margin: empty space around a head is not worth pixels.
 
-    An axis of which less than 40 % would stay is left whole: then brightness is no sign of a head.
+    An axis of which less than 40 % would remain is not cropped: then brightness does not show a head.
     """
     thin = max(1, max(volume.shape[:3]) // 128)
     filled = grey(volume[::thin, ::thin, ::thin], window) > 40

@@ -1,4 +1,4 @@
-"""The pictures that others ask for: three planes with marked sides, the carpet of a series, a thumbnail, a montage."""
+"""Public drawing functions: three planes with marked sides, the carpet of a series, a thumbnail, a montage."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Convention(StrEnum):
     NEUROLOGICAL = "neurological"
     """Left is left."""
     RADIOLOGICAL = "radiological"
-    """Left is right, as if one stood at the patient's feet; sagittal planes look to the left."""
+    """Left is right, as seen from the patient's feet; sagittal planes face left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def mosaic(
 
     Raises:
         DataError: It is no image that can be shown; the message says why.
-        UsageError: *media* or *planes* are none that are known here.
+        UsageError: *media* or *planes* are unknown.
     """
     upright = _read(image, view=view, carpet=carpet)
     return encode(_sheet(upright, _panels(upright, planes, convention), convention, width_px), media)
@@ -101,7 +101,7 @@ def thumbnail(
 
     Raises:
         DataError: It is no image that can be shown; the message says why.
-        UsageError: *media* or *planes* are none that are known here.
+        UsageError: *media* or *planes* are unknown.
     """
     upright = _read(image, view="middle", carpet=False)
     return encode(draw_sheet(_panels(upright, planes, convention), width_px=width_px), media)
@@ -121,10 +121,10 @@ def montage(
 
     Raises:
         DataError: It is no image that can be shown; the message says why.
-        UsageError: *media* or *plane* is none that is known here, or the grid is empty.
+        UsageError: *media* or *plane* is unknown, or the grid is empty.
     """
     if columns < 1 or rows < 1:
-        raise UsageError(f"a montage of {columns} x {rows} planes cannot be drawn")
+        raise UsageError(f"a montage of {columns} x {rows} planes cannot be drawn; use 1 or more columns and rows")
     upright = _read(image, view="middle", carpet=False)
     axis = _axis_of(plane)
     length = upright.values.shape[axis]
@@ -172,14 +172,14 @@ def _sheet(
 
 def _panels(upright: Upright, planes: Sequence[Plane], convention: Convention) -> list[Panel]:
     if not planes:
-        raise UsageError("a picture without planes cannot be drawn")
+        raise UsageError("no planes given; name at least one")
     centre = centre_of(upright.values, upright.window)
     return [_panel(upright, plane, centre[_axis_of(plane)], convention) for plane in planes]
 
 
 def _axis_of(plane: str) -> int:
     if plane not in _PLANES:
-        raise UsageError(f"plane {plane!r} is unknown; say {', '.join(_PLANES)}")
+        raise UsageError(f"unknown plane {plane!r}; use {', '.join(_PLANES)}")
     return _PLANES.index(plane)
 
 

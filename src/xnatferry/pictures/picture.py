@@ -51,10 +51,10 @@ def encode(image: Image, media: str) -> Picture:
     """Encode *image*.
 
     Raises:
-        UsageError: *media* is none that is known here.
+        UsageError: *media* is unknown.
     """
     if media not in MEDIA:
-        raise UsageError(f"pictures of type {media!r} are not made; choose {', '.join(MEDIA)}")
+        raise UsageError(f"unknown picture type {media!r}; use {', '.join(MEDIA)}")
     name, settings = MEDIA[media]
     stream = BytesIO()
     image.save(stream, name, **settings)

@@ -81,5 +81,5 @@ def read_surface(path: Path) -> Surface:
     positions = np.frombuffer(data, ">f4", 3 * vertices, at + 8).reshape(-1, 3)
     corners = np.frombuffer(data, ">i4", 3 * faces, at + 8 + 12 * vertices).reshape(-1, 3)
     if corners.size and (corners.min() < 0 or corners.max() >= vertices):
-        raise DataError(f"{path.name}: faces name vertices that are not there")
+        raise DataError(f"{path.name}: faces refer to missing vertices")
     return Surface(positions.astype(np.float32), corners.astype(np.int32))

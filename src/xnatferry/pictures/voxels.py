@@ -95,7 +95,7 @@ class Frames:
             while at < length:
                 piece = self._stream.read(min(_PIECE, length - at))
                 if not piece:
-                    raise DataError(f"no picture: voxels end at byte {self._position}, the header promises more")
+                    raise DataError(f"no picture: voxels end at byte {self._position}, the header states more")
                 view[at : at + len(piece)] = piece
                 at += len(piece)
                 self._position += len(piece)
@@ -110,13 +110,13 @@ class Frames:
         while self._position < start:
             piece = self._stream.read(min(_PIECE, start - self._position))
             if not piece:
-                raise DataError(f"no picture: voxels end at byte {self._position}, the header promises more")
+                raise DataError(f"no picture: voxels end at byte {self._position}, the header states more")
             self._position += len(piece)
 
 
 @contextmanager
 def open_frames(image: Path | bytes) -> Iterator[Frames]:
-    """Open an image: a path (either half of a ``.hdr``/``.img`` pair will do), or the bytes of a single file.
+    """Open an image: a path (or either file of a ``.hdr``/``.img`` pair), or the bytes of a single file.
 
     Raises:
         DataError: It cannot be read, or is no image that can be shown.
@@ -128,10 +128,10 @@ def open_frames(image: Path | bytes) -> Iterator[Frames]:
             head = stream.read(HEAD_BYTES)
             stream.seek(0)
         except _BROKEN as error:
-            raise DataError(f"no picture: it cannot be read ({error})") from error
+            raise DataError(f"no picture: the file cannot be read ({error})") from error
         grid = read_grid(head)
         _check_size(grid)
-        if not grid.apart:
+        if not grid.detached:
             yield Frames(grid, stream, seeks=seeks)
             return
     if not isinstance(image, Path):
@@ -146,7 +146,7 @@ def _opened(image: Path | bytes) -> Iterator[tuple[IO[bytes], bool]]:
     try:
         raw: IO[bytes] = BytesIO(image) if isinstance(image, bytes) else image.open("rb")
     except OSError as error:
-        raise DataError(f"no picture: it cannot be read ({error.strerror})") from error
+        raise DataError(f"no picture: the file cannot be read ({error.strerror})") from error
     with raw:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
@@ -170,12 +170,12 @@ def _voxels_beside(path: Path) -> Path:
     for end in (".img", ".img.gz"):
         if (found := path.with_name(stem + end)).is_file():
             return found
-    raise DataError(f"no picture: {stem}.img, which holds the voxels, is not beside {path.name}")
+    raise DataError(f"no picture: {stem}.img with the voxels is missing beside {path.name}")
 
 
 def _check_size(grid: Grid) -> None:
     if grid.slice_bytes > _LARGEST_SLICE or min(grid.shape) < 1 or grid.frames < 1:
-        raise DataError(f"no picture: an image of {' x '.join(map(str, grid.shape))} voxels cannot be meant")
+        raise DataError(f"no picture: an image of {' x '.join(map(str, grid.shape))} voxels is not plausible")
 
 
 def _shaped(flat: NDArray[np.generic], grid: Grid, shape: tuple[int, ...]) -> NDArray[np.generic]:

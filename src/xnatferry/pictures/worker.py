@@ -22,13 +22,13 @@ _NICE = 10
 
 
 def serve() -> None:
-    """Draw what is asked for until the input ends."""
+    """Draw each requested picture until the input ends."""
     with contextlib.suppress(AttributeError, OSError):  # not on Windows
         os.nice(_NICE)
     for line in sys.stdin.buffer:
-        asked = json.loads(line)
-        sketch = isinstance(asked, dict)
-        answer, bodies = _drawn(Path(asked["sketch"] if sketch else asked), sketch=sketch)
+        request = json.loads(line)
+        sketch = isinstance(request, dict)
+        answer, bodies = _drawn(Path(request["sketch"] if sketch else request), sketch=sketch)
         sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + b"".join(bodies))
         sys.stdout.buffer.flush()
 

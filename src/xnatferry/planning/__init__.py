@@ -1,1 +1,1 @@
-"""Pure: where sources belong, and what a push would do. No disk, no network, no clock."""
+"""Maps sources to addresses, and plans pushes. Pure: no disk, no network, no clock."""

@@ -1,6 +1,6 @@
-"""Reports about results, stored beside them: resource ``VALIDATION`` of the session, as BBRC's validator does.
+"""Adds reports about results to a push: resource ``VALIDATION`` of the session, as BBRC's validator does.
 
-Their bytes are made before the plan, and the same data gives the same bytes, so a second push sends nothing.
+The reports are made before the plan, and equal data gives equal bytes, so a second push sends nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ VALIDATION: Final = "VALIDATION"
 def with_attached(mapped: MappedSources, reports: Mapping[Path, Sequence[LocalFile]]) -> MappedSources:
     """Add to each source that has a report, by its path, the resource that holds it.
 
-    A file is named after the resource that it is about (``FREESURFER7.html``): a session may hold several.
+    A file is named after its resource (``FREESURFER7.html``): a session may hold several.
     """
     more = [_beside(item, reports[item.source.path]) for item in mapped.placements if item.source.path in reports]
     return replace(mapped, placements=(*mapped.placements, *more))

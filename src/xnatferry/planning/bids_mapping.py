@@ -1,8 +1,9 @@
-"""Where the parts of a BIDS dataset belong on a server.
+"""Maps the parts of a BIDS dataset to addresses on a server.
 
-``sub-01`` is the subject ``01``; ``sub-01/ses-02`` the session ``01_02``, which BIDS labels, having no ``_``, make
-unambiguous; without sessions it is ``01_MR1``, ``01_PET1`` ... by what it holds. Labels that XNAT refuses are encoded
-(``A+B``: ``A-x2B-B``). A manifest beside the files says what the tree was, so nothing is ever read back from labels.
+``sub-01`` is the subject ``01``; ``sub-01/ses-02`` the session ``01_02``, which is
+unambiguous, as BIDS labels contain no ``_``; without sessions it is ``01_MR1``, ``01_PET1`` ... by its data. Labels
+that XNAT refuses are encoded (``A+B``: ``A-x2B-B``). A manifest stores the original paths, so a pull does not use the
+labels.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from xnatferry.planning.placement import (
     session_type_of,
 )
 from xnatferry.sources.model import Claims, Kind, LocalFile, Source
+from xnatferry.wording import counted
 from xnatferry.xnat.bids_manifest import MANIFEST_RESOURCE, BidsFile, manifest_name, write_manifest
 from xnatferry.xnat.labels import encode_label, label_problem, resource_label_problem
 from xnatferry.xnat.model import Level
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["check_bids_rules", "manifests_of", "place_bids"]
 
 _TEMPLATE = "{sub}_{ses}"
-#: Format and content of resources; recordings and pipelines say their own label.
+#: Format and content of resources; recordings and pipelines have their own labels.
 _RESOURCES: Mapping[str, tuple[str, str]] = {
     "NIFTI": ("NIFTI", "NIFTI_RAW"),
     "BIDS": ("BIDS", "BIDS"),
@@ -43,7 +45,7 @@ _RESOURCES: Mapping[str, tuple[str, str]] = {
 
 
 def check_bids_rules(sources: Sequence[Source], rules: MappingRules) -> None:
-    """Refuse options that would tear a dataset apart.
+    """Refuse options that cannot be used with a dataset.
 
     Raises:
         UsageError: An option of *rules* cannot be used with BIDS.
@@ -52,7 +54,7 @@ def check_bids_rules(sources: Sequence[Source], rules: MappingRules) -> None:
         return
     for option, value in (("--resource", rules.resource), ("--type", rules.type), ("--gzip", rules.gzip)):
         if value:
-            raise UsageError(f"{option} cannot be used with BIDS: its files go where they can be brought back from")
+            raise UsageError(f"{option} cannot be used with a BIDS dataset: a pull could not restore it")
     subjects = {source.claims.subject for source in sources if source.claims.subject}
     visits = {
         (source.claims.subject, source.claims.session)
@@ -60,15 +62,19 @@ def check_bids_rules(sources: Sequence[Source], rules: MappingRules) -> None:
         if source.level in {Level.SESSION, Level.SCAN}
     }
     if rules.subject and len(subjects) > 1:
-        raise UsageError(f"--subject {rules.subject}: the dataset has {len(subjects)} subjects; name one with --only")
+        raise UsageError(
+            f"--subject {rules.subject}: the dataset has {counted(len(subjects), 'subject')}; select one with --only"
+        )
     if rules.session and len(visits) > 1:
-        raise UsageError(f"--session {rules.session}: the dataset has {len(visits)} sessions; name one with --only")
+        raise UsageError(
+            f"--session {rules.session}: the dataset has {counted(len(visits), 'session')}; select one with --only"
+        )
     if rules.session_template is not None:
         _session_text(rules.session_template, "x", "y")
 
 
 def place_bids(source: Source, rules: MappingRules) -> tuple[Placement | None, tuple[str, ...]]:
-    """The place of one part of a dataset, or the reasons why it has none."""
+    """The placement of one part of a dataset, or the reasons why it is refused."""
     claims, level = source.claims, source.level or Level.PROJECT
     reasons: list[str] = []
     subject = session = ""
@@ -114,12 +120,12 @@ def _session(claims: Claims, subject: str, rules: MappingRules, reasons: list[st
     session = "" if claims.session is None else _label("session", claims.session, rules, reasons)
     text = _session_text(template, subject, session)
     if problem := label_problem(text):
-        reasons.append(f"session label {text!r}: {problem}; say --session-template")
+        reasons.append(f"session label {text!r}: {problem}; use --session-template")
     return text
 
 
 def _is_by_type(claims: Claims, rules: MappingRules) -> bool:
-    """Whether nothing but the kinds of its data names the session."""
+    """Whether the label of the session depends only on the kind of its data."""
     template = rules.session_template or _TEMPLATE
     return not rules.session and claims.session is None and ("{ses}" in template or "{session}" in template)
 
@@ -129,12 +135,12 @@ def _session_text(template: str, subject: str, session: str) -> str:
         return template.format(sub=subject, ses=session, subject=subject, session=session)
     except (KeyError, IndexError, ValueError) as error:
         raise UsageError(
-            f"session template {template!r} cannot be used: only {{sub}} and {{ses}} may stand in it"
+            f"session template {template!r} cannot be used: only {{sub}} and {{ses}} are allowed in it"
         ) from error
 
 
 def _label(what: str, text: str, rules: MappingRules, reasons: list[str]) -> str:
-    """A label as it is, encoded where XNAT refuses it, or cleaned where the user prefers that."""
+    """A label unchanged, encoded if XNAT refuses it, or cleaned with ``--clean-labels``."""
     if label_problem(text) is None:
         return text
     if rules.clean_labels:
@@ -146,11 +152,11 @@ def _label(what: str, text: str, rules: MappingRules, reasons: list[str]) -> str
 
 
 def manifests_of(placements: Sequence[Placement], rules: MappingRules) -> list[Placement]:
-    """The manifest of every project, subject and session that gets files of a dataset."""
+    """The manifests of all projects, subjects and sessions with files of a dataset."""
     holders: dict[tuple[str, ...], list[Placement]] = defaultdict(list)
     for item in placements:
         if item.source.kind is Kind.BIDS:
-            holders[*item.root_lock, item.source.claims.pipeline or ""].append(item)
+            holders[*item.owner, item.source.claims.pipeline or ""].append(item)
     return [_manifest(items, rules) for items in holders.values()]
 
 

@@ -1,4 +1,4 @@
-"""Reads a JSON object whose lists are too long to be held as text."""
+"""Reads a JSON object with long lists, without keeping its text in memory."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _AFTER: Final = frozenset(_WHITE + ",:]}")
 
 
 def read_members(stream: TextIO, element: Callable[[str, Any], Any]) -> dict[str, Any]:
-    """The members of the JSON object in *stream*, of which only the part at hand is in memory.
+    """The members of the JSON object in *stream*, read in pieces.
 
     Args:
-        stream: The text, however it is laid out.
+        stream: The text.
         element: Called with the name of a member that is a list and with each element of it; the list then has what
             this returns.
 
     Raises:
-        ValueError: It is no JSON object; the message says what was expected and in which line.
+        ValueError: It is not a JSON object; the message says what was expected in which line.
     """
     text = _Window(stream)
     found: dict[str, Any] = {}
@@ -85,7 +85,7 @@ class _Window:
                 if not self._fill():
                     raise ValueError(f"{error.msg} in line {self._line}") from None
                 continue
-            if self._text[end : end + 1] not in _AFTER and self._fill():  # a number that goes on
+            if self._text[end : end + 1] not in _AFTER and self._fill():  # a number may continue
                 continue
             self._at = end
             return value
@@ -96,7 +96,7 @@ class _Window:
             self.fail("the end")
 
     def fail(self, expected: str) -> None:
-        """Say what should have come next."""
+        """Raise an error with what was expected."""
         line = self._line + self._text.count("\n", 0, self._at)
         raise ValueError(f"expected {expected} in line {line}")
 
@@ -111,7 +111,7 @@ class _Window:
                 return ""
 
     def _fill(self) -> bool:
-        """Drop what has been read, and read as much again as is left: so long values cost no more than short ones."""
+        """Drop what was read, and read at least as much as is left, so that long values take linear time."""
         self._line += self._text.count("\n", 0, self._at)
         rest = self._text[self._at :]
         piece = self._stream.read(max(_PIECE, len(rest)))

@@ -1,8 +1,8 @@
-"""Where sources belong on a server: claims and defaults become wanted objects; bad labels are refused.
+"""Maps sources to addresses on a server by claims, options and defaults; refuses labels that XNAT does not accept.
 
 Defaults (reference: XNAT's own tutorials, bx, bbrc-validator): session ``<subject>_MR1``, scans numbered 1, 2, 3,
 scan quality ``usable``, images in the scan resource ``NIFTI`` with format ``NIFTI`` and content ``NIFTI_RAW``,
-FreeSurfer subjects in the session resource ``FREESURFER<major version>``. BIDS has a module of its own.
+FreeSurfer subjects in the session resource ``FREESURFER<major version>``. BIDS has its own module.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 
 __all__ = ["MappedSources", "MappingRules", "Placement", "map_sources", "scan_type_for", "session_type_of"]
 
-#: Kinds with a module of their own for their places.
+#: Kinds with their own mapping module.
 _PLACES = {Kind.BIDS: place_bids, Kind.FILES: place_result}
 
 
 def map_sources(sources: Sequence[Source], rules: MappingRules) -> MappedSources:
-    """Give every source its place, or the reasons why it has none.
+    """Map every source to an address, or to the reasons why it is refused.
 
     Raises:
         UsageError: The rules themselves cannot be used (project ID, template, session type).
@@ -74,7 +74,7 @@ def map_sources(sources: Sequence[Source], rules: MappingRules) -> MappedSources
 
 
 def _errors(source: Source, rules: MappingRules) -> tuple[str, ...]:
-    """Why the checks refuse a source; what is about a file beside the image names that file."""
+    """Errors of the checks of a source; with the name of the file when it is not the image."""
     reasons: list[str] = []
     for finding in source.findings:
         if finding.severity != "error" or (finding.id == "NII26" and rules.subject is not None):
@@ -91,9 +91,9 @@ def _check_rules(rules: MappingRules) -> None:
     if rules.resource is not None and (problem := resource_label_problem(rules.resource)):
         raise UsageError(f"resource label {rules.resource!r} cannot be used: {problem}")
     if rules.date is not None and not _is_date(rules.date):
-        raise UsageError(f"date {rules.date!r} cannot be used: write it as yyyy-mm-dd")
+        raise UsageError(f"date {rules.date!r} cannot be used: write YYYY-MM-DD")
     if rules.quality is not None and rules.quality not in {"usable", "questionable", "unusable"}:
-        raise UsageError(f"quality {rules.quality!r} cannot be used: XNAT has usable, questionable and unusable")
+        raise UsageError(f"quality {rules.quality!r} cannot be used: use usable, questionable or unusable")
     session_type_of(rules.session_type)
 
 
@@ -108,7 +108,7 @@ def _place(source: Source, rules: MappingRules) -> tuple[Placement | None, tuple
     claims = source.claims
     subject = rules.subject or claims.subject
     if not subject:
-        return None, ("nothing says which subject it belongs to; use --template, --subject or a table",)
+        return None, ("the subject is unknown; use --template, --subject or a mapping table",)
     session_type = session_type_of(rules.session_type or claims.session_type)
     on_scan = source.kind is Kind.NIFTI
     resource = rules.resource or claims.resource or ("NIFTI" if source.kind is Kind.NIFTI else "FREESURFER")
@@ -151,7 +151,7 @@ def _scan_fields(source: Source, rules: MappingRules, session_type: str) -> Mapp
 
 
 def _pet_geometry(attributes: Mapping[str, str]) -> dict[str, str]:
-    """Geometry of an MR scan, in mm, as ``xnat:petScanData`` keeps it, in cm (schema ``xnat.xsd``)."""
+    """Geometry of an MR scan in mm, converted to ``xnat:petScanData`` in cm (schema ``xnat.xsd``)."""
     found: dict[str, str] = {}
     sizes = {axis: attributes.get(f"parameters/voxelRes/{axis}") for axis in "xyz"}
     for axis, size in sizes.items():
@@ -179,12 +179,12 @@ def _resource_fields(source: Source, rules: MappingRules) -> Mapping[str, str]:
         defaults = {"format": "MGZ", "content": "FREESURFER", "tags": source.version or ""}
     else:
         defaults = {}
-    said = {
+    given = {
         "format": rules.format or claims.format or defaults.get("format"),
         "content": rules.content or claims.content or defaults.get("content"),
         "tags": rules.tags or claims.tags or defaults.get("tags"),
     }
-    return interned({key: value for key, value in said.items() if value})
+    return interned({key: value for key, value in given.items() if value})
 
 
 def _number(placements: Iterable[Placement]) -> list[Placement]:

@@ -1,4 +1,4 @@
-"""What is wanted of a server: one source with its place, and the rules that users give for places and fields."""
+"""`Placement`: one source with its address on the server; and the rules for addresses and fields."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = [
     "session_type_of",
 ]
 
-#: Short names people use for session types, and what XNAT calls them (schema ``xnat.xsd``).
+#: Short names of session types, and XNAT data types (schema ``xnat.xsd``).
 SESSION_TYPES: Mapping[str, str] = {
     "MR": "xnat:mrSessionData",
     "PET": "xnat:petSessionData",
@@ -50,7 +50,7 @@ SESSION_TYPES: Mapping[str, str] = {
     "OTHER": "xnat:otherDicomSessionData",
 }
 
-#: A resource with more files than this travels as one archive; below it, one request a file costs no more.
+#: A resource with more files than this is sent as one archive; for fewer files, one request per file is as fast.
 PACK_ABOVE_FILES = 8
 
 #: Format and content of a catalog entry by the end of its name.
@@ -72,19 +72,20 @@ _ENTRIES: Sequence[tuple[str, str, str]] = (
 
 @dataclass(frozen=True, slots=True)
 class MappingRules:
-    """What the user says about places and fields; None leaves it to claims and defaults.
+    """Options of the user for addresses and fields; None uses claims and defaults.
 
     Attributes:
         project: Project ID.
         subject: One subject label for all sources.
         session_template: Session label from the subject, e.g. ``{subject}_MR1``.
         session_type: ``MR``, ``PET`` ... or an XNAT data type.
-        level: What resources of other results hang on: ``project``, ``subject``, ``session``, ``scan`` or ``assessor``.
+        level: Object that results of other programs are attached to: ``project``, ``subject``, ``session``, ``scan`` or
+            ``assessor``.
         assessor: Label of the assessor from the session, e.g. ``{session}_CAT12``.
         assessor_type: Its XNAT data type.
-        clean_labels: Whether to use the proposed label where XNAT refuses the one found.
-        gzip: Whether ``.nii`` travels as ``.nii.gz``.
-        existing_only: Whether sources stay behind whose subject or session the server has not; they are made otherwise.
+        clean_labels: Whether to replace labels that XNAT does not accept by the proposed ones.
+        gzip: Whether ``.nii`` is sent as ``.nii.gz``.
+        existing_only: Whether sources are refused if their subject or session does not exist on the server.
     """
 
     project: str
@@ -110,20 +111,19 @@ class MappingRules:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One source with its place; the scan number may still be open.
+    """One source with its address on the server; the scan number may change.
 
     Attributes:
         subject: Label of the subject; empty for a resource of the project.
         session: Label of the session; empty for a resource of the project or of a subject.
         scan: Scan ID, None for a resource of anything else.
-        numbered: Whether *scan* was claimed; otherwise reconciling with the server may find the scan that already holds
-            these files.
+        numbered: Whether the source names the *scan*; otherwise the scan that already has these files may be used.
         assessor: Label of the image assessor; empty for a resource of anything else.
         assessor_type: Its data type.
-        scan_type: Data type of the scan; the one that goes with the session's type when empty.
-        group: Sources of one session with the same group share one scan; empty for one that shares with none.
-        by_type: Whether the session's label only says what the session holds, so that an earlier push may have called
-            it otherwise.
+        scan_type: Data type of the scan; when empty, the one that belongs to the type of the session.
+        group: Sources of one session with the same group share one scan; empty for no group.
+        by_type: Whether the label of the session depends on the kind of its data, so that an earlier push may have used
+            another label.
         subject_fields: XNAT paths of the subject, in full.
         session_fields: XNAT paths below the session.
         scan_fields: XNAT paths below the scan.
@@ -149,8 +149,8 @@ class Placement:
     resource_fields: Mapping[str, str] = field(default_factory=no_fields)
 
     @property
-    def root_lock(self) -> tuple[str, str]:
-        """What its resource hangs on or below: subject and session, as far as there are."""
+    def owner(self) -> tuple[str, str]:
+        """Subject and session of its resource, as far as they exist."""
         return ("", self.session) if self.session else (self.subject, "")
 
     def name_of(self, file: LocalFile, *, gzip: bool) -> str:
@@ -161,10 +161,10 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class MappedSources:
-    """The outcome of mapping: what is wanted, what is refused, and what concerns the whole push.
+    """The result of the mapping: placements, refused sources, and sources that stop the whole push.
 
     Attributes:
-        conflicting: Sources of which two claim one place: nothing may move before that is settled.
+        conflicting: Sources with the same address: nothing is sent before this is solved.
     """
 
     placements: tuple[Placement, ...]
@@ -178,19 +178,19 @@ def compressed_as(file: LocalFile, name: str) -> bool:
 
 
 def is_packed(source: Source) -> bool:
-    """Whether its files travel as one archive, ready-made or made on the way."""
+    """Whether its files are sent as one archive, an existing one or one made on the fly."""
     return source.archived or source.kind is Kind.FREESURFER or len(source.files) > PACK_ABOVE_FILES
 
 
 def file_name_reasons(source: Source) -> list[str]:
-    """Why XNAT could not hold its files under their names."""
+    """Why XNAT cannot store its files under their names."""
     alone = not is_packed(source)
     named = ((file.name, remote_name_problem(file.name, alone=alone)) for file in source.files)
     return [f"file name {name!r}: {problem}" for name, problem in named if problem]
 
 
 def entry_fields(name: str) -> Mapping[str, str]:
-    """Format and content of the catalog entry for *name*; empty when we have no word for it."""
+    """Format and content of the catalog entry for *name*; empty when unknown."""
     for ending, kind, content in _ENTRIES:
         if name.lower().endswith(ending):
             return interned({"format": kind, "content": content})
@@ -201,7 +201,7 @@ def session_type_of(text: str | None) -> str:
     """The XNAT data type for ``MR``, ``PET`` ... or for a data type given in full; MR when None.
 
     Raises:
-        UsageError: It is neither.
+        UsageError: It is not one of them.
     """
     if text is None:
         return "xnat:mrSessionData"
@@ -210,12 +210,12 @@ def session_type_of(text: str | None) -> str:
     if re.fullmatch(r"\w+:\w+", text):
         return text
     raise UsageError(
-        f"session type {text!r} is unknown; say {', '.join(SESSION_TYPES)} or a data type such as xnat:mrSessionData"
+        f"session type {text!r} is unknown; use {', '.join(SESSION_TYPES)} or a data type such as xnat:mrSessionData"
     )
 
 
 def scan_type_for(session_type: str) -> str:
-    """The data type of scans that go with a session type: of its kind where XNAT has one (``xnat:usScanData``)."""
+    """The data type of scans in a session type: its own one if XNAT has one (``xnat:usScanData``)."""
     if session_type == "xnat:petmrSessionData":
         return "xnat:mrScanData"
     scan_type = session_type.replace("SessionData", "ScanData")
@@ -224,22 +224,22 @@ def scan_type_for(session_type: str) -> str:
 
 
 def label_of(what: str, text: str, rules: MappingRules, reasons: list[str]) -> str | None:
-    """A label that XNAT takes; None, and a reason, when there is none."""
+    """A label that XNAT accepts; None, and a reason, when there is none."""
     problem = scan_id_problem(text) if what == "scan" else label_problem(text)
     if problem is None:
-        return intern(text)  # every source of a session says it anew
+        return intern(text)  # equal for all sources of a session
     proposed = clean_label(text)
     if not proposed:
-        reasons.append(f"{what} label {text!r}: {problem}; nothing usable is left of it, so name it by a table")
+        reasons.append(f"{what} label {text!r}: {problem}; no valid label can be proposed, use a mapping table")
         return None
     if rules.clean_labels:
         return intern(proposed)
-    reasons.append(f"{what} label {text!r}: {problem}; proposed: {proposed} (--clean-labels uses it)")
+    reasons.append(f"{what} label {text!r}: {problem}; to use {proposed} instead, add --clean-labels")
     return None
 
 
 def session_text(rules: MappingRules, claims: Claims, session_type: str, subject: str) -> str:
-    """The text of a session's label: what the user says, what the source says, or ``SUBJECT_MR1``.
+    """The label of a session: from the user, from the source, or ``SUBJECT_MR1``.
 
     Raises:
         UsageError: The template of the rules cannot be used.
@@ -254,19 +254,19 @@ def session_from(template: str, subject: str) -> str:
     """A session label from ``{subject}_MR1``.
 
     Raises:
-        UsageError: Something else than the subject stands in it.
+        UsageError: It contains other fields than the subject.
     """
     try:
         fields = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
     except ValueError:
         fields = {template}
     if fields - {"subject"}:
-        raise UsageError(f"session template {template!r} cannot be used: only {{subject}} may stand in it")
+        raise UsageError(f"session template {template!r} cannot be used: only {{subject}} is allowed in it")
     return template.replace("{subject}", subject)
 
 
 def scan_words(claims: Claims, rules: MappingRules) -> dict[str, str]:
-    """Type, description, quality and note of a scan: as the user says, as the source says, else ``usable``."""
+    """Type, description, quality and note of a scan: from the user, from the source, else defaults."""
     kind = rules.type or claims.type or "unknown"
     found = {
         "type": kind,

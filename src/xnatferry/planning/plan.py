@@ -1,4 +1,4 @@
-"""What a push would do: steps with decisions, printable and comparable before anything moves."""
+"""`Plan`: what a push would do, as steps with decisions, before anything is sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Decision", "OnConflict", "Payload", "Plan", "Refusal", "Step", "Tran
 
 
 class Decision(StrEnum):
-    """What happens to one object or file; the value is the sign that people see."""
+    """What happens to one object or file; the value is the sign in the printed plan."""
 
     CREATE = "+"
     SAME = "="
@@ -30,7 +30,7 @@ class Decision(StrEnum):
 
 
 class OnConflict(StrEnum):
-    """What to do with a file that the server holds with other bytes: ``--on-conflict``."""
+    """What to do with a file that differs on the server: ``--on-conflict``."""
 
     FAIL = "fail"
     SKIP = "skip"
@@ -39,19 +39,19 @@ class OnConflict(StrEnum):
 
 
 class Transport(StrEnum):
-    """How the files of one resource travel."""
+    """How the files of one resource are sent."""
 
     SINGLE = "single"
-    """One request a file."""
+    """One request per file."""
     PACKED = "packed"
     """One zip stream, made while it is sent and extracted by the server."""
     READY = "ready"
-    """The user's own archive, sent as it is and extracted by the server."""
+    """The archive of the user, sent unchanged and extracted by the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """The bytes of one file step. A path, never an open handle: every attempt opens it again.
+    """The content of one file step: a path, which every attempt opens again.
 
     Attributes:
         local: The file (or archive member) on disk.
@@ -67,19 +67,19 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One object to be there, or one file to be stored.
+    """One object to create, or one file to store.
 
     Attributes:
         address: What it is about; unique within a plan.
         decision: What a push does with it.
-        reason: Why, where that is not plain from the decision.
+        reason: Why, if the decision alone does not tell.
         xsi_type: XNAT data type of a session or scan to create.
         fields: Its fields by XNAT path; of a resource ``format``, ``content``, ``tags``; of a file ``format`` and
             ``content`` of its catalog entry.
-        changes: Fields of an object that is there and differs: XNAT path to (there, wanted). They are changed when the
-            decision is to update, else only shown.
-        transport: How the files of a resource travel.
-        payload: The bytes of a file.
+        changes: Fields of an existing object that differ: XNAT path to (current, new). They are changed only when the
+            decision is UPDATE.
+        transport: How the files of a resource are sent.
+        payload: The content of a file.
     """
 
     address: Address
@@ -98,19 +98,19 @@ class Step:
 
     @property
     def sends(self) -> bool:
-        """Whether a push does something for it."""
+        """Whether a push changes something for it."""
         return self.decision in {Decision.CREATE, Decision.UPDATE}
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A source that stays behind, and why.
+    """A source that is not uploaded, and why.
 
     Attributes:
-        relative: The source as people know it.
+        relative: Path of the source, for messages.
         reasons: One sentence each.
-        address: Where it would have gone, when that is known.
-        path: Where it is on disk.
+        address: Its address, if known.
+        path: Its path on the disk.
     """
 
     relative: str
@@ -121,16 +121,16 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All steps of one push, containers before what they hold.
+    """All steps of one push, containers before their content.
 
     Attributes:
         server: Address of the server, without credentials.
         project: Project ID.
-        steps: In address order: a container stands before its content.
-        refusals: Sources that are not carried over.
-        findings: Warnings about what is carried over.
-        local: Whether the server is the archive of this computer, whose port changes from start to start.
-        blocked: Sources whose place is unclear; as long as there is one, nothing moves.
+        steps: In address order: a container before its content.
+        refusals: Sources that are not uploaded.
+        findings: Warnings about sources that are uploaded.
+        local: Whether the server is the local archive, whose port changes with every start.
+        blocked: Sources without a unique address; while there is one, nothing is sent.
         on_conflict: What happens to files that differ.
     """
 
@@ -145,26 +145,26 @@ class Plan:
 
     @property
     def files(self) -> tuple[Step, ...]:
-        """The steps that carry bytes."""
+        """The steps of files."""
         return tuple(step for step in self.steps if step.payload is not None)
 
     @property
     def conflicts(self) -> tuple[Step, ...]:
-        """Files and objects that differ on the server and are not to be changed."""
+        """Files and objects that differ on the server and are not changed."""
         return tuple(step for step in self.steps if step.decision is Decision.DIFFERS)
 
     @property
     def sends_bytes(self) -> int:
-        """Local bytes of all files that would travel."""
+        """Local size of all files to send."""
         return sum(step.size_bytes for step in self.files if step.sends)
 
     @property
     def nothing_to_do(self) -> bool:
-        """Whether the server already holds everything."""
+        """Whether the server already has everything."""
         return not any(step.sends for step in self.steps)
 
     def blocked_by(self, more: Iterable[Refusal]) -> Plan:
-        """The same plan, held back by *more* sources without a clear place."""
+        """The same plan with *more* sources without a unique address."""
         return replace(self, blocked=(*self.blocked, *more))
 
     def count(self, level: Level | None = None) -> Counter[Decision]:
@@ -177,11 +177,11 @@ class Plan:
 
 
 def in_tree_order(steps: Iterable[Step]) -> tuple[Step, ...]:
-    """Sort steps so that a container stands before its content and numbers count as numbers."""
+    """Sort steps: containers before their content, numbers by value."""
     sessions: defaultdict[tuple[str, str | None, str | None], list[Step]] = defaultdict(list)
     for step in steps:
         sessions[step.address.project, step.address.subject, step.address.session].append(step)
-    # Session by session, as all keys of a sort are in memory at once.
+    # Session by session, to limit the memory for sort keys.
     ordered = sorted(sessions, key=lambda place: (place[0], _natural(place[1]), _natural(place[2])))
     return tuple(step for place in ordered for step in sorted(sessions[place], key=_key_in_session))
 

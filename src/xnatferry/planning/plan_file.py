@@ -1,9 +1,9 @@
-"""A plan as a file: JSON that people can read, without secrets, good for the push of another day.
+"""A plan as a file: readable JSON without secrets, for a later push.
 
 {"xnatferry_plan": 1, "made": "2026-01-31T12:00:00Z", "server": "https://...", "project": "BRAIN", ...,
  "steps": [{"address": "BRAIN/sub01", "decision": "create"}, ...]}
 
-It is written step by step, one a line, and read step by step: a plan may have hundreds of thousands of them.
+It is written and read step by step, one per line: a plan may have hundreds of thousands of steps.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PLAN_VERSION", "is_plan_file", "plan_from_dict", "plan_to_dict", "read_plan", "write_plan"]
 
-#: Raised when a reader of the old form would misunderstand the new one.
+#: Increased when an older reader would misunderstand the format.
 PLAN_VERSION = 1
-#: Of plans that change files on the way: a reader that does not know of it would send them as they are.
+#: Version of plans with scrubbing: older readers would send the files unchanged.
 _SCRUBBING_VERSION = 2
 #: Of plans that unpack and compress such files: a reader that does not know of it would compress them twice.
 _UNPACKING_VERSION = 3
@@ -47,7 +47,7 @@ def is_plan_file(path: Path) -> bool:
 
 
 def write_plan(plan: Plan, path: Path, *, made: str) -> None:
-    """Write *plan* to *path*, whole or not at all.
+    """Write *plan* to *path* atomically.
 
     Args:
         plan: The plan.
@@ -90,7 +90,7 @@ def read_plan(path: Path) -> Plan:
     """Read a stored plan.
 
     Raises:
-        UsageError: It cannot be read, is no plan, or was written by a newer version.
+        UsageError: It cannot be read, is not a plan, or was written by a newer version.
     """
     try:
         with path.open(encoding="utf-8", errors="surrogatepass") as stream:
@@ -98,7 +98,7 @@ def read_plan(path: Path) -> Plan:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise UsageError(f"{path}: is no stored plan (not JSON: {error})") from error
+        raise UsageError(f"{path}: not a stored plan (not JSON: {error})") from error
     if _MARK not in found:
         raise UsageError(f"{path}: is no stored plan; 'xnatferry plan SOURCE -o FILE' writes one")
     if found[_MARK] not in {PLAN_VERSION, _SCRUBBING_VERSION, _UNPACKING_VERSION}:
@@ -108,16 +108,16 @@ def read_plan(path: Path) -> Plan:
     try:
         return plan_from_dict(found)
     except _DAMAGES as error:
-        raise UsageError(f"{path}: the plan is damaged ({type(error).__name__}: {error}); make it again") from error
+        raise UsageError(f"{path}: the plan is damaged ({type(error).__name__}: {error}); create it again") from error
 
 
 def _element(name: str, found: Any) -> Any:
-    """An element of a list of a stored plan: made at once, as the members of one take ten times as much memory."""
+    """Convert an element of a list at once, as its JSON form takes ten times as much memory."""
     made = {"steps": _step_from_dict, "findings": _finding_from_dict}.get(name)
     try:
         return found if made is None else made(found)
     except _DAMAGES:
-        return found  # named when the version is known to be ours
+        return found  # reported after the check of the version
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
 
 
 def _facts_of(plan: Plan) -> dict[str, Any]:
-    """What a plan says once."""
+    """The attributes of a plan."""
     return {
         "server": plan.server,
         "local": plan.local,
@@ -136,7 +136,7 @@ def _facts_of(plan: Plan) -> dict[str, Any]:
 
 
 def _lists_of(plan: Plan) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
-    """What a plan says many times, by name; made as it is asked for."""
+    """The lists of a plan by name, converted on demand."""
     yield "steps", map(_step_to_dict, plan.steps)
     yield "refusals", map(_refusal_to_dict, plan.refusals)
     yield "blocked", map(_refusal_to_dict, plan.blocked)

@@ -1,4 +1,4 @@
-"""Whether a stored plan still holds against what the server has now."""
+"""Checks that a stored plan is still valid for the current state of the server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def validate_plan(
     read_content: ReadContent,
     moved_sources: Sequence[str] = (),
 ) -> Plan:
-    """Return *plan* with what is there already marked as the same: an earlier push of it may have been interrupted.
+    """Return *plan* with existing objects marked as SAME: an earlier push of it may have been interrupted.
 
     Args:
         plan: A stored plan.
@@ -42,7 +42,7 @@ def validate_plan(
         moved_sources: What changed on the local disk.
 
     Raises:
-        ConflictError: Something moved that the plan builds on; the message names it.
+        ConflictError: Source or server changed since the plan; the message names what.
     """
     moved = list(moved_sources)
     steps = []
@@ -59,7 +59,7 @@ def validate_plan(
     if moved:
         more = f" (and {len(moved) - _SHOWN} more)" if len(moved) > _SHOWN else ""
         raise ConflictError(
-            "the plan no longer holds, so nothing was sent: " + "; ".join(moved[:_SHOWN]) + more + "; make it again"
+            "the plan is outdated, nothing was sent: " + "; ".join(moved[:_SHOWN]) + more + "; create the plan again"
         )
     return replace(plan, steps=tuple(steps))
 
@@ -73,21 +73,21 @@ def _compare(step: Step, now: RemoteState, comparer: FileComparer) -> tuple[Step
     if step.decision is Decision.CREATE and there:
         return replace(step, decision=Decision.SAME), _wrong_subject(step.address, now)
     if step.decision is not Decision.CREATE and not there:
-        return step, "was there when the plan was made and is gone"
+        return step, "was removed since the plan was made"
     if step.decision is Decision.UPDATE:
         return _compare_fields(step, now.fields_of(step.address))
     return step, _wrong_subject(step.address, now)
 
 
 def _compare_fields(step: Step, held: Mapping[str, str]) -> tuple[Step, str]:
-    """An update of fields: an earlier push of the plan may have made some; others may have made none."""
+    """Compare an update of fields; an earlier push of the plan may have made some of the changes."""
     open_changes = {}
     for path, (before, after) in step.changes.items():
         current = held.get(path.removeprefix("xnat:subjectData/"), "")
         if same_value(step.xsi_type, path, current, after):
             continue
         if not same_value(step.xsi_type, path, current, before):
-            return step, f"{path} is {current!r} by now"
+            return step, f"{path} was changed to {current!r} since the plan was made"
         open_changes[path] = (before, after)
     decision = Decision.UPDATE if open_changes else Decision.SAME
     return replace(step, decision=decision, changes=open_changes), ""
@@ -96,7 +96,7 @@ def _compare_fields(step: Step, held: Mapping[str, str]) -> tuple[Step, str]:
 def _wrong_subject(address: Address, now: RemoteState) -> str:
     session = now.sessions.get(address.session or "")
     if address.level is Level.SESSION and session is not None and session.subject not in {"", address.subject}:
-        return f"belongs to subject {session.subject} by now"
+        return f"was moved to subject {session.subject} since the plan was made"
     return ""
 
 
@@ -104,34 +104,34 @@ def _compare_file(step: Step, payload: Payload, held: HeldFile | None, comparer:
     if step.decision is Decision.CREATE and held is None:
         return step, ""
     if held is None:
-        return step, "was there when the plan was made and is gone"
+        return step, "was removed since the plan was made"
     if step.decision is not Decision.CREATE and held.digest == payload.held_digest:
         return step, ""
     if step.decision is not Decision.DIFFERS and (found := comparer.compare(payload, held, step.address)).same:
         payload = replace(payload, held_digest=held.digest)
         return replace(step, decision=Decision.SAME, reason=found.message, payload=payload), ""
     if step.decision is Decision.CREATE:
-        return step, "there is a file of this name by now"
-    return step, "holds other bytes than when the plan was made"
+        return step, "a file of this name was added since the plan was made"
+    return step, "content changed since the plan was made"
 
 
 def _compare_picture(step: Step, now: RemoteState, record: LocalFile | None) -> tuple[Step, str]:
-    """A picture is there when its record is, which was sent after it; without one it is of an interrupted push."""
+    """A snapshot is complete if its record exists, which is sent last; otherwise a push was interrupted."""
     if now.held_file(step.address) is None:
-        gone = "" if step.decision is Decision.CREATE else "was there when the plan was made and is gone"
+        gone = "" if step.decision is Decision.CREATE else "was removed since the plan was made"
         return step, gone
     there = now.held_file(replace(step.address, file=RECORD_NAME))
-    vouched = (
+    recorded = (
         there is not None
         and record is not None
         and there.size_bytes == record.size_bytes
         and there.digest in {None, record.digest}
     )
-    return replace(step, decision=Decision.SAME if vouched else Decision.UPDATE), ""
+    return replace(step, decision=Decision.SAME if recorded else Decision.UPDATE), ""
 
 
 def _is_there(address: Address, now: RemoteState) -> bool | None:
-    """Whether an object is there; None where the survey does not say (resources without files)."""
+    """Whether an object exists; None when the remote state does not tell (resources without files)."""
     session = now.sessions.get(address.session or "")
     if address.level is Level.PROJECT:
         return now.project_exists

@@ -1,4 +1,4 @@
-"""What is wanted against what a server holds: decisions, without disk or network."""
+"""Compares placements with the state of a server, and decides every step; without disk and network."""
 
 from __future__ import annotations
 
@@ -62,12 +62,10 @@ def reconcile(
     gets snapshots, by its path.
 
     Raises:
-        UsageError: Both versions of a file of a BIDS dataset were to be kept, which its names do not allow.
+        UsageError: KEEP_BOTH is used with a BIDS dataset.
     """
     if on_conflict is OnConflict.KEEP_BOTH and any(item.source.kind is Kind.BIDS for item in mapped.placements):
-        raise UsageError(
-            "--on-conflict keep-both gives files new names, which BIDS does not allow; say skip or overwrite"
-        )
+        raise UsageError("--on-conflict keep-both cannot be used with BIDS, as it renames files; use skip or overwrite")
     placements, moved = _without_moves(settle_sessions(mapped.placements, remote), remote)
     comparer = FileComparer(fingerprint, read_content)
     decide = _Decider(remote, project, comparer, on_conflict, gzip=gzip, update_fields=update_fields)
@@ -87,7 +85,7 @@ def reconcile(
 
 
 def _without_moves(placements: Iterable[Placement], remote: RemoteState) -> tuple[list[Placement], list[Refusal]]:
-    """Refuse what would move an existing session to another subject: XNAT does that without a word."""
+    """Refuse sources that would move an existing session to another subject, which XNAT does silently."""
     kept: list[Placement] = []
     refused: list[Refusal] = []
     for item in placements:
@@ -95,7 +93,7 @@ def _without_moves(placements: Iterable[Placement], remote: RemoteState) -> tupl
         if there is not None and there.subject and there.subject != item.subject:
             why = (
                 f"session {item.session} belongs to subject {there.subject} on the server; "
-                f"pushing it under {item.subject} would move it"
+                f"uploading it for subject {item.subject} would move the session"
             )
             refused.append(Refusal(item.source.relative, (why,), item.source.path))
         else:
@@ -141,7 +139,7 @@ class _Decider:
             session_type = session.xsi_type if session is not None and session.xsi_type else item.session_type
             known = session.fields if session is not None else {}
             fields = item.session_fields
-            if session_type != item.session_type:  # a session keeps its type, and has no fields of another one
+            if session_type != item.session_type:  # a session keeps its type and has only fields of this type
                 fields = fitting_fields(session_type, fields)
             self._add_object(container, session_type, fields, known, there=session is not None)
             if item.on_scan:
@@ -156,7 +154,7 @@ class _Decider:
         self._add_resource(container, item)
 
     def add_snapshots(self, item: Placement, pictured: Mapping[Path, str]) -> None:
-        """Pictures of the scan of *item*, when its image is one of those that get some; one set a scan."""
+        """Add snapshots of the scan of *item*, if its image gets some; one set per scan."""
         image = image_of(item.source) if item.on_scan else ()
         scan = replace(self._project, subject=item.subject, session=item.session, scan=item.scan)
         resource = replace(scan, resource=SNAPSHOTS)
@@ -174,23 +172,23 @@ class _Decider:
     def _add_object(
         self, address: Address, kind: str, fields: Mapping[str, str], held: Mapping[str, str], *, there: bool
     ) -> None:
-        """A subject, session or scan: created, or with what differs in its fields."""
+        """A subject, session or scan: created, or with the differences in its fields."""
         if address in self.steps:
             return
-        said = "" if kind == "xnat:subjectData" else kind
+        given = "" if kind == "xnat:subjectData" else kind
         if not there:
-            self._ensure(Step(address, Decision.CREATE, "", said, fields))
+            self._ensure(Step(address, Decision.CREATE, "", given, fields))
             return
         unknown = "" if self._remote.all_fields else None
         changes: dict[str, tuple[str, str]] = {}
         for path, value in fields.items():
-            if _BY_POSITION.search(path):  # a list that came with its session; XNAT changes no single elements
+            if _BY_POSITION.search(path):  # XNAT cannot change single elements of a list
                 continue
             known = held.get(path.removeprefix("xnat:subjectData/"), unknown)
             if known is not None and not same_value(kind, path, known, value):
                 changes[path] = (known, value)
         decision = Decision.UPDATE if changes and self._update_fields else Decision.SAME
-        self._ensure(Step(address, decision, "", said, fields, changes))
+        self._ensure(Step(address, decision, "", given, fields, changes))
 
     def _add_resource(self, container: Address, item: Placement) -> None:
         address = replace(container, resource=item.resource)
@@ -200,9 +198,9 @@ class _Decider:
             self._add_file(self._file_step(address, item, file, held or {}), item)
 
     def _add_file(self, step: Step, item: Placement) -> None:
-        """Every file has a step of its own: a second one for the same place must never vanish."""
+        """Every file has its own step; a second one with the same address blocks the push."""
         if self.steps.setdefault(step.address, step) is not step:
-            why = f"another source is stored as {step.address} already; one of them would be lost"
+            why = f"another source has the same address {step.address}; rename one"
             self.blocked.append(Refusal(item.source.relative, (why,), item.source.path))
 
     def is_held(
@@ -228,15 +226,15 @@ class _Decider:
         payload = Payload(file, gzip=compressed_as(file, name))
         decision, reason = self._compare(payload, entry, replace(resource, file=name))
         if decision is Decision.DIFFERS and entry is not None and entry.digest == file.stands_for is not None:
-            decision, reason = Decision.UPDATE, "takes the place of what was merged from inherited metadata"
+            decision, reason = Decision.UPDATE, "replaces metadata that was merged from inherited files"
         if decision is Decision.DIFFERS:
-            if self._on_conflict is OnConflict.OVERWRITE or file.data is not None:  # ours says what the others are
+            if self._on_conflict is OnConflict.OVERWRITE or file.data is not None:  # a file written by xnatferry
                 decision = Decision.UPDATE
             elif self._on_conflict is OnConflict.SKIP:
-                reason += "; left as it is"
+                reason += "; not changed"
             elif self._on_conflict is OnConflict.KEEP_BOTH and item.source.archived:
                 why = (
-                    f"{name} differs on the server, and a file inside a ready-made archive cannot be renamed; unpack it"
+                    f"{name} differs on the server; files in an archive cannot be renamed, so extract the archive first"
                 )
                 self.blocked.append(Refusal(item.source.relative, (why,), item.source.path))
             elif self._on_conflict is OnConflict.KEEP_BOTH:
@@ -249,7 +247,7 @@ class _Decider:
         return Step(replace(resource, file=name), decision, reason, fields=_entry(item, name), payload=payload)
 
     def _left_over(self, item: Placement) -> str:
-        """What a session holds of an earlier state of its dataset: a push removes nothing. Manifests come last."""
+        """Files of an earlier state of the dataset in a session; a push removes nothing. Manifests are last."""
         session = self._remote.sessions.get(item.session)
         if session is None:
             return ""
@@ -265,7 +263,7 @@ class _Decider:
             return ""
         more = f" and {len(old) - 1} more" if len(old) > 1 else ""
         first = min(old, key=lambda name: (name.endswith(".json"), name))  # data before what describes it
-        return f"stays there and is not in the dataset any more: {first}{more}"
+        return f"on the server, but no longer in the dataset: {first}{more}"
 
     def _beside(
         self, payload: Payload, address: Address, held: Mapping[str, HeldFile], own: set[str]
@@ -289,7 +287,7 @@ class _Decider:
 
 
 def same_value(kind: str, path: str, held: str, wanted: str) -> bool:
-    """Whether two texts are one value to XNAT: ``2000.0`` and ``2000`` in a number."""
+    """Whether two texts are the same value for XNAT: ``2000.0`` and ``2000`` as a number."""
     if held == wanted:
         return True
     resolved = resolve(kind, path.removeprefix(f"{kind}/"))
@@ -304,16 +302,16 @@ def same_value(kind: str, path: str, held: str, wanted: str) -> bool:
 def _entry(item: Placement, name: str) -> Mapping[str, str]:
     """Format and content of a file's catalog entry.
 
-    XNAT gives a resource those of the file that came last, so files of one BIDS resource all have the resource's own.
+    XNAT gives a resource those of its last file, so all files of one BIDS resource have those of the resource.
     """
-    said = {word: value for word, value in item.resource_fields.items() if word != "tags"}
+    given = {word: value for word, value in item.resource_fields.items() if word != "tags"}
     if item.source.kind is Kind.BIDS:
-        return said
-    return entry_fields(name) if item.on_scan else {**entry_fields(name), **said}
+        return given
+    return entry_fields(name) if item.on_scan else {**entry_fields(name), **given}
 
 
 def _numbered(name: str, number: int) -> str:
-    """``t1_2.nii.gz`` for ``t1.nii.gz``: the number stands before everything that names the format."""
+    """``t1_2.nii.gz`` for ``t1.nii.gz``: the number is before the ending."""
     folder, slash, last = name.rpartition("/")
     stem, dot, ending = last.partition(".") if not last.startswith(".") else (last, "", "")
     return f"{folder}{slash}{stem}_{number}{dot}{ending}"

@@ -1,4 +1,4 @@
-"""What a server holds of one project, as far as a plan asks: facts that decisions are made from."""
+"""`RemoteState`: the objects and files of a project on a server, as far as a plan needs them."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class RemoteSession:
     Attributes:
         subject: Label of its subject.
         scans: Fields of each scan by scan ID.
-        fields: Its own fields, when they were asked for.
+        fields: Its own fields, if requested.
         files: By (scan ID or None, resource label, name in the resource).
-        assessors: Files of each image assessor that is there, by its label, then by (resource label, name).
+        assessors: Files of each image assessor, by its label, then by (resource label, name).
     """
 
     subject: str
@@ -46,13 +46,13 @@ class RemoteSession:
 
 @dataclass(frozen=True, slots=True)
 class RemoteState:
-    """What a server holds of one project, as far as a plan asks.
+    """The objects and files of a project on a server, as far as a plan needs them.
 
     Attributes:
         own_files: Files of the project and of subjects themselves, by (subject label or None, resource), then by name.
-        subject_fields: Fields of subjects by label, when they were asked for.
-        all_fields: Whether all fields of subjects, sessions and scans were asked for, or only those that listings of
-            scans show.
+        subject_fields: Fields of subjects by label, if requested.
+        all_fields: Whether all fields of subjects, sessions and scans were requested, or only those in listings of
+            scans.
     """
 
     server: str
@@ -64,7 +64,7 @@ class RemoteState:
     all_fields: bool = False
 
     def fields_of(self, address: Address) -> Mapping[str, str]:
-        """The fields of a subject, session or scan by path, as far as they were asked for."""
+        """The fields of a subject, session or scan by path, as far as they were requested."""
         if address.session is None:
             return self.subject_fields.get(address.subject or "", {})
         session = self.sessions.get(address.session)
@@ -73,7 +73,7 @@ class RemoteState:
         return session.fields if address.scan is None else session.scans.get(address.scan, {})
 
     def held_in(self, resource: Address) -> Mapping[str, HeldFile] | None:
-        """The files of a resource by name; None when it is not known to be there."""
+        """The files of a resource by name; None when it is not known to exist."""
         found: Mapping[str, HeldFile]
         if resource.session is None:
             found = self.own_files.get((resource.subject, resource.resource or ""), {})
@@ -89,7 +89,7 @@ class RemoteState:
         return found or None
 
     def held_file(self, address: Address) -> HeldFile | None:
-        """The file at *address*, without a look at the others of its resource; None when it is not there."""
+        """The file at *address*; None when it does not exist."""
         session = self.sessions.get(address.session or "")
         label, name = address.resource or "", address.file or ""
         if address.session is None:

@@ -1,4 +1,4 @@
-"""Where results of other programs belong: a resource of a project, subject, session, scan or assessor."""
+"""Maps results of other programs to a resource of a project, subject, session, scan or assessor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LEVELS = {level.value: level for level in (Level.PROJECT, Level.SUBJECT, Level.
 
 
 def place_result(source: Source, rules: MappingRules) -> tuple[Placement | None, tuple[str, ...]]:
-    """The place of one result, or the reasons why it has none."""
+    """The placement of one result, or the reasons why it is refused."""
     claims, level = source.claims, _level(source, rules)
     reasons: list[str] = []
     session_type = session_type_of(rules.session_type or claims.session_type)
@@ -29,19 +29,19 @@ def place_result(source: Source, rules: MappingRules) -> tuple[Placement | None,
     if level is not Level.PROJECT:
         found = rules.subject or claims.subject
         if not found:
-            return None, ("nothing says which subject it belongs to; use --template, --subject or a table",)
+            return None, ("the subject is unknown; use --template, --subject or a mapping table",)
         subject = label_of("subject", found, rules, reasons) or ""
     if level not in {Level.PROJECT, Level.SUBJECT}:
         text = session_text(rules, claims, session_type, subject or "x")
         session = label_of("session", text, rules, reasons) or ""
     if level is Level.SCAN:
         if claims.scan is None:
-            return None, ("nothing says which scan it belongs to; use --template with {scan}, or a table",)
+            return None, ("the scan is unknown; use --template with {scan}, or a mapping table",)
         scan = label_of("scan", claims.scan, rules, reasons) or ""
     if level is Level.ASSESSOR:
         assessor = (rules.assessor or "{session}_" + resource).replace("{session}", session)
         if problem := label_problem(assessor):
-            reasons.append(f"assessor label {assessor!r}: {problem}; say --assessor")
+            reasons.append(f"assessor label {assessor!r}: {problem}; use --assessor")
     if problem := resource_label_problem(resource):
         reasons.append(f"resource label {resource!r}: {problem}")
     named = ((file.name, remote_name_problem(file.name)) for file in source.files)
@@ -72,14 +72,14 @@ def place_result(source: Source, rules: MappingRules) -> tuple[Placement | None,
 
 
 def _level(source: Source, rules: MappingRules) -> Level:
-    """What it hangs on: as the user says, as the source says, else the scan that it names or its session.
+    """The object it is attached to: from the user, from the source, else the scan that it names or its session.
 
     Raises:
-        UsageError: There is no such level.
+        UsageError: The level is unknown.
     """
     if rules.level is not None:
         if rules.level not in _LEVELS:
-            raise UsageError(f"level {rules.level!r} is unknown; say {', '.join(_LEVELS)}")
+            raise UsageError(f"level {rules.level!r} is unknown; use {', '.join(_LEVELS)}")
         return _LEVELS[rules.level]
     if source.level is not None:
         return source.level

@@ -1,4 +1,4 @@
-"""Which scan an image goes to when nobody claimed a number, against what the server holds."""
+"""Finds the scan for an image without a given number, by the scans on the server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["settle_scan_numbers"]
 def settle_scan_numbers(
     placements: Sequence[Placement], remote: RemoteState, same: Sequence[Same], *, gzip: bool
 ) -> list[Placement]:
-    """Give every scan that nobody claimed its number; a scan on the server goes to one of them only.
+    """Number every scan without a given number; each scan on the server is used once.
 
     *same* are ways to compare, the cheapest first: a dearer one is used for what is left by those before.
 
@@ -52,7 +52,7 @@ def settle_scan_numbers(
 
 
 def _scans_of(items: Iterable[Placement]) -> list[list[Placement]]:
-    """What goes to one scan, for scans that nobody claimed."""
+    """Placements of one scan, for scans without a given number."""
     groups: dict[object, list[Placement]] = defaultdict(list)
     for item in items:
         if item.on_scan and not item.numbered:
@@ -106,7 +106,7 @@ def _held_scan(
     *,
     gzip: bool,
 ) -> str | None:
-    """A scan, not given yet, that holds a file of *group* by name, and by bytes when *same* is there to say so."""
+    """An unused scan with a file of *group* by name, and by content if *same* is given."""
     for item in group:
         for file in item.source.files:
             place = (item.resource, item.name_of(file, gzip=gzip))
@@ -118,7 +118,7 @@ def _held_scan(
 
 
 def _image_elsewhere(group: Sequence[Placement], there: RemoteSession, given: set[str], same: Same) -> str | None:
-    """A scan, not given yet, that provably holds the image of *group* in any resource, compressed on the way or not."""
+    """An unused scan with the image of *group* in any resource, compressed or not, with equal MD5."""
     for item in group:
         if item.source.kind is not Kind.NIFTI:
             continue
@@ -133,10 +133,12 @@ def _image_elsewhere(group: Sequence[Placement], there: RemoteSession, given: se
 
 
 def _made_for(item: Placement, empty: Mapping[str, Mapping[str, str]]) -> str | None:
-    """The first empty scan that bears this image's type and series description."""
+    """The first empty scan with the type and series description of this image."""
     words = ("type", "series_description")
-    said = {word: item.scan_fields[word] for word in words if word in item.scan_fields}
-    return next((scan for scan, fields in empty.items() if all(fields.get(w, v) == v for w, v in said.items())), None)
+    expected = {word: item.scan_fields[word] for word in words if word in item.scan_fields}
+    return next(
+        (scan for scan, fields in empty.items() if all(fields.get(w, v) == v for w, v in expected.items())), None
+    )
 
 
 def _natural(scan: str) -> tuple[int, int, str]:

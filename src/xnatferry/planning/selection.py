@@ -1,4 +1,4 @@
-"""Which subjects and sessions of a source are carried: ``--only``, ``--exclude``, ``--max-sessions``."""
+"""Selects subjects and sessions of a source: ``--only``, ``--exclude``, ``--max-sessions``."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Selection:
     A pattern with a slash is matched with ``SUBJECT/SESSION``; one without, with the subject and with the session.
 
     Attributes:
-        only: What is carried; nothing said is everything.
-        exclude: What is left out, also of what *only* names.
+        only: What is selected; empty selects everything.
+        exclude: What is left out, also of *only*.
     """
 
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
     def takes(self, subject: str, session: str) -> bool:
-        """Whether a session is carried.
+        """Whether a session is selected.
 
         >>> Selection(only=("sub-0*",), exclude=("*/ses-2",)).takes("sub-01", "ses-1")
         True
@@ -41,9 +41,9 @@ class Selection:
         return not any(_matches(pattern, subject, session) for pattern in self.exclude)
 
     def of(self, mapped: MappedSources) -> MappedSources:
-        """What is left of *mapped*; what has no clear place still holds the push back.
+        """The selected part of *mapped*; sources without a unique address still stop the push.
 
-        Resources of the project stay, and those of a subject with any of its sessions.
+        Resources of the project are selected, and those of a subject with any selected session.
         """
         if not self.only and not self.exclude:
             return mapped
@@ -58,7 +58,7 @@ class Selection:
         return self.takes(placements.subject, placements.session)
 
     def takes_part(self, subject: str, session: str | None) -> bool:
-        """Whether a part of a BIDS dataset is carried, by its bare labels: as ``01/02`` or as ``sub-01/ses-02``.
+        """Whether a part of a BIDS dataset is selected, by its labels: as ``01/02`` or as ``sub-01/ses-02``.
 
         >>> Selection(only=("sub-01/ses-0*",)).takes_part("01", "02")
         True
@@ -76,9 +76,9 @@ def _matches(pattern: str, subject: str, session: str) -> bool:
 
 
 def first_sessions(plan: Plan, most: int) -> Plan:
-    """The same plan with the first *most* of the sessions for which there is something to do.
+    """The same plan with the first *most* sessions that have changes.
 
-    Sessions that are there already do not count, so the same push again takes the next ones.
+    Sessions without changes do not count, so the same push again takes the next ones.
     """
     kept: dict[Address, None] = {}
     for step in plan.steps:

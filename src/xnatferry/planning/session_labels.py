@@ -1,7 +1,7 @@
-"""Which session the data of a subject without sessions goes to, when an earlier push named it by what it held then.
+"""Finds the session of a BIDS subject without sessions, if an earlier push gave it another label.
 
-A subject without sessions gets ``01_MR1``, ``01_PET1`` ... by the kinds of its data. When kinds are added later, that
-name would be another one; the session that holds the earlier files keeps them, its label and its type.
+A subject without sessions gets ``01_MR1``, ``01_PET1`` ... by the kinds of its data. When kinds are added later, the
+label would change; the session with the earlier files keeps its label and type.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ __all__ = ["labels_by_type", "settle_sessions"]
 
 
 def labels_by_type(subject: str) -> list[str]:
-    """The labels that a subject's only session may have got, by its type."""
+    """The possible labels of the only session of a subject."""
     return [f"{subject}_{kind}1" for kind in SESSION_TYPES]
 
 
 def settle_sessions(placements: Iterable[Placement], remote: RemoteState) -> list[Placement]:
-    """Keep what was named by its type in the session that holds most of its scans by name.
+    """Use the existing session with most files of the same names.
 
-    Results of a pipeline, which are no scans, go to the only session of their subject.
+    Results of a pipeline, which are not scans, use the only session of their subject.
     """
     placements = list(placements)
     named: dict[tuple[str, str], list[Placement]] = defaultdict(list)
@@ -49,5 +49,5 @@ def _label(place: tuple[str, str], items: Sequence[Placement], remote: RemoteSta
             found = {(resource, name) for scan, resource, name in there.files if scan is not None}
             held.setdefault(other, len(names & found))
     if all(item.source.claims.pipeline for item in items) and label not in held and len(held) == 1:
-        return next(iter(held))  # results go to the subject's only session, whatever kinds it holds
+        return next(iter(held))  # results use the only session of the subject, of any kind
     return max(held, key=lambda other: held[other]) if any(held.values()) else label

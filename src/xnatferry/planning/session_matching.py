@@ -1,8 +1,8 @@
-"""To which session of the server a result belongs that names none: never a guess between two.
+"""Finds the session on the server of a result that names none; never guesses between two.
 
-A result is of data that are often there already, under a label that its folder does not tell. First found wins: the
-session whose label the folder bears; the subject's session of the date given; the subject's only MR session. Where
-there are several, none is taken.
+The data of a result often exist already, in a session whose label its folder does not contain. The first match is used:
+the session whose label is the name of the folder; the session of the subject with the given date; its only MR session.
+If there are several, none is used.
 """
 
 from __future__ import annotations
@@ -34,34 +34,34 @@ class KnownSession:
     date: str = ""
 
     @property
-    def told(self) -> str:
-        """Label and date for people."""
+    def shown(self) -> str:
+        """Label and date for messages."""
         return f"{self.label} ({self.date})" if self.date else self.label
 
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """What is wanted, with sessions found, and what is to be said about it."""
+    """Placements with the sessions found, and findings about them."""
 
     mapped: MappedSources
     findings: tuple[Finding, ...] = ()
 
 
 def is_matched(mapped: MappedSources, rules: MappingRules) -> bool:
-    """Whether the sessions of the server matter: something names no session, or nothing may be made."""
+    """Whether the sessions of the server are needed: a source names no session, or none may be created."""
     return rules.existing_only or any(_names_none(item, rules) for item in mapped.placements)
 
 
 def match_sessions(
     mapped: MappedSources, held: Sequence[KnownSession], subjects: frozenset[str], rules: MappingRules
 ) -> Matched:
-    """Give results that name no session the one of the server they belong to.
+    """Assign results that name no session to one on the server.
 
     Args:
-        mapped: What is wanted.
+        mapped: The mapped sources.
         held: Sessions of the project.
         subjects: Labels of the subjects of the project.
-        rules: What the user said; a session or template from there is never changed.
+        rules: Options of the user; a session or template given there is not changed.
     """
     placements: list[Placement] = []
     refused: list[Refusal] = []
@@ -71,17 +71,17 @@ def match_sessions(
         placed, candidates = _place(item, held, subjects, rules) if _names_none(item, rules) else (item, [])
         about = (placed.source.relative, placed.source.path)
         if candidates:
-            shown = ", ".join(session.told for session in candidates)
+            shown = ", ".join(session.shown for session in candidates)
             why = (
-                f"subject {item.subject} has {len(candidates)} sessions it may belong to: {shown};"
-                " say which with --session, --session-template, --template, --date or a table"
+                f"subject {item.subject} has {len(candidates)} possible sessions: {shown};"
+                " select one with --session, --session-template, --template, --date or a mapping table"
             )
             unclear.append(Refusal(about[0], (why,), about[1]))
         elif rules.existing_only and (why := _missing(placed, held, subjects)):
             refused.append(Refusal(about[0], (why,), about[1]))
             continue
         elif _names_none(item, rules):
-            findings += _said(placed, held, rules)
+            findings += _new_session_findings(placed, held, rules)
         placements.append(placed)
     kept = replace(
         mapped,
@@ -101,7 +101,7 @@ def _names_none(item: Placement, rules: MappingRules) -> bool:
 def _place(
     item: Placement, held: Sequence[KnownSession], subjects: frozenset[str], rules: MappingRules
 ) -> tuple[Placement, list[KnownSession]]:
-    """The item in its session, or the sessions among which nothing decides."""
+    """The item with its session, or all possible sessions."""
     if item.subject not in subjects and rules.subject is None:
         named = [session for session in held if session.label == item.subject]
         if named:
@@ -117,20 +117,20 @@ def _place(
 
 def _missing(item: Placement, held: Sequence[KnownSession], subjects: frozenset[str]) -> str:
     if item.subject and item.subject not in subjects:
-        return f"subject {item.subject} is not on the server; without --existing-only it would be made"
+        return f"subject {item.subject} does not exist on the server; without --existing-only it is created"
     if item.session and not any(session.label == item.session for session in held):
         return (
-            f"subject {item.subject} has no session {item.session} on the server; without --existing-only it would be"
-            " made, and --template, --session-template or a table say another"
+            f"subject {item.subject} has no session {item.session} on the server; without --existing-only it is"
+            " created; to use another session, add --template, --session-template or a mapping table"
         )
     return ""
 
 
-def _said(item: Placement, held: Sequence[KnownSession], rules: MappingRules) -> list[Finding]:
+def _new_session_findings(item: Placement, held: Sequence[KnownSession], rules: MappingRules) -> list[Finding]:
     if any(session.label == item.session for session in held):
         return []
     why = (
-        f"project {rules.project} has no session of subject {item.subject} for it, so {item.session} is made;"
-        " --existing-only keeps it back"
+        f"project {rules.project} has no session of subject {item.subject} for it, so {item.session} is created;"
+        " to refuse it instead, add --existing-only"
     )
     return [found("FS25", why, item.source.path)]

@@ -1,8 +1,8 @@
-"""Shares of a plan, for the jobs of an array (Slurm, SGE, PBS) that carry it out together: ``--shard I/N``.
+"""Parts of a plan for the jobs of a job array (Slurm, SGE, PBS): ``--shard I/N``.
 
-A share is a set of whole subjects, told by the MD5 of project and subject alone. So it needs no word between the jobs,
-is the same in every run whatever the server holds meanwhile, and a subject that comes later moves no other one. No two
-jobs ever make the same subject, which XNAT answers with a 409 or a 500 (its label check and its insert are two steps).
+A part is a set of whole subjects, selected by the MD5 of project and subject. So the jobs need no communication, a part
+is the same in every run, and new subjects do not change the parts of others. No two jobs create the same subject, which
+XNAT answers with 409 or 500 (its label check and its insert are two steps).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The *number*-th of *of* shares.
+    """Part *number* of *of*.
 
     Attributes:
         number: From 1.
@@ -39,30 +39,30 @@ class Shard:
     def parse(cls, text: str) -> Shard:
         """Read ``3/8``.
 
-        >>> Share.parse("3/8")
-        Share(number=3, of=8)
+        >>> Shard.parse("3/8")
+        Shard(number=3, of=8)
 
         Raises:
-            ValueError: It is no share; the message says what one looks like.
+            ValueError: It is not I/N.
         """
         found = re.fullmatch(r"(\d{1,5})/(\d{1,5})", text.strip(), re.ASCII)
         number, of = (int(part) for part in found.groups()) if found else (0, 0)
         if not 1 <= number <= of <= _MOST:
-            raise ValueError(f"{text!r} is no share: the third of eight is 3/8, the first 1/8 and the last 8/8")
+            raise ValueError(f"{text!r}: not I/N; write 1/8 for the first and 8/8 for the last of eight parts")
         return cls(number, of)
 
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"
 
     def holds(self, project: str, subject: str | None) -> bool:
-        """Whether a subject belongs to it; what belongs to no subject is in the first share."""
+        """Whether a subject belongs to it; what belongs to no subject is in the first part."""
         if subject is None:
             return self.number == 1
         digest = hashlib.md5(f"{project}/{subject}".encode("utf-8", "surrogatepass"), usedforsecurity=False).digest()
         return int.from_bytes(digest[:8], "big") % self.of == self.number - 1
 
     def of_plan(self, plan: Plan) -> Plan:
-        """What *plan* does for this share. The project itself is everybody's: whoever comes first makes it."""
+        """The steps of *plan* for this part. Every part contains the step of the project itself."""
         steps = (step for step in plan.steps if step.address.level is Level.PROJECT or self._holds(step.address))
         return replace(plan, steps=tuple(steps), refusals=tuple(r for r in plan.refusals if self._holds(r.address)))
 

@@ -1,11 +1,10 @@
-"""The pictures of a scan as steps of a plan, without making them.
+"""Plans the snapshots of a scan, without making them.
 
 XNAT shows a scan by the files of its resource ``SNAPSHOTS`` whose catalog entries have the content ``ORIGINAL`` and
-``THUMBNAIL``. A plan cannot know the bytes of a picture that is not made yet, and making hundreds of pictures to print
-a plan would be absurd. So a third file, ``snapshots.json``, says of which image (MD5) and by which recipe the two were
-made. Its bytes are known beforehand, and it is sent last: where the server holds it and both pictures, nothing is to
-be done; where it differs, all three are replaced. What a second push leaves alone it leaves on the word of that record,
-and the verdict says so.
+``THUMBNAIL``. The plan is made before the snapshots, as drawing hundreds of images takes too long. So a third file,
+``snapshots.json``, records the MD5 of the image and the version of the recipe. It is sent last. If the server has it
+and both snapshots, nothing is sent; if it differs, all three are replaced. The verdict of such files says that it is
+based on this record.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ __all__ = ["BY_RECORD", "RECORD_NAME", "SNAPSHOTS", "image_of", "snapshot_steps"
 
 #: Label of the resource, and content of its catalog (``SnapshotResourceService`` of XNAT 1.8; BBRC's HasThumbnails).
 SNAPSHOTS: Final = "SNAPSHOTS"
-#: Raised when the same image gives another picture: everybody's pictures are then made anew by the next push.
+#: Increased when the same image gives another snapshot: the next push then replaces all snapshots.
 RECIPE: Final = 1
 RECORD_NAME: Final = "snapshots.json"
-_PICTURES: Final = {"ORIGINAL": "scan_qc.gif", "THUMBNAIL": "scan_qc_t.gif"}  # the ends of XNAT's own names
+_PICTURES: Final = {"ORIGINAL": "scan_qc.gif", "THUMBNAIL": "scan_qc_t.gif"}  # endings of XNAT's own names
 _IMAGES: Final = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
-BY_RECORD: Final = f"{RECORD_NAME} on the server says it was made from this image"
+BY_RECORD: Final = f"{RECORD_NAME} on the server names this image as its source"
 
 
 def image_of(source: Source) -> tuple[LocalFile, ...]:
-    """The files of the first image of *source*: one, or the two of a pair; none where no image is on this disk."""
+    """The files of the first image of *source*: one, or two of a pair; none if it has no image on this disk."""
     images = [f for f in source.files if f.name.lower().endswith(_IMAGES) and f.member is None and f.opener is None]
     if not images:
         return ()
@@ -47,19 +46,19 @@ def image_of(source: Source) -> tuple[LocalFile, ...]:
 
 
 def source_digest(files: Sequence[LocalFile], fingerprint: Callable[[LocalFile], Fingerprint]) -> str:
-    """What identifies the bytes of an image: its MD5, or that of both halves' MD5s."""
+    """The MD5 of an image, or of the MD5s of a pair."""
     digests = [fingerprint(file).digest for file in files]
     return digests[0] if len(digests) == 1 else digest_of([digest.encode() for digest in digests])
 
 
 def snapshot_steps(scan: Address, image: Sequence[LocalFile], digest: str, held: Mapping[str, HeldFile]) -> list[Step]:
-    """The resource, its two pictures and their record; none where somebody else's pictures are.
+    """The resource, its two snapshots and their record; none if the resource has snapshots of others.
 
     Args:
-        scan: Where they go.
+        scan: The scan.
         image: The files of the image.
         digest: Its `source_digest`.
-        held: What the server holds in the resource, by name.
+        held: Files of the resource on the server, by name.
     """
     if set(held) - {*_PICTURES.values(), RECORD_NAME}:
         return []
@@ -76,16 +75,16 @@ def snapshot_steps(scan: Address, image: Sequence[LocalFile], digest: str, held:
     steps = [Step(resource, Decision.SAME if held else Decision.CREATE, fields=fields)]
     for content, name in _PICTURES.items():
         made = LocalFile(first.path, name, 0, first.mtime_ns, made=Made(content, digest))
-        decision, reason = Decision.CREATE, "made while it is sent"
+        decision, reason = Decision.CREATE, "created during the push"
         if name in held:
             decision = Decision.SAME if current else Decision.UPDATE
-            reason = BY_RECORD if current else "made anew: it was made from another image, or nothing says from which"
+            reason = BY_RECORD if current else "created again: the existing one is of another or unknown image"
             made = replace(made, size_bytes=held[name].size_bytes if current else 0)
         entry = {"format": "GIF", "content": content}
         steps.append(Step(replace(resource, file=name), decision, reason, fields=entry, payload=Payload(made)))
     decision = Decision.CREATE if there is None else Decision.SAME if current else Decision.UPDATE
     payload = Payload(record, held_digest=there.digest if there is not None else None)
-    # Without a format, as the file that comes last gives its own to the resource (``CatalogUtils.configureResource``).
+    # Without a format, as the last file sets the format of the resource (``CatalogUtils.configureResource``).
     return [*steps, Step(replace(resource, file=RECORD_NAME), decision, fields={"content": SNAPSHOTS}, payload=payload)]
 
 

@@ -1,7 +1,7 @@
-"""What taking back a run would do, decided from what the run did and what the server holds now.
+"""Plans an undo from the journal of a run and the current state of the server.
 
-Only what the run created goes, and only where it still is what the run left; what it found, what others added and what
-changed since stays, and so does everything around it.
+Only what the run created is removed, and only if it is unchanged. What existed before, what others added and what
+changed since is not touched, nor the objects that contain it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Inventory", "RunEffects", "UndoAction", "UndoPlan", "UndoStep", "pla
 
 
 class UndoAction(StrEnum):
-    """What an undo does with one address; the value is the sign that people see."""
+    """What an undo does with one address; the value is the sign in the printed plan."""
 
     REMOVE = "-"
     RESTORE = "~"
@@ -33,15 +33,15 @@ class UndoAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunEffects:
-    """What a run did, from its journal.
+    """The effects of a run, from its journal.
 
     Attributes:
-        created: Objects it made, with the fields it gave them.
+        created: Created objects with their fields.
         stored: New files with size and MD5 as they were sent.
-        replaced: Files that held other bytes before, with size and MD5 as they were sent.
-        changed: Objects whose fields it changed: XNAT path to (before, after).
-        backups: Where the old bytes of replaced files are kept.
-        uncertain: Files that were on their way when the run was killed, and whose local bytes have changed since.
+        replaced: Replaced files with size and MD5 as they were sent.
+        changed: Objects with changed fields: XNAT path to (before, after).
+        backups: Saved content of replaced files.
+        uncertain: Files that were being sent when the run was killed, and whose local file has changed since.
     """
 
     created: Mapping[Address, Mapping[str, str]] = field(default_factory=dict)
@@ -54,13 +54,13 @@ class RunEffects:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What the server holds now of the places that a run touched.
+    """The current state of the objects that a run touched.
 
     Attributes:
-        objects: Every subject, session, scan, assessor and resource at or below the objects the run made.
-        files: Every file in the resources it touched or that lie below an object it made.
+        objects: Every subject, session, scan, assessor and resource at or below the objects that the run created.
+        files: Every file in resources that it touched, or below objects that it created.
         fields: Fields of objects whose fields it changed.
-        edited: Objects it made and somebody edited since, with the names of what they edited.
+        edited: Created objects that were edited since, with the names of the edited fields.
     """
 
     objects: frozenset[Address] = frozenset()
@@ -71,16 +71,16 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True)
 class UndoStep:
-    """What happens to one address, and why when it stays.
+    """What happens to one address.
 
     Attributes:
-        address: What it is about.
+        address: The object or file.
         action: What happens to it.
-        reason: Why it stays.
-        fields: What is put back, by XNAT path.
-        backup: Where the old bytes of a file are.
-        holds: What may be inside when it is removed: names of a resource's files with what they were when the plan was
-            made, or the scans that go with a session. Anything else keeps it from being removed.
+        reason: Why it is not changed.
+        fields: Values to restore, by XNAT path.
+        backup: Saved content of a file.
+        holds: Allowed content when it is removed: files of a resource with size and MD5 of the plan, or scans of a
+            session. With any other content it is not removed.
     """
 
     address: Address
@@ -93,7 +93,7 @@ class UndoStep:
 
 @dataclass(frozen=True, slots=True)
 class UndoPlan:
-    """All steps of an undo in the order they are taken: files before resources, resources before what holds them."""
+    """All steps of an undo in their order: files before resources, resources before their containers."""
 
     steps: tuple[UndoStep, ...]
 
@@ -104,16 +104,16 @@ class UndoPlan:
 
     @property
     def stays(self) -> tuple[UndoStep, ...]:
-        """What the run made or replaced and the undo leaves, with reasons."""
+        """What the run created or replaced and the undo does not change, with reasons."""
         return tuple(step for step in self.steps if step.action is UndoAction.STAY)
 
 
-_DOUBT = "was on its way when the run was killed, and the local file has changed since, so it cannot be recognised"
+_UNCERTAIN = "was on its way when the run was killed, and the local file has changed since, so it cannot be recognised"
 
 
 def plan_undo(effects: RunEffects, now: Inventory) -> UndoPlan:
-    """Decide the fate of everything that a run made, replaced or changed."""
-    files = {address: _file_fate(address, sent, now) for address, sent in effects.stored.items()}
+    """Decide about everything that a run created, replaced or changed."""
+    files = {address: _file_action(address, sent, now) for address, sent in effects.stored.items()}
     removable = {address for address, step in files.items() if step.action is UndoAction.REMOVE}
     children: dict[Address, set[Address]] = defaultdict(set)
     for address in (*now.objects, *now.files):
@@ -122,32 +122,31 @@ def plan_undo(effects: RunEffects, now: Inventory) -> UndoPlan:
     objects: list[UndoStep] = []
     for address in sorted(effects.created, key=lambda made: (made.resource is not None, made), reverse=True):
         if address not in now.objects:
-            objects.append(UndoStep(address, UndoAction.GONE, "is not there any more"))
+            objects.append(UndoStep(address, UndoAction.GONE, "no longer exists"))
             continue
         others = children[address] - removable
         if address in now.edited:
             objects.append(UndoStep(address, UndoAction.STAY, f"was edited since ({now.edited[address]})"))
         elif others:
             objects.append(
-                UndoStep(address, UndoAction.STAY, f"holds {_named(others)}, which this undo does not remove")
+                UndoStep(address, UndoAction.STAY, f"contains {_named(others)}, which this undo does not remove")
             )
         else:
             inside = {getattr(child, child.level.value): now.files.get(child) for child in children[address]}
             objects.append(UndoStep(address, UndoAction.REMOVE, holds=inside))
             removable.add(address)
-    # A file goes with its resource, a scan with its session: the largest wholly removable piece below a subject is one
-    # request, and the executor looks again before it sends it.
-    # Longer names go first: XNAT 1.8 removes with a file every other one whose name begins with its name.
+    # A file is removed with its resource, a scan with its session, in one request after another check.
+    # Longer names first: XNAT 1.8 removes with a file every other file whose name begins with its name.
     single = [step for address, step in sorted(files.items(), reverse=True) if not _goes_with(address, removable)]
     kept = [step for step in objects if not (step.action is UndoAction.REMOVE and _goes_with(step.address, removable))]
     doubtful = [
-        UndoStep(address, UndoAction.STAY, _DOUBT) for address in sorted(effects.uncertain) if address in now.files
+        UndoStep(address, UndoAction.STAY, _UNCERTAIN) for address in sorted(effects.uncertain) if address in now.files
     ]
     return UndoPlan((*_restored_files(effects, now), *_restored_fields(effects, now), *single, *doubtful, *kept))
 
 
 def _goes_with(address: Address, removable: set[Address]) -> bool:
-    """Whether a container that is removed in one piece takes *address* along."""
+    """Whether *address* is removed together with its container."""
     carriers = {Level.FILE: Level.RESOURCE, Level.SCAN: Level.SESSION}
     level = carriers.get(address.level)
     if address.level is Level.RESOURCE:
@@ -161,10 +160,10 @@ def _named(others: set[Address]) -> str:
     return f"{first.level} {getattr(first, first.level.value)}{more}"
 
 
-def _file_fate(address: Address, sent: Fingerprint, now: Inventory) -> UndoStep:
+def _file_action(address: Address, sent: Fingerprint, now: Inventory) -> UndoStep:
     held = now.files.get(address)
     if held is None:
-        return UndoStep(address, UndoAction.GONE, "is not there any more")
+        return UndoStep(address, UndoAction.GONE, "no longer exists")
     if held.size_bytes != sent.size_bytes or held.digest not in {None, sent.digest}:
         return UndoStep(address, UndoAction.STAY, "was changed since")
     return UndoStep(address, UndoAction.REMOVE)
@@ -173,13 +172,13 @@ def _file_fate(address: Address, sent: Fingerprint, now: Inventory) -> UndoStep:
 def _restored_files(effects: RunEffects, now: Inventory) -> list[UndoStep]:
     steps = []
     for address, sent in sorted(effects.replaced.items()):
-        found = _file_fate(address, sent, now)
+        found = _file_action(address, sent, now)
         backup = effects.backups.get(address)
         if found.action is not UndoAction.REMOVE:
             steps.append(UndoStep(address, UndoAction.STAY, found.reason))
         elif backup is None:
             steps.append(
-                UndoStep(address, UndoAction.STAY, "was replaced, and no backup of the old bytes was kept (--backup)")
+                UndoStep(address, UndoAction.STAY, "was replaced, and its old content was not saved (see --backup)")
             )
         else:
             steps.append(UndoStep(address, UndoAction.RESTORE, backup=backup))

@@ -1,1 +1,1 @@
-"""Reports as single HTML pages: no network, no scripts, light and dark, fit for print."""
+"""Reports as single HTML pages: no network, no scripts, light and dark, printable."""

@@ -1,6 +1,6 @@
 """The report of FreeSurfer subjects: checks, pictures, numbers against the other subjects, versions and times.
 
-The same data gives the same bytes (nothing in it is of the moment), so that an attached report is sent once.
+The same data gives the same bytes (there is no date in it), so that an attached report is sent once.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _DRAWN: Final = (
     ("Lateral ventricle, left (mm\u00b3)", ("aseg", "", "Left-Lateral-Ventricle", "Volume_mm3")),
     ("Lateral ventricle, right (mm\u00b3)", ("aseg", "", "Right-Lateral-Ventricle", "Volume_mm3")),
     ("White surface, left (mm\u00b2)", ("aparc", "left", "WhiteSurfArea", "SurfArea_mm2")),
-    ("Holes before fixing", ("aseg", "", "SurfaceHoles", "unitless")),
+    ("Surface defects before correction", ("aseg", "", "SurfaceHoles", "unitless")),
 )
 #: Measurements in which outliers are looked for, by table.
 _COMPARED: Final = {"aseg": {"Volume_mm3"}, "aparc": {"ThickAvg", "Thickness_mm"}}
 _LISTED: Final = 15
 _DONE: Final = re.compile(r"^(START_TIME|END_TIME|RUNTIME_HOURS) +(\S.*)$", re.MULTILINE)
-_SHOWN: Final = {"START_TIME": "began", "END_TIME": "ended", "RUNTIME_HOURS": "hours"}
+_SHOWN: Final = {"START_TIME": "started", "END_TIME": "ended", "RUNTIME_HOURS": "hours"}
 
 Measure = tuple[str, str, str, str]
 
@@ -60,7 +60,7 @@ class SubjectReport:
         source: What was found.
         checks: One row for each check.
         values: Its numbers.
-        attributes: Versions and times, as its files tell them.
+        attributes: Versions and times from its files.
         pictures: Its brain, by what is drawn over it.
         note: Why there are no pictures.
     """
@@ -74,7 +74,7 @@ class SubjectReport:
     note: str = ""
 
     def count(self, severity: Severity) -> int:
-        """How many of its findings weigh that much."""
+        """Number of findings with this severity."""
         return sum(finding.severity is severity for finding in self.source.findings)
 
 
@@ -112,7 +112,7 @@ class Report:
         )
 
     def outliers(self, subject: SubjectReport) -> list[tuple[str, str, float, float, float]]:
-        """What stands out: where, what, value, median of all, robust z; the farthest first."""
+        """Outliers: where, what, value, median of all, robust z; the largest distance first."""
         found = []
         for (table, side, region, measurement), value in subject.values.items():
             spread = self.spreads[table, side, region, measurement]
@@ -122,7 +122,7 @@ class Report:
         return sorted(found, key=lambda one: -abs(one[4]))[:_LISTED]
 
     def record(self, subject: SubjectReport) -> dict[str, Any]:
-        """What the page of one subject says, for programs."""
+        """The page of one subject as JSON."""
         return {
             "freesurfer_report": 1,
             "subject": subject.name,
@@ -140,30 +140,30 @@ class Report:
     def files(self, source: Source) -> tuple[LocalFile, ...]:
         """The report of one subject as files for a resource: JSON, then HTML."""
         one = next(one for one in self.subjects if one.source.path == source.path)
-        said = json.dumps(self.record(one), indent=1, ensure_ascii=False).encode() + b"\n"
+        record = json.dumps(self.record(one), indent=1, ensure_ascii=False).encode() + b"\n"
         return (
-            LocalFile.written(source.path, "freesurfer_report.json", said),
+            LocalFile.written(source.path, "freesurfer_report.json", record),
             LocalFile.written(source.path, "freesurfer_report.html", self.html(only=one.name).encode()),
         )
 
 
-def read_report(sources: Sequence[Source], title: str, *, told: Callable[[str], None] = lambda _: None) -> Report:
+def read_report(sources: Sequence[Source], title: str, *, on_subject: Callable[[str], None] = lambda _: None) -> Report:
     """Read what a report shows of FreeSurfer subjects: statistics, logs, volumes and surfaces.
 
     Args:
-        sources: What was discovered; other kinds are left out.
+        sources: Discovered sources; other kinds are ignored.
         title: Headline of the page.
-        told: Told the name of each subject as it is read.
+        on_subject: Called with the name of each subject before it is read.
 
     Raises:
         DataError: There is no FreeSurfer subject among *sources*.
     """
     mine = [source for source in sources if source.kind is Kind.FREESURFER]
     if not mine:
-        raise DataError("a report shows FreeSurfer subjects, and there is none; name a SUBJECTS_DIR or one subject")
+        raise DataError("no FreeSurfer subject found for the report; give a SUBJECTS_DIR or one subject")
     subjects = []
     for source in mine:
-        told(source.relative)
+        on_subject(source.relative)
         subjects.append(_read_subject(source))
     return Report(title, tuple(subjects), _spreads(subjects))
 
@@ -176,11 +176,11 @@ def _read_subject(source: Source) -> SubjectReport:
 
         try:
             pictures = brain_pictures(source.path)
-            note = "" if pictures else "No pictures: there is no volume in mri/."
+            note = "" if pictures else "No pictures: mri/ contains no volume."
         except DataError as error:
             note = f"No pictures: {error}"
     else:
-        note = "No pictures: they are drawn from folders, and this subject is an archive."
+        note = "No pictures: the subject is an archive; pictures need a folder."
     return SubjectReport(source.relative, source, check_rows(source), _values(source), _facts(source), pictures, note)
 
 
@@ -205,8 +205,8 @@ def _spreads(subjects: Sequence[SubjectReport]) -> dict[Measure, Spread]:
 
 
 def _facts(source: Source) -> dict[str, str]:
-    """Versions and times; never who ran it and where, which the logs tell as well."""
-    attributes = {"version": source.version or "not told by any file"}
+    """Versions and times; not user and host, which the logs contain."""
+    attributes = {"version": source.version or "unknown"}
     stamp = _text(source, "scripts/build-stamp.txt").strip()
     if stamp:
         attributes["build"] = stamp

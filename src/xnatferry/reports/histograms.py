@@ -1,4 +1,4 @@
-"""Histograms of our own as inline SVG: how often which value, and the odd one out by its name."""
+"""Histograms as inline SVG: frequency of values, outliers labelled."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Amounts", "Kinds", "columns_plot", "rows_plot"]
 
-#: A value is odd only when no more than one in so many have it (or one alone), and another is that of most.
+#: A value is an outlier only if at most one in ten (or a single one) has it, and most share another value.
 _ONE_IN: Final = 10
-#: Amounts nearer to the median than this part of it are not odd, however much the others agree.
+#: Amounts that differ from the median by less than this fraction are no outliers.
 _LEAST: Final = 0.05
 _BINS: Final = 16
 _MOST_ROWS: Final = 8
@@ -29,7 +29,7 @@ _NAME_LENGTH: Final = 22
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """A measure with few values, such as a voxel size: each as people read it, by the name of what has it."""
+    """A measure with few values, such as a voxel size: each as text, by the name of the scan or resource."""
 
     values: Mapping[str, str]
 
@@ -42,8 +42,8 @@ class Kinds:
         return sorted(found.items(), key=lambda group: (-len(group[1]), group[0]))
 
     @property
-    def told(self) -> bool:
-        """Whether the drawing itself names all that is odd."""
+    def labels_outliers(self) -> bool:
+        """Whether the drawing itself labels all outliers."""
         odd = self.odd()
         return len(odd) < 2 and all(len(name) <= _NAME_LENGTH for name in odd)
 
@@ -57,7 +57,7 @@ class Kinds:
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """A measure with many values, such as a size, by the name of what has it."""
+    """A measure with many values, such as a size, by the name of the scan or resource."""
 
     values: Mapping[str, float]
 
@@ -84,20 +84,20 @@ def rows_plot(kinds: Kinds) -> Markup:
     rows: list[tuple[str, list[str]]] = groups[:_MOST_ROWS]
     if rest := groups[_MOST_ROWS:]:
         rows = [*rows, (f"{len(rest)} other values", [name for _, names in rest for name in names])]
-    most, room = len(groups[0][1]), _WIDTH - _LABEL - 44
+    most, width = len(groups[0][1]), _WIDTH - _LABEL - 44
     parts = []
     for place, (value, names) in enumerate(rows):
-        y, length = place * _ROW, max(3.0, round(len(names) / most * room, 1))
-        strange = odd.intersection(names)
-        kind = "bar out" if strange else "bar"
+        y, length = place * _ROW, max(3.0, round(len(names) / most * width, 1))
+        outliers = odd.intersection(names)
+        kind = "bar out" if outliers else "bar"
         title = f"<title>{escape(value)}: {escape(listed(names, 3))}</title>"
         parts.append(f'<text class="label" x="{_LABEL - 8}" y="{y + 14}" text-anchor="end">{_short(value, 20)}</text>')
         parts.append(
             f'<rect class="{kind}" x="{_LABEL}" y="{y + 3}" width="{length}" height="14" rx="2">{title}</rect>'
         )
-        told = f"{len(names)}  {_short(', '.join(sorted(strange)), _NAME_LENGTH)}" if strange else f"{len(names)}"
-        style = "name" if strange else "count"
-        parts.append(f'<text class="{style}" x="{_LABEL + length + 6}" y="{y + 14}">{told}</text>')
+        text = f"{len(names)}  {_short(', '.join(sorted(outliers)), _NAME_LENGTH)}" if outliers else f"{len(names)}"
+        style = "name" if outliers else "count"
+        parts.append(f'<text class="{style}" x="{_LABEL + length + 6}" y="{y + 14}">{text}</text>')
     return _svg(len(rows) * _ROW, parts)
 
 
@@ -126,14 +126,14 @@ def columns_plot(amounts: Amounts, shown: Callable[[float], str]) -> Markup:
         if not names:
             continue
         x, height = round(_EDGE + place * step + 1, 1), max(3.0, round(len(names) / most * _COLUMNS, 1))
-        strange, y = sorted(odd.intersection(names)), round(floor - height, 1)
+        outliers, y = sorted(odd.intersection(names)), round(floor - height, 1)
         title = f"<title>{escape(listed(names, 3))}</title>"
         box = f'x="{x}" y="{y}" width="{round(step - 2, 1)}" height="{height}"'
-        parts.append(f'<rect class="{"bar out" if strange else "bar"}" {box} rx="1.5">{title}</rect>')
-        if strange and all(abs(x - other) > _WIDTH / 2 for other in taken):
+        parts.append(f'<rect class="{"bar out" if outliers else "bar"}" {box} rx="1.5">{title}</rect>')
+        if outliers and all(abs(x - other) > _WIDTH / 2 for other in taken):
             taken.append(x)
-            more = f" +{len(strange) - 1}" if len(strange) > 1 else ""
-            parts.append(_name(f"{_cut(strange[0], _NAME_LENGTH - len(more))}{more}", x + step / 2, y - 5))
+            more = f" +{len(outliers) - 1}" if len(outliers) > 1 else ""
+            parts.append(_name(f"{_cut(outliers[0], _NAME_LENGTH - len(more))}{more}", x + step / 2, y - 5))
     parts.append(f'<text x="{_EDGE}" y="{floor + 14}">{escape(shown(low))}</text>')
     if high > low:
         parts.append(f'<text x="{_WIDTH - _EDGE}" y="{floor + 14}" text-anchor="end">{escape(shown(high))}</text>')
@@ -144,8 +144,8 @@ def columns_plot(amounts: Amounts, shown: Callable[[float], str]) -> Markup:
 
 def _name(name: str, x: float, y: float) -> str:
     anchor = "start" if x < _WIDTH / 3 else "end" if x > _WIDTH * 2 / 3 else "middle"
-    told = _short(name, _NAME_LENGTH)
-    return f'<text class="name" x="{round(x, 1)}" y="{max(10, y)}" text-anchor="{anchor}">{told}</text>'
+    text = _short(name, _NAME_LENGTH)
+    return f'<text class="name" x="{round(x, 1)}" y="{max(10, y)}" text-anchor="{anchor}">{text}</text>'
 
 
 def _cut(text: str, length: int) -> str:

@@ -1,9 +1,9 @@
-"""The report of an import: what was planned, done, proven and refused, its tree, its images, and what can be done next.
+"""The report of an import: what was planned, done, verified and refused; its tree, its images, and the next commands.
 
 from xnatferry.reports.import_report import Import
 
 html = Import.of_run(run).html()            # a past run, or all shares of one
-html = Import(plan).html()                  # a plan before anything moves
+html = Import(plan).html()                  # a plan before the upload
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from xnatferry.checks.finding_catalog import CATALOGUE
-from xnatferry.console.wording import counted, human_bytes, human_seconds
 from xnatferry.errors import UsageError
 from xnatferry.reports.import_statistics import measured
 from xnatferry.reports.import_tree import decisions, outline
 from xnatferry.reports.thumbnails import draw_gallery
 from xnatferry.sources.model import Severity
 from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict
+from xnatferry.wording import counted, human_bytes, human_seconds
 from xnatferry.xnat.model import Level
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ __all__ = ["FindingGroup", "Import"]
 _MOODS: Final = {
     "done": "good",
     "planned": "info",
-    "nothing to do": "good",
+    "up to date": "good",
     "interrupted": "warning",
     "running": "info",
 }
@@ -46,13 +46,13 @@ _WARNED: Final = {"stopped", "partly refused"}
 
 @dataclass(frozen=True, slots=True)
 class FindingGroup:
-    """All findings with one id: what each says, and where.
+    """All findings with one id.
 
     Attributes:
         id: Stable id.
-        title: What the id stands for.
-        severity: How much it weighs.
-        messages: What was said, with the places where it was.
+        title: Title of the id.
+        severity: Its severity.
+        messages: Messages, each with its paths.
     """
 
     id: str
@@ -68,14 +68,14 @@ class FindingGroup:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """A plan, and what became of it.
+    """A plan and its result.
 
     Attributes:
-        plan: What was to be done.
-        run: The run that carried it out; None for a plan alone.
-        receipts: What was done, by address; the last word on each.
-        verdicts: What is proven, by address.
-        command: The command line that carries the plan out.
+        plan: The plan.
+        run: The run of the plan; None for a plan alone.
+        receipts: The last outcome, by address.
+        verdicts: The result of verification, by address.
+        command: The command line of the plan.
         attributes: Of the run.
         ran: Whether there is an outcome to show.
     """
@@ -93,34 +93,34 @@ class Import:
         """The report of a past run, or of all shares of one.
 
         Raises:
-            UsageError: It carried out no plan.
+            UsageError: It has no plan.
         """
         plan = run.plan
         if plan is None:
-            raise UsageError(f"{run.name} carried out no plan; reports are made of pushes and copies")
+            raise UsageError(f"{run.name} has no plan; reports exist for pushes and copies")
         receipts = {receipt.address: receipt for receipt in run.receipts()}
         verdicts = {verdict.address: verdict for verdict in run.verdicts()}
         return cls(plan, run, receipts, verdicts, str(run.attributes.get("command", "")), run.attributes, ran=True)
 
     @classmethod
     def unneeded(cls, plan: Plan, verdicts: Iterable[Verdict], command: str) -> Import:
-        """The report of a push that found everything there."""
+        """The report of a push that had nothing to send."""
         return cls(plan, verdicts={verdict.address: verdict for verdict in verdicts}, command=command, ran=True)
 
     @property
     def word(self) -> str:
-        """One word or two on how it ended."""
+        """The result of the run in one or two words."""
         if self.run is not None:
             return self.run.verdict
-        return "nothing to do" if self.ran else "blocked" if self.plan.blocked else "planned"
+        return "up to date" if self.ran else "blocked" if self.plan.blocked else "planned"
 
     @property
     def mood(self) -> str:
-        """How that is to be taken."""
+        """The colour of `word`."""
         return _MOODS.get(self.word) or ("warning" if self.word in _WARNED or "shares" in self.word else "error")
 
     def html(self) -> str:
-        """One page that holds everything."""
+        """The whole page."""
         from xnatferry.reports.page import render  # noqa: PLC0415  # jinja2 is loaded where a page is made
 
         groups, others = measured(self.plan)
@@ -149,7 +149,7 @@ class Import:
         )
 
     def _facts(self) -> dict[str, str]:
-        """What is known of the run, for people."""
+        """Facts about the run."""
         where = f"{self.plan.server} (the local archive)" if self.plan.local else self.plan.server
         attributes = {"server": where, "project": self.plan.project}
         attributes |= {name: str(self.attributes[name]) for name in ("user", "source") if self.attributes.get(name)}
@@ -158,17 +158,17 @@ class Import:
         attributes["run"] = self.run.name
         began, ended = self._times()
         if began is not None:
-            attributes["began"] = f"{began:%Y-%m-%d %H:%M:%S} UTC"
+            attributes["started"] = f"{began:%Y-%m-%d %H:%M:%S} UTC"
         if began is not None and ended is not None:
             seconds = max((ended - began).total_seconds(), 0.001)
-            attributes["took"] = f"{human_seconds(seconds)} ({human_bytes(self._stored_bytes() / seconds)}/s)"
+            attributes["duration"] = f"{human_seconds(seconds)} ({human_bytes(self._stored_bytes() / seconds)}/s)"
         requests = [end["requests"] for end in self.run.records() if end.get("record") == "end" and "requests" in end]
         if requests:
             attributes["requests"] = f"{sum(requests):,}"
         return attributes
 
     def _times(self) -> tuple[datetime | None, datetime | None]:
-        """When it began, and when it last did something."""
+        """Time of the start and of the last record."""
         moments = [_moment(record.get("at")) for record in self.run.records()] if self.run is not None else []
         known = [moment for moment in (_moment(self.attributes.get("started")), *moments) if moment is not None]
         return (min(known), max(known)) if known else (None, None)
@@ -177,19 +177,19 @@ class Import:
         return sum(one.size_bytes for one in self.receipts.values() if one.outcome is Outcome.STORED)
 
     def _tiles(self) -> list[tuple[str, str, str, str]]:
-        """Heading, number, what it says, mood: planned, done, verified, refused."""
+        """Heading, number, detail and colour: planned, done, verified, refused."""
         plan = self.plan
         sends = sum(step.sends for step in plan.files)
         drawn = any(step.sends and step.payload and step.payload.local.made for step in plan.files)
-        said = f"{human_bytes(plan.sends_bytes)} to send{', and pictures made on the way' if drawn else ''}"
-        tiles = [("planned", counted(sends, "file"), said, "info")]
+        detail = f"{human_bytes(plan.sends_bytes)} to send{', and snapshots' if drawn else ''}"
+        tiles = [("planned", counted(sends, "file"), detail, "info")]
         if self.ran:
             outcomes = Counter(receipt.outcome for receipt in self.receipts.values())
             made = outcomes[Outcome.CREATED] + outcomes[Outcome.CHANGED]
-            stored = f"{human_bytes(self._stored_bytes())}; {counted(made, 'object')} made or changed"
+            stored = f"{human_bytes(self._stored_bytes())}; {counted(made, 'object')} created or changed"
             failed = outcomes[Outcome.FAILED] + outcomes[Outcome.STOPPED]
-            told = f"{stored}; {failed} failed" if failed else stored
-            tiles.append(("done", counted(outcomes[Outcome.STORED], "file"), told, "error" if failed else "good"))
+            detail = f"{stored}; {failed} failed" if failed else stored
+            tiles.append(("done", counted(outcomes[Outcome.STORED], "file"), detail, "error" if failed else "good"))
             tiles.append(self._proofs())
         refused = len(plan.refusals) + len(plan.blocked)
         tiles.append(
@@ -200,12 +200,13 @@ class Import:
     def _proofs(self) -> tuple[str, str, str, str]:
         proofs = Counter(verdict.proof for verdict in self.verdicts.values())
         good = sum(number for proof, number in proofs.items() if proof.good)
-        said = ", ".join(f"{proofs[proof]:,} {proof.value}" for proof in Proof if proofs[proof]) or "nothing is proven"
+        parts = [f"{proofs[proof]:,} {proof.value}" for proof in Proof if proofs[proof]]
+        detail = ", ".join(parts) or "no file is verified"
         whole = good == len(self.plan.files) and good > 0
-        return ("verified", f"{good:,} of {len(self.plan.files):,}", said, "good" if whole else "warning")
+        return ("verified", f"{good:,} of {len(self.plan.files):,}", detail, "good" if whole else "warning")
 
     def _troubles(self) -> list[tuple[str, str, str]]:
-        """Address, what happened, why, of all that went wrong."""
+        """Address, outcome and reason of everything that failed."""
         found = [
             (str(one.address), one.outcome.value, one.message) for one in self.receipts.values() if one.exit_code != 0
         ]
@@ -218,18 +219,18 @@ class Import:
         return found
 
     def _commands(self) -> list[tuple[str, str]]:
-        """What it is for, and the command line."""
+        """Purpose and command line."""
         if self.run is None:
-            return [("Carry it out" if not self.ran else "Look again", self.command)] if self.command else []
+            return [("Push it" if not self.ran else "Check again", self.command)] if self.command else []
         name = shlex.quote(self.run.name)
         commands = []
         if self.word != "done" and self.command:
-            commands.append(("Go on where it ended (what is there is not sent again)", self.command))
-        commands.append(("Compare with the server again, by digest", f"xnatferry verify {name}"))
-        commands.append(("Fetch and compare every byte", f"xnatferry verify {name} --deep"))
+            commands.append(("Continue the push (uploaded files are not sent again)", self.command))
+        commands.append(("Verify again, by MD5", f"xnatferry verify {name}"))
+        commands.append(("Download and compare every byte", f"xnatferry verify {name} --deep"))
         if self.run.undoable:
-            commands.append(("See what an undo would take back", f"xnatferry undo {name} --dry-run"))
-            commands.append(("Take back what this run created", f"xnatferry undo {name}"))
+            commands.append(("Show what undo would remove", f"xnatferry undo {name} --dry-run"))
+            commands.append(("Undo: remove what this run created", f"xnatferry undo {name}"))
         return commands
 
 

@@ -1,4 +1,4 @@
-"""What an import is made of, in numbers that can be compared: sizes of files, voxels and matrices, repetition times."""
+"""Statistics of an import: sizes of files, voxels and matrices, repetition times."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.console.wording import human_bytes
 from xnatferry.planning.snapshot_steps import SNAPSHOTS
 from xnatferry.reports.histograms import Amounts, Kinds, columns_plot, rows_plot
+from xnatferry.wording import human_bytes
 from xnatferry.xnat.model import Level
 
 if TYPE_CHECKING:
@@ -40,15 +40,15 @@ class Measured:
         title: What is measured, with its unit.
         drawing: The histogram.
         count: How many have it.
-        odd: Name and value of each that stands out.
-        told: Whether the drawing itself says so.
+        odd: Name and value of each outlier.
+        labelled: Whether the drawing itself labels them.
     """
 
     title: str
     drawing: Markup
     count: int
     odd: tuple[tuple[str, str], ...]
-    told: bool = False
+    labelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Group:
 
 
 def name_of(address: Address) -> str:
-    """A scan or resource as people speak of it: its session, then what it is there."""
+    """Name of a scan or resource for the report: its session, then its scan or assessor."""
     where = address.session or address.subject or address.project
     part = f"scan {address.scan}" if address.scan else f"assessor {address.assessor}" if address.assessor else ""
     return f"{where} {part}".strip()
@@ -94,14 +94,14 @@ def _scans(plan: Plan, sizes: Mapping[Address, int]) -> list[Group]:
 
 
 def _scan_group(title: str, scans: Mapping[Address, Mapping[str, str]], sizes: Mapping[Address, int]) -> Group:
-    measures = [_amounts("Size of its files", {name_of(a): sizes[a] for a in scans if sizes.get(a)}, human_bytes)]
+    measures = [_amounts("File size", {name_of(a): sizes[a] for a in scans if sizes.get(a)}, human_bytes)]
     for heading, read in (("Voxel size", _voxel), ("Matrix", _matrix), ("TR", _tr)):
         measures.append(_kinds(heading, {name_of(a): text for a, fields in scans.items() if (text := read(fields))}))
     return Group(title, len(scans), "scan", tuple(one for one in measures if one is not None))
 
 
 def _resources(sizes: Mapping[Address, int], counts: Mapping[Address, int]) -> list[Group]:
-    """Resources that hang on no scan, such as FreeSurfer subjects: their sizes, and how many files they have."""
+    """Resources outside scans, such as FreeSurfer subjects: their sizes, and how many files they have."""
     labels: defaultdict[str, list[Address]] = defaultdict(list)
     for resource in sizes:
         if resource.scan is None:
@@ -127,7 +127,7 @@ def _kinds(title: str, values: Mapping[str, str]) -> Measured | None:
         return None
     kinds = Kinds(values)
     odd = tuple((name, values[name]) for name in kinds.odd())
-    return Measured(title, rows_plot(kinds), len(values), odd, told=kinds.told)
+    return Measured(title, rows_plot(kinds), len(values), odd, labelled=kinds.labels_outliers)
 
 
 def _voxel(fields: Mapping[str, str]) -> str:

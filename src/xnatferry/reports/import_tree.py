@@ -1,4 +1,4 @@
-"""The tree of an import: what each object and file is in the plan, and what became of it."""
+"""The tree of an import: each object and file of the plan, and its result."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ __all__ = ["Branch", "State", "decisions", "outline"]
 _LISTED: Final = 12
 _SIGNS: Final = {
     Decision.CREATE: ("+", "created"),
-    Decision.SAME: ("=", "already there"),
+    Decision.SAME: ("=", "unchanged"),
     Decision.UPDATE: ("~", "changed"),
-    Decision.DIFFERS: ("*", "differs, left as it is"),
+    Decision.DIFFERS: ("*", "differs, not changed"),
     Decision.REFUSED: ("!", "refused"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What became of one step.
+    """Result of one step.
 
     Attributes:
-        word: In a word or two.
-        mood: ``good``, ``warning``, ``error``, or ``faint`` where there is nothing to say.
+        word: The result in one or two words.
+        mood: Colour: ``good``, ``warning``, ``error``, or ``faint``.
         note: Why.
     """
 
@@ -46,7 +46,7 @@ class State:
 
     @property
     def troubled(self) -> bool:
-        """Whether somebody should look."""
+        """Whether it needs attention."""
         return self.mood in {"warning", "error"}
 
 
@@ -59,11 +59,11 @@ class Branch:
         sign: The plan's sign.
         meaning: The sign in words.
         detail: Data type or kind.
-        state: What became of it.
+        state: Its result.
         files: Files at and below it.
         size_bytes: Their bytes: as they arrived, else as they are here.
-        proven: How many of them have a good verdict.
-        troubled: How many steps at and below it need a look.
+        verified: How many of them have a good verdict.
+        troubled: How many steps at and below it need attention.
         branches: What is below it.
         hidden: Files that are not listed.
     """
@@ -75,7 +75,7 @@ class Branch:
     state: State
     files: int = 0
     size_bytes: int = 0
-    proven: int = 0
+    verified: int = 0
     troubled: int = 0
     branches: list[Branch] = field(default_factory=list)
     hidden: int = 0
@@ -96,12 +96,12 @@ class Branch:
 def outline(
     plan: Plan, receipts: Mapping[Address, Receipt], verdicts: Mapping[Address, Verdict], *, ran: bool
 ) -> list[Branch]:
-    """The roots of the tree: the project, or what stands highest in the plan.
+    """The roots of the tree: the project, or the highest objects of the plan.
 
     Args:
         plan: What was to be done.
         receipts: What was done, by address.
-        verdicts: What is proven, by address.
+        verdicts: What is verified, by address.
         ran: Whether anything was done at all; a plan alone has no states.
     """
     roots: list[Branch] = []
@@ -109,7 +109,7 @@ def outline(
     for step in plan.steps:
         state = _state(step, receipts.get(step.address), verdicts.get(step.address)) if ran else _planned(step)
         verdict = verdicts.get(step.address)
-        branch = _branch(step, state, proven=verdict is not None and verdict.proof.good)
+        branch = _branch(step, state, verified=verdict is not None and verdict.proof.good)
         receipt = receipts.get(step.address)
         if receipt is not None and receipt.outcome is Outcome.STORED:
             branch.size_bytes = receipt.size_bytes  # of pictures and of what was compressed on the way
@@ -119,13 +119,13 @@ def outline(
         for one in above:
             one.files += branch.files
             one.size_bytes += branch.size_bytes
-            one.proven += branch.proven
+            one.verified += branch.verified
             one.troubled += branch.troubled
     _thin_out(found.values())
     return roots
 
 
-def _branch(step: Step, state: State, *, proven: bool) -> Branch:
+def _branch(step: Step, state: State, *, verified: bool) -> Branch:
     sign, meaning = _SIGNS[step.decision]
     level, is_file = step.address.level, step.payload is not None
     detail = step.xsi_type if level in {Level.SESSION, Level.ASSESSOR} else ""
@@ -136,7 +136,7 @@ def _branch(step: Step, state: State, *, proven: bool) -> Branch:
     changed = "; ".join(f"{path}: {there} \u2192 {wanted}" for path, (there, wanted) in step.changes.items())
     detail = ", ".join(part for part in (detail, changed) if part)
     return Branch(
-        step.address, sign, meaning, detail, state, int(is_file), step.size_bytes, int(proven), int(state.troubled)
+        step.address, sign, meaning, detail, state, int(is_file), step.size_bytes, int(verified), int(state.troubled)
     )
 
 
@@ -149,21 +149,21 @@ def _planned(step: Step) -> State:
 
 
 def _state(step: Step, receipt: Receipt | None, verdict: Verdict | None) -> State:
-    """What is proven counts more than what was said while it was done."""
+    """The result of verification has priority over the outcome of the transfer."""
     if receipt is not None and receipt.outcome in {Outcome.FAILED, Outcome.STOPPED}:
         return State(
             receipt.outcome.value, "error" if receipt.outcome is Outcome.FAILED else "warning", receipt.message
         )
     if verdict is not None:
         if step.decision is Decision.DIFFERS and not verdict.proof.good:
-            return State("differs, left", "warning", step.reason or verdict.message)
+            return State("differs, not changed", "warning", step.reason or verdict.message)
         if verdict.proof is Proof.DIGEST:
-            return State("digest matched", "good")
+            return State(verdict.proof.value, "good")
         return State(verdict.proof.value, "good" if verdict.proof.good else "error", verdict.message)
     if receipt is not None:
         return State(receipt.outcome.value, "faint", receipt.message)
     if step.sends and step.payload is not None:
-        return State("not done", "warning", "the run ended before it")
+        return State("not sent", "warning", "the run ended before")
     return State(note=step.reason)
 
 

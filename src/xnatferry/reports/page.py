@@ -1,6 +1,6 @@
-"""One look for every page that we write: the template they extend, and the styles inside it.
+"""Renders report pages from templates with one stylesheet.
 
-Pages hold everything themselves (styles, pictures as ``data:`` addresses, drawings as SVG) and run no scripts. Every
+Pages contain everything (styles, pictures as ``data:`` addresses, drawings as SVG) and run no scripts. Every
 value is escaped; what is markup on purpose is `Markup`.
 
     from xnatferry.reports.page import render
@@ -29,7 +29,7 @@ def stylesheet() -> str:
 
 @lru_cache(maxsize=1)
 def environment() -> Environment:
-    """Templates of this room with escaping switched on; an unknown name in one is an error, not an empty string."""
+    """The templates, with escaping; an undefined name is an error."""
     load: Callable[[str], str] = _text
     made = Environment(
         loader=FunctionLoader(load),
@@ -46,8 +46,8 @@ def render(template: str, **values: Any) -> str:
     """A whole page.
 
     Args:
-        template: Name of a template of this room.
-        values: What stands in it; escaped, unless it is ``markupsafe.Markup``.
+        template: Name of a template.
+        values: Its variables; escaped, unless it is ``markupsafe.Markup``.
     """
     return environment().get_template(template).render(**values)
 

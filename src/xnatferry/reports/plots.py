@@ -1,4 +1,4 @@
-"""Drawings of our own as inline SVG: one line of dots for a measure, outliers named."""
+"""Strip plots as inline SVG: one dot per subject, outliers labelled."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["FEWEST", "LIMIT", "Spread", "shown_number", "strip_plot"]
 
 #: Robust z from which on a value is an outlier (Iglewicz and Hoaglin 1993, "How to detect and handle outliers").
 LIMIT: Final = 3.5
-#: Values below which no outliers are told: a median of four says little.
+#: Fewest values for outliers: a median of four is not reliable.
 FEWEST: Final = 5
 _WIDTH, _HEIGHT, _EDGE = 320, 64, 14
 #: Colours where the page's styles do not reach into drawings (PDF); in a browser the styles decide.
 _FILLS: Final = {"dot": "#8a96a6", "own": "#0b5cad", "out": "#b3261e"}
 _SMALL: Final = 'fill="#5b6675" font-size="11"'
-#: Room that a name takes; of outliers closer to each other one is named, and all tell their names under the mouse.
+#: Width of a label; of outliers closer to each other one is labelled, all have a tooltip.
 _NAME_PX: Final = 70
 
 
@@ -62,8 +62,8 @@ def strip_plot(spread: Spread, *, own: str = "") -> Markup:
     """A line of dots: the median dashed, the usual range grey, outliers red with their names, *own* in blue."""
     values = spread.values
     low, high = min(values.values()), max(values.values())
-    room = (high - low) * 0.04 or abs(high) * 0.04 or 1.0
-    low, high = low - room, high + room
+    margin = (high - low) * 0.04 or abs(high) * 0.04 or 1.0
+    low, high = low - margin, high + margin
 
     def at(value: float) -> float:
         return round(_EDGE + (min(max(value, low), high) - low) / (high - low) * (_WIDTH - 2 * _EDGE), 1)
@@ -80,7 +80,7 @@ def strip_plot(spread: Spread, *, own: str = "") -> Markup:
     outliers = [name for name in values if spread.is_outlier(name)]
     for name, value in sorted(values.items(), key=lambda pair: (pair[0] == own, pair[0] in outliers)):
         kind = "own" if name == own else "out" if name in outliers else "dot"
-        who = name if own in {"", name} else "another subject"  # whose page this is may not be their business
+        who = name if own in {"", name} else "another subject"  # a page of one subject does not name others
         title, radius = escape(f"{who}: {shown_number(value)}"), 6 if name == own else 4.5
         circle = f'<circle class="{kind}" fill="{_FILLS[kind]}" cx="{at(value)}" cy="{line}" r="{radius}">'
         parts.append(f"{circle}<title>{title}</title></circle>")
@@ -104,7 +104,7 @@ def _name(name: str, x: float, y: float, *, out: bool) -> str:
 
 
 def shown_number(value: float) -> str:
-    """A value as people read it: ``1 523 400``, ``2.481``, ``0.013``."""
+    """A value as text: ``1 523 400``, ``2.481``, ``0.013``."""
     if abs(value) >= 10_000:
         return f"{value:,.0f}".replace(",", "\u202f")
     if abs(value) >= 100:

@@ -54,12 +54,12 @@ class Gallery:
     Attributes:
         thumbnails: Those that could be drawn.
         missing: Those that could not, with why.
-        left_out: Images that a page of this size does not show.
+        omitted: Number of images beyond the size limit.
     """
 
     thumbnails: tuple[Thumbnail, ...] = ()
     missing: tuple[Thumbnail, ...] = ()
-    left_out: int = 0
+    omitted: int = 0
 
 
 def draw_gallery(plan: Plan, first: Collection[str] = ()) -> Gallery:
@@ -79,7 +79,7 @@ def draw_gallery(plan: Plan, first: Collection[str] = ()) -> Gallery:
 
 
 def _chosen(plan: Plan) -> list[Step]:
-    """The first image of each scan, and the best one of each resource that hangs on no scan."""
+    """The first image of each scan, and the best one of each resource outside scans."""
     best: dict[object, tuple[int, Step]] = {}
     for step in plan.files:
         name, local = (step.address.file or "").lower(), _local(step)
@@ -95,7 +95,7 @@ def _chosen(plan: Plan) -> list[Step]:
 
 def _drawn(steps: Sequence[Step], plan: Plan) -> list[Thumbnail]:
     types = {step.address: step.fields["type"] for step in plan.steps if step.fields.get("type")}
-    reasons = [_unseen(_local(step)) for step in steps]
+    reasons = [_problem_of(_local(step)) for step in steps]
     found: list[Thumbnail] = []
     total = 0
     with SnapshotPool((), small=True) as snapshot_pool, ThreadPoolExecutor(8) as pool:
@@ -127,12 +127,12 @@ def _local(step: Step) -> LocalFile:
     return step.payload.local
 
 
-def _unseen(local: LocalFile) -> str:
-    """Why no picture can be drawn of a file; empty where one can."""
+def _problem_of(local: LocalFile) -> str:
+    """Why no thumbnail can be drawn of a file; empty if it can."""
     if local.member is not None:
-        return f"it is inside {local.path.name}"
+        return f"the file is inside the archive {local.path.name}"
     if local.data is not None or local.opener is not None:
-        return "it is on no disk of this computer"
+        return "the file is not on this computer"
     try:
         now = local.path.stat()
     except OSError:

@@ -1,1 +1,1 @@
-"""What is on a server, brought to people: trees, tables, files."""
+"""Reads data of a server: downloads, copies, listings, tables of measurements."""

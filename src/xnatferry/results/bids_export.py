@@ -1,7 +1,7 @@
-"""``pull --as bids``: which files make the dataset again, and where each of them goes.
+"""``pull --as bids``: selects the files of a dataset and their local paths.
 
-What we pushed comes back by its manifests, path for path. A session without a manifest, filled by somebody else, is
-brought as far as its file names are those of BIDS; what is left is named.
+Pushed datasets are restored by their manifests, with the original paths. Of a session without a manifest, files with
+BIDS names are taken; the others are listed in a warning.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from xnatferry.planning.plan import OnConflict, Refusal
 from xnatferry.results.pull_plan import PullPlan, plan_pull
 from xnatferry.results.remote_files import FileAt, list_files_below, own_files
 from xnatferry.sources.bids.names import BidsName, bids_schema, parse_name
+from xnatferry.wording import counted
 from xnatferry.xnat.bids_manifest import (
     MANIFEST_NAME,
     MANIFEST_RESOURCE,
@@ -38,20 +39,20 @@ if TYPE_CHECKING:
 
 __all__ = ["BidsExport", "bids_export", "plan_bids_pull", "read_bids_export"]
 
-#: Where a suffix may stand in several folders, the first of these.
+#: If a suffix is allowed in several folders, the first of these is used.
 _USUAL: Final = ("anat", "func", "dwi", "perf", "fmap", "pet", "meg", "eeg", "ieeg")
 _DESCRIPTION: Final = "dataset_description.json"
 
 
 @dataclass(slots=True)
 class BidsExport:
-    """What makes up a dataset.
+    """The files of a dataset.
 
     Attributes:
-        files: What is fetched, with the digest it was pushed with where the server lists none.
-        places: Where each goes below the dataset's folder.
-        refusals: Files of the dataset that the server does not hold any more.
-        warnings: What a person should know, one sentence each.
+        files: Files to download, with the pushed MD5 if the server lists none.
+        places: Path of each below the folder of the dataset.
+        refusals: Files of the dataset that are no longer on the server.
+        warnings: One sentence each.
     """
 
     files: list[FileAt] = field(default_factory=list)
@@ -81,18 +82,18 @@ def plan_bids_pull(
     on_conflict: OnConflict = OnConflict.FAIL,
     workers: int = 8,
 ) -> PullPlan:
-    """Find everything that makes a dataset and compare it with what stands in *folder*.
+    """Find all files of a dataset, and compare them with *folder*.
 
     Args:
         remote: The server.
-        address: A project; or a subject or session, with which come the files that it shares with others.
+        address: A project; or a subject or session, with the files of the whole dataset.
         folder: The folder of the dataset; need not exist.
         on_conflict: What happens to local files that differ.
         workers: How many requests and local files are read at the same time.
 
     Raises:
-        DataError: *address* is none of these, or a manifest cannot be read.
-        NotFoundError: Nothing is there.
+        DataError: *address* is not one of them, or a manifest is not valid.
+        NotFoundError: *address* does not exist.
     """
     export = read_bids_export(remote, list_files_below(remote, address, workers=workers), address, workers=workers)
     plan = plan_pull(
@@ -109,22 +110,22 @@ def plan_bids_pull(
 
 
 def read_bids_export(remote: Remote, held: Sequence[FileAt], address: Address, *, workers: int = 8) -> BidsExport:
-    """Read the manifests at and below *address* and say what makes the dataset.
+    """Read the manifests at and below *address*, and select the files of the dataset.
 
-    With a subject or a session come the files of the whole dataset: it needs its description.
+    A subject or session includes the files of the whole dataset, such as its description.
 
     Args:
         remote: The server.
-        held: Every file at and below *address*.
+        held: All files at and below *address*.
         address: A project, subject or session.
         workers: How many manifests are read at the same time.
 
     Raises:
-        DataError: *address* is none of these, or a manifest cannot be read.
-        RemoteError: The server cannot be asked.
+        DataError: *address* is not one of them, or a manifest is not valid.
+        RemoteError: The server cannot be read.
     """
     if address.level not in {Level.PROJECT, Level.SUBJECT, Level.SESSION}:
-        raise DataError(f"{address}: a BIDS dataset is a project, a subject or a session of one")
+        raise DataError(f"{address}: not a project, subject or session; --as bids needs one of them")
     everything = [*(own for above in address.ancestors() for own in own_files(remote, above)), *held]
     manifests = [one for one in everything if one.address.resource == MANIFEST_RESOURCE]
     with TemporaryDirectory() as folder:
@@ -140,7 +141,7 @@ def read_bids_export(remote: Remote, held: Sequence[FileAt], address: Address, *
 
 
 def _together(manifests: Sequence[tuple[Address, list[BidsFile]]]) -> dict[Address, list[BidsFile]]:
-    """What the manifests of each object say; results of a pipeline stand below the dataset, where there is one."""
+    """The entries of the manifests of each object; results of a pipeline are below the dataset, if there is one."""
     several = len({address.file for address, _ in manifests}) > 1
     together: dict[Address, dict[tuple[str, str, str], BidsFile]] = defaultdict(dict)
     for address, entries in sorted(manifests, key=lambda one: one[0].file != MANIFEST_NAME):
@@ -156,7 +157,7 @@ def _manifest(remote: Remote, held: FileAt, target: Path) -> list[BidsFile]:
     try:
         return read_manifest(target.read_bytes())
     except ManifestError as error:
-        raise DataError(f"{held.address}: {error}; --as files brings the files without it") from error
+        raise DataError(f"{held.address}: {error}; use --as files instead") from error
 
 
 def _content(remote: Remote, held: FileAt) -> Content | None:
@@ -197,7 +198,9 @@ def bids_export(
             _by_manifest(export, [], (owner, entries), contents)
     if others:
         names = [str(one.address) for one in others]
-        export.warnings.append(f"{len(names)} files are no part of a BIDS dataset and stay: {listed(sorted(names))}")
+        export.warnings.append(
+            f"not downloaded: {counted(len(names), 'file', 'are')} not part of a BIDS dataset: {listed(sorted(names))}"
+        )
     return export
 
 
@@ -234,7 +237,7 @@ def _by_manifest(
         if not entry.path:
             continue
         if not found:
-            why = f"it is in the manifest of {owner} and not on the server any more"
+            why = f"in the manifest of {owner}, but no longer on the server"
             export.refusals.append(Refusal(entry.path, (why,), Path(entry.path)))
             continue
         chosen = next((one for one in found if _is_as_pushed(one, entry, contents)), found[0])
@@ -243,7 +246,7 @@ def _by_manifest(
         export.add(chosen, entry.path, entry)
     if changed:
         names = listed(sorted(changed))
-        export.warnings.append(f"{len(changed)} files were changed on the server since the push: {names}")
+        export.warnings.append(f"{counted(len(changed), 'file', 'were')} changed on the server since the push: {names}")
     return [one for rest in there.values() for one in rest]
 
 
@@ -258,7 +261,7 @@ def _is_as_pushed(one: FileAt, entry: BidsFile, contents: Mapping[Address, Conte
 
 
 def _by_names(export: BidsExport, files: Sequence[FileAt]) -> list[FileAt]:
-    """Take the files of a session without manifest that have BIDS names; returns the others."""
+    """Add the files with BIDS names of a session without manifest; returns the others."""
     left: list[FileAt] = []
     by_scan: dict[str | None, list[FileAt]] = defaultdict(list)
     for one in files:

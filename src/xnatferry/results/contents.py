@@ -1,4 +1,4 @@
-"""Everything a server holds of a project, a subject or a session: objects with their attributes, resources, files."""
+"""Reads a project, subject or session of a server: objects with attributes, resources, files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEVELS = {Level.PROJECT, Level.SUBJECT, Level.SESSION}
 
 @dataclass(slots=True)
 class Contents:
-    """What a server holds.
+    """Objects, resources and files of a server.
 
     Attributes:
         server: Address of the server.
@@ -31,7 +31,7 @@ class Contents:
         resources: Format, content and tags of each resource.
         files: The rows of the listings.
         doubled: Files that are listed more than once.
-        subjects: Subject of each session of the project, whether it was asked about or not.
+        subjects: Subject of each session of the project.
     """
 
     server: str
@@ -42,7 +42,7 @@ class Contents:
     subjects: dict[str, str] = field(default_factory=dict)
 
     def add(self, other: Contents) -> None:
-        """Take in what *other* holds of another object."""
+        """Add the contents of another object."""
         self.objects |= other.objects
         self.resources |= other.resources
         self.doubled |= other.doubled | (self.files.keys() & other.files.keys())
@@ -65,24 +65,26 @@ class Contents:
 
 
 def read_contents(remote: Remote, address: Address, *, workers: int = 8) -> Contents:
-    """All that is at and below *address*, and the attributes of the subject above a session.
+    """Everything at and below *address*, and the attributes of the subject of a session.
 
-    Two to three requests an object, and one or two more for each assessor.
+    Two or three requests per object, and one or two more per assessor.
 
     Raises:
-        UsageError: *address* is no project, subject or session.
-        NotFoundError: It is not there.
+        UsageError: *address* is not a project, subject or session.
+        NotFoundError: It does not exist.
     """
     if address.level not in _LEVELS:
-        raise UsageError(f"{address} is a {address.level}; a project, a subject or a session can be copied")
+        raise UsageError(f"{address} is a {address.level}; only a project, subject or session can be copied")
     if not remote.project_exists(address.project):
-        raise NotFoundError(f"{address.project}: no such project on {remote.connection.url}, or not for this account")
+        raise NotFoundError(
+            f"{address.project}: project not found on {remote.connection.url}, or not visible for this account"
+        )
     above, sessions = sessions_below(remote, Address(address.project, address.subject))
     found = Contents(remote.connection.url)
     if address.session is not None:
         sessions = [session for session in sessions if session == address]
         if not sessions:
-            raise NotFoundError(f"{address}: no such session on {remote.connection.url}")
+            raise NotFoundError(f"{address}: session not found on {remote.connection.url}")
         for one in above:
             _describe(remote, one, found)
         above = []
@@ -90,9 +92,9 @@ def read_contents(remote: Remote, address: Address, *, workers: int = 8) -> Cont
 
 
 def read_same(remote: Remote, wanted: Contents, project: str, *, workers: int = 8) -> Contents:
-    """What another server holds of the objects in *wanted*, in *project*; empty when that is not there.
+    """The objects of *wanted* in *project* on another server; empty when the project does not exist.
 
-    A session is read under the subject it has there; `Contents.subjects` says which.
+    A session is read with the subject that it has there, see `Contents.subjects`.
     """
     found = Contents(remote.connection.url)
     if not remote.project_exists(project):
@@ -156,7 +158,7 @@ def _session(remote: Remote, session: Address) -> Contents:
         if row["category"] in {"scans", "resources", ""}:
             container = session.child(Level.SCAN, owner)
             found.resources[container.child(Level.RESOURCE, row["label"])] = _resource_fields(row)
-    # Whatever the listing of resources leaves out: no file may stay behind unsaid.
+    # Also files of resources that the listing of resources leaves out.
     _note(found, session, remote.list_files(session))
     if attributes.scans:
         _note(found, session, remote.list_files(session, all_scans=True))

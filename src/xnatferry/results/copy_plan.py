@@ -1,4 +1,4 @@
-"""What a copy between servers would do: the same plan as a push, with bytes that come from a server. Pure."""
+"""Plans a copy between servers: a plan as of a push, with files of a server. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from xnatferry.planning.placement import PACK_ABOVE_FILES
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport, in_tree_order
 from xnatferry.sources.model import Finding, LocalFile, Severity
+from xnatferry.wording import counted
 from xnatferry.xnat.datatypes import data_type, resolve
 from xnatferry.xnat.labels import label_problem, remote_name_problem, resource_label_problem, scan_id_problem
 from xnatferry.xnat.model import Address, Level
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plan_copy"]
 
-#: Fields that must be unique on a server: a project under another ID cannot take them along.
+#: Fields that must be unique on a server: not copied to a project with another ID.
 _UNIQUE = frozenset({"name", "secondary_ID"})
 
 
@@ -40,13 +41,13 @@ def plan_copy(
     """Compare two servers and decide every step. Nothing is sent.
 
     Args:
-        source: What is to be copied, under the project ID it gets.
-        there: What the other server holds of it.
+        source: What is copied, with the new project ID.
+        there: The same objects on the target server.
         from_project: Project ID at the source.
-        project: Project ID it gets.
-        relay: Streams a file of the source, given its address there and its row.
+        project: New project ID.
+        relay: Streams a file of the source, by its address and row there.
         on_conflict: FAIL, SKIP or OVERWRITE.
-        update_fields: Whether attributes that differ are changed; otherwise they are shown and left.
+        update_fields: Whether fields that differ are changed; otherwise they are only shown.
     """
     planner = _Planner(source, there, from_project, project, relay, on_conflict, update_fields=update_fields)
     planner.objects()
@@ -56,7 +57,7 @@ def plan_copy(
         project=project,
         steps=tuple(_own_kind_last(in_tree_order(planner.steps.values()))),
         refusals=tuple(planner.refused.values()),
-        findings=tuple(_findings(planner.untold)),
+        findings=tuple(_findings(planner.skipped_fields)),
         on_conflict=on_conflict,
     )
 
@@ -72,7 +73,7 @@ class _Planner:
     update_fields: bool = field(kw_only=True)
     steps: dict[Address, Step] = field(default_factory=dict)
     refused: dict[Address, Refusal] = field(default_factory=dict)
-    untold: dict[str, list[Address]] = field(default_factory=lambda: defaultdict(list))
+    skipped_fields: dict[str, list[Address]] = field(default_factory=lambda: defaultdict(list))
 
     def objects(self) -> None:
         """Steps of projects, subjects, sessions, scans and assessors."""
@@ -111,7 +112,7 @@ class _Planner:
         return any(above in self.refused for above in (address, *address.ancestors()))
 
     def _problem(self, address: Address, attributes: Attributes) -> str | None:
-        """Why an object cannot go where it should."""
+        """Why an object cannot be copied; None when it can."""
         label = getattr(address, address.level.value)
         check = scan_id_problem if address.level is Level.SCAN else label_problem
         if why := check(label):
@@ -119,16 +120,16 @@ class _Planner:
         if address.level is Level.SESSION:
             owner = self.there.subjects.get(address.session or "", address.subject)
             if owner != address.subject:
-                return f"session {address.session} belongs to subject {owner} there; a copy would move it"
+                return f"session {address.session} belongs to subject {owner} on the target; a copy would move it"
         held = self.there.objects.get(address)
         if held is not None and held.xsi_type != attributes.xsi_type:
-            return f"is a {held.xsi_type} there and a {attributes.xsi_type} here"
+            return f"has data type {held.xsi_type} on the target, and {attributes.xsi_type} on the source"
         return None
 
     def _object(self, address: Address, attributes: Attributes) -> Step:
         fields = self._carried(address, attributes)
         held = self.there.objects.get(address)
-        # Projects and subjects take their fields by full path, the others by the path below their type.
+        # Fields of projects and subjects have a full path, others a path below their data type.
         prefix = f"{attributes.xsi_type}/" if address.level in {Level.PROJECT, Level.SUBJECT} else ""
         spelled = {prefix + path: value for path, value in fields.items()}
         if held is None:
@@ -142,18 +143,18 @@ class _Planner:
         return Step(address, decision, "", attributes.xsi_type, spelled, changes)
 
     def _carried(self, address: Address, attributes: Attributes) -> dict[str, str]:
-        """The fields that both sides know: of XNAT's own types those in its schema, of plugins' types all."""
+        """The fields that can be copied: for types of XNAT's schema those in the schema, for types of plugins all."""
         known = data_type(attributes.xsi_type) is not None
         carried = {}
         for path, value in attributes.fields.items():
             if address.level is Level.PROJECT and path in _UNIQUE and self.project != self.from_project:
                 continue
             if known and resolve(attributes.xsi_type, path) is None:
-                self.untold[path].append(address)
+                self.skipped_fields[path].append(address)
             else:
                 carried[path] = value
-        for path in attributes.unspoken:
-            self.untold[path].append(address)
+        for path in attributes.unsettable:
+            self.skipped_fields[path].append(address)
         return carried
 
     def _file(self, address: Address, file: RemoteFile) -> None:
@@ -161,7 +162,7 @@ class _Planner:
             self._refuse(address, why)
             return
         if address in self.source.doubled:
-            self._refuse(address, "is listed twice at the source")
+            self._refuse(address, "is listed twice on the source")
             return
         held = self.there.files.get(address)
         decision, reason = _compared(file, held)
@@ -169,7 +170,7 @@ class _Planner:
             if self.on_conflict is OnConflict.OVERWRITE:
                 decision = Decision.UPDATE
             elif self.on_conflict is OnConflict.SKIP:
-                reason += "; left as it is"
+                reason += "; not changed"
         origin = replace(address, project=self.from_project)
         local = LocalFile(
             path=Path(str(origin)),
@@ -188,25 +189,25 @@ def _compared(file: RemoteFile, held: RemoteFile | None) -> tuple[Decision, str]
     if held is None:
         return Decision.CREATE, ""
     if held.size_bytes != file.size_bytes:
-        return Decision.DIFFERS, f"{held.size_bytes} bytes there, {file.size_bytes} here"
+        return Decision.DIFFERS, f"{counted(held.size_bytes, 'byte')} on the target, {file.size_bytes:,} on the source"
     if file.digest is None or held.digest is None:
-        which = "source" if file.digest is None else "server"
-        return Decision.SAME, f"size matches; the {which} lists no digest"
+        which = "source" if file.digest is None else "target"
+        return Decision.SAME, f"size equal; the {which} lists no MD5"
     if file.digest == held.digest:
         return Decision.SAME, ""
-    return Decision.DIFFERS, "the bytes differ"
+    return Decision.DIFFERS, "content differs"
 
 
 def _transport(files: list[RemoteFile]) -> Transport:
-    """One archive for many files that are of one kind: its request has one format and content for all of them."""
+    """One archive for many files with the same format and content, as its request has one of each."""
     kinds = {(file.format, file.content) for file in files}
     return Transport.PACKED if len(files) > PACK_ABOVE_FILES and len(kinds) == 1 else Transport.SINGLE
 
 
 def _own_kind_last(steps: Iterable[Step]) -> Iterator[Step]:
-    """Within each resource, files of the resource's own format and content last.
+    """In each resource, files with the format and content of the resource last.
 
-    XNAT gives a resource the format and content of the file that was stored last (``ResourceModifierA.addFile``).
+    XNAT gives a resource the format and content of the last stored file (``ResourceModifierA.addFile``).
     """
     kind: dict[str, str] = {}
     own: list[Step] = []
@@ -223,11 +224,11 @@ def _own_kind_last(steps: Iterable[Step]) -> Iterator[Step]:
     yield from own
 
 
-def _findings(untold: Mapping[str, list[Address]]) -> Iterator[Finding]:
-    for path, addresses in sorted(untold.items()):
+def _findings(skipped_fields: Mapping[str, list[Address]]) -> Iterator[Finding]:
+    for path, addresses in sorted(skipped_fields.items()):
         more = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
         yield Finding(
             "CPY01",
             Severity.WARNING,
-            f"{path} of {addresses[0]}{more} is not copied: no request can set it, or XNAT's schema does not know it",
+            f"{path} of {addresses[0]}{more} is not copied: it cannot be set, or is not in XNAT's schema",
         )

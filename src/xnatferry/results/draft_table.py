@@ -1,4 +1,4 @@
-"""Draft tables: what discovery makes of a folder of images, for a person to edit and push."""
+"""Makes mapping tables from a folder of images, to edit and push."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 __all__ = ["Draft", "cell_of", "draft_of"]
 
 _CLAIMED: Final = ("subject", "session", "scan", "type", "series_description", "quality", "date", "resource")
-#: In a handful of rows nothing is the rule.
+#: With fewer rows, no warning counts as shared.
 _FEW: Final = 4
-#: What a person fills in; ours beside it are written anew each time.
+#: Columns that people edit; the others are written again each time.
 _EDITED: Final = ("file", *_CLAIMED)
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A draft table.
+    """A mapping table.
 
     Attributes:
-        columns: Those of every draft, then those that the person added.
+        columns: The standard columns, then those that the user added.
         rows: Cells by column; empty ones are empty texts.
-        kept: Files whose cells a person had changed, and which stay so.
-        gone: Files of the earlier draft that are not found any more; their rows stay, marked.
-        shared: What is said of most files, with their number; it stands in no row, as it tells none from the others.
+        kept: Number of files with edited cells, which are kept.
+        gone: Number of files of the earlier table that were not found; their rows are kept and marked.
+        shared: Warnings about most files, with their number; they are not repeated in the rows.
     """
 
     columns: tuple[str, ...]
@@ -60,10 +60,10 @@ class Draft:
 
 
 def draft_of(discovery: Discovery, table: Path) -> Draft:
-    """The draft of *discovery* for the file *table*, with the edits that *table* holds already.
+    """The table of *discovery* for the file *table*, with the edits that *table* already contains.
 
     Raises:
-        DataError: There is a file *table* that cannot be read as a table.
+        DataError: The existing file *table* is not a valid table.
     """
     home = table.absolute().parent
     shared = _shared(discovery.sources)
@@ -80,9 +80,9 @@ def draft_of(discovery: Discovery, table: Path) -> Draft:
 
 
 def cell_of(path: PurePath, home: PurePath) -> str:
-    """How a table in the folder *home* names the file at *path*: from there, with ``/`` on every system.
+    """The path of a file relative to the folder *home* of its table, with ``/`` on every system.
 
-    Both are absolute. A file on another drive of Windows has no way there, so it is named from its drive.
+    Both are absolute. A file on another Windows drive has no relative path, so its absolute path is used.
     """
     rules = ntpath if isinstance(path, PureWindowsPath) else posixpath
     try:
@@ -92,11 +92,11 @@ def cell_of(path: PurePath, home: PurePath) -> str:
 
 
 def _shared(sources: Sequence[Source]) -> dict[str, int]:
-    """Warnings that more than half of the sources have word for word."""
+    """Warnings that more than half of the sources have."""
     if len(sources) < _FEW:
         return {}
-    said = Counter(word for source in sources for word in {_said(f) for f in source.findings if _is_warning(f)})
-    return {word: count for word, count in said.items() if count > len(sources) / 2}
+    given = Counter(word for source in sources for word in {_text_of(f) for f in source.findings if _is_warning(f)})
+    return {word: count for word, count in given.items() if count > len(sources) / 2}
 
 
 def _row(source: Source, home: Path, shared: Container[str]) -> dict[str, str]:
@@ -110,16 +110,18 @@ def _row(source: Source, home: Path, shared: Container[str]) -> dict[str, str]:
         "matrix": " x ".join(filter(None, matrix)),
         "frames": attributes.get("frames", ""),
         "tr_ms": attributes.get("parameters/tr", ""),
-        "check": _doubts(source, shared),
+        "check": _remarks(source, shared),
     }
 
 
-def _doubts(source: Source, shared: Container[str]) -> str:
-    """Why a row wants a look: errors first, then what its path does not say, then warnings."""
-    words = [_said(finding) for finding in source.findings if finding.severity is Severity.ERROR]
+def _remarks(source: Source, shared: Container[str]) -> str:
+    """Remarks about a row: errors first, then a missing subject, then warnings."""
+    words = [_text_of(finding) for finding in source.findings if finding.severity is Severity.ERROR]
     if source.claims.subject is None:
-        words.append("whose? the path names no subject")
-    words += [_said(finding) for finding in source.findings if _is_warning(finding) and _said(finding) not in shared]
+        words.append("no subject: the path does not contain one")
+    words += [
+        _text_of(finding) for finding in source.findings if _is_warning(finding) and _text_of(finding) not in shared
+    ]
     return "; ".join(words)
 
 
@@ -127,7 +129,7 @@ def _is_warning(finding: Finding) -> bool:
     return finding.severity is Severity.WARNING
 
 
-def _said(finding: Finding) -> str:
+def _text_of(finding: Finding) -> str:
     return f"{finding.severity.value} {finding.id}: {finding.message}"
 
 
@@ -137,20 +139,22 @@ def _with_edits(fresh: Draft, table: Path) -> Draft:
         raise DataError(f"{problem.where}: {problem.message}; nothing was written")
     names = [column_name(cell) for cell in lines[0][1]]
     if "file" not in names:
-        raise DataError(f"{table}: has no column 'file', so it is no draft; nothing was written")
+        raise DataError(
+            f"{table}: not a mapping table (no column 'file'); nothing was written, use another output file"
+        )
     own = [name for name in dict.fromkeys(names) if name and name not in fresh.columns]
     before = [dict(zip(names, map(str.strip, cells), strict=False)) for _, cells in lines[1:]]
     edited = {row["file"]: row for row in before if row.get("file")}
     rows: list[Mapping[str, str]] = []
     kept = 0
     for row in fresh.rows:
-        said = edited.pop(row["file"], None)
-        if said is None:
+        given = edited.pop(row["file"], None)
+        if given is None:
             rows.append(row)
             continue
-        # A column that the person took out is no edit of its cells.
-        theirs = {name: said.get(name, "") for name in (*_CLAIMED, *own) if name in names}
+        # A removed column is not an edit of its cells.
+        theirs = {name: given.get(name, "") for name in (*_CLAIMED, *own) if name in names}
         kept += any(value != row.get(name, "") for name, value in theirs.items())
         rows.append({**row, **theirs})
-    gone = [{**row, "check": "the file was not found in this reading"} for row in edited.values()]
+    gone = [{**row, "check": "file not found"} for row in edited.values()]
     return replace(fresh, columns=(*fresh.columns, *own), rows=(*rows, *gone), kept=kept, gone=len(gone))

@@ -1,4 +1,4 @@
-"""Which names of a server can stand on this disk, and which only on some others. Pure."""
+"""Checks which file names of a server can be used on this disk, and on other disks. Pure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import unicodedata
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from xnatferry.wording import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["clashes", "path_problem", "path_warning"]
 
-#: Longest part of a path on the disks we know, in bytes.
+#: Longest part of a path, in bytes.
 PART_LIMIT = 255
 
 # As in `ntpath.isreserved` of Python 3.13; blanks before the dot do not help.
@@ -21,21 +23,21 @@ _WINDOWS_CHARACTERS = re.compile(r'[<>:"|?*\\]')
 
 
 def path_problem(parts: Sequence[str], *, windows: bool) -> str | None:
-    """Say why a path of *parts* cannot stand below a folder of ours; None when it can.
+    """Why a path of *parts* cannot be used below a local folder; None when it can.
 
-    Whatever a server names, it must not climb out of the folder, name a place of its own, or hide in a terminal.
+    A name from a server must not leave the folder or contain control characters.
     """
     for part in parts:
         if part in {"", ".", ".."}:
-            return f"its path holds the part {part!r}"
+            return f"the path contains the part {part!r}"
         if "/" in part:
-            return f"the name {part!r} holds a slash"
+            return f"the name {part!r} contains a slash"
         if any(unicodedata.category(character) == "Cc" for character in part):
-            return f"the name {part!r} holds a control character"
+            return f"the name {part!r} contains a control character"
         try:
             length = len(part.encode())
         except UnicodeEncodeError:
-            return f"the name {part!r} holds half a character"
+            return f"the name {part!r} contains an incomplete character"
         if length > PART_LIMIT:
             return f"the name {part[:40]!r}... is {length} bytes long; the limit is {PART_LIMIT}"
         if windows and (why := path_warning([part])):
@@ -44,25 +46,25 @@ def path_problem(parts: Sequence[str], *, windows: bool) -> str | None:
 
 
 def path_warning(parts: Iterable[str]) -> str | None:
-    """Say why a path could not stand on a Windows disk; None when it could."""
+    """Why a path cannot be used on Windows; None when it can."""
     for part in parts:
         if _WINDOWS_DEVICES.match(part):
-            return f"Windows keeps the name {part!r} for a device"
+            return f"the name {part!r} is reserved on Windows"
         if found := _WINDOWS_CHARACTERS.search(part):
-            return f"{part!r} holds {found[0]!r}, which Windows does not take in names"
+            return f"{part!r} contains {found[0]!r}, which Windows does not allow in names"
         if part.endswith((".", " ")):
-            return f"{part!r} ends in a dot or a blank, which Windows drops"
+            return f"{part!r} ends with a dot or a blank, which Windows removes"
     return None
 
 
 def clashes(paths: Iterable[Sequence[str]], *, folds: bool) -> Mapping[tuple[str, ...], str]:
-    """Paths that cannot stand side by side, each with the reason.
+    """Paths that cannot exist together, each with the reason.
 
-    Two files in one place, or a file where another needs a folder.
+    Two files with the same path, or a file with the path of a folder.
 
     Args:
-        paths: Parts of each path; a path that comes twice stands for two files.
-        folds: Whether the disk takes ``A`` and ``a``, and both spellings of an accent, for one name.
+        paths: Parts of each path; a path that is given twice is two files.
+        folds: Whether the disk ignores case and Unicode normalization of names.
     """
     at: dict[tuple[str, ...], list[tuple[str, ...]]] = defaultdict(list)
     for path in paths:
@@ -71,14 +73,14 @@ def clashes(paths: Iterable[Sequence[str]], *, folds: bool) -> Mapping[tuple[str
     for same in at.values():
         if len(same) > 1:
             names = sorted({"/".join(path) for path in same})
-            why = f"{len(same)} files would stand in one place"
+            why = f"{counted(len(same), 'file')} would get the same path"
             why += f" on this disk ({', '.join(names)})" if len(names) > 1 else ""
             found |= dict.fromkeys(same, why)
     for key, same in at.items():
         for depth in range(1, len(key)):
             for path in at.get(key[:depth], ()):
                 where = "/".join(path)
-                found |= dict.fromkeys([path, *same], f"{where} is a file, and a folder of other files")
+                found |= dict.fromkeys([path, *same], f"{where} is a file and also a folder of other files")
     return found
 
 

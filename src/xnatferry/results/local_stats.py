@@ -1,4 +1,4 @@
-"""Collects the measurements of a SUBJECTS_DIR, of one subject's folder, or of an archive of one, without a server."""
+"""Collects the measurements of a SUBJECTS_DIR, of one subject folder, or of an archive of one, without a server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xnatferry.freesurfer.stats_file import StatisticsError
 from xnatferry.freesurfer.table_files import locate
 from xnatferry.results.stats_runs import Collected, assembled, read_run, table_named
 from xnatferry.results.stats_table import Place, Remark, RemarkKind, StatsTable
-from xnatferry.sources.archives import ArchiveProblem, damage_told, members
+from xnatferry.sources.archives import ArchiveProblem, archive_errors, members
 from xnatferry.sources.freesurfer import find_subjects
 from xnatferry.xnat.thread_map import thread_map
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["local_stats"]
 
 _STAMP = re.compile(r"(?<![\d.])(\d+\.\d+\.\d+)(?![\d.])")
-#: Folders of a subject in which its texts stand.
+#: Folders of a subject with text files.
 _FOLDERS = ("stats", "mri")
 _TEXT_LIMIT_BYTES = 4 << 20
 
@@ -33,15 +33,15 @@ def local_stats(name: str, folder: Path, *, workers: int = 4) -> StatsTable:
     """One kind of measurements of every FreeSurfer subject at and below *folder*.
 
     Subjects are named by their folders, as ``asegstats2table`` does: cross-sectional, longitudinal (``T1.long.BASE``)
-    and base runs keep rows of their own.
+    and base runs have their own rows.
 
     Raises:
-        UsageError: There is no such table.
-        NotFoundError: There is no such folder, or no subject in it.
+        UsageError: The table is unknown.
+        NotFoundError: The folder does not exist, or contains no subject.
     """
     table = table_named(name)
     if not folder.exists():
-        raise NotFoundError(f"{folder}: there is no such folder")
+        raise NotFoundError(f"{folder}: folder not found")
     subjects, findings = find_subjects(folder)
     paths = [subject.path for subject in subjects]
     passed = [
@@ -50,13 +50,13 @@ def local_stats(name: str, folder: Path, *, workers: int = 4) -> StatsTable:
     read = list(thread_map(lambda path: _read(table, path), paths, workers=workers))
     known = [one for one in read if one is not None]
     if not known:
-        raise NotFoundError(f"{folder}: no FreeSurfer subject in it (a folder with mri, surf, stats ...)")
+        raise NotFoundError(f"{folder}: contains no FreeSurfer subject (a folder with mri, surf, stats ...)")
     made = assembled(name, known)
     return StatsTable(name, made.entries, (*made.remarks, *passed))
 
 
 def _read(table: Table, path: Path) -> Collected | None:
-    """The table of one folder or archive; None for an archive without anything of FreeSurfer's."""
+    """The table of one folder or archive; None for an archive without FreeSurfer files."""
     name = path.name if path.name not in {"", ".."} else path.resolve().name
     place = Place(subject=name if path.is_dir() else name.partition(".")[0])
     try:
@@ -77,7 +77,7 @@ def _read(table: Table, path: Path) -> Collected | None:
 
 
 def _missing(table: Table, place: Place) -> Remark:
-    return Remark(RemarkKind.SUBJECT, str(place), f"{table.shown} is not there")
+    return Remark(RemarkKind.SUBJECT, str(place), f"{table.shown} does not exist")
 
 
 def _folder_files(folder: Path, name: str) -> dict[str, Callable[[], bytes]]:
@@ -97,9 +97,9 @@ def _folder_files(folder: Path, name: str) -> dict[str, Callable[[], bytes]]:
 
 
 def _archive_files(table: Table, path: Path) -> dict[str, Callable[[], bytes]]:
-    """Readers of the texts in an archive: they are read at once, as a tar has no way back."""
+    """Readers of the texts in an archive, which is read in one pass."""
     found: dict[str, Callable[[], bytes]] = {}
-    with damage_told():
+    with archive_errors():
         for member, stream in members(path):
             wanted = any(pattern.fullmatch(member.path) for pattern in table.files)
             if stream is None or not (wanted or member.path.endswith("scripts/build-stamp.txt")):

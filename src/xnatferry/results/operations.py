@@ -1,4 +1,4 @@
-"""The verbs that bring back, carry over and take back, each as one call; and where their runs are kept."""
+"""Pull, copy and undo as functions, and the folder of their runs."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ __all__ = [
 ]
 
 
-def _silent(_event: object) -> None:
-    """A listener that nobody hears."""
+def _ignore(_event: object) -> None:
+    """A listener that ignores all events."""
 
 
 def plan_pull(
@@ -60,20 +60,20 @@ def plan_pull(
     on_conflict: OnConflict = OnConflict.FAIL,
     workers: int = 8,
 ) -> PullPlan:
-    """Compare what the server holds at *address* with the folder *dest*. Nothing is written.
+    """Compare *address* on the server with the folder *dest*. Nothing is written.
 
     Args:
         address: Project, subject, session, scan or resource.
         dest: Folder; need not exist.
         remote: The server.
-        form: ``files`` lays files out by their addresses, ``bids`` makes the dataset again that was pushed.
+        form: ``files`` uses addresses as paths, ``bids`` restores a pushed dataset.
         on_conflict: What to do with local files that differ.
-        workers: How many sessions are asked about at the same time.
+        workers: How many sessions are read at the same time.
 
     Raises:
-        UsageError: *address* is none.
-        NotFoundError: Nothing is there.
-        RemoteError: The server cannot be asked.
+        UsageError: *address* is not valid.
+        NotFoundError: *address* does not exist.
+        RemoteError: The server cannot be read.
     """
     place = Address.parse(address) if isinstance(address, str) else address
     if form == "bids":
@@ -91,23 +91,23 @@ def pull(
     form: Literal["files", "bids"] = "files",
     on_conflict: OnConflict = OnConflict.FAIL,
     workers: int = 4,
-    listener: Listener = _silent,
+    listener: Listener = _ignore,
 ) -> PullResult:
-    """Bring what is at *address* to the folder *dest*; every file ends with a verdict. What is there is not fetched.
+    """Download *address* to the folder *dest*, and verify every file. Existing files are not downloaded again.
 
     Args:
-        address: As of `plan_pull`.
-        dest: As of `plan_pull`.
+        address: As for `plan_pull`.
+        dest: As for `plan_pull`.
         remote: The server.
-        form: As of `plan_pull`.
-        on_conflict: As of `plan_pull`.
-        workers: How many files are fetched at the same time.
-        listener: Is called with every event, from several threads; see `xnatferry.progress`.
+        form: As for `plan_pull`.
+        on_conflict: As for `plan_pull`.
+        workers: How many files are downloaded at the same time.
+        listener: Called with every event, from several threads; see `xnatferry.progress`.
 
     Raises:
         ConflictError: Local files differ and the policy is to fail.
-        NotFoundError: Nothing is there.
-        RemoteError: The server cannot be asked.
+        NotFoundError: *address* does not exist.
+        RemoteError: The server cannot be read.
     """
     plan = plan_pull(address, dest, remote, form=form, on_conflict=on_conflict)
     check_pullable(plan)
@@ -124,20 +124,20 @@ def plan_copy(
     update_fields: bool = False,
     workers: int = 8,
 ) -> Plan:
-    """Compare *address* on one server with another server. `push` carries the plan out there; so does `copy`.
+    """Compare *address* on one server with another server. `push` carries out the plan there.
 
     Args:
         address: Project, subject or session on *remote*.
-        remote: Where it is.
-        target: Where it goes.
-        project: Project there; None for the same.
-        on_conflict: What to do with files that *target* holds with other bytes.
-        update_fields: Whether attributes that differ are changed.
-        workers: How many sessions are asked about at the same time.
+        remote: The source server.
+        target: The target server.
+        project: Project ID on the target; None for the same.
+        on_conflict: What to do with files that differ on *target*.
+        update_fields: Whether fields that differ are changed.
+        workers: How many sessions are read at the same time.
 
     Raises:
-        NotFoundError: Nothing is there.
-        RemoteError: A server cannot be asked.
+        NotFoundError: *address* does not exist.
+        RemoteError: A server cannot be read.
     """
     place = Address.parse(address) if isinstance(address, str) else address
     there = project or place.project
@@ -162,15 +162,15 @@ def copy(
     on_conflict: OnConflict = OnConflict.FAIL,
     update_fields: bool = False,
     workers: int = 4,
-    listener: Listener = _silent,
+    listener: Listener = _ignore,
 ) -> PushResult:
-    """Carry *address* over to another server; bytes stream through this computer and touch no disk.
+    """Copy *address* to another server; files stream through this computer and are not stored on its disk.
 
-    Arguments are those of `plan_copy`; *listener* is called with every event, from several threads.
+    Arguments are as for `plan_copy`; *listener* is called with every event, from several threads.
 
     Raises:
         ConflictError: Files differ and the policy is to fail.
-        RemoteError: A server cannot be asked.
+        RemoteError: A server cannot be read.
     """
     plan = plan_copy(address, remote, target, project=project, on_conflict=on_conflict, update_fields=update_fields)
     check_sendable(plan)
@@ -180,18 +180,18 @@ def copy(
 def begin_run(
     plan: Plan, remote: Remote, *, source: str = "", verb: str = "push", folder: Path | None = None
 ) -> Journal:
-    """A journal for `push`, so that it can be undone and proven again; also by ``xnatferry undo`` and ``verify``.
+    """A journal for `push`, so that the run can be verified and undone, also with ``xnatferry verify`` and ``undo``.
 
     with xnatferry.begin_run(plan, xnat.remote) as run:
         result = xnatferry.push(plan, xnat.remote, journal=run)
         run.end(result.exit_code)
 
     Args:
-        plan: What will be pushed.
-        remote: Where to.
-        source: What people should read as its source.
+        plan: The plan of the push.
+        remote: The server.
+        source: Name of the source, for lists of runs.
         verb: ``push`` or ``copy``.
-        folder: The folder of all runs; None for that of the command line.
+        folder: The folder of all runs; None uses the one of the command line.
 
     Raises:
         JournalError: It cannot be written.
@@ -204,25 +204,25 @@ def find_run(name: str = "latest", *, folder: Path | None = None) -> Run:
     """A past run by its name; ``latest`` is the newest push or copy.
 
     Raises:
-        UsageError: There is none.
+        UsageError: It does not exist.
     """
     return find_run_in(folder or _runs(), name)
 
 
 def plan_undo(run: Run, remote: Remote) -> UndoPlan:
-    """What `undo` would remove, and what stays because it was there before, or changed since.
+    """What `undo` would remove, and what it would not change, with reasons.
 
     Raises:
-        RemoteError: The server cannot be asked.
+        RemoteError: The server cannot be read.
     """
     return plan_of(run.effects(), remote, str(run.attributes["project"]))
 
 
-def undo(run: Run, remote: Remote, *, listener: Listener = _silent) -> list[Receipt]:
-    """Take back what *run* created; the undo is a run of its own, beside it.
+def undo(run: Run, remote: Remote, *, listener: Listener = _ignore) -> list[Receipt]:
+    """Remove what *run* created; the undo is also recorded as a run.
 
     Raises:
-        RemoteError: The server cannot be asked.
+        RemoteError: The server cannot be read.
         JournalError: The journal cannot be written.
     """
     plan = plan_undo(run, remote)

@@ -1,4 +1,4 @@
-"""What a pull would do: every file of a server with its place on this disk and a decision. Nothing is written here."""
+"""Plans a pull: every file of a server with its local path and a decision. Nothing is written."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from xnatferry.errors import ConflictError
 from xnatferry.planning.plan import Decision, OnConflict, Refusal
 from xnatferry.results.local_filenames import clashes, path_problem, path_warning
 from xnatferry.transfer.payload import file_pieces
+from xnatferry.wording import counted, human_bytes
 from xnatferry.xnat.digest import digest_of
 from xnatferry.xnat.gzip_stream import GzipError, content_of
 from xnatferry.xnat.model import Address
@@ -26,19 +27,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Layout", "PullFile", "PullPlan", "check_pullable", "files_layout", "plan_pull"]
 
-#: Where a file goes below the folder of a pull: the parts of its path. The one thing in which forms of a pull differ.
+#: Returns the parts of the path of a file below the folder of a pull.
 Layout = Callable[[Address], tuple[str, ...]]
 
-_NO_DIGEST = "size matches; the server lists no digest"
+_NO_DIGEST = "size equal; the server lists no MD5"
 
 
 @dataclass(frozen=True, slots=True)
 class PullFile:
-    """One file, its place and what happens to it.
+    """One file, its local path, and what happens to it.
 
     Attributes:
-        decision: CREATE fetches it, UPDATE fetches it over another, SAME is here already, DIFFERS is left.
-        reason: Why, where that is not plain.
+        decision: CREATE downloads it, UPDATE replaces a local file, SAME exists, DIFFERS is not changed.
+        reason: Why, if the decision alone does not tell.
     """
 
     address: Address
@@ -49,7 +50,7 @@ class PullFile:
 
     @property
     def fetches(self) -> bool:
-        """Whether its bytes travel."""
+        """Whether it is downloaded."""
         return self.decision in {Decision.CREATE, Decision.UPDATE}
 
 
@@ -60,12 +61,12 @@ class PullPlan:
     Attributes:
         server: Address of the server.
         address: What is pulled.
-        folder: Where to.
+        folder: The local folder.
         files: In the order of their addresses.
-        refusals: Files that cannot stand on this disk, with reasons.
-        warnings: What a person should know, one sentence each.
+        refusals: Files that cannot be stored on this disk, with reasons.
+        warnings: One sentence each.
         on_conflict: What happens to local files that differ.
-        free_bytes: Room on the disk of *folder*; None where it cannot be told.
+        free_bytes: Free bytes on the disk of *folder*; None if unknown.
     """
 
     server: str
@@ -79,12 +80,12 @@ class PullPlan:
 
     @property
     def fetched(self) -> tuple[PullFile, ...]:
-        """The files whose bytes travel."""
+        """The files that are downloaded."""
         return tuple(file for file in self.files if file.fetches)
 
     @property
     def fetched_bytes(self) -> int:
-        """Their bytes, as listed."""
+        """Their size, as listed."""
         return sum(file.held.size_bytes for file in self.fetched)
 
     @property
@@ -114,26 +115,26 @@ def plan_pull(
     workers: int = 4,
     folds: bool | None = None,
 ) -> PullPlan:
-    """Give every file its place below *folder* and compare it with what stands there.
+    """Map every file to its path below *folder*, and compare it with the local file.
 
     Args:
         held: The files of the server.
-        folder: Where they go; need not exist.
-        server: Address of the server, for people.
+        folder: The local folder; need not exist.
+        server: Address of the server, for messages.
         address: What is pulled.
-        layout: Where each file goes below *folder*.
+        layout: Returns the path of each file below *folder*.
         on_conflict: FAIL, SKIP or OVERWRITE.
         workers: How many local files are read at the same time.
-        folds: Whether the disk takes names that differ in case for one; None looks.
+        folds: Whether the disk ignores the case of names; None checks it.
     """
     places = {one.address: layout(one.address) for one in held}
-    twins = clashes((places[one.address] for one in held), folds=_folds(folder) if folds is None else folds)
+    clashing = clashes((places[one.address] for one in held), folds=_folds(folder) if folds is None else folds)
     inside = _Inside(folder)
     refusals: list[Refusal] = []
     kept: list[tuple[FileAt, Path]] = []
     for one in held:
         parts = places[one.address]
-        why = path_problem(parts, windows=os.name == "nt") or twins.get(parts) or inside.problem(parts)
+        why = path_problem(parts, windows=os.name == "nt") or clashing.get(parts) or inside.problem(parts)
         if why is not None:
             refusals.append(Refusal(str(one.address), (why,), folder, one.address))
         else:
@@ -145,20 +146,20 @@ def plan_pull(
 
 
 def check_pullable(plan: PullPlan) -> None:
-    """Look whether a pull may begin.
+    """Check that a pull can be carried out.
 
     Raises:
-        ConflictError: Local files differ and the policy is to fail, or a folder stands where a file belongs.
+        ConflictError: Local files differ and the policy is to fail, or a folder has the path of a file.
     """
     if plan.conflicts and plan.on_conflict is OnConflict.FAIL:
         first = plan.conflicts[0]
         raise ConflictError(
-            f"local files that differ from the server: {len(plan.conflicts)}, the first is {first.target} "
-            f"({first.reason}); nothing was written; --on-conflict skip leaves them, overwrite replaces them"
+            f"{counted(len(plan.conflicts), 'local file', 'differ')} from the server (first: {first.target}: "
+            f"{first.reason}); nothing was written; use --on-conflict skip or overwrite"
         )
     blocked = [file for file in plan.conflicts if plan.on_conflict is OnConflict.OVERWRITE]
     if blocked:
-        raise ConflictError(f"{blocked[0].target}: {blocked[0].reason}; move it away, nothing was written")
+        raise ConflictError(f"{blocked[0].target}: {blocked[0].reason}; nothing was written, remove or rename it")
 
 
 def _compared(one: FileAt, target: Path, on_conflict: OnConflict) -> PullFile:
@@ -166,24 +167,24 @@ def _compared(one: FileAt, target: Path, on_conflict: OnConflict) -> PullFile:
     if decision is Decision.DIFFERS and on_conflict is OnConflict.OVERWRITE and replaceable:
         decision = Decision.UPDATE
     elif decision is Decision.DIFFERS and on_conflict is OnConflict.SKIP:
-        reason += "; left as it is"
+        reason += "; not changed"
     return PullFile(one.address, one.file, target, decision, reason)
 
 
 def _decide(target: Path, held: RemoteFile) -> tuple[Decision, str, bool]:
-    """Decision, reason, and whether what stands there can be replaced."""
+    """Decision, reason, and whether the local file can be replaced."""
     try:
         there = target.stat()
     except FileNotFoundError:
         if target.is_symlink():
-            return Decision.DIFFERS, "a link that leads nowhere stands there", True
+            return Decision.DIFFERS, "a broken link with this name exists", True
         return Decision.CREATE, "", True
     except NotADirectoryError:
-        return Decision.DIFFERS, "a folder of its path is a file here", False
+        return Decision.DIFFERS, "a part of its path is a file, not a folder", False
     except OSError as error:
-        return Decision.DIFFERS, f"cannot be looked at ({error.strerror})", False
+        return Decision.DIFFERS, f"cannot be read ({error.strerror})", False
     if not target.is_file():
-        return Decision.DIFFERS, "a folder or device of this name stands there", False
+        return Decision.DIFFERS, "a folder or device with this name exists", False
     if there.st_size != held.size_bytes:
         return Decision.DIFFERS, f"{there.st_size} bytes here, {held.size_bytes} on the server", True
     if held.digest is None and held.content_digest is None:
@@ -197,11 +198,11 @@ def _decide(target: Path, held: RemoteFile) -> tuple[Decision, str, bool]:
         return Decision.DIFFERS, str(error), True
     except OSError as error:
         return Decision.DIFFERS, f"cannot be read ({error.strerror})", True
-    return (Decision.SAME, "", True) if same else (Decision.DIFFERS, "the bytes differ", True)
+    return (Decision.SAME, "", True) if same else (Decision.DIFFERS, "content differs", True)
 
 
 class _Inside:
-    """Knows which folders below a root lead out of it, by a link that somebody made there."""
+    """Detects folders below a root that are links to the outside."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -213,13 +214,13 @@ class _Inside:
         if above not in self._known:
             try:
                 self._known[above] = self._root.joinpath(*above).resolve().is_relative_to(self._real)
-            except OSError:  # a ring of links
+            except OSError:  # a cycle of links
                 self._known[above] = False
-        return None if self._known[above] else f"{'/'.join(above)} leads out of {self._root} by a link"
+        return None if self._known[above] else f"{'/'.join(above)} is a link to a folder outside of {self._root}"
 
 
 def _folds(folder: Path) -> bool:
-    """Whether the disk of *folder* takes names that differ in case for one; found out without writing."""
+    """Whether the disk of *folder* ignores the case of names; checked without writing."""
     for path in (folder, *folder.absolute().parents):
         other = path.with_name(path.name.swapcase()) if path.name else path
         if path.exists() and other.name != path.name:
@@ -244,10 +245,10 @@ def _free_bytes(folder: Path) -> int | None:
 def _warnings(plan: PullPlan, places: Iterable[tuple[str, ...]], free_bytes: int | None) -> Iterable[str]:
     odd = [why for parts in places if (why := path_warning(parts)) is not None]
     if odd and os.name != "nt":
-        yield f"{len(odd)} names could not stand on a Windows disk, the first: {odd[0]}"
-    twins = set(clashes((place for place in places), folds=True)) - set(clashes(places, folds=False))
-    if twins and not plan.refusals:
-        first = "/".join(min(twins))
-        yield f"{len(twins)} names differ in case alone; on a disk that folds case they would be one, such as {first}"
+        yield f"{counted(len(odd), 'name')} cannot be used on Windows (first: {odd[0]})"
+    clashing = set(clashes((place for place in places), folds=True)) - set(clashes(places, folds=False))
+    if clashing and not plan.refusals:
+        first = "/".join(min(clashing))
+        yield f"{counted(len(clashing), 'name', 'differ')} from another one only in case, such as {first}"
     if free_bytes is not None and plan.fetched_bytes > free_bytes:
-        yield f"{plan.folder}: {free_bytes} bytes are free there, {plan.fetched_bytes} are to come"
+        yield f"{plan.folder}: only {human_bytes(free_bytes)} free, {human_bytes(plan.fetched_bytes)} to download"

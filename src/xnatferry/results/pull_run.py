@@ -1,4 +1,4 @@
-"""Carries out a pull: many files at once, each proven before it gets its name."""
+"""Carries out a pull: parallel downloads, each verified before it gets its final name."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from xnatferry.planning.plan import Decision
 from xnatferry.results.pull_plan import check_pullable
 from xnatferry.transfer.events import BytesSent, Event, Listener, Outcome, Proof, Receipt, Stage, Verdict
 from xnatferry.transfer.task_pool import TaskPool
+from xnatferry.wording import counted
 
 if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
@@ -33,15 +34,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PullResult:
-    """What a pull did and what can be sworn about it.
+    """Receipts and verdicts of a pull.
 
     Attributes:
-        receipts: One for each file that was to be fetched.
+        receipts: One for each file to download.
         verdicts: One for each file of the plan.
-        missing: Files that were to come and did not.
-        disk_full: Whether the disk had no room left.
+        missing: Files that were not downloaded.
+        disk_full: Whether the disk was full.
         stopped: Whether the user stopped it.
-        refused: Whether files could not stand on this disk.
+        refused: Whether files could not be stored on this disk.
     """
 
     receipts: tuple[Receipt, ...]
@@ -53,12 +54,12 @@ class PullResult:
 
     @property
     def failures(self) -> tuple[Receipt, ...]:
-        """Receipts of files that did not come."""
+        """Receipts of failed downloads."""
         return tuple(receipt for receipt in self.receipts if receipt.exit_code)
 
     @property
     def exit_code(self) -> int:
-        """What the command line leaves with."""
+        """Exit code of the command line."""
         if self.stopped:
             return StoppedError.exit_code
         code = joint_exit_code(receipt.exit_code for receipt in self.receipts)
@@ -74,15 +75,15 @@ def fetch_all(
     journal: Listener = lambda _: None,
     stop: threading.Event | None = None,
 ) -> PullResult:
-    """Do what *plan* says.
+    """Carry out *plan*.
 
     Args:
-        plan: What to fetch, and where to.
+        plan: The files to download.
         remote: The server.
-        workers: How many files travel at the same time.
-        listener: Told every event, from one thread at a time; its failures are logged and do no harm.
-        journal: Told every event; its failure ends the run.
-        stop: Set it to stop: files in flight are abandoned and leave nothing behind.
+        workers: How many files are downloaded at the same time.
+        listener: Called with every event, from one thread at a time; its errors are logged and ignored.
+        journal: Called with every event; its failure ends the run.
+        stop: Set it to stop: unfinished downloads are deleted.
 
     Raises:
         ConflictError: Local files differ and the policy is to fail; nothing has been written.
@@ -106,7 +107,7 @@ class _Fetch:
 
     def run(self, workers: int) -> PullResult:
         files = self._plan.fetched
-        self._tell(Stage("fetch", f"{len(files)} files"))
+        self._emit(Stage("fetch", counted(len(files), "file")))
         TaskPool(workers, self._stop).run([partial(self._fetch, file) for file in files])
         return self._result()
 
@@ -114,13 +115,13 @@ class _Fetch:
         receipt = self._fetched(file)
         with self._lock:
             self._receipts[file] = receipt
-        self._tell(receipt)
+        self._emit(receipt)
 
     def _fetched(self, file: PullFile) -> Receipt:
         try:
             self._check_stop()
             if self._full.is_set():
-                raise TransferError("not fetched: the disk is full")
+                raise TransferError("not downloaded: the disk is full")
             digest = self._remote.fetch(
                 file.address,
                 file.held,
@@ -136,16 +137,16 @@ class _Fetch:
 
     def _seen(self, file: PullFile, size_bytes: int) -> None:
         self._check_stop()
-        self._tell(BytesSent(file.address, size_bytes))
+        self._emit(BytesSent(file.address, size_bytes))
 
     def _check_stop(self) -> None:
         if self._stop.is_set():
-            raise StoppedError("stopped by the user")
+            raise StoppedError("Stopped by the user")
 
     def _result(self) -> PullResult:
         verdicts = tuple(_verdict(file, self._receipts.get(file)) for file in self._plan.files)
         for verdict in verdicts:
-            self._tell(verdict)
+            self._emit(verdict)
         done = {file for file, receipt in self._receipts.items() if not receipt.exit_code}
         return PullResult(
             tuple(self._receipts.values()),
@@ -156,17 +157,17 @@ class _Fetch:
             refused=bool(self._plan.refusals),
         )
 
-    def _tell(self, event: Event) -> None:
+    def _emit(self, event: Event) -> None:
         self._journal(event)
         with self._lock:
             try:
                 self._listener(event)
-            except Exception:  # a broken display must not stop a transfer
-                log.exception("a listener failed on %r", event)
+            except Exception:  # an error in a display must not stop a transfer
+                log.exception("listener failed on %r", event)
 
 
 def _verdict(file: PullFile, receipt: Receipt | None) -> Verdict:
-    """What can be sworn about the local file."""
+    """The verdict of a local file."""
     if receipt is not None and receipt.outcome is Outcome.STORED:
         return Verdict(file.address, _proof(file), receipt.size_bytes)
     if receipt is not None or file.decision is Decision.CREATE:

@@ -1,4 +1,4 @@
-"""Every file that a server holds at and below an address, in as few requests as the level allows."""
+"""Lists all files of a server at and below an address, with few requests."""
 
 from __future__ import annotations
 
@@ -34,13 +34,15 @@ def list_files_below(remote: Remote, address: Address, *, workers: int = 8) -> l
     Args:
         remote: The server.
         address: A project, subject, session, scan, assessor, resource or file.
-        workers: How many objects are asked about at the same time.
+        workers: How many objects are read at the same time.
 
     Raises:
-        NotFoundError: Nothing is there.
+        NotFoundError: *address* does not exist.
     """
     if not remote.project_exists(address.project):
-        raise NotFoundError(f"{address.project}: no such project on {remote.connection.url}, or not for this account")
+        raise NotFoundError(
+            f"{address.project}: project not found on {remote.connection.url}, or not visible for this account"
+        )
     if address.level in {Level.PROJECT, Level.SUBJECT}:
         above, sessions = sessions_below(remote, address)
         read = thread_map(lambda one: _below(remote, one), (*above, *sessions), workers=workers)
@@ -55,13 +57,13 @@ def sessions_below(remote: Remote, address: Address) -> tuple[list[Address], lis
     """The projects and subjects at and below a project or subject, and their sessions.
 
     Raises:
-        NotFoundError: There is no such subject.
+        NotFoundError: The subject does not exist.
     """
     project = address.project
     subjects = {row["label"] for row in remote.list_subjects(project)}
     if address.subject is not None:
         if address.subject not in subjects:
-            raise NotFoundError(f"{address}: no such subject on {remote.connection.url}")
+            raise NotFoundError(f"{address}: subject not found on {remote.connection.url}")
         subjects = {address.subject}
     above = [Address(project)] if address.subject is None else []
     above += [Address(project, subject) for subject in sorted(subjects)]
@@ -74,7 +76,7 @@ def sessions_below(remote: Remote, address: Address) -> tuple[list[Address], lis
 
 
 def _check_session(remote: Remote, address: Address) -> None:
-    """Servers find a session by its label under any subject; an address means the subject it names."""
+    """Check the subject of a session, as servers find a session by its label under any subject."""
     if address.session is None:
         if address.subject is not None:
             sessions_below(remote, Address(address.project, address.subject))
@@ -83,7 +85,7 @@ def _check_session(remote: Remote, address: Address) -> None:
     if not any(row["subject_label"] == address.subject for row in rows):
         session = Address(address.project, address.subject, address.session)
         other = f"; {address.session} belongs to subject {rows[0]['subject_label']}" if rows else ""
-        raise NotFoundError(f"{session}: no such session on {remote.connection.url}{other}")
+        raise NotFoundError(f"{session}: session not found on {remote.connection.url}{other}")
 
 
 def own_files(remote: Remote, container: Address) -> list[FileAt]:
@@ -97,7 +99,7 @@ def _below(remote: Remote, address: Address) -> list[FileAt]:
 
 
 def _session(remote: Remote, session: Address) -> list[FileAt]:
-    # A list, not a generator: that would ask only when the caller comes to it, one session after the other.
+    # A list, not a generator, so that the sessions are read in parallel.
     found = own_files(remote, session)
     for file in remote.list_files(session, all_scans=True):
         if file.scan is not None:
@@ -111,14 +113,14 @@ def _part(remote: Remote, address: Address) -> Iterable[FileAt]:
     """The files of one scan, assessor or resource, or one file."""
     if address.level in {Level.SCAN, Level.ASSESSOR}:
         if remote.item(address) is None:
-            raise NotFoundError(f"{address}: no such {address.level} on {remote.connection.url}")
+            raise NotFoundError(f"{address}: {address.level} not found on {remote.connection.url}")
         return own_files(remote, address)
     resource = address.child(Level.FILE, None)
     files = [_held(resource.container, file) for file in remote.list_files(resource)]
     if address.file is not None:
         files = [held for held in files if held.file.name == address.file]
     if not files and (address.file is not None or not remote.exists(resource)):
-        raise NotFoundError(f"{address}: no such {address.level} on {remote.connection.url}")
+        raise NotFoundError(f"{address}: {address.level} not found on {remote.connection.url}")
     return files
 
 

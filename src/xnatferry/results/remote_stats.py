@@ -1,4 +1,4 @@
-"""Collects the measurements of FreeSurfer runs from a server, fetching statistics files only."""
+"""Collects FreeSurfer measurements from a server; downloads statistics files only."""
 
 from __future__ import annotations
 
@@ -44,34 +44,34 @@ def remote_stats(
 ) -> StatsTable:
     """One kind of measurements of a project, subject, session or resource.
 
-    The sessions are asked for their files at the same time, each with one request; a statistics file is fetched only
-    where the cache has not its digest.
+    The sessions are read in parallel, with one request each; a statistics file is downloaded only if the cache does not
+    have its MD5.
 
     Args:
         name: ``aseg``, ``aparc`` ...
         remote: The server.
-        address: Where to look, at and below.
+        address: The object to read, with everything below it.
         cache: Files of earlier calls.
-        resource: Label of the resource to read; None takes the newest of those that hold the table.
+        resource: Label of the resource to read; None uses the newest one with the table.
         workers: How many sessions are read at the same time.
 
     Raises:
-        UsageError: There is no such table.
-        NotFoundError: Nothing is at *address*.
-        AuthenticationError: The login is refused.
-        UnavailableError: The server does not answer; what came is in the cache.
+        UsageError: The table is unknown.
+        NotFoundError: *address* does not exist.
+        AuthenticationError: Wrong user name or password.
+        UnavailableError: The server does not answer; downloaded files are in the cache.
     """
     reading = _Reading(table_named(name), remote, address, address.resource or resource, cache)
     places = _places(remote, address.container, itself=address.resource is not None)
     bare = [one for one in places if not one.session and address.resource is None]
     found = list(thread_map(reading.read, [one for one in places if one not in bare], workers=workers))
-    none = [Collected(place, None, (_nothing(place, "it has no session"),)) for place in bare]
+    none = [Collected(place, None, (_nothing(place, "no session"),)) for place in bare]
     gathered = sorted([*found, *none], key=lambda one: (natural_key(one.place.subject), natural_key(one.place.session)))
     return replace(assembled(name, gathered), fetched_files=cache.fetched, cached_files=cache.reused)
 
 
 def _places(remote: RemoteReader, container: Address, *, itself: bool) -> list[Place]:
-    """Where to look: the sessions at and below *container* and its subjects without any, or only *itself*."""
+    """The sessions at and below *container* and subjects without sessions, or only *itself*."""
     where = remote.connection.url
     project = container.project
     try:
@@ -79,9 +79,9 @@ def _places(remote: RemoteReader, container: Address, *, itself: bool) -> list[P
     except NotFoundError:
         subjects = {}
     if not subjects and not remote.project_exists(project):
-        raise NotFoundError(f"{project}: no such project on {where}, or not for this account")
+        raise NotFoundError(f"{project}: project not found on {where}, or not visible for this account")
     if container.subject is not None and container.subject not in subjects:
-        raise NotFoundError(f"{Address(project, container.subject)}: no such subject on {where}")
+        raise NotFoundError(f"{Address(project, container.subject)}: subject not found on {where}")
     if itself and container.session is None:
         label = container.subject
         return [Place(project) if label is None else _subject_place(project, label, subjects[label])]
@@ -94,7 +94,7 @@ def _places(remote: RemoteReader, container: Address, *, itself: bool) -> list[P
     ]
     if container.session is not None and not rows:
         session = Address(project, container.subject, container.session)
-        raise NotFoundError(f"{session}: no such session on {where}")
+        raise NotFoundError(f"{session}: session not found on {where}")
     places = [_place(project, row, subjects.get(row["subject_label"], {})) for row in rows]
     alone = set(subjects) - {place.subject for place in places}
     alone &= set(subjects) if container.subject is None else {container.subject}
@@ -147,7 +147,7 @@ class _Reading:
     cache: StatsCache
 
     def read(self, place: Place) -> Collected:
-        """Read the table of one session; or of the object that was asked for, where that is none."""
+        """Read the table of one session, or of the requested object."""
         home = self.asked.container if self.asked.resource else Address(place.project, place.subject, place.session)
         try:
             held, remarks = _chosen(self.table, place, self.remote.list_files(home), self.resource)
@@ -172,7 +172,7 @@ class _Reading:
         """The files with the digests of the catalog document, as listings of 1.6.4 have none."""
         try:
             digests = self.remote.list_digests(where)
-        except RefusedError:  # then nothing says whether a file changed, and it is fetched
+        except RefusedError:  # without MD5, the file is downloaded
             return listed
         return {name: replace(file, digest=digests.get(name)) for name, file in listed.items()}
 
@@ -188,7 +188,7 @@ _Held = tuple[str, TableFiles, "dict[str, RemoteFile]"]
 def _chosen(
     table: Table, place: Place, files: Sequence[RemoteFile], resource: str | None
 ) -> tuple[_Held | None, list[Remark]]:
-    """The resource to read with the files of the table in it, and what is to be said about the choice."""
+    """The resource to read with its files of the table, and remarks about the choice."""
     by_resource: dict[str, dict[str, RemoteFile]] = defaultdict(dict)
     for file in files:
         if file.scan is None and resource in {None, file.resource}:
@@ -213,15 +213,15 @@ def _chosen(
 
     newest, *others = sorted(located, key=rank, reverse=True)
     if others:
-        words = f"{newest} is read, {', '.join(others)} not; --resource says otherwise"
+        words = f"reads {newest}, not {', '.join(others)}; to read another one, use --resource"
         remarks.append(Remark(RemarkKind.CHOICE, str(place), words))
     return (newest, *located[newest]), remarks
 
 
 def _why_nothing(table: Table, by_resource: dict[str, dict[str, RemoteFile]], resource: str | None) -> str:
     if not by_resource:
-        return f"it has no resource {resource}" if resource else "it has no resource with files"
-    return f"{table.shown} is in none of its resources ({', '.join(sorted(by_resource))})"
+        return f"no resource {resource}" if resource else "no resource with files"
+    return f"no {table.shown} in its resources ({', '.join(sorted(by_resource))})"
 
 
 def _nothing(place: Place, why: str) -> Remark:

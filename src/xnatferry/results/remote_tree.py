@@ -1,4 +1,4 @@
-"""Reads the tree below an address, in as few requests as what is wanted of it allows."""
+"""Reads the tree below an address, with few requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["CHEAP", "Node", "read_tree"]
 
 #: Subjects and sessions of a project up to which their files are counted, at one request each.
 CHEAP: Final = 200
-#: Levels below an address that are shown when nobody says how many.
+#: Levels below an address that are shown by default.
 _USUAL: Final = {Level.PROJECT: 2, Level.SUBJECT: 1, Level.SESSION: 2}
 
 
@@ -31,10 +31,10 @@ class Node:
 
     Attributes:
         address: Where it is.
-        depth: Steps below the address that was asked for.
-        attributes: What is worth showing beside its label.
+        depth: Levels below the requested address.
+        attributes: What is shown beside its label.
         size_bytes: Bytes of a file, or of the files counted at and below it.
-        files: Number of files at and below it; None where they were not counted.
+        files: Number of files at and below it; None if not counted.
     """
 
     address: Address
@@ -54,14 +54,14 @@ def read_tree(
 
     Args:
         remote: The server.
-        address: Where to begin.
-        depth: Levels below it; those named above when None. Levels below sessions cost five requests a session.
-        counted: Whether the files of subjects and sessions are counted, at one request each; None where there are no
-            more than `CHEAP`. Where sessions are opened, they are counted anyway.
-        workers: Objects that are asked about at the same time.
+        address: The root of the tree.
+        depth: Levels below it; None for the defaults above. Levels below sessions take five requests per session.
+        counted: Whether the files of subjects and sessions are counted, with one request each; None counts up to
+            `CHEAP` objects. Files of sessions that are shown with their content are always counted.
+        workers: How many objects are read at the same time.
 
     Raises:
-        NotFoundError: Nothing is there.
+        NotFoundError: *address* does not exist.
     """
     if address is None:
         rows = sorted(remote.list_projects(), key=lambda row: row["ID"])
@@ -73,7 +73,9 @@ def read_tree(
             for node in read_tree(remote, Address(row["ID"]), depth=depth, counted=counted, workers=workers)
         ]
     if not remote.project_exists(address.project):
-        raise NotFoundError(f"{address.project}: no such project on {remote.connection.url}, or not for this account")
+        raise NotFoundError(
+            f"{address.project}: project not found on {remote.connection.url}, or not visible for this account"
+        )
     levels = _USUAL.get(address.level, 1) if depth is None else depth
     if address.level in {Level.PROJECT, Level.SUBJECT}:
         nodes = _project(remote, address, levels, counted=counted, workers=workers)
@@ -92,7 +94,7 @@ def _project(remote: Remote, address: Address, levels: int, *, counted: bool | N
     subjects = sorted(row["label"] for row in remote.list_subjects(address.project))
     if address.subject is not None:
         if address.subject not in subjects:
-            raise NotFoundError(f"{address}: no such subject on {remote.connection.url}")
+            raise NotFoundError(f"{address}: subject not found on {remote.connection.url}")
         subjects = [address.subject]
     rows: defaultdict[str, list[Row]] = defaultdict(list)
     for row in sorted(remote.list_sessions(address.project), key=lambda row: row["label"]):
@@ -139,7 +141,7 @@ def _session(remote: Remote, subject: Address, row: Row, levels: int, *, counted
 def _above(
     address: Address, below: Sequence[Node], *, counted: bool, attributes: Mapping[str, str] | None = None
 ) -> list[Node]:
-    """*address* with what is below it, one level deeper, and the sum of the files where all of them were counted."""
+    """*address* with the nodes below it, one level deeper, and the sum of the files if all were counted."""
     direct = [node for node in below if node.depth == 0]
     known = counted and all(node.files is not None for node in direct)
     files, size = sum(node.files or 0 for node in direct), sum(node.size_bytes for node in direct)
@@ -153,19 +155,19 @@ def _part(remote: Remote, address: Address, levels: int) -> list[Node]:
     known = {row["label"]: row for row in remote.list_sessions(address.project)}
     row = known.get(session.session or "")
     if row is None or row.get("subject_label", session.subject) != session.subject:
-        raise NotFoundError(f"{session}: no such session on {remote.connection.url}")
+        raise NotFoundError(f"{session}: session not found on {remote.connection.url}")
     if address.level is Level.SESSION:
         return _opened(remote, session, _some(row, type="xsiType", date="date"), levels)
     inside = _opened(remote, session, {}, levels + 1, only=address)
     if not inside[1:]:
-        raise NotFoundError(f"{address}: no such {address.level} on {remote.connection.url}")
+        raise NotFoundError(f"{address}: {address.level} not found on {remote.connection.url}")
     return [replace(node, depth=node.depth - 1) for node in inside[1:]]
 
 
 def _opened(
     remote: Remote, session: Address, attributes: Mapping[str, str], levels: int, *, only: Address | None = None
 ) -> list[Node]:
-    """A session with its scans, assessors and resources, and their files where more than two levels are wanted."""
+    """A session with its scans, assessors and resources, and their files if more than two levels are requested."""
     below: list[Node] = []
     files = levels > 2
     scans = (
@@ -238,9 +240,9 @@ def _resource(remote: Remote, address: Address) -> Iterator[Node]:
     if address.file is not None:
         files = [file for file in files if file.name == address.file]
     if not files and not any(row.get("label") == address.resource for row in remote.list_resources(address.container)):
-        raise NotFoundError(f"{address}: no such resource on {remote.connection.url}")
+        raise NotFoundError(f"{address}: resource not found on {remote.connection.url}")
     if address.file is not None and not files:
-        raise NotFoundError(f"{address}: no such file on {remote.connection.url}")
+        raise NotFoundError(f"{address}: file not found on {remote.connection.url}")
     yield Node(resource, 0, {}, sum(file.size_bytes for file in files), len(files))
     yield from _files(resource, files, 1)
 

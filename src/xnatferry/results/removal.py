@@ -1,4 +1,4 @@
-"""What a removal takes with it, and whether it is gone."""
+"""Lists what a removal deletes, and checks that it is removed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class RemovalSummary:
 
     Attributes:
         nodes: The objects, containers first.
-        files: How many files they hold.
-        size_bytes: And how many bytes.
+        files: Number of files in them.
+        size_bytes: Their size.
     """
 
     nodes: tuple[Node, ...]
@@ -31,10 +31,10 @@ class RemovalSummary:
 
 
 def removal_summary(remote: Remote, address: Address) -> RemovalSummary:
-    """List everything that a removal of *address* would take; sessions are opened up to their resources.
+    """List everything that a removal of *address* deletes, down to resources.
 
     Raises:
-        NotFoundError: Nothing is there.
+        NotFoundError: *address* does not exist.
     """
     nodes: list[Node] = []
     for node in read_tree(remote, address):
@@ -52,7 +52,7 @@ def removal_summary(remote: Remote, address: Address) -> RemovalSummary:
 
 
 def leftovers(remote: Remote, address: Address) -> list[str]:
-    """What the server still lists at *address*; empty when it is gone."""
+    """What the server still lists at *address*; empty when it is removed."""
     try:
         return [str(node.address) for node in read_tree(remote, address)]
     except NotFoundError:

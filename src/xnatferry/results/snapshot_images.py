@@ -1,4 +1,4 @@
-"""Which images of a push can be shown, and what identifies their bytes."""
+"""Selects the images of a push that can be drawn, with the MD5 of each."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["images_for_snapshots"]
 def images_for_snapshots(
     wanted: Iterable[Placement], *, workers: int = 8
 ) -> tuple[dict[Path, str], tuple[Finding, ...]]:
-    """Look at the headers of all images that go to scans.
+    """Read the headers of all images of scans.
 
     Returns:
-        What identifies the bytes of those that can be shown, by path; and a finding for each of the others.
+        MD5 of the images that can be drawn, by path; and a finding for each of the others.
     """
     images = [image for item in wanted if item.on_scan and (image := image_of(item.source))]
     looked = list(thread_map(_look, images, workers=workers))

@@ -1,4 +1,4 @@
-"""The verb: one table of FreeSurfer's measurements, from a server or from this computer."""
+"""`stats`: collects FreeSurfer measurements in one table, from a server or from this computer."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ def stats(
     workers: int = 4,
     cache: Path | None = None,
 ) -> StatsTable:
-    """Collect one kind of FreeSurfer's measurements.
+    """Collect one kind of FreeSurfer measurements.
 
     table = xnatferry.stats("aseg", "BRAIN", client.remote)
     table.write(Path("aseg.csv"))
     table.to_pandas(wide=True)
 
-    What is missing is in ``table.remarks``; it raises nothing.
+    What is missing is in ``table.remarks``; it raises no error.
 
     Args:
         table: ``aseg``, ``aparc``, ``aparc.a2009s``, ``aparc.DKTatlas``, ``wmparc``, ``hippo``, ``amyg``,
             ``brainstem`` or ``thalamus``.
-        where: Project, subject, session or resource on *remote*; without one, a SUBJECTS_DIR, a subject's folder or an
+        where: Project, subject, session or resource on *remote*; without one, a SUBJECTS_DIR, a subject folder or an
             archive of one.
         remote: The server.
-        resource: Label of the resource to read; None takes the newest of those that hold the table.
+        resource: Label of the resource to read; None uses the newest one with the table.
         workers: How many sessions or folders are read at the same time.
-        cache: Folder of files fetched earlier; None takes the user's cache folder.
+        cache: Folder of cached files; None uses the user's cache folder.
 
     Raises:
-        UsageError: There is no such table, or *where* is no address.
-        NotFoundError: Nothing is there.
-        RemoteError: The server cannot be asked.
+        UsageError: The table is unknown, or *where* is not an address.
+        NotFoundError: *where* does not exist.
+        RemoteError: The server cannot be read.
     """
     if remote is None:
         return local_stats(table, Path(str(where)), workers=workers)

@@ -1,4 +1,4 @@
-"""Statistics files that were fetched once, kept by the digest of their bytes."""
+"""Caches downloaded statistics files by their MD5."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ __all__ = ["StatsCache"]
 
 
 class StatsCache:
-    """A folder of files named by their MD5: what is in it can never be out of date, and may be deleted at any time.
+    """A folder of files named by their MD5: they are never out of date, and can be deleted at any time.
 
-    Safe for many threads and processes. Files of servers that list no digest are fetched anew each time: nothing says
-    whether they changed.
+    Safe for many threads and processes. Files of servers that list no MD5 are downloaded each time.
 
     Args:
-        folder: Where; made where missing, readable by its owner only, as statistics name users and computers. Without
-            one, or where it cannot be made, files are kept no longer than the object.
+        folder: The folder; created if it does not exist, readable by its owner only, as statistics contain names of
+            users and computers. If None or not writable, files are deleted with the object.
 
     Attributes:
-        fetched: How many files came from the server.
-        reused: How many were there.
+        fetched: Number of downloaded files.
+        reused: Number of files from the cache.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -41,17 +40,17 @@ class StatsCache:
         self._folder = self._made(folder)
 
     def close(self) -> None:
-        """Delete what is not to be kept."""
+        """Delete temporary files."""
         if self._passing is not None:
             self._passing.cleanup()
 
     def content(self, remote: RemoteReader, address: Address, held: RemoteFile) -> bytes:
-        """The bytes of a file, fetched where they are not at hand.
+        """The bytes of a file, from the cache or downloaded.
 
         Raises:
-            RemoteError: It cannot be fetched.
-            VerifyError: What came is not what is listed.
-            TransferError: It cannot be written here.
+            RemoteError: It cannot be downloaded.
+            VerifyError: The download differs from the listing.
+            TransferError: It cannot be written.
         """
         if held.digest is None:
             return self._fetched(remote, address, held, self._folder / f"undated-{token_hex(8)}", keep=False)

@@ -1,4 +1,4 @@
-"""One FreeSurfer run read into numbers, and many put together into a table."""
+"""Reads the numbers of FreeSurfer runs, and joins them into a table."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from xnatferry.freesurfer.measurements import TABLES, Number, StatsText, Table, 
 from xnatferry.freesurfer.stats_file import StatisticsError
 from xnatferry.freesurfer.versions import family_of, version_of
 from xnatferry.results.stats_table import Place, Remark, RemarkKind, StatsEntry, StatsTable, incomplete, without_gaps
+from xnatferry.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,12 +22,12 @@ __all__ = ["Collected", "assembled", "read_run", "table_named"]
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What one place gave.
+    """The numbers and remarks of one session or folder.
 
     Attributes:
-        place: Where.
-        entry: Its numbers; None without any.
-        remarks: What is to be said about it.
+        place: The session or folder.
+        entry: Its numbers; None if it has none.
+        remarks: Remarks about it.
     """
 
     place: Place
@@ -38,15 +39,15 @@ def table_named(name: str) -> Table:
     """The kind of table of this name.
 
     Raises:
-        UsageError: There is none.
+        UsageError: It is unknown.
     """
     if name not in TABLES:
-        raise UsageError(f"there is no table {name!r}; there are {', '.join(TABLES)}")
+        raise UsageError(f"table {name!r} is unknown; use one of {', '.join(TABLES)}")
     return TABLES[name]
 
 
 def assembled(name: str, found: Sequence[Collected]) -> StatsTable:
-    """The table of what was *found*: numbers that are none and measures that others have become remarks."""
+    """The table of *found*: invalid numbers, and measures that only others have, become remarks."""
     entries: list[StatsEntry] = []
     remarks: list[Remark] = []
     with_table = {one.place.subject for one in found if one.entry is not None}
@@ -58,9 +59,9 @@ def assembled(name: str, found: Sequence[Collected]) -> StatsTable:
             entry, gaps = without_gaps(one.entry)
             entries.append(entry)
             remarks += _no_numbers(name, one.place, gaps)
-    spoken = {(remark.where, measure) for remark in remarks for measure in remark.measures}
+    known = {(remark.where, measure) for remark in remarks for measure in remark.measures}
     for remark in incomplete(name, entries):
-        new = tuple(measure for measure in remark.measures if (remark.where, measure) not in spoken)
+        new = tuple(measure for measure in remark.measures if (remark.where, measure) not in known)
         remarks += [remark] if new == remark.measures else [replace(remark, measures=new)] if new else []
     return StatsTable(name, tuple(entries), tuple(remarks))
 
@@ -70,20 +71,20 @@ def _no_numbers(name: str, place: Place, gaps: tuple[Number, ...]) -> list[Remar
         return []
     names = tuple(dict.fromkeys(wide_name(name, gap) or gap.region for gap in gaps))
     shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-    return [Remark(RemarkKind.MEASURE, str(place), f"no number is written for {shown}", names)]
+    return [Remark(RemarkKind.MEASURE, str(place), f"no valid number for {shown}", names)]
 
 
 def read_run(
     table: Table, place: Place, located: TableFiles, content: Callable[[str], bytes], *, stamp: str = ""
 ) -> Collected:
-    """Read the files of one table of one run; what cannot be used is a remark.
+    """Read the files of one table of one run; unusable files become remarks.
 
     Args:
         table: What to read.
         place: Where it comes from.
         located: Its files.
         content: Gives the bytes of a file; may raise VerifyError, TransferError or OSError.
-        stamp: Version that something better than the statistics says.
+        stamp: Version from a better source than the statistics.
     """
     remarks: list[Remark] = []
     read: dict[str, StatsText] = {}
@@ -97,9 +98,9 @@ def read_run(
     remarks += about_names
     for side in located.missing:
         hemi = {"left": "lh", "right": "rh"}[side]
-        remarks.append(Remark(RemarkKind.FILE, str(place), f"{table.shown.replace('?h', hemi)} is not there"))
+        remarks.append(Remark(RemarkKind.FILE, str(place), f"{table.shown.replace('?h', hemi)} does not exist"))
     if located.older and read:
-        words = f"{', '.join(located.by_side.values())} read, {', '.join(located.older)} not"
+        words = f"reads {', '.join(located.by_side.values())}, not {', '.join(located.older)}"
         remarks.append(Remark(RemarkKind.CHOICE, str(place), words))
     if not read:
         return Collected(place, None, tuple(remarks))
@@ -116,30 +117,30 @@ def read_run(
 def _of_one_subject(
     place: Place, located: TableFiles, read: dict[str, StatsText]
 ) -> tuple[dict[str, StatsText], list[Remark]]:
-    """Keep files apart that say they are of different subjects; one name that is not the folder's is only told."""
-    said = {name: text.stats.fields.get("subjectname", "") for name, text in read.items()}
-    names = {subject for subject in said.values() if subject}
+    """Drop files of other subjects; if all files name one other subject, only add a remark."""
+    named = {name: text.stats.fields.get("subjectname", "") for name, text in read.items()}
+    names = {subject for subject in named.values() if subject}
     if not names or names == {located.top}:
         return read, []
     if len(names) == 1:
         (other,) = names
         if located.top:
-            words = f"its folder is {located.top}, its statistics say that they are of {other}"
+            words = f"the folder is {located.top}, but the statistics name subject {other}"
             return read, [Remark(RemarkKind.NAME, str(place), words)]
         return read, []
-    kept = {name: text for name, text in read.items() if said[name] in {"", located.top}}
+    kept = {name: text for name, text in read.items() if named[name] in {"", located.top}}
     return kept, [
-        Remark(RemarkKind.BROKEN, str(place), f"{name}: it says that it is of another subject, {said[name]}")
+        Remark(RemarkKind.BROKEN, str(place), f"{name}: names another subject, {named[name]}")
         for name in read
         if name not in kept
     ]
 
 
 def _best(versions: Sequence[str], label: str) -> str:
-    """The most exact of some versions, the first among equals; else what the resource's label says."""
-    said = [version for version in versions if version]
-    if said:
-        return max(said, key=lambda version: version.count("."))
+    """The most exact of some versions, the first among equals; else the one of the resource label."""
+    named = [version for version in versions if version]
+    if named:
+        return max(named, key=lambda version: version.count("."))
     return ".".join(map(str, family_of(label)[1]))
 
 
@@ -150,8 +151,8 @@ def _without_spoiled(table: Table, place: Place, text: StatsText) -> tuple[tuple
         return text.numbers, []
     names = tuple(wide_name(table.name, number) or number.region for number in dropped)
     words = (
-        f"{len(names)} volumes of the whole brain are left out: FreeSurfer before 7 computes them in voxels, "
-        f"and these are not of 1 mm^3 ({', '.join(names[:2])} ...)"
+        f"{counted(len(names), 'whole-brain volume', 'are')} left out: FreeSurfer before 7 computes them in voxels, "
+        f"which are not 1 mm^3 here ({', '.join(names[:2])} ...)"
     )
     kept = tuple(number for number in text.numbers if number.region not in spoiled)
     return kept, [Remark(RemarkKind.MEASURE, str(place), words, names)]

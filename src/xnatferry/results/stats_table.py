@@ -1,4 +1,4 @@
-"""A table of FreeSurfer's measurements: the numbers, where they come from, and what is missing."""
+"""A table of FreeSurfer measurements: the numbers, their origin, and what is missing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from xnatferry.errors import UsageError
 from xnatferry.freesurfer.measurements import TABLES, Number, short_measurement, wide_name
 from xnatferry.freesurfer.versions import major_of
 from xnatferry.results.tables import Cell, Grid, pandas_frame, polars_frame, write_grid
+from xnatferry.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,35 +34,35 @@ class RemarkKind(StrEnum):
     """What a remark is about."""
 
     SUBJECT = "subject"
-    """A subject has the table nowhere."""
+    """A subject has no table."""
     SESSION = "session"
-    """A session has it not, another one of its subject has."""
+    """A session has no table, but another session of the subject has."""
     FILE = "file"
-    """One of several files is not there: a hemisphere."""
+    """One of several files is missing: a hemisphere."""
     BROKEN = "broken"
-    """A file cannot be used, or not be fetched."""
+    """A file cannot be used or downloaded."""
     MEASURE = "measure"
-    """Numbers are missing that others of the same version have, or are no numbers."""
+    """Numbers are invalid, or missing that others of the same version have."""
     CHOICE = "choice"
     """One of several was read."""
     NAME = "name"
-    """The statistics are of a subject with another name."""
+    """The statistics name another subject."""
 
     @property
     def lacks(self) -> bool:
-        """Whether a subject's table is not whole: the command then ends with 1."""
+        """Whether the table of a subject is incomplete: the exit code is then 1."""
         return self in {RemarkKind.SUBJECT, RemarkKind.FILE, RemarkKind.BROKEN}
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something to know about one subject or session.
+    """A remark about one subject or session.
 
     Attributes:
         kind: What it is about.
         where: Address or folder.
-        message: What is so, and what to do.
-        measures: Names of missing measures, as they stand in the wide form.
+        message: The remark.
+        measures: Names of missing measures, as in the wide form.
     """
 
     kind: RemarkKind
@@ -82,18 +83,18 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where numbers come from, and what the server lists beside.
+    """The session or folder of numbers, with its attributes.
 
     Attributes:
-        project: Project ID; empty without a server, as all of the following that nobody lists.
+        project: Project ID; empty without a server, as all of the following that are unknown.
         subject: Subject label, or the name of a local folder.
         session: Session label.
         experiment_id: The session's accession ID.
         date: Date of the session, ``YYYY-MM-DD``.
-        sex: As the server spells it.
+        sex: As on the server.
         age: At the session, in years.
         resource: Label of the resource that was read.
-        fs_version: Version of FreeSurfer: ``7.4.1``, only ``6`` where it was inferred.
+        fs_version: Version of FreeSurfer: ``7.4.1``, only ``6`` if it was inferred.
     """
 
     project: str = ""
@@ -128,7 +129,7 @@ class StatsEntry:
     parts: tuple[tuple[str, tuple[Number, ...]], ...]
 
     def numbers(self) -> Iterator[Number]:
-        """All numbers; measures of the whole brain, which both hemispheres' files hold, once."""
+        """All numbers; whole-brain measures, which are in the files of both hemispheres, once."""
         for _, number in self.filed():
             yield number
 
@@ -152,9 +153,9 @@ class StatsTable:
     Attributes:
         name: ``aseg``, ``aparc`` ...
         entries: One for each session or folder that has numbers.
-        remarks: What is missing, what was chosen.
-        fetched_files: How many files came from the server.
-        cached_files: How many were at hand from an earlier call.
+        remarks: What is missing, and what was selected.
+        fetched_files: Number of downloaded files.
+        cached_files: Number of files from the cache.
     """
 
     name: str
@@ -165,7 +166,7 @@ class StatsTable:
 
     @property
     def lacking(self) -> tuple[Remark, ...]:
-        """Remarks about subjects whose table is not whole."""
+        """Remarks about subjects with an incomplete table."""
         return tuple(remark for remark in self.remarks if remark.kind.lacks)
 
     def only(self, measurements: Sequence[str]) -> StatsTable:
@@ -195,21 +196,21 @@ class StatsTable:
         return Grid(("kind", "where", "message", "measures"), frozenset(), lambda: rows, len(rows))
 
     def write(self, path: Path, *, wide: bool = False) -> None:
-        """Write it as CSV, TSV, XLSX (with a sheet of remarks) or Parquet, as the ending of *path* says.
+        """Write it as CSV, TSV, XLSX (with a sheet of remarks) or Parquet, by the ending of *path*.
 
         Raises:
-            UsageError: The ending is another, there is no such folder, or Parquet is wanted without polars.
-            DataError: It does not fit, or the disk refuses it.
+            UsageError: The ending or folder is not valid, or polars is missing for Parquet.
+            DataError: It is too large for the format, or cannot be written.
         """
         second = ("remarks", self.remarks_grid()) if self.remarks else None
         write_grid(path, self.grid(wide=wide), name=self.name, second=second)
 
     def to_polars(self, *, wide: bool = False) -> Any:
-        """The table as ``polars.DataFrame``; UsageError where polars is not installed."""
+        """The table as ``polars.DataFrame``; UsageError if polars is not installed."""
         return polars_frame(self.grid(wide=wide))
 
     def to_pandas(self, *, wide: bool = False) -> Any:
-        """The table as ``pandas.DataFrame``; UsageError where pandas is not installed."""
+        """The table as ``pandas.DataFrame``; UsageError if pandas is not installed."""
         return pandas_frame(self.grid(wide=wide))
 
     def _long(self) -> Grid:
@@ -244,7 +245,7 @@ def chosen_measurements(table: StatsTable, asked: Sequence[str]) -> frozenset[st
     """Measurements of *table* that *asked* names: our names (``ThickAvg``) or FreeSurfer's (``thickness``).
 
     Raises:
-        UsageError: The table has none of one of these names.
+        UsageError: The table has no measurement of this name.
     """
     there = Counter(number.measurement for entry in table.entries for number in entry.numbers())
     wanted: set[str] = set()
@@ -252,13 +253,13 @@ def chosen_measurements(table: StatsTable, asked: Sequence[str]) -> frozenset[st
         found = {one for one in there if name in {one, short_measurement(one)}}
         if there and not found:
             known = ", ".join(dict.fromkeys(short_measurement(one) for one in there))
-            raise UsageError(f"{table.name} has no measurement {name!r}; it has {known}")
+            raise UsageError(f"table {table.name} has no measurement {name!r}; use one of {known}")
         wanted |= found
     return frozenset(wanted)
 
 
 def without_gaps(entry: StatsEntry) -> tuple[StatsEntry, tuple[Number, ...]]:
-    """The entry without what is no number (NaN, infinite), and these."""
+    """The entry without invalid numbers (NaN, infinite), and these numbers."""
     gaps = tuple(number for _, numbers in entry.parts for number in numbers if not math.isfinite(number.value))
     if not gaps:
         return entry, ()
@@ -267,9 +268,9 @@ def without_gaps(entry: StatsEntry) -> tuple[StatsEntry, tuple[Number, ...]]:
 
 
 def incomplete(name: str, entries: Iterable[StatsEntry]) -> Iterator[Remark]:
-    """Entries that lack measures: those that others of the same major version have, or that every version has.
+    """Entries with missing measures: those that others of the same major version have, or that every version has.
 
-    ``wmparc.stats`` leaves out structures without voxels, so that something is missing there need be no fault.
+    ``wmparc.stats`` leaves out structures without voxels, so missing measures there need not be an error.
     """
     held = [(entry, {_key(number) for number in entry.numbers()}) for entry in entries]
     of_version: dict[tuple[str, str], dict[tuple[str, str, str], Number]] = defaultdict(dict)
@@ -288,9 +289,9 @@ def incomplete(name: str, entries: Iterable[StatsEntry]) -> Iterator[Remark]:
         names += [measure for measure in TABLES[name].expected if measure not in regions]
         if names:
             shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-            whose = "that others of its version have" if lacking else "that every version writes"
-            word = "a measure" if len(names) == 1 else f"{len(names)} measures"
-            yield Remark(RemarkKind.MEASURE, str(entry.place), f"lacks {word} {whose}: {shown}", tuple(names))
+            whose = "others of its version have" if lacking else "every version has"
+            words = f"{counted(len(names), 'measure', 'are')} missing that {whose}: {shown}"
+            yield Remark(RemarkKind.MEASURE, str(entry.place), words, tuple(names))
 
 
 def _key(number: Number) -> tuple[str, str, str]:

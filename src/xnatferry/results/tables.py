@@ -1,4 +1,4 @@
-"""Writes tables: CSV, TSV and XLSX with what is always installed, Parquet and data frames with polars or pandas."""
+"""Writes tables as CSV, TSV and XLSX; as Parquet and data frames with polars or pandas."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Cell", "Grid", "check_writable", "pandas_frame", "polars_frame", "write_csv", "write_grid"]
 
-#: A text, a number, or nothing.
+#: A text, a number, or empty.
 Cell = str | float | None
 
-#: What XLSX can hold, the line of names included.
+#: Limits of XLSX, including the header row.
 _XLSX_ROWS: Final = 1_048_576
 _XLSX_COLUMNS: Final = 16_384
 
@@ -31,8 +31,8 @@ class Grid:
 
     Attributes:
         columns: Names.
-        numeric: Names of those that hold numbers; the others hold text.
-        rows: Gives the rows anew at each call.
+        numeric: Names of columns with numbers; the others are text.
+        rows: Returns the rows, again at each call.
         height: How many rows.
     """
 
@@ -43,32 +43,32 @@ class Grid:
 
 
 def check_writable(path: Path) -> None:
-    """Whether a table can be written to *path*: asked before anything is collected.
+    """Check that a table can be written to *path*, before data is collected.
 
     Raises:
-        UsageError: Its ending, its folder or a missing package stands in the way.
+        UsageError: Its ending or folder is not valid, or a package is missing.
     """
     if path.suffix.lower() not in _WRITERS:
-        raise UsageError(f"{path}: a table is written as {', '.join(_WRITERS)}; give it one of these endings")
+        raise UsageError(f"{path}: unknown table format; use the ending {', '.join(_WRITERS)}")
     if path.is_dir() or not path.absolute().parent.is_dir():
-        what = "it is a folder" if path.is_dir() else f"there is no folder {path.absolute().parent}"
-        raise UsageError(f"{path}: cannot be written, {what}")
+        what = "it is a folder" if path.is_dir() else f"folder {path.absolute().parent} does not exist"
+        raise UsageError(f"{path}: cannot be written: {what}")
     if path.suffix.lower() == ".parquet":
         _needed("polars", "writing Parquet")
 
 
 def write_grid(path: Path, grid: Grid, *, name: str, second: tuple[str, Grid] | None = None) -> None:
-    """Write *grid* to *path*, in the format that its ending says; *path* is as before or complete, whatever happens.
+    """Write *grid* to *path* atomically, in the format of its ending.
 
     Args:
         path: The file.
         grid: The table.
-        name: Name of the sheet, where there are sheets.
-        second: Name and content of a second sheet; other formats leave it out.
+        name: Name of the sheet, in XLSX.
+        second: Name and content of a second sheet, in XLSX.
 
     Raises:
         UsageError: See `check_writable`.
-        DataError: It is more than the format can hold, or the disk refuses it.
+        DataError: It is too large for the format, or cannot be written.
     """
     check_writable(path)
     try:
@@ -79,7 +79,7 @@ def write_grid(path: Path, grid: Grid, *, name: str, second: tuple[str, Grid] | 
 
 
 def write_csv(stream: IO[str], grid: Grid, *, delimiter: str = ",") -> None:
-    """Write *grid* as CSV with a line of names; numbers as short as they are exact, nothing for nothing."""
+    """Write *grid* as CSV with a header row; numbers in their shortest exact form."""
     writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
     writer.writerow(grid.columns)
     writer.writerows([_text(cell) for cell in row] for row in grid.rows())
@@ -103,7 +103,7 @@ def polars_frame(grid: Grid) -> Any:
 
 
 def pandas_frame(grid: Grid) -> Any:
-    """A ``pandas.DataFrame``: numbers as float64 with NaN for nothing.
+    """A ``pandas.DataFrame``: numbers as float64 with NaN for empty cells.
 
     Raises:
         UsageError: pandas is not installed.
@@ -124,8 +124,8 @@ def _by_column(grid: Grid) -> dict[str, list[Cell]]:
 def _needed(package: str, what: str) -> Any:
     if importlib.util.find_spec(package) is None:
         raise UsageError(
-            f"{what} needs {package}, which is not installed: pip install 'xnatferry[tables]'. "
-            "CSV, TSV and XLSX work without"
+            f"{what} needs {package}, which is not installed; install the extra: pip install 'xnatferry[tables]'; "
+            "CSV, TSV and XLSX need no extra"
         )
     return import_module(package)
 
@@ -144,14 +144,14 @@ def _write_text(path: Path, grid: Grid, delimiter: str) -> None:
 
 
 def _write_xlsx(path: Path, grid: Grid, name: str, second: tuple[str, Grid] | None) -> None:
-    import xlsxwriter  # noqa: PLC0415  # takes a tenth of a second, and only this format needs it
+    import xlsxwriter  # noqa: PLC0415  # takes 0.1 s, and only this format needs it
 
     if grid.height >= _XLSX_ROWS or len(grid.columns) > _XLSX_COLUMNS:
         raise DataError(
-            f"{grid.height:,} rows of {len(grid.columns):,} columns are more than XLSX holds; "
-            "write .csv or .parquet, use the wide form, or choose measurements"
+            f"the table is too large for XLSX ({grid.height:,} rows of {len(grid.columns):,} columns); "
+            "write .csv or .parquet, use --wide, or select measurements with --measure"
         )
-    # Rows go to the disk as they come; a text that begins with "=" stays a text.
+    # Rows are written one by one; a text that begins with "=" stays a text.
     with xlsxwriter.Workbook(path, {"constant_memory": True}) as book:
         bold = book.add_format({"bold": True})
         for title, content in ((name, grid), *((second,) if second is not None else ())):

@@ -1,6 +1,6 @@
-"""Real data that travels with the package, for a first crossing: a few NIfTI images and one FreeSurfer subject.
+"""Real sample data in the package: a few NIfTI images and one FreeSurfer subject.
 
-SOURCE.txt says where each file comes from and what was left out; licenses/ holds the licences.
+SOURCE.txt says where each file comes from and what was removed; licenses/ holds the licences.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["SamplePaths", "write_to"]
 
 @dataclass(frozen=True, slots=True)
 class SamplePaths:
-    """Where the samples stand.
+    """Paths of the samples.
 
     Attributes:
         nifti: A folder of images, one folder a subject.
@@ -30,13 +30,13 @@ class SamplePaths:
 
 
 def write_to(folder: Path) -> SamplePaths:
-    """Copy the samples into *folder*, as a user would have them on disk.
+    """Copy the samples into *folder*.
 
     Args:
-        folder: Is made when it is not there.
+        folder: Created if missing.
 
     Raises:
-        OSError: The folder cannot be written, or one of the samples is there already.
+        OSError: The folder cannot be written, or one of the samples already exists.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with as_file(files(__name__)) as here:

@@ -1,1 +1,1 @@
-"""The local archive: speaks as XNAT does. Knows only the vocabulary, nothing of the importer."""
+"""The local archive: a server with XNAT's REST API. It imports nothing of the client side."""

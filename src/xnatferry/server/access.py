@@ -1,4 +1,4 @@
-"""Who may do what: the only place that decides on permissions.
+"""Permissions: the only module that decides who may do what.
 
 Owners read, edit and delete; members read and edit; collaborators read; everybody reads what is in a public project and
 sees that a protected one exists; administrators may do everything (XNAT's ``Permissions.canReadProject`` and roles).
@@ -59,7 +59,7 @@ def give_role(connection: sqlite3.Connection, project: Item, login: str, role: s
 
 
 def take_role(connection: sqlite3.Connection, project: Item, login: str, role: str) -> None:
-    """Take a role in *project* from *login*; one that it has not is nothing to do."""
+    """Take a role in *project* from *login*; no effect if it does not have it."""
     connection.execute(
         "DELETE FROM roles WHERE project_key = ? AND login = ? COLLATE NOCASE AND role = ?", (project.key, login, role)
     )
@@ -115,7 +115,7 @@ def readable_projects(connection: sqlite3.Connection, account: Account | None) -
 
 
 def require_account(scope: Scope) -> Account:
-    """The account that asks.
+    """The account of the request.
 
     Raises:
         Refusal: 403: a guest never writes.
@@ -126,7 +126,7 @@ def require_account(scope: Scope) -> Account:
 
 
 def require_read(connection: sqlite3.Connection, scope: Scope, project: str, message: str = "") -> None:
-    """Raise 404 with *message*, as for something that is not there, unless who asks may read in *project*."""
+    """Raise 404 with *message*, as for something that is not there, unless the account may read in *project*."""
     if not may_read(connection, scope.account, project):
         raise Refusal(404, message)
 

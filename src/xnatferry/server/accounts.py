@@ -1,7 +1,7 @@
-"""Who may use an archive: accounts with hashed passwords, logins (the ``JSESSIONID`` cookie) and alias tokens.
+"""Accounts with hashed passwords, logins (the ``JSESSIONID`` cookie) and alias tokens.
 
-Logins live in memory: they cost nothing to open, nothing of them is on the disk, and a restart ends them, which every
-client must expect of a login anyway. Accounts and tokens are in the metadata.
+Logins are kept in memory, so a restart ends them; clients must expect that of any login. Accounts and tokens are in
+the database.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class Accounts:
         """
         if not _NAME.fullmatch(login) or is_alias(login) or login.lower() == "guest":
             raise UsageError(
-                f"{login!r} cannot be a login name: letters, digits and . _ @ - only, at most 64, and not guest"
+                f"{login!r} is not a valid login name: use at most 64 letters, digits and . _ @ - (not guest)"
             )
         password_hash = self._hash(password)
         try:
@@ -173,7 +173,7 @@ class Accounts:
                     (login, password_hash, admin, firstname, lastname, email, _now()),
                 )
         except sqlite3.IntegrityError as error:
-            raise UsageError(f"there is an account {login!r} already") from error
+            raise UsageError(f"account {login!r} already exists") from error
         return self._required(login)
 
     def find(self, login: str) -> Account | None:
@@ -203,7 +203,7 @@ class Accounts:
         self._end_logins(account.key)
 
     def disable(self, login: str, *, disabled: bool = True) -> None:
-        """Shut an account out, or let it in again.
+        """Disable an account, or enable it again.
 
         Raises:
             UsageError: No such account.
@@ -216,10 +216,10 @@ class Accounts:
         self._end_logins(account.key)
 
     def verify(self, login: str, password: str) -> Account | None:
-        """The account, when the password is its own; None is a refusal, whatever the reason.
+        """The account, if the password is correct; None is a refusal for any reason.
 
-        After five failures in a row for one name, attempts are refused unseen for 1 s, then 2, 4, ... up to 60. A
-        password that was right before in this process is known at once, then and always.
+        After five failures in a row for one name, attempts are refused unchecked for 1 s, then 2, 4, ... up to 60. A
+        password that was correct before in this process is accepted at once, also then.
         """
         row = self._row_of(login)
         password_hash = row["password_hash"] if row is not None else _DECOY
@@ -238,7 +238,7 @@ class Accounts:
         return _account(row) if right and row is not None and row["enabled"] else None
 
     def known(self, login: str, password: str) -> Account | None:
-        """As `verify`, for a password that was right before in this process; None says nothing."""
+        """As `verify`, for a password that was correct before in this process; None if that is not known."""
         row = self._row_of(login)
         if row is None or not row["enabled"]:
             return None
@@ -276,14 +276,14 @@ class Accounts:
         return self.by_key(login.account_key)
 
     def retire(self, silent_s: float) -> bool:
-        """Let nobody in any more, unless a login was used in the last *silent_s* seconds; whether that is so now."""
+        """Refuse new logins, unless a login was used in the last *silent_s* seconds; returns whether it refuses."""
         used_since = self._clock() + self._login_s - silent_s
         with self._lock:
             self.retired = self.retired or all(login.expires < used_since for login in self._logins.values())
         return self.retired
 
     def close_login(self, cookie: str) -> None:
-        """End a login; one that is not open is nothing to do."""
+        """End a login; no effect if it is not open."""
         with self._lock:
             self._logins.pop(cookie, None)
 
@@ -306,11 +306,11 @@ class Accounts:
     def _required(self, login: str) -> Account:
         if account := self.find(login):
             return account
-        raise UsageError(f"there is no account {login!r}")
+        raise UsageError(f"account {login!r} not found")
 
     def _hash(self, password: str) -> str:
         if not password:
-            raise UsageError("the password is empty")
+            raise UsageError("the password is empty; enter one")
         with self._hashing:
             return _ARGON2.hash(password.encode(errors="surrogatepass"))
 
@@ -322,7 +322,7 @@ class Accounts:
                 return False
 
     def _mark(self, password_hash: str, password: str) -> bytes:
-        """Under what a right password is remembered."""
+        """Key under which a correct password is remembered."""
         return hmac.digest(self._memory_key, f"{password_hash}\0{password}".encode(errors="surrogatepass"), "sha256")
 
     def _count_failure(self, login: str) -> None:

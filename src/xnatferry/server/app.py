@@ -1,4 +1,4 @@
-"""The ASGI application: finds the route, finds out who asks, runs the route function, and words what goes wrong.
+"""The ASGI application: finds the route, authenticates, runs the route function, and turns errors into responses.
 
 Route functions do blocking work on SQLite and disk, so they run in a bounded pool of threads, never on the event loop.
 """
@@ -66,7 +66,7 @@ _FIREWALL: Final = re.compile(r"%25|%3b|;|//", re.IGNORECASE)
 
 log = logging.getLogger(__name__)
 
-#: Every route, in the order in which they are tried. The catch-alls of a family stand last in it.
+#: Every route, in the order in which they are tried. Catch-all routes come last in their group.
 ROUTES: Final[tuple[Route, ...]] = (
     *auth.ROUTES,
     *services.ROUTES,
@@ -152,7 +152,7 @@ class ArchiveApp:
 
     async def _routed(self, request: Request, path: str) -> Response:
         if self._archive.accounts.retired:
-            raise Refusal(503, "This archive is about to stop.")
+            raise Refusal(503, "The archive is shutting down.")
         caller = auth.identify(self._archive, request, hashing=False)
         if caller is None:
             caller = await self._in_thread(partial(_identified, self._archive, request))
@@ -161,7 +161,7 @@ class ArchiveApp:
                 return moved(login_address(path + (f"?{query}" if (query := request.url.query) else "")))
             return caller.refusal
         if request.method not in _READING and not auth.same_origin(request):
-            raise Refusal(403, "A page of another site asked for this change; it was not made.")
+            raise Refusal(403, "The request came from a page of another site and was refused.")
         found = matching(path)
         if not found:
             raise Refusal(404)

@@ -23,6 +23,7 @@ from xnatferry.server.file_store import FileStore
 from xnatferry.server.http_server import Server, server_for
 from xnatferry.server.root_lock import RootLock
 from xnatferry.server.settings import ServerSettings
+from xnatferry.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,14 +39,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Repairs:
-    """What opening an archive put right that a killed process had left.
+    """Repairs made when opening an archive after a process was killed.
 
     Attributes:
-        moves_undone: Renames that had moved files and were not committed; they are as if never asked for.
-        deletions_finished: Deletions that were asked for and not finished; they are now.
-        files_placed: Files that were stored, and not yet in their place.
-        removals_finished: Files and resources that were removed, and still on disk.
-        leftovers_removed: Files of uploads that never were acknowledged.
+        moves_undone: Renames that had moved files but were not committed; they are undone.
+        deletions_finished: Deletions that had been started; they are completed.
+        files_placed: Stored files that were not yet moved to their folder.
+        removals_finished: Removed files and resources that were still on disk.
+        leftovers_removed: Files of unfinished uploads.
     """
 
     moves_undone: int = 0
@@ -55,16 +56,16 @@ class Repairs:
     leftovers_removed: int = 0
 
     def sentence(self) -> str:
-        """What was done, for people; "" when there was nothing to do."""
-        words = {
-            "put {} stored files in their place": self.files_placed,
-            "finished {} removals": self.removals_finished,
-            "finished {} deletions": self.deletions_finished,
-            "took back {} unfinished renames": self.moves_undone,
-            "removed {} files of uploads that were never acknowledged": self.leftovers_removed,
-        }
-        done = [text.format(number) for text, number in words.items() if number]
-        return "repaired after an unclean end: " + ", ".join(done) if done else ""
+        """The repairs as a log message; "" if there were none."""
+        repairs = (
+            (self.files_placed, "stored file", "moved to the archive"),
+            (self.removals_finished, "removal", "completed"),
+            (self.deletions_finished, "deletion", "completed"),
+            (self.moves_undone, "unfinished rename", "undone"),
+            (self.leftovers_removed, "file", "of interrupted uploads removed"),
+        )
+        done = [f"{counted(number, noun)} {what}" for number, noun, what in repairs if number]
+        return "repaired after an unclean shutdown: " + ", ".join(done) if done else ""
 
 
 class Archive:
@@ -75,9 +76,9 @@ class Archive:
         started: When, by `time.monotonic`.
         database: Metadata.
         blob_store: Files.
-        file_store: Stores and removes files, so that a killed process leaves nothing half-done.
+        file_store: Stores and removes files, safe against a killed process.
         accounts: Who may log in.
-        repairs: What this opening had to put right.
+        repairs: Repairs made by this start.
         first_password: Password of ``admin``, when this opening made that account; None otherwise.
     """
 
@@ -89,7 +90,7 @@ class Archive:
             admin_password: Password for ``admin`` when the archive is new; None makes a random one.
 
         Raises:
-            ArchiveError: Another process holds the folder, or it cannot be used.
+            ArchiveError: Another process uses the folder, or it cannot be used.
         """
         self.settings = settings
         self.started = time.monotonic()
@@ -136,16 +137,16 @@ class Archive:
         self._holder.announce(url)
 
     def close(self) -> None:
-        """Give the folder back."""
+        """Close the archive and release the folder."""
         self.file_store.redo.settle()
         self.database.close()
         self._holder.release()
 
     def _finish_intents(self) -> tuple[int, int]:
-        """Carry out or take back what a killed process was about to do to files; returns moves and deletions.
+        """Complete or undo file operations of a killed process; returns moves and deletions.
 
         An intent is deleted in the transaction that carries it out, so one that is still there means that the rows are
-        as before: a move is taken back, a deletion, which somebody asked for, is carried out.
+        as before: a move is undone, a deletion is completed.
         """
         moves = deletions = 0
         with self.database.write() as connection:
@@ -205,7 +206,7 @@ class RunningArchive:
 
     @property
     def repairs(self) -> Repairs:
-        """What the start had to put right."""
+        """Repairs made by the start."""
         return self.archive.repairs
 
     def __repr__(self) -> str:
@@ -223,7 +224,7 @@ def read_credential(root: Path) -> tuple[str, str]:
         found = json.loads(path.read_text(encoding="utf-8"))
         return found["user"], found["password"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArchiveError(f"{path} cannot be read ({error}): delete it and start the archive again") from error
+        raise ArchiveError(f"{path} cannot be read ({error}); delete it and start the archive again") from error
 
 
 @contextmanager
@@ -239,7 +240,7 @@ def running_archive(
         settings: Other settings; ``root`` and ``port`` of them are replaced.
 
     Raises:
-        ArchiveError: The folder is held by another process, or the port is taken.
+        ArchiveError: Another process uses the folder, or the port is in use.
     """
     chosen = replace(settings or ServerSettings(root=root), root=root, port=port)
     with _listening(chosen, admin_password) as (archive, sock, url):
@@ -272,7 +273,7 @@ def serve(
         on_ready: Called once the archive answers.
 
     Raises:
-        ArchiveError: The folder is held by another process, or the address is taken.
+        ArchiveError: Another process uses the folder, or the address is in use.
     """
     with _listening(settings, admin_password) as (archive, sock, url):
         user, password = read_credential(settings.root)
@@ -297,7 +298,7 @@ def _listening(settings: ServerSettings, admin_password: str | None) -> Iterator
             sock.bind((settings.host, settings.port))
         except OSError as error:
             raise ArchiveError(
-                f"cannot listen on {settings.host} port {settings.port} ({error.strerror}): choose another --port"
+                f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); choose another --port"
             ) from error
         host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
         scheme = "https" if settings.certfile else "http"

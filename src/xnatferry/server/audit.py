@@ -1,4 +1,4 @@
-"""Does the metadata agree with what lies on the disk? ``xnatferry serve --check`` asks this, and changes nothing."""
+"""Compares database and files on disk (``xnatferry serve --check``); changes nothing."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["Audit", "Finding", "audit"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One disagreement.
+    """One difference between database and disk.
 
     Attributes:
         kind: ``metadata`` (the database itself), ``unfinished`` (a killed process left it; the next start makes it
             good), ``missing``, ``size``, ``digest``, ``unlisted`` (on disk, in no resource), ``count`` (the listed
             number or size of a resource's files).
         place: File or folder, relative to the root of the archive.
-        words: What is wrong.
+        words: The problem.
     """
 
     kind: str
@@ -38,13 +38,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was looked at, and what was found.
+    """Result of an audit.
 
     Attributes:
         files: Listed files.
         size_bytes: Their bytes, as listed.
         deep: Whether the bytes were hashed.
-        findings: Disagreements; none when all is well.
+        findings: Differences; none if the archive is consistent.
     """
 
     files: int
@@ -54,24 +54,24 @@ class Audit:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is wrong. Unlisted files are not: a deletion without ``removeFiles`` leaves some."""
+        """Whether there is no error. Unlisted files are allowed: a deletion without ``removeFiles`` leaves some."""
         return all(finding.kind == "unlisted" for finding in self.findings)
 
 
 def audit(root: Path, *, deep: bool = False, on_file: Callable[[str], object] = lambda _: None) -> Audit:
-    """Compare metadata and files of the archive under *root*, which nobody may be serving.
+    """Compare metadata and files of the archive under *root*, which no process may be serving.
 
     Args:
         root: Folder of the archive.
-        deep: Hash every file and compare with the digest that was made when it arrived.
-        on_file: Told the name of each file before it is looked at.
+        deep: Hash every file and compare with the digest made at upload.
+        on_file: Called with the name of each file before it is checked.
 
     Raises:
-        ArchiveError: There is no archive, or a process holds it.
+        ArchiveError: There is no archive, or a process uses it.
     """
     path = root / "metadata.sqlite"
     if not path.exists():
-        raise ArchiveError(f"there is no archive in {root}: name its folder with --root")
+        raise ArchiveError(f"no archive in {root}; give its folder with --root")
     root_lock = RootLock(root)
     root_lock.claim()
     try:
@@ -79,7 +79,7 @@ def audit(root: Path, *, deep: bool = False, on_file: Callable[[str], object] = 
             connection.row_factory = sqlite3.Row
             return _Auditor(root, connection, on_file, deep=deep).run()
     except sqlite3.DatabaseError as error:
-        raise ArchiveError(f"{path} cannot be read ({error}): restore it from a copy") from error
+        raise ArchiveError(f"{path} cannot be read ({error}); restore it from a backup") from error
     finally:
         root_lock.release()
 
@@ -101,23 +101,29 @@ class _Auditor:
         return Audit(self._files, self._size_bytes, self._deep, findings)
 
     def _metadata(self) -> Iterator[Finding]:
-        """SQLite's own checks, and rows that belong to nothing."""
+        """SQLite's own checks, and rows without their parent."""
         for row in self._connection.execute("PRAGMA integrity_check"):
             if row[0] != "ok":
                 yield Finding("metadata", "metadata.sqlite", row[0])
         for row in self._connection.execute("PRAGMA foreign_key_check"):
-            yield Finding("metadata", "metadata.sqlite", f"row {row[1]} of {row[0]} belongs to nothing in {row[2]}")
+            yield Finding("metadata", "metadata.sqlite", f"row {row[1]} of {row[0]} has no parent in {row[2]}")
 
     def _unfinished(self) -> Iterator[Finding]:
         for row in self._connection.execute("SELECT act, old FROM intents"):
-            yield Finding("unfinished", f"archive/{row['old']}", f"a {row['act']} was begun and not finished")
+            yield Finding(
+                "unfinished", f"archive/{row['old']}", f"unfinished {row['act']}; the next start completes or undoes it"
+            )
         for target, staged in redo_log.outstanding(self._connection):
             if staged is None and (self._root / "archive" / target).exists():
-                yield Finding("unfinished", f"archive/{target}", "was removed, and is still on disk")
+                yield Finding(
+                    "unfinished", f"archive/{target}", "removed, but still on disk; the next start removes it"
+                )
             elif staged is not None and (self._root / staged).exists():
-                yield Finding("unfinished", staged, f"is stored, and not yet in its place {target}")
+                yield Finding("unfinished", staged, f"stored, but not yet moved to {target}; the next start moves it")
         for path in sorted((self._root / "incoming").glob("*")):
-            yield Finding("unfinished", f"incoming/{path.name}", "is left from an upload that broke off")
+            yield Finding(
+                "unfinished", f"incoming/{path.name}", "left by an interrupted upload; the next start removes it"
+            )
 
     def _resources(self) -> Iterator[Finding]:
         keys = [row["key"] for row in self._connection.execute("SELECT key FROM items ORDER BY key")]
@@ -134,7 +140,7 @@ class _Auditor:
             ).fetchone()
             if tuple(held) != (number, size):
                 yield Finding(
-                    "count", f"archive/{folder}", f"holds {number} files of {size} bytes, counted are {tuple(held)}"
+                    "count", f"archive/{folder}", f"{number} files of {size} bytes listed, {tuple(held)} counted"
                 )
 
     def _file(self, name: str, size_bytes: int, digest: str) -> Iterator[Finding]:
@@ -142,18 +148,18 @@ class _Auditor:
         self._listed.add(name)
         path = self._root / "archive" / name
         if path.is_symlink() or not path.is_file():
-            yield Finding("missing", f"archive/{name}", "is listed and not on disk")
+            yield Finding("missing", f"archive/{name}", "missing on disk")
             return
         found = path.stat().st_size
         if found != size_bytes:
-            yield Finding("size", f"archive/{name}", f"has {found} bytes, listed are {size_bytes}")
+            yield Finding("size", f"archive/{name}", f"{found} bytes on disk, {size_bytes} in the database")
         elif self._deep and digest and (hashed := digest_of_file(path)) != digest:
-            yield Finding("digest", f"archive/{name}", f"has the MD5 {hashed}, listed is {digest}")
+            yield Finding("digest", f"archive/{name}", f"MD5 is {hashed} on disk, {digest} in the database")
 
     def _unlisted(self) -> Iterator[Finding]:
-        """What lies in the vault and is in no resource; deletion without ``removeFiles`` leaves such, as on XNAT."""
+        """Files in the archive folder that are in no resource; deletion without ``removeFiles`` leaves them."""
         top = self._root / "archive"
         for path in sorted(top.rglob("*")):
             name = path.relative_to(top).as_posix()
             if (path.is_symlink() or not path.is_dir()) and name not in self._listed:
-                yield Finding("unlisted", f"archive/{name}", "lies on disk and is listed nowhere")
+                yield Finding("unlisted", f"archive/{name}", "on disk, but in no resource")

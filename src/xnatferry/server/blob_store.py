@@ -1,8 +1,8 @@
-"""The files of an archive, in XNAT's own folder layout (``archive/PROJECT/arc001/SESSION/SCANS/1/NIFTI/...``).
+"""The files of an archive on disk, in XNAT's folder layout (``archive/PROJECT/arc001/SESSION/SCANS/1/NIFTI/...``).
 
-Bytes arrive in ``incoming`` under a name of ours, are hashed while they are written, and get their real name by one
-rename when they are whole and durable. What is removed goes to ``trash`` first. A killed process therefore leaves whole
-files or leftovers in ``incoming``, never half a file under a real name.
+Bytes arrive in ``incoming`` under a temporary name, are hashed while they are written, and get their real name by one
+rename when they are whole and durable. Removed files are moved to ``trash`` first. A killed process therefore leaves
+whole files or leftovers in ``incoming``, never half a file under a real name.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _KEPT_DEPTH: Final = 2
 
 
 class UnsafeNameError(ValueError):
-    """A name that would leave the archive, break its listings, or stand where something else stands."""
+    """A name that would leave the archive, break its listings, or clash with another file or folder."""
 
 
 class StorageFullError(ArchiveError):
@@ -86,7 +86,7 @@ class BlobStore:
         return os.path.lexists(self.path(relative))
 
     def occupied(self, relative: str) -> bool:
-        """Whether something is there that is more than an empty folder."""
+        """Whether a file or a non-empty folder exists there."""
         path = self.path(relative)
         return os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir()))
 
@@ -154,12 +154,12 @@ class BlobStore:
             raise
 
     def discard(self, staged: StagedFile | Iterable[StagedFile]) -> None:
-        """Remove staged files that are not wanted after all."""
+        """Remove staged files."""
         for one in [staged] if isinstance(staged, StagedFile) else staged:
             one.path.unlink(missing_ok=True)
 
     def trash(self, relative: str) -> None:
-        """Move a file or tree to the trash, durably, with folders that run empty; a missing one is nothing to do."""
+        """Move a file or tree to the trash, durably, with folders that become empty; no effect if it is missing."""
         path = self.path(relative)
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         with self._room(), self._tree:
@@ -172,7 +172,7 @@ class BlobStore:
         durable.flush_folders(touched)
 
     def move(self, old: str, new: str) -> None:
-        """Rename a file or tree, durably; a missing one is nothing to do.
+        """Rename a file or tree, durably; no effect if it is missing.
 
         Raises:
             FileExistsError: Something that is not an empty folder has the new name.
@@ -189,11 +189,11 @@ class BlobStore:
         durable.flush_folders(touched)
 
     def files(self, relative: str) -> Iterator[tuple[str, int]]:
-        """Yield name (below *relative*, with ``/``) and size in bytes of every regular file; links are passed over."""
+        """Yield name (below *relative*, with ``/``) and size in bytes of every regular file; links are skipped."""
         yield from _files(self.path(relative), "")
 
     def clean_incoming(self) -> int:
-        """Remove what a killed process left in ``incoming``; returns how many files. Only for the root's one holder."""
+        """Remove what a killed process left in ``incoming``; returns the number of files. Needs the root lock."""
         number = 0
         for path in self._incoming.iterdir():
             path.unlink()
@@ -201,7 +201,7 @@ class BlobStore:
         return number
 
     def empty_trash(self, *, older_than_days: float) -> int:
-        """Remove for good what went to the trash more than that many days ago; returns how many acts of removal."""
+        """Delete trash older than that many days; returns the number of removals."""
         number = 0
         for folder in self._trash.iterdir():
             if folder.stat().st_mtime <= time.time() - older_than_days * 86_400:
@@ -231,7 +231,7 @@ class BlobStore:
     def _set_aside(self, target: Path) -> Path | None:
         """Give a file that is about to be replaced a second name, so that it can come back."""
         if target.is_dir():
-            raise UnsafeNameError(f"{target.relative_to(self.archive)} is a folder, no file can have this name")
+            raise UnsafeNameError(f"{target.relative_to(self.archive)} is a folder; a file cannot have this name")
         aside = self._incoming / secrets.token_hex(16)
         try:
             os.link(target, aside, follow_symlinks=False)
@@ -265,9 +265,7 @@ class BlobStore:
             yield
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise StorageFullError(
-                    f"the disk that holds {self.archive.parent} is full: make room and try again"
-                ) from error
+                raise StorageFullError(f"disk full: {self.archive.parent}; free some space and try again") from error
             raise
 
 
@@ -294,7 +292,7 @@ class Receiver:
             rest = rest[self._file.write(rest) :]
 
     def finish(self) -> StagedFile:
-        """Make the file durable and hand it over: from now on it is the caller's to place or to discard."""
+        """Make the file durable and return it; the caller must place or discard it."""
         if self._flush:
             os.fsync(self._file.fileno())
         self.finished = True
@@ -313,25 +311,25 @@ def checked_name(relative: str) -> str:
     """
     if problem := _name_problem(relative):
         shown = relative if len(relative) <= 120 else relative[:100] + "..."
-        raise UnsafeNameError(f"the name {shown!r} is refused: {problem}")
+        raise UnsafeNameError(f"invalid name {shown!r}: {problem}")
     return relative
 
 
 def _name_problem(relative: str) -> str | None:
     if "\\" in relative or relative[1:3] == ":/":
-        return "it holds a backslash or a drive letter"
+        return "it contains a backslash or a drive letter"
     # Most names are plain; only others are looked at letter by letter.
     for character in "" if relative.isascii() and relative.isprintable() else relative:
         category = unicodedata.category(character)
         if category in {"Cc", "Cs"} or (ord(character) & 0xFFFE) == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF:
-            return f"it holds the character U+{ord(character):04X}"
+            return f"it contains the character U+{ord(character):04X}"
     if len(relative.encode()) > _NAME_BYTES:
         return f"it is longer than {_NAME_BYTES} bytes"
     for part in relative.split("/"):
         if part in {"", ".", ".."}:
-            return f"it holds the path part {part!r}"
+            return f"it contains the path part {part!r}"
         if len(part.encode()) > _PART_BYTES:
-            return f"a part of it is longer than {_PART_BYTES} bytes"
+            return f"a path part is longer than {_PART_BYTES} bytes"
     return None
 
 
@@ -349,7 +347,7 @@ def _make_folders(folder: Path) -> set[Path]:
                 made.rmdir()
             if not isinstance(error, FileExistsError | NotADirectoryError):
                 raise
-            raise UnsafeNameError(f"{error.filename} is a file, no folder can have this name") from error
+            raise UnsafeNameError(f"{error.filename} is a file; a folder cannot have this name") from error
     return {new.parent for new in missing}
 
 

@@ -1,6 +1,6 @@
-"""Resources and files as XNAT shows them: the two listings, and the catalog document; and the refresh of catalogs.
+"""Resources and files as XNAT shows them: the two listings, the catalog document, and the refresh of catalogs.
 
-The documents are made from the rows when they are asked for; none lies in the vault.
+The documents are made from the database on request; none is stored on disk.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ class Refresh(Flag):
 def refresh(archive: Archive, resource: Resource, acts: Refresh, user: str) -> None:
     """Make the rows of *resource* agree with its folder.
 
-    ``APPEND`` lists files that lie there unlisted, ``DELETE`` drops what is listed and gone, ``CHECKSUM`` computes the
+    ``APPEND`` adds unlisted files, ``DELETE`` drops missing files, ``CHECKSUM`` computes the
     digests again, ``POPULATE_STATS`` counts. A listed file whose size has changed on disk is listed with its new size.
     """
     with archive.file_store.holding(resource):
@@ -199,7 +199,7 @@ def refresh(archive: Archive, resource: Resource, acts: Refresh, user: str) -> N
 
 
 def _refreshed(archive: Archive, resource: Resource, acts: Refresh, user: str) -> bool:
-    """One pass; False when the folder was renamed meanwhile, so that what was seen there says nothing."""
+    """One pass; False if the folder was renamed meanwhile, so that the result is invalid."""
     with archive.database.read() as connection:
         folder = _folder(connection, resource)
         listed = {file.name: file for file in resources.files_of(connection, [resource])}
@@ -224,7 +224,7 @@ def _refreshed(archive: Archive, resource: Resource, acts: Refresh, user: str) -
 
 
 def _folder(connection: sqlite3.Connection, resource: Resource) -> str | None:
-    """Where *resource* lies now; None when it has gone."""
+    """The current folder of *resource*; None if it was deleted."""
     found = resources.by_id(connection, resource.id)
     return None if found is None else resources.folder_of(objects.by_key(connection, found.item_key), found)
 

@@ -59,7 +59,7 @@ def in_groups(keys: Iterable[int]) -> Iterator[tuple[list[int], str]]:
 
 
 class _Log:
-    """The write-ahead log as a file to flush. One flush serves everybody who committed before it began."""
+    """The write-ahead log as a file to flush. One flush covers all commits before its start."""
 
     def __init__(self, path: Path) -> None:
         # SQLite takes its locks on the database and the shared-memory file, so closing this one costs it none.
@@ -71,7 +71,7 @@ class _Log:
         self._problem: OSError | None = None
 
     def note(self) -> None:
-        """Something was committed."""
+        """Note a commit."""
         with self._changed:
             self._written += 1
 
@@ -90,7 +90,7 @@ class _Log:
                     self._flush_once()
             if self._problem is not None:
                 raise ArchiveError(
-                    f"the metadata cannot be written to the disk ({self._problem}): check the disk, start again"
+                    f"the database cannot be written ({self._problem}); check the disk and start the archive again"
                 ) from self._problem
 
     def close(self) -> None:
@@ -112,7 +112,7 @@ class _Log:
             if problem is None:
                 self._durable = covered
             else:
-                # After a failed flush the system may forget what it could not write: nothing counts from here on.
+                # After a failed flush the system may drop unwritten data, so no later commit can be trusted.
                 self._problem = problem
             self._changed.notify_all()
 
@@ -160,7 +160,7 @@ class Database:
             StorageFullError: The disk is full; nothing was changed.
         """
         if self._writing_thread == threading.get_ident():
-            raise RuntimeError("a write block is already open in this thread: pass its connection on")
+            raise RuntimeError("a write transaction is already open in this thread; use its connection")
         with self._lock:
             self._writing_thread = threading.get_ident()
             changes = self._writer.total_changes
@@ -202,7 +202,7 @@ class Database:
             connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
-                raise StorageFullError(f"the disk that holds {self.path} is full: make room and try again") from error
+                raise StorageFullError(f"disk full: {self.path}; free some space and try again") from error
             raise
         finally:
             if connection.in_transaction:
@@ -235,11 +235,11 @@ class Database:
                 applied = {row["number"] for row in rows}
         except sqlite3.DatabaseError as error:
             raise ArchiveError(
-                f"{self.path} is no metadata of an archive ({error}): restore it, or choose another folder"
+                f"{self.path} is not the database of an archive ({error}); restore it, or choose another folder"
             ) from error
         if unknown := applied - {step.number for step in steps}:
             raise ArchiveError(
-                f"{self.path} was written by a newer version of xnatferry (schema step {max(unknown)}): "
+                f"{self.path} was written by a newer version of xnatferry (schema step {max(unknown)}); "
                 "update xnatferry, or choose another folder"
             )
         for step in steps:
@@ -255,7 +255,7 @@ class Database:
             self._writer.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             raise ArchiveError(
-                f"{self.path} could not be brought up to date (step {step.number}, {step.name}: {error})"
+                f"{self.path} could not be migrated (step {step.number}, {step.name}: {error})"
             ) from error
         finally:
             if self._writer.in_transaction:

@@ -94,7 +94,7 @@ def _path(connection: sqlite3.Connection, one: ContainerResources, *, bare: bool
 
 
 def _owner(connection: sqlite3.Connection, item: Item) -> Item:
-    """The session of what lies in one; else the item itself."""
+    """The session of an item in one; else the item itself."""
     if item.level in {Level.SCAN, Level.ASSESSOR, Level.RECONSTRUCTION}:
         return objects.by_key(connection, item.parent_key)
     return item

@@ -1,7 +1,7 @@
 """From what a client sends to fields: XNAT's short names, full paths, form bodies and XML documents.
 
 ``gender=F``, ``xnat:subjectData/demographics[@xsi:type=xnat:demographicData]/gender=F`` and the element in an XML
-document say the same. Keys that are neither a short name nor a path of the item's type are passed over, as XNAT does.
+document say the same. Keys that are neither a short name nor a path of the item's type are ignored, as on XNAT.
 What XNAT would store and the archive cannot, the provenance of results, is refused.
 """
 
@@ -281,7 +281,7 @@ def _from_pairs(found: Submitted, pairs: Iterable[tuple[str, str]], type_name: s
 
 
 def _refuse_foreign(type_name: str, path: str) -> None:
-    """Refuse a path that XNAT would store and the archive cannot; one that the schema lacks is passed over."""
+    """Refuse a path that XNAT would store and the archive cannot; one that the schema lacks is ignored."""
     name = path.partition("/")[0].partition("[")[0].lower()
     of_type = data_type(type_name)
     for node in of_type.nodes if of_type else ():

@@ -1,10 +1,10 @@
-"""How bytes become part of the archive, and stop being part of it, whatever happens in between.
+"""Storing and removing files of the archive, safe against a killed process.
 
 Bytes wait in ``incoming``, whole and durable. One transaction then writes their rows *and* an intent in the redo log;
-only then are the files renamed into place. A process killed before the commit leaves the old state, one killed after it
-leaves intents that are carried out at the next start. Removal works the same way: rows go first. Between a commit and
-its renames no folder of an item moves or goes (`FileStore.exclusive`), so an intent always means the folder that it
-names.
+only then are the files renamed into place. A process killed before the commit leaves the old state, one killed after
+it leaves intents that are carried out at the next start. Removal works the same way: rows are removed first. Between
+a commit and its renames no folder of an item is moved or removed (`FileStore.exclusive`), so an intent always means
+the folder that it names.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _BUSY: Final = "java.util.ConcurrentModificationException: the catalog was chang
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an upload goes.
+    """Destination of an upload.
 
     Attributes:
-        item: What the resource hangs on.
+        item: The item of the resource.
         direction: ``in``, ``out`` or "".
-        resource: Label or number of the resource, made when missing; None takes the first one of the item, or makes one
-            without a label (``FileList``).
+        resource: Label or number of the resource, created if missing; None takes the first one of the item, or makes
+            one without a label (``FileList``).
     """
 
     item: Item
@@ -53,7 +53,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class IncomingFile:
-    """A file that has come in.
+    """A received file.
 
     Attributes:
         name: Its path in the resource.
@@ -66,7 +66,7 @@ class IncomingFile:
 
 @dataclass(slots=True)
 class _Change:
-    """What one transaction did, to be followed up on disk, or to be taken back."""
+    """Changes of one transaction that are then carried out on disk, or undone."""
 
     resource: Resource
     folder: str
@@ -88,7 +88,7 @@ class FileStore:
     def __init__(self, database: Database, blob_store: BlobStore, *, strict: bool = False) -> None:
         self._strict = strict
         self._database = database
-        self._vault = blob_store
+        self._blob_store = blob_store
         self._locks = Locks()
         self._gate = SharedLock()
         #: What is committed and perhaps not yet on disk.
@@ -96,9 +96,9 @@ class FileStore:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Keep files from arriving and going for the block: every committed change is on disk in whole.
+        """Block storing and removing of files for the block: every committed change is on disk.
 
-        Who moves or removes folders of items holds it around rows and folders. Not to be asked for within a
+        Callers that move or remove folders of items hold it around rows and folders. It must not be taken within a
         transaction.
         """
         with self._gate.exclusive():
@@ -152,17 +152,17 @@ class FileStore:
         Raises:
             Refusal: 404, what the resource hangs on has gone meanwhile; 500, see `_catalog`.
             UnsafeNameError: A name is refused, or is a folder.
-            VaultFullError: The disk is full.
+            StorageFullError: The disk is full.
         """
         try:
             with (
                 self._catalog(self._lock_key(target)),
-                self._alone_or_by_name(target, incoming),
+                self._lock_for_store(target, incoming),
                 self._gate.shared(),
             ):
                 with self.redo.writing() as connection:
                     change = self._resource_for(connection, target, described, user)
-                    self._sort_out(connection, change, incoming, overwrite=overwrite)
+                    self._split_duplicates(connection, change, incoming, overwrite=overwrite)
                     if change.pairs:
                         resources.describe(connection, change.resource, described)
                         self._write_rows(connection, change, described, user)
@@ -170,9 +170,9 @@ class FileStore:
                         resources.count(connection, change.resource)
                 self._place(change)
         except BaseException:
-            self._vault.discard(arrival.staged for arrival in incoming)
+            self._blob_store.discard(file.staged for file in incoming)
             raise
-        self._vault.discard(change.unwanted)
+        self._blob_store.discard(change.unwanted)
         return change.duplicates
 
     def leave(self, target: Target, name: str, staged: StagedFile, user: str) -> None:
@@ -182,16 +182,16 @@ class FileStore:
                 with self.redo.writing() as connection:
                     change = self._resource_for(connection, target, Described(), user)
                 relative = f"{change.folder}/{name}"
-                if not self._vault.exists(relative):
-                    self._vault.place(staged, relative)
+                if not self._blob_store.exists(relative):
+                    self._blob_store.place(staged, relative)
         finally:
-            self._vault.discard(staged)
+            self._blob_store.discard(staged)
 
     def create(self, item: Item, direction: str, label: str, described: Described, user: str) -> int:
         """Make a resource without files; returns its number.
 
         Raises:
-            Refusal: 409, there is one with that label; 404, *item* has gone meanwhile.
+            Refusal: 409, there is one with that label; 404, *item* was deleted meanwhile.
         """
         target = Target(item, direction, label)
         key = self._lock_key(target)
@@ -203,7 +203,7 @@ class FileStore:
             return self._make(connection, target, described, user, catalog).resource.id
 
     def remove_files(self, item: Item, found: Sequence[StoredFile], *, keep_bytes: bool = False) -> None:
-        """Take files out of their resources, and their bytes away; *keep_bytes* leaves those on disk unlisted."""
+        """Remove files from their resources; *keep_bytes* leaves them on disk, unlisted."""
         with self._database.read() as connection:
             owners = {file.resource_id: resources.by_id(connection, file.resource_id) for file in found}
         held = [resource for resource in owners.values() if resource is not None]
@@ -235,7 +235,7 @@ class FileStore:
             self._trash([folder], intents)
 
     @contextmanager
-    def _alone_or_by_name(self, target: Target, incoming: Sequence[IncomingFile]) -> Iterator[None]:
+    def _lock_for_store(self, target: Target, incoming: Sequence[IncomingFile]) -> Iterator[None]:
         """What a store holds: of a resource that is there one name only, so that many wait for one flush together."""
         key = self._lock_key(target)
         if len(incoming) == 1:
@@ -278,34 +278,34 @@ class FileStore:
         forget_target(connection, folder)
         return _Change(made, folder, created=True)
 
-    def _sort_out(
+    def _split_duplicates(
         self, connection: sqlite3.Connection, change: _Change, incoming: Sequence[IncomingFile], *, overwrite: bool
     ) -> None:
-        """Decide for every arrival whether it is placed or is a duplicate."""
-        is_there = self._vault.exists(change.folder)
+        """Decide for every received file whether it is placed or is a duplicate."""
+        is_there = self._blob_store.exists(change.folder)
         placed: dict[str, int] = {}
-        for arrival in incoming:
-            relative = f"{change.folder}/{arrival.name}"
-            path = self._vault.path(relative)
-            if arrival.name in placed and overwrite:
-                number = placed[arrival.name]
+        for file in incoming:
+            relative = f"{change.folder}/{file.name}"
+            path = self._blob_store.path(relative)
+            if file.name in placed and overwrite:
+                number = placed[file.name]
                 change.unwanted.append(change.pairs[number][0])
-                change.pairs[number] = (arrival.staged, relative)
+                change.pairs[number] = (file.staged, relative)
                 continue
-            before = None if change.created else resources.file_named(connection, change.resource, arrival.name)
-            exists = before is not None or arrival.name in placed or (is_there and path.exists())
-            if exists and arrival.name.endswith("_catalog.xml"):
-                raise Refusal(500, f"XNAT cannot catalog {arrival.name.rpartition('/')[2]}")
+            before = None if change.created else resources.file_named(connection, change.resource, file.name)
+            exists = before is not None or file.name in placed or (is_there and path.exists())
+            if exists and file.name.endswith("_catalog.xml"):
+                raise Refusal(500, f"XNAT cannot catalog {file.name.rpartition('/')[2]}")
             if exists and not overwrite:
-                change.duplicates.append(arrival.name)
-                change.unwanted.append(arrival.staged)
+                change.duplicates.append(file.name)
+                change.unwanted.append(file.staged)
                 continue
             if is_there and path.is_dir():
-                raise UnsafeNameError(f"{arrival.name} is a folder of this resource, no file can have this name")
-            placed[arrival.name] = len(change.pairs)
-            change.pairs.append((arrival.staged, relative))
+                raise UnsafeNameError(f"{file.name} is a folder of this resource; a file cannot have this name")
+            placed[file.name] = len(change.pairs)
+            change.pairs.append((file.staged, relative))
             change.before.append(before)
-            change.names.append(arrival.name)
+            change.names.append(file.name)
 
     def _write_rows(self, connection: sqlite3.Connection, change: _Change, described: Described, user: str) -> None:
         stamp = resources.now()
@@ -333,13 +333,13 @@ class FileStore:
             ],
         )
         for name, (staged, relative) in zip(change.names, change.pairs, strict=True):
-            waiting = staged.path.relative_to(self._vault.archive.parent).as_posix()
+            waiting = staged.path.relative_to(self._blob_store.archive.parent).as_posix()
             change.intents.append(intend(connection, relative, waiting, change.resource.id, name))
 
     def _place(self, change: _Change) -> None:
-        """Rename what was committed into place; when that cannot be done, take the commit back."""
+        """Move committed files to their folder; if that fails, undo the commit."""
         try:
-            folders = self._vault.place_all(change.pairs, flush=False)
+            folders = self._blob_store.place_all(change.pairs, flush=False)
         except BaseException:
             self._take_back(change)
             raise
@@ -359,7 +359,7 @@ class FileStore:
     def _trash(self, targets: Sequence[str], intents: Sequence[int]) -> None:
         """Carry out a removal; its intent goes with the next transaction, before anything can take the place."""
         for target in targets:
-            self._vault.trash(target)
+            self._blob_store.trash(target)
         self.redo.done(intents)
 
 

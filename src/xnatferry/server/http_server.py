@@ -1,4 +1,4 @@
-"""uvicorn, as the archive uses it: bounded request heads, TLS, an orderly end, and a sign when it is up."""
+"""uvicorn, as the archive uses it: bounded request heads, TLS, a clean shutdown, and an event when it listens."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class _BoundedHttp(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which tells when it is up, and for which Ctrl-C is an ordinary end."""
+    """uvicorn's server with a callback when it listens; Ctrl-C is a normal end."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], object]) -> None:
         super().__init__(config)
@@ -112,12 +112,12 @@ def server_for(app: Any, settings: ServerSettings, on_ready: Callable[[], object
         ssl_certfile=settings.certfile,
         ssl_keyfile=settings.keyfile,
     )
-    # Both report every malformed request as a warning: anybody could fill the log.
+    # Both log every malformed request as a warning, so any client could fill the log.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     try:
         config.load()
     except (ssl.SSLError, OSError) as error:
         raise ArchiveError(
-            f"{settings.certfile} cannot be used for HTTPS ({error}): check --certfile and --keyfile"
+            f"{settings.certfile} cannot be used for HTTPS ({error}); check --certfile and --keyfile"
         ) from error
     return Server(config, on_ready)

@@ -1,7 +1,7 @@
 """Making, changing, renaming and deleting rows of items, and moving or trashing their folders with them.
 
 Rows and folders change together: an intent is committed first, then one transaction changes rows and folder and drops
-the intent. What a killed process leaves, `Archive` puts right at the next start.
+the intent. `Archive` repairs what a killed process leaves, at the next start.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def is_label(label: str) -> bool:
 
 
 def refuse_label(label: str) -> None:
-    """Refuse a bad label as XNAT does: 500 without a word (``BaseXnatSubjectdata.preSave``)."""
+    """Refuse a bad label as XNAT does: 500 without a message (``BaseXnatSubjectdata.preSave``)."""
     if not is_label(label):
         raise Refusal(500)
 
@@ -155,7 +155,7 @@ def touch(connection: sqlite3.Connection, item: Item) -> None:
 
 
 def own_fields(xsi_type: str, fields: Mapping[str, str]) -> dict[str, str]:
-    """Those of *fields* that stand in the item itself, not in a content or list of its own (demographics, fields)."""
+    """Those of *fields* that are in the item itself, not in a nested element (demographics, fields)."""
     of_type = data_type(xsi_type)
     inner = {node.name for node in of_type.nodes if node.many or node.type_name} if of_type else set()
     lists = {f"{node.name}/{one.name}" for node in (of_type.nodes if of_type else ()) for one in node.nodes if one.many}
@@ -189,7 +189,7 @@ def change_project(archive: Archive, item: Item, project: Item, label: str, user
     stay in their project (``BaseXnatSubjectdata.moveToProject``).
 
     Raises:
-        Refusal: As for `rename`; 404, one of them has gone meanwhile.
+        Refusal: As for `rename`; 404, one of them was deleted meanwhile.
     """
     refuse_label(label)
     with archive.file_store.exclusive():
@@ -210,7 +210,9 @@ def _relocate(archive: Archive, moved: Item, item: Item, user: str, *, action: s
     """Make *item*, and what is below its folder, what *moved* says: project, label, parent and folder."""
     if moved.folder == item.folder:
         return
-    taken = Refusal(409, f"Files of an earlier {moved.label} are in the way.")
+    taken = Refusal(
+        409, f"The folder of an earlier {moved.label} still contains files; rename it, or choose another label."
+    )
     if archive.blob_store.occupied(moved.folder):
         raise taken
     # Without files nothing is to be moved, or to be taken back by the next start.
@@ -261,7 +263,7 @@ def delete_items(archive: Archive, items: Sequence[Item], *, remove_files: bool)
     """Delete *items* and what is below them; without *remove_files* their files stay on disk, as on a real XNAT.
 
     Raises:
-        Refusal: 404, one of them has gone meanwhile; 409, a session that would go as well was added meanwhile.
+        Refusal: 404, one of them was deleted meanwhile; 409, a session below them was added meanwhile.
     """
     with archive.file_store.exclusive():
         items = _present(archive, items)
@@ -275,14 +277,14 @@ def delete_items(archive: Archive, items: Sequence[Item], *, remove_files: bool)
                     else:
                         sessions = objects.sessions_apart(connection, item)
                     if not known.issuperset(session.key for session in sessions):
-                        raise Refusal(409, "A session was added meanwhile; nothing was deleted.")
+                        raise Refusal(409, "A session was added meanwhile; nothing was deleted. Try again.")
             connection.executemany("DELETE FROM items WHERE key = ?", [(key,) for key in known])
             for _, folder, _ in steps:
                 archive.blob_store.trash(folder)
 
 
 def _present(archive: Archive, items: Sequence[Item]) -> list[Item]:
-    """*items* as they are now: somebody else may have renamed or deleted them since they were looked up."""
+    """*items* as they are now: another request may have renamed or deleted them since they were read."""
     try:
         with archive.database.read() as connection:
             return [objects.by_key(connection, item.key) for item in items]

@@ -131,6 +131,6 @@ def _history(connection: sqlite3.Connection, item: Item) -> list[tuple[dict[str,
 
 
 def _page(item: Item, tree: ItemTree) -> str:
-    """A plain page for people; it does not start as an error page does."""
+    """A plain HTML page; it does not begin like an error page."""
     rows = "".join(f"<tr><th>{escape(path)}</th><td>{escape(text)}</td></tr>" for path, text in tree.fields.items())
     return f'<table class="x_rs_t"><caption>{escape(item.level)} {escape(item.label)}</caption>{rows}</table>'

@@ -1,4 +1,4 @@
-"""A gate that many may pass at once or one alone, and such gates by name."""
+"""A lock for many shared holders or one exclusive holder, and such locks by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ __all__ = ["Locks", "SharedLock"]
 
 
 class SharedLock:
-    """Many may be inside together, or one alone. Who wants to be alone goes before those who come later.
+    """A lock with many shared holders or one exclusive holder.
+
+    A waiting exclusive holder goes before later shared ones.
 
     Not reentrant.
     """
@@ -26,7 +28,7 @@ class SharedLock:
 
     @contextmanager
     def shared(self) -> Iterator[None]:
-        """Be inside while nobody is alone."""
+        """Hold the lock together with other shared holders."""
         with self._changed:
             self._changed.wait_for(lambda: not self._alone and not self._wanting)
             self._together += 1
@@ -39,7 +41,7 @@ class SharedLock:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Be inside while nobody else is."""
+        """Hold the lock alone."""
         with self._changed:
             self._wanting += 1
             self._changed.wait_for(lambda: not self._alone and not self._together)
@@ -54,7 +56,7 @@ class SharedLock:
 
 
 class Locks:
-    """Gates by name, kept only while somebody is inside or waits."""
+    """Locks by name, kept only while they are held or waited for."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -62,7 +64,7 @@ class Locks:
 
     @contextmanager
     def hold(self, name: object) -> Iterator[None]:
-        """Wait until nobody else holds or shares *name*, and hold it for the block."""
+        """Hold *name* exclusively for the block."""
         with self._gate(name) as gate, gate.exclusive():
             yield
 
@@ -82,7 +84,7 @@ class Locks:
 
     @contextmanager
     def share(self, name: object) -> Iterator[None]:
-        """Wait until nobody holds *name*, and share it with others for the block."""
+        """Hold *name* shared for the block."""
         with self._gate(name) as gate, gate.shared():
             yield
 

@@ -1,7 +1,7 @@
-"""Projects, subjects, experiments, scans, assessors and reconstructions as rows, and how a path finds its row.
+"""Projects, subjects, experiments, scans, assessors and reconstructions as rows, and resolving a path to a row.
 
 One table, ``items``, holds them all; what XNAT calls fields are one JSON object a row (paths below the type to text).
-Resources hang on an item by its ``key``. An item's files live below ``folder``:
+Resources refer to an item by its ``key``. An item's files are below ``folder``:
 
     project         P
     subject         P/subjects/LABEL
@@ -157,7 +157,7 @@ class Item:
         label: Label; for scans, reconstructions and projects the same as ``id``.
         xsi_type: XNAT data type, ``xnat:mrSessionData``.
         parent_key: Row it belongs to; None for a project.
-        folder: Folder of its files, relative to the vault's archive folder.
+        folder: Folder of its files, relative to the archive folder.
         inserted: When it was made, ``yyyy-MM-dd HH:mm:ss.SSS``.
         inserted_by: Login name of who made it.
         modified: When its fields last changed.
@@ -238,7 +238,7 @@ def by_keys(connection: sqlite3.Connection, keys: Iterable[int]) -> dict[int, It
 def sessions_apart(connection: sqlite3.Connection, project: Item) -> list[Item]:
     """Sessions of *project* whose subject another project owns, and sessions of others whose subject it owns.
 
-    Such come from ownership that was moved; they must go with the project, but do not hang below it.
+    They result from a change of project; they are deleted with the project, but are not below it.
     """
     rows = connection.execute(
         "SELECT items.* FROM items JOIN items AS subject ON subject.key = items.parent_key"
@@ -250,7 +250,7 @@ def sessions_apart(connection: sqlite3.Connection, project: Item) -> list[Item]:
 
 
 def locate(connection: sqlite3.Connection, params: Mapping[str, str]) -> Item:
-    """The deepest item that *params* (path variables, decoded) name; a resource hangs on it.
+    """The deepest item that *params* (path variables, decoded) name; it has the resources.
 
     Keys read: ``project``, ``subject``, ``experiment``, ``scan``, ``assessor``, ``reconstruction``. Project by ID or
     alias; below a project by label (its own or that of a share), then by accession ID; on site level by accession ID.

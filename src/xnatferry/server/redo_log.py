@@ -1,4 +1,4 @@
-"""The redo log of files: what is committed and perhaps not yet on disk.
+"""The redo log of files: committed changes that may not be on disk yet.
 
 A transaction writes rows *and* an intent that says which bytes belong where, or which place is to be empty; from its
 commit on the change has happened. An intent goes with a later transaction, when the renames are durable; one that a
@@ -36,7 +36,7 @@ __all__ = [
     "outstanding",
 ]
 
-# Renames are made durable for so many files at once; until then their intents stay, so that nothing hangs on it.
+# Renames are made durable for so many files at once; until then their intents are kept, so that no file can be lost.
 _SETTLED_AT_ONCE: Final = 64
 
 _SCHEMA: Final = """
@@ -53,7 +53,7 @@ CREATE INDEX landings_targets ON landings (target);
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What `RedoLog.replay` made good.
+    """Changes completed by `RedoLog.replay`.
 
     Attributes:
         placed: Files that were stored, and not yet in their place.
@@ -69,30 +69,30 @@ class RedoLog:
 
     def __init__(self, database: Database, blob_store: BlobStore) -> None:
         self._database = database
-        self._vault = blob_store
+        self._blob_store = blob_store
         self._placed: list[int] = []
         self._folders: set[Path] = set()
         self._done: list[int] = []
         self._lock = threading.Lock()
 
     def replay(self) -> Replayed:
-        """Carry out what a killed process had committed but not finished.
+        """Complete what a killed process had committed but not finished.
 
-        Comes after folders of items have been moved as intended, and before ``Vault.clean_incoming``, which would
+        Comes after folders of items have been moved as intended, and before ``BlobStore.clean_incoming``, which would
         remove the bytes.
         """
         placed = removed = 0
         with self._database.write() as connection:
             for intent in connection.execute("SELECT * FROM landings ORDER BY key").fetchall():
                 if intent["staged"] is None:
-                    removed += self._vault.exists(intent["target"])
-                    self._vault.trash(intent["target"])
+                    removed += self._blob_store.exists(intent["target"])
+                    self._blob_store.trash(intent["target"])
                     continue
-                path = self._vault.archive.parent / intent["staged"]
+                path = self._blob_store.archive.parent / intent["staged"]
                 resource = resources.by_id(connection, intent["resource_id"])
                 if resource is not None and path.exists():
                     folder = resources.folder_of(objects.by_key(connection, resource.item_key), resource)
-                    self._vault.place(StagedFile(path, path.stat().st_size, ""), f"{folder}/{intent['name']}")
+                    self._blob_store.place(StagedFile(path, path.stat().st_size, ""), f"{folder}/{intent['name']}")
                     placed += 1
             connection.execute("DELETE FROM landings")
         return Replayed(placed, removed)
@@ -115,7 +115,7 @@ class RedoLog:
         self._flush(at_least=_SETTLED_AT_ONCE)
 
     def done(self, intents: Iterable[int]) -> None:
-        """Note that *intents* are carried out for good; they go before anything can take the place."""
+        """Note that *intents* are completed; they are dropped before another file can have the same path."""
         with self._lock:
             self._done += intents
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Query", "Refusal", "Route", "Scope"]
 
 
-class Refusal(Exception):  # noqa: N818  an answer, not a failure of ours
+class Refusal(Exception):  # noqa: N818  a response, not a failure
     """The request is answered with *status* and XNAT's status page holding *message*.
 
     An empty *message* is the standard sentence of the status; ``bare`` sends no body at all, ``plain`` the message
@@ -106,8 +106,8 @@ class Scope:
 
     Attributes:
         request: The framework's request; its body is unread only in ``async`` route functions.
-        archive: The archive that is asked.
-        account: Who asks; None is the guest.
+        archive: The archive.
+        account: The account of the request; None is the guest.
         params: Path variables, percent-decoded once.
         raw_params: The same as they were sent (XNAT decodes file names only when they hold ``%20`` or ``%2B``).
         query: The query.
@@ -131,7 +131,7 @@ class Scope:
 
     @property
     def user_name(self) -> str:
-        """Login name of who asks; ``guest`` for strangers."""
+        """Login name of the account; ``guest`` without a login."""
         return self.account.login if self.account else "guest"
 
     @property

@@ -1,6 +1,6 @@
-"""What the first part of a resource address means: the items whose resources it speaks of.
+"""Resolves the first part of a resource address to the items that have the resources.
 
-The same parents stand before ``/resources`` and ``/files`` at every level, so their routes are made here, once.
+The same parents come before ``/resources`` and ``/files`` at every level, so this module makes their routes.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ResourceContainer:
     """What an address means, without its resource.
 
     Attributes:
-        items: What the resources hang on: one item, or several for ``scans/ALL`` and lists.
+        items: The items of the resources: one item, or several for ``scans/ALL`` and lists.
         direction: ``in``, ``out``, or "" where the address says neither.
         problem: Why there are no items, in XNAT's words.
         project: Project named in the address, None for a site-level address.
@@ -96,13 +96,13 @@ class ResourceContainer:
 
 @dataclass(frozen=True, slots=True)
 class ContainerResources:
-    """A resource and where it hangs.
+    """A resource and its item.
 
     Attributes:
-        item: What it hangs on.
+        item: Its item.
         resource: The resource.
         base: Address of the item as listings spell it: with ids, ``/data/experiments/XNAT_E00001/scans/1``.
-        folder: Its folder in the vault.
+        folder: Its folder on disk.
     """
 
     item: Item

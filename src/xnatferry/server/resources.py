@@ -1,6 +1,6 @@
-"""Resources and the files in them, as rows. Nothing here touches the vault.
+"""Resources and the files in them, as database rows. This module does not access files.
 
-A resource hangs on an item; its files lie in one folder below the folder of that item, as on a real XNAT's disk:
+A resource belongs to an item; its files are in one folder below the folder of that item, as on a real XNAT's disk:
 
     project         P/resources/LABEL
     subject         P/subjects/SUBJECT/LABEL
@@ -106,12 +106,12 @@ END;
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What an upload or the making of a resource says about it; None says nothing and leaves what is there.
+    """Properties that an upload or the creation of a resource gives; None leaves the stored value.
 
     Attributes:
         format: ``NIFTI``, ``DICOM`` ...
         content: ``RAW``, ``T1w`` ...
-        description: Free words.
+        description: Free text.
         tags: Tags, joined with commas.
     """
 
@@ -137,13 +137,13 @@ class Resource:
 
     Attributes:
         id: ``xnat_abstractresource_id``.
-        item_key: Item it hangs on.
+        item_key: Its item.
         direction: ``in`` or ``out`` at assessors and reconstructions, else "".
         label: Label; "" where it was made without one.
         subfolder: Folder below the folder of its item.
         format: Format.
         content: Content.
-        description: Free words.
+        description: Free text.
         tags: Tags, joined with commas.
         file_count: Number of files when it was last counted; None before.
         file_size: Bytes of all files when they were last counted; None before.
@@ -175,7 +175,7 @@ class StoredFile:
         digest: MD5, or "" where it was never computed.
         format: Format.
         content: Content.
-        description: Free words.
+        description: Free text.
         tags: Tags, joined with commas.
         created: When it was stored first, ``2024-01-02T03:04:05.678``.
         created_by: By whom.
@@ -215,7 +215,7 @@ def now() -> str:
 
 
 def folder_of(item: Item, resource: Resource) -> str:
-    """Folder of *resource*, which hangs on *item*, relative to the vault's archive folder."""
+    """Folder of *resource* of *item*, relative to the archive folder."""
     return f"{item.folder}/{resource.subfolder}"
 
 
@@ -237,9 +237,9 @@ def refuse_label(label: str) -> None:
     if label.isdecimal():
         raise Refusal(403, f"The user requested 1 resources by ID and was denied access or it is not there: {label}")
     # Percent escapes stay in a label as they were sent; XNAT takes them (recorded), so they count as letters here.
-    problem = "it means another folder" if unquote(label) in {".", ".."} else None
+    problem = "it names another folder" if unquote(label) in {".", ".."} else None
     if problem := problem or resource_label_problem(label.replace("%", "_")):
-        raise Refusal(400, f"The resource label {label!r} is refused: {problem}.")
+        raise Refusal(400, f"Invalid resource label {label!r}: {problem}.")
 
 
 def by_id(connection: sqlite3.Connection, number: int) -> Resource | None:

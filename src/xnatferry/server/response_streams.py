@@ -1,4 +1,4 @@
-"""Bodies of answers that are too large to be held: files, parts of them, and archives made while they are sent."""
+"""Streamed response bodies: files, ranges of files, and archives created while they are sent."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ def file_pieces(descriptor: int, start: int, size_bytes: int) -> Iterator[bytes]
     """Yield *size_bytes* from *start* on of an open file, and close it.
 
     Raises:
-        OSError: While iterating, when the file has become shorter; the answer is then cut, which the client notices.
+        OSError: While iterating, when the file has become shorter; the client notices the truncated response.
     """
     try:
         while size_bytes:
             piece = os.pread(descriptor, min(PIECE_BYTES, size_bytes), start)
             if not piece:
-                raise OSError("the file has become shorter while it was sent")
+                raise OSError("the file became shorter while it was sent")
             start += len(piece)
             size_bytes -= len(piece)
             yield piece
@@ -114,7 +114,7 @@ def packed(files: Sequence[PackedFile], kind: str) -> tuple[Iterator[bytes], int
     """An archive of *files* as a stream, and its exact length where that is known.
 
     Args:
-        files: What goes in; names must be unique.
+        files: The members; names must be unique.
         kind: ``zip``, ``tar`` or ``tar.gz``.
     """
     if kind == "zip":

@@ -1,4 +1,4 @@
-"""Answers in XNAT's shapes: text, documents, listings in four formats, status pages."""
+"""Responses in XNAT's formats: text, documents, listings in four formats, status pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One process at a time holds an archive's root. Others find out who, and where it listens.
+"""The lock of an archive's root: one process at a time uses it; others can read its process id and address.
 
 The claim is a lock of the operating system on ``ROOT/holder.json``: it ends with the process, however that ends. The
 text in the file is for people and for the command line, which talks to a running archive instead of opening it. It
@@ -28,7 +28,7 @@ _NAME: Final = "holder.json"
 
 @dataclass(frozen=True, slots=True)
 class RootOwner:
-    """Who holds a root.
+    """The process that uses a root.
 
     Attributes:
         pid: Process id on *host*; 0 in the instant in which the holder writes all this down.
@@ -56,7 +56,7 @@ class RootLock:
         self._descriptor = -1
 
     def claim(self) -> None:
-        """Take the root; from now on others are refused.
+        """Take the lock.
 
         Raises:
             ArchiveHeldError: Another process holds it: the message names its process id, address and start.
@@ -89,7 +89,7 @@ class RootLock:
         os.pwrite(self._descriptor, json.dumps(asdict(self._info)).encode(), 0)
 
     def release(self) -> None:
-        """Give the root free; without a claim there is nothing to do."""
+        """Release the lock; no effect without it."""
         if self._descriptor >= 0:
             # The file stays: removing it would let two processes lock two files of one name.
             os.ftruncate(self._descriptor, 0)
@@ -98,7 +98,7 @@ class RootLock:
 
 
 def read_root_owner(root: Path) -> RootOwner | None:
-    """Who holds *root* now; None when nobody does. The file may be older than a process that has died."""
+    """The process that uses *root* now; None if there is none."""
     try:
         descriptor = os.open(root / _NAME, os.O_RDONLY)
     except FileNotFoundError:
@@ -132,6 +132,6 @@ def _refusal(root: Path, info: RootOwner) -> str:
         return f"the archive in {root} is already in use by another process: stop that one, or choose another folder"
     where = f" and listens on {info.url}" if info.url else ""
     return (
-        f"the archive in {root} is already in use: process {info.pid} on {info.host} holds it since {info.started}"
-        f"{where}. Use that one, stop it, or choose another folder with --root"
+        f"the archive in {root} is in use by process {info.pid} on {info.host} since {info.started}{where};"
+        " use that one, stop it, or choose another folder with --root"
     )

@@ -1,4 +1,4 @@
-"""From a path to the routes it fits: one walk down a tree of path segments, whatever the number of routes."""
+"""Finds the routes of a path by walking a tree of path segments, independent of the number of routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searches that people keep on the server, by a name (XNAT's ``SavedSearchResource``)."""
+"""Named searches stored on the server (XNAT's ``SavedSearchResource``)."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def document_of(connection: sqlite3.Connection, account: Account | None, name: s
     """The search document called *name*, with the logins that may use it.
 
     Raises:
-        Refusal: 404, there is none, or it is somebody else's.
+        Refusal: 404, there is none, or it belongs to another account.
     """
     row = connection.execute("SELECT * FROM saved_searches WHERE id = ?", (name,)).fetchone()
     if row is None or not (_may_use(row, account) or (account is not None and account.admin)):
@@ -97,7 +97,7 @@ def keep(connection: sqlite3.Connection, account: Account, name: str, document: 
     """Keep *document* under *name*, for *account* and for whom it names; an earlier one of that name goes.
 
     Raises:
-        Refusal: 422, it is no search document; 403, the name belongs to a search of somebody else.
+        Refusal: 422, it is no search document; 403, the name belongs to a search of another account.
     """
     search.root_type(document)
     root = read_xml(document)
@@ -125,7 +125,7 @@ def remove(connection: sqlite3.Connection, account: Account, name: str) -> None:
     A search that is not there is no error, as on XNAT.
 
     Raises:
-        Refusal: 403, it is somebody else's.
+        Refusal: 403, it belongs to another account.
     """
     row = connection.execute("SELECT * FROM saved_searches WHERE id = ?", (name,)).fetchone()
     if row is None:

@@ -245,7 +245,7 @@ def _read(document: bytes) -> _Search:
         elif local == "search_where":
             found.where = part
     if not display_fields(found.root):
-        raise Refusal(422, "The search document names no type that can be searched.")
+        raise Refusal(422, "The search document has no searchable root type.")
     if not found.columns:
         found.columns = [_Column(found.root, name, name) for name in display_fields(found.root)]
     return found
@@ -363,7 +363,7 @@ def _criterion(row: Row, part: Element, extra: _Projects | None) -> bool:
     owner, _, name = texts.get("schema_field", "").partition("/")
     operator, wanted = texts.get("comparison_type", "=").upper(), texts.get("value", "")
     if operator not in _COMPARED:
-        raise Refusal(422, f"The comparison {operator!r} is none of {', '.join(sorted(_COMPARED))}.")
+        raise Refusal(422, f"Unknown comparison {operator!r}; use one of {', '.join(sorted(_COMPARED))}.")
     return _compare(_value(row, owner, name, extra), operator, wanted)
 
 

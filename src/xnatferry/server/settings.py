@@ -1,4 +1,4 @@
-"""What can be set on a local archive."""
+"""Settings of a local archive."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ServerSettings:
         site_name: XNAT's site id: the prefix of accession IDs and the realm of the login challenge.
         limits: What an uploaded archive may hold.
         login_minutes: An idle login ends after this many minutes (XNAT's default is 15).
-        require_login: Whether strangers are turned away; False lets them see public projects as *guest*.
+        require_login: Whether requests need a login; False shows public projects to *guest*.
         max_upload_bytes: Largest file upload.
         max_document_bytes: Largest XML or form body of a request that is no file upload.
         trash_days: Removed files are kept so many days in ``trash``; older ones go for good when the archive starts.
@@ -52,7 +52,7 @@ class ServerSettings:
 
     @property
     def exposed(self) -> bool:
-        """Whether other computers can reach it, and what they say can be read on the way."""
+        """Whether other computers can reach it without encryption."""
         if self.certfile is not None or self.host == "localhost":
             return False
         try:

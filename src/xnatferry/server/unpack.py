@@ -1,4 +1,4 @@
-"""Unpacks uploaded archives (``extract=true``) into staged files; nothing is visible before everything is well.
+"""Unpacks uploaded archives (``extract=true``) into staged files; nothing is stored unless all members are valid.
 
 XNAT 1.8 chooses by the suffix of the file name (``Format``), keeps folders, writes members relative to the resource and
 has no protection against members that climb out of it. Here they are refused, with links, devices and bombs.
@@ -40,7 +40,7 @@ class ArchiveFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnpackLimits:
-    """What an archive may hold before it counts as a bomb.
+    """Limits above which an archive is refused as an archive bomb.
 
     Attributes:
         max_members: Files and folders in one archive.
@@ -59,11 +59,11 @@ class UnpackLimits:
 
 
 class UnsafeArchiveError(ValueError):
-    """The archive holds what no honest upload needs; nothing of it was kept."""
+    """The archive has unsafe members; nothing of it was stored."""
 
 
 class BrokenArchiveError(ValueError):
-    """The archive cannot be read as what its name says; nothing of it was kept."""
+    """The archive does not have the format of its name, or is damaged; nothing of it was stored."""
 
 
 def format_of(name: str) -> ArchiveFormat | None:
@@ -95,7 +95,7 @@ def unpack(
         UnsafeArchiveError: A member climbs out, is a link or device, comes twice, needs a password, has a refused
             name, or a limit is passed.
         BrokenArchiveError: Not readable in this format, or damaged.
-        VaultFullError: The disk is full.
+        StorageFullError: The disk is full.
     """
     intake = _Intake(blob_store, limits, staged.size_bytes)
     try:
@@ -113,7 +113,7 @@ def unpack(
         blob_store.settle([one for _, one in intake.members])
     except _DAMAGE as error:
         blob_store.discard(one for _, one in intake.members)
-        raise BrokenArchiveError(f"{name} cannot be unpacked: {error}") from error
+        raise BrokenArchiveError(f"{name} cannot be extracted: {error}") from error
     except BaseException:
         blob_store.discard(one for _, one in intake.members)
         raise
@@ -125,7 +125,7 @@ class _Intake:
 
     def __init__(self, blob_store: BlobStore, limits: UnpackLimits, archive_bytes: int) -> None:
         self.members: list[tuple[str, StagedFile]] = []
-        self._vault = blob_store
+        self._blob_store = blob_store
         self._limits = limits
         self._total = 0
         self._allowed = min(limits.max_total_bytes, max(limits.ratio_free_bytes, int(archive_bytes * limits.max_ratio)))
@@ -150,13 +150,13 @@ class _Intake:
         try:
             checked_name(name)
         except UnsafeNameError as error:
-            raise UnsafeArchiveError(f"the archive has a member that is refused: {error}") from error
+            raise UnsafeArchiveError(f"the archive has an invalid member: {error}") from error
         if not is_folder:
             self._claim(name)
         return name
 
     def announce(self, name: str, size_bytes: int, *, before: int = 0) -> None:
-        """Count bytes before they are written; *before* of the same member have been counted.
+        """Count bytes before they are written; *before* bytes of the same member are already counted.
 
         Raises:
             UnsafeArchiveError: A limit is passed.
@@ -165,10 +165,10 @@ class _Intake:
         if before + size_bytes > self._limits.max_member_bytes:
             raise UnsafeArchiveError(f"the member {_shown(name)} is larger than {self._limits.max_member_bytes} bytes")
         if self._total > self._allowed:
-            raise UnsafeArchiveError(f"the archive unpacks to more than {self._allowed} bytes, too many for its size")
+            raise UnsafeArchiveError(f"the archive extracts to more than {self._allowed} bytes, too many for its size")
 
     def take(self, raw: str, pieces: Iterator[bytes]) -> None:
-        """Check and stage a member whose length nobody announced."""
+        """Check and stage a member of unknown length."""
         name = self.check(raw)
 
         def counted() -> Iterator[bytes]:
@@ -182,17 +182,17 @@ class _Intake:
 
     def stage(self, name: str, pieces: Iterator[bytes]) -> None:
         """Write a member that has been checked and announced."""
-        with self._vault.receive(flush=False) as receiver:
+        with self._blob_store.receive(flush=False) as receiver:
             for piece in pieces:
                 receiver.write(piece)
             self.members.append((name, receiver.finish()))
 
     def _claim(self, name: str) -> None:
-        """Refuse a file where another member needs a folder. Two members of one name are the taker's matter."""
+        """Refuse a file where another member needs a folder; duplicate names are checked by the caller."""
         parts = name.split("/")
         folders = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
         if name in self._folders or folders & self._names:
-            raise UnsafeArchiveError(f"the archive has two members that claim the name {_shown(name)}")
+            raise UnsafeArchiveError(f"the archive has two members with the name {_shown(name)}")
         self._names.add(name)
         self._folders |= folders
 
@@ -216,9 +216,9 @@ def _zip_file_name(entry: ZipEntry, intake: _Intake) -> str:
     name = intake.check(entry.name, is_folder=is_folder)
     kind = stat.S_IFMT(entry.mode)
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
-        raise UnsafeArchiveError(f"the member {_shown(entry.name)} is a link or device: pack the files themselves")
+        raise UnsafeArchiveError(f"the member {_shown(entry.name)} is a link or device; pack the files themselves")
     if entry.encrypted:
-        raise UnsafeArchiveError(f"the member {_shown(entry.name)} needs a password")
+        raise UnsafeArchiveError(f"the member {_shown(entry.name)} is encrypted; pack it without a password")
     return "" if is_folder else name
 
 
@@ -228,7 +228,7 @@ def _is_zip_folder(entry: ZipEntry) -> bool:
 
 def _unpack_gzip(staged: StagedFile, intake: _Intake, name: str) -> None:
     if staged.size_bytes == 0:  # which the decompressors take for an archive of nothing
-        raise EOFError("it is empty")
+        raise EOFError("the file is empty")
     with open_gzip(staged.path) as file:
         intake.take(name.removesuffix(".gz"), _read(file))
 
@@ -244,8 +244,8 @@ def _unpack_tar(file: BinaryIO, intake: _Intake) -> None:
                 stream.seek(member.offset_data)
                 intake.stage(name, _exactly(stream, member.size))
     if not stream.ended:
-        raise tarfile.ReadError("it is damaged or ends too early")
-    while file.read(PIECE_BYTES):  # to the end: a gzip checksum stands there
+        raise tarfile.ReadError("the file is damaged or truncated")
+    while file.read(PIECE_BYTES):  # to the end, where the gzip checksum is
         pass
 
 
@@ -253,10 +253,10 @@ def _tar_file_name(member: tarfile.TarInfo, intake: _Intake) -> str:
     name = intake.check(member.name, is_folder=member.isdir())
     if member.issym() or member.islnk():
         raise UnsafeArchiveError(
-            f"the member {_shown(member.name)} is a link: pack what it points to (tar -h --hard-dereference)"
+            f"the member {_shown(member.name)} is a link; pack its target (tar -h --hard-dereference)"
         )
     if member.issparse():
-        raise UnsafeArchiveError(f"the member {_shown(member.name)} is sparse: pack without --sparse")
+        raise UnsafeArchiveError(f"the member {_shown(member.name)} is sparse; pack without --sparse")
     if not (member.isreg() or member.isdir()):
         raise UnsafeArchiveError(f"the member {_shown(member.name)} is a device or pipe")
     return name
@@ -297,7 +297,7 @@ def _exactly(stream: _TarStream, size: int) -> Iterator[bytes]:
     while size:
         piece = stream.read(min(size, PIECE_BYTES))
         if not piece:
-            raise tarfile.ReadError("it ends too early")
+            raise tarfile.ReadError("the file is truncated")
         size -= len(piece)
         yield piece
 

@@ -1,7 +1,7 @@
-"""Request bodies on their way into the vault: one file as the body itself, or the file parts of a form.
+"""Receives request bodies: one file as the body itself, or the file parts of a form.
 
 Bodies are read piece by piece; the pieces are hashed and written in a worker thread while the next ones arrive, so
-memory stays constant whatever the size. A client that breaks off leaves nothing.
+memory stays constant whatever the size. An interrupted upload leaves no files.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class _Incoming:
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
-        """Show an error to the vault, which removes the file and knows the words for a full disk."""
+        """Let the blob store handle an error: it removes the file and reports a full disk."""
         try:
             yield
         except BaseException as error:
@@ -114,7 +114,7 @@ class FormIntake:
         if not boundary:
             raise Refusal(400, "The multipart/form-data body has no boundary in its Content-Type.")
         self.fields: dict[str, str] = {}
-        self._vault = blob_store
+        self._blob_store = blob_store
         self._staged: list[tuple[str, StagedFile]] = []
         self._file: _Incoming | None = None
         self._header = self._value = b""
@@ -141,7 +141,7 @@ class FormIntake:
             raise Refusal(400, f"The multipart/form-data body cannot be read: {error}") from error
 
     def write(self, piece: bytes) -> None:
-        """Parse the next piece; bytes of files go on to the vault."""
+        """Parse the next piece; file content is written to the blob store."""
         try:
             self._parser.write(piece)
         except FormParserError as error:
@@ -157,7 +157,7 @@ class FormIntake:
         """Remove what was written."""
         if self._file is not None:
             self._file.close()
-        self._vault.discard(staged for _, staged in self._staged)
+        self._blob_store.discard(staged for _, staged in self._staged)
 
     def _begin_part(self) -> None:
         self._parts += 1
@@ -192,7 +192,7 @@ class FormIntake:
             return
         # Of a path, such as old browsers send (C:\data\x.nii), XNAT keeps the last part (recorded).
         base = name.decode("utf-8", "replace").rpartition("\\")[2].rpartition("/")[2]
-        self._file = _Incoming(self._vault, base)
+        self._file = _Incoming(self._blob_store, base)
 
     def _take_data(self, data: bytes, start: int, end: int) -> None:
         if self._file is not None:
@@ -286,7 +286,7 @@ async def small_body(request: Request) -> bytes | None:
 
 
 async def drain(request: Request, stream: AsyncIterator[bytes] | None = None) -> None:
-    """Read on for a while what the client sends: it looks at an answer only after its last byte.
+    """Read the rest of the body for a while: some clients read a response only after their last byte.
 
     *stream* is what is being read already, None for a body of which nothing has been read.
     """

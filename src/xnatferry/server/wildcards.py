@@ -1,7 +1,7 @@
 """Patterns with wildcards, matched in time that grows with the length of the text, whatever the pattern.
 
 A regular expression made of many ``.*`` would try every way to share a text out among them: a filter of one request
-could keep the archive busy for hours.
+could take hours.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class ZipDirectory:
             position += _CENTRAL.size + length
             yield entry
         if position != end:
-            raise BrokenZipError("its central directory is damaged")
+            raise BrokenZipError("the central directory is damaged")
 
     def pieces(self, entry: ZipEntry) -> Iterator[bytes]:
         """Yield the unpacked bytes of *entry*, never more than it announced.
@@ -110,7 +110,7 @@ class ZipDirectory:
         self._file.seek(entry.offset)
         signature, *_, name_bytes, extra_bytes = _LOCAL.unpack(_exactly(self._file, _LOCAL.size))
         if signature != b"PK\3\4":
-            raise BrokenZipError(f"{entry.name!r} is not where the central directory says")
+            raise BrokenZipError(f"{entry.name!r} is not at the offset of the central directory")
         return int(entry.offset + _LOCAL.size + name_bytes + extra_bytes)
 
 
@@ -122,7 +122,7 @@ def _find_directory(file: BinaryIO) -> tuple[int, int, int]:
     tail = file.read()
     at = tail.rfind(b"PK\5\6")
     if at < 0 or len(tail) - at < _END.size:
-        raise BrokenZipError("it is no zip archive, or its end is missing")
+        raise BrokenZipError("the file is not a zip archive, or is truncated")
     _, disk, _, _, _, size, offset, _ = _END.unpack_from(tail, at)
     end = tail_start + at
     if end >= _END64_LOCATOR.size:
@@ -132,10 +132,10 @@ def _find_directory(file: BinaryIO) -> tuple[int, int, int]:
             file.seek(end64)
             signature, _, _, _, disk, _, _, _, size, offset = _END64.unpack(_exactly(file, _END64.size))
             if signature != b"PK\6\6":
-                raise BrokenZipError("its 64-bit end record is missing")
+                raise BrokenZipError("the 64-bit end record is missing")
             end = end64
     if disk not in {0, 0xFFFF} or size + offset > end:
-        raise BrokenZipError("its central directory is damaged, or on another volume")
+        raise BrokenZipError("the central directory is damaged, or on another volume")
     return end - size, size, end - size - offset
 
 
@@ -144,7 +144,7 @@ def _entry(file: BinaryIO, fixed: bytes, shift: int) -> tuple[ZipEntry, int]:
     (signature, _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes, comment_bytes, _, _, attributes,
      offset) = _CENTRAL.unpack(fixed)  # fmt: skip
     if signature != b"PK\1\2":
-        raise BrokenZipError("its central directory is damaged")
+        raise BrokenZipError("the central directory is damaged")
     raw = _exactly(file, name_bytes)
     extra = _exactly(file, extra_bytes)
     size, packed, offset = _wide(extra, size, packed, offset)
@@ -165,7 +165,7 @@ def _wide(extra: bytes, *values: int) -> list[int]:
     try:
         return [next(wide) if value == _LIMIT32 else value for value in values]
     except (StopIteration, RuntimeError) as error:
-        raise BrokenZipError("its 64-bit sizes are missing") from error
+        raise BrokenZipError("the 64-bit sizes are missing") from error
 
 
 def _text(raw: bytes) -> str:
@@ -179,7 +179,7 @@ def _text(raw: bytes) -> str:
 def _exactly(file: BinaryIO, size: int) -> bytes:
     data = file.read(size)
     if len(data) != size:
-        raise BrokenZipError("it ends too early")
+        raise BrokenZipError("the file is truncated")
     return data
 
 
@@ -196,7 +196,7 @@ def _unpacked(packed: Iterator[bytes], entry: ZipEntry) -> Iterator[bytes]:
         return
     if entry.method != _DEFLATED:
         raise BrokenZipError(
-            f"{entry.name!r} is packed by method {entry.method}; pack it with deflate (8) or stored (0)"
+            f"{entry.name!r} uses compression method {entry.method}; pack it with deflate (8) or stored (0)"
         )
     inflater = raw_inflater()
     try:

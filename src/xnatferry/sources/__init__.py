@@ -1,1 +1,1 @@
-"""Reads local disk, never the network: what is there, and what it says of itself."""
+"""Local data: finds files, reads their metadata and labels; uses no network."""

@@ -1,4 +1,4 @@
-"""Zip and tar archives of one folder of results: what is in them, and whether a server can unpack them as they are."""
+"""Zip and tar archives of result folders: their members, and whether a server can extract them unchanged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
     "ArchiveProblem",
     "Contents",
     "Member",
-    "damage_told",
+    "archive_errors",
     "is_archive_name",
     "members",
     "read_contents",
@@ -31,13 +31,13 @@ __all__ = [
     "target_within",
 ]
 
-#: Endings of what XNAT unpacks (``extract=true``).
+#: Endings of archives that XNAT extracts (``extract=true``).
 _UNPACKED: Final = (".zip", ".tar", ".tar.gz", ".tgz")
 _OTHERS: Final = (".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar")
 
 
-class ArchiveProblem(Exception):  # noqa: N818  # a finding in the making, not an error of the program
-    """An archive that cannot be used; the text says why and what to do."""
+class ArchiveProblem(Exception):  # noqa: N818  # becomes a finding, is not an error of the program
+    """An archive that cannot be used; the text says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +68,23 @@ class Contents:
         top: Name of its top folder; empty when it has none.
         files: Regular files by path below the subject.
         links: Symbolic links by path below the subject.
-        strays: Files outside the subject.
+        others_outside: Files outside the subject.
     """
 
     prefix: str
     top: str
     files: dict[str, Member] = field(default_factory=dict)
     links: dict[str, Member] = field(default_factory=dict)
-    strays: tuple[str, ...] = ()
+    others_outside: tuple[str, ...] = ()
 
     @property
     def ready(self) -> bool:
-        """Whether a server can unpack the archive as it is: one top folder, no links, nothing else."""
-        return self.prefix == f"{self.top}/" != "/" and not self.links and not self.strays
+        """Whether a server can extract the archive unchanged: one top folder, no links, no other files."""
+        return self.prefix == f"{self.top}/" != "/" and not self.links and not self.others_outside
 
 
 def target_within(inner: str, link: str) -> str:
-    """Where a link leads that stands at *inner*, by the rules of archives, whatever this computer's are.
+    """Target of a link at *inner*, by the path rules of archives, independent of this computer.
 
     >>> target_within("surf/lh.pial", "../mri/T1.mgz")
     'mri/T1.mgz'
@@ -99,7 +99,7 @@ def stem_of(name: str) -> str:
 
 
 def is_archive_name(name: str) -> bool:
-    """Whether a file is named as an archive, also of a kind that XNAT does not unpack."""
+    """Whether a file is named as an archive, also of a kind that XNAT does not extract."""
     return name.lower().endswith(_UNPACKED + _OTHERS)
 
 
@@ -111,7 +111,7 @@ def read_contents(path: Path, markers: Collection[str]) -> list[Contents]:
         OSError: It cannot be read.
     """
     if path.name.lower().endswith(_OTHERS):
-        raise ArchiveProblem("XNAT unpacks zip, tar and tar.gz only; unpack it and push the folder")
+        raise ArchiveProblem("XNAT extracts only zip, tar and tar.gz; extract the archive and push the folder")
     found = [member for member, _ in members(path)]
     inside: dict[str, set[str]] = {}
     for member in found:
@@ -133,30 +133,36 @@ def _below(prefix: str, found: list[Member]) -> Contents:
         top=PurePosixPath(prefix).name,
         files={name: member for name, member in mine.items() if member.target is None},
         links={name: member for name, member in mine.items() if member.target is not None},
-        strays=tuple(member.path for member in found if not member.path.startswith(prefix)),
+        others_outside=tuple(member.path for member in found if not member.path.startswith(prefix)),
     )
 
 
 def _refuse_unsafe(found: list[Member]) -> None:
     for member in found:
         if member.special:
-            raise ArchiveProblem(f"{member.path} is a hard link, device or pipe; unpack it and push the folder")
+            raise ArchiveProblem(
+                f"{member.path} is a hard link, device or pipe; extract the archive and push the folder"
+            )
         if problem := remote_name_problem(member.path, alone=False):
-            raise ArchiveProblem(f"member {member.path!r}: {problem}; unpack it and push the folder")
+            raise ArchiveProblem(f"member {member.path!r}: {problem}; extract the archive and push the folder")
     name, times = Counter(member.path for member in found).most_common(1)[0]
     if times > 1:
-        raise ArchiveProblem(f"{name} is in it {times} times; unpack it and push the folder")
+        raise ArchiveProblem(f"{name} occurs {times} times; extract the archive and push the folder")
 
 
 @contextmanager
-def damage_told() -> Iterator[None]:
-    """Turn what zipfile, tarfile and zlib raise about a bad archive into an `ArchiveProblem`."""
+def archive_errors() -> Iterator[None]:
+    """Turn errors of zipfile, tarfile and zlib into an `ArchiveProblem`."""
     try:
         yield
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, NotImplementedError, ValueError) as error:
-        raise ArchiveProblem(f"it is damaged or no archive ({error}); copy it again from where it came") from error
+        raise ArchiveProblem(
+            f"the archive is damaged or not an archive ({error}); copy it again from its source"
+        ) from error
     except RuntimeError as error:
-        raise ArchiveProblem(f"it cannot be unpacked ({error})") from error
+        raise ArchiveProblem(
+            f"the archive cannot be extracted ({error}); extract it yourself and push the folder"
+        ) from error
 
 
 def members(path: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
@@ -164,10 +170,10 @@ def members(path: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
 
     Raises:
         ArchiveProblem: The archive is damaged or encrypted. Reading a stream raises what zipfile and tarfile do: wrap
-            it in `damage_told`.
+            it in `archive_errors`.
         OSError: It cannot be read.
     """
-    with damage_told():
+    with archive_errors():
         yield from _zip_members(path) if path.name.lower().endswith(".zip") else _tar_members(path)
 
 
@@ -177,7 +183,7 @@ def _zip_members(path: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
             if info.is_dir():
                 continue
             if info.flag_bits & 1:
-                raise ArchiveProblem("it is encrypted; unpack it and push the folder")
+                raise ArchiveProblem("the archive is encrypted; extract it and push the folder")
             mode = info.external_attr >> 16
             target = None
             if stat.S_ISLNK(mode) and info.file_size < 4096:

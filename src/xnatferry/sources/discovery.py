@@ -1,4 +1,4 @@
-"""What a path is, and everything that is in it: the one door to local data."""
+"""Entry point to local data: recognise what a path is, and read and check it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def discover(
 ) -> Discovery:
     """Find and check everything at *path*. Nothing is written, no network is used.
 
-    Whatever is wrong with data comes as a finding, never as an exception.
+    Problems of the data are findings, not exceptions.
 
     Args:
         path: A NIfTI image or a folder of them; a CSV, TSV or XLSX table; a BIDS dataset; a FreeSurfer SUBJECTS_DIR,
@@ -53,13 +53,13 @@ def discover(
         template: Path templates such as ``{subject}/{type}.nii.gz`` or ``re:(?P<subject>[^/]+)/.*``; the first
             that matches counts.
         allow_incomplete: Whether incomplete FreeSurfer subjects, and images of BIDS datasets that are empty or cut off,
-            are carried with a warning.
+            are uploaded with a warning.
         deep: Whether volumes and surfaces of FreeSurfer are read to their end, not only their headers.
-        bids: What of a BIDS dataset is carried, and how.
+        bids: Which parts of a BIDS dataset are uploaded, and how.
         rules: File with more rules that recognise results of other programs.
         together: Whether everything read as files is one resource.
-        allow_private: Whether what names a person is carried with a warning.
-        scrub: Whether what the privacy check flags is taken out of files on their way; nothing changes on disk.
+        allow_private: Whether files that name a person are uploaded with a warning.
+        scrub: Whether text that the privacy check flags is removed during the upload; nothing changes on disk.
         workers: Threads that read; as many as there are processors when None.
 
     Raises:
@@ -71,22 +71,26 @@ def discover(
     except (OSError, ValueError):
         there = False
     if not there:
-        raise UsageError(f"{where}: there is nothing at this path")
+        raise UsageError(f"{where}: not found; check the path")
     templates = tuple(PathTemplate.compile(text) for text in template)
     kind = kind or (Kind.FILES if rules is not None else recognise(where))
     if templates and kind in {Kind.TABLE, Kind.BIDS}:
-        instead = "its rows say what is what" if kind is Kind.TABLE else "BIDS names do; say --as nifti to read it anew"
-        raise UsageError(f"{where}: is read as {kind.value}, so --template is not used; {instead}")
+        instead = (
+            "the columns of the table are used"
+            if kind is Kind.TABLE
+            else "BIDS names are used; add --as nifti to use it"
+        )
+        raise UsageError(f"{where}: --template cannot be used with {kind.value}; {instead}")
     if kind is Kind.BIDS:
         found = _bids(where, bids, allow_incomplete=allow_incomplete, workers=workers)
     elif kind is Kind.FILES:
         found = discover_files(where, templates, rules=None if rules is None else read_rules(rules), together=together)
     else:
-        found = _by_itself(where, kind, templates, allow_incomplete=allow_incomplete, deep=deep, workers=workers)
+        found = _of_kind(where, kind, templates, allow_incomplete=allow_incomplete, deep=deep, workers=workers)
     return check_identifying_text(found, allow_private=allow_private, scrub=scrub, workers=workers)
 
 
-def _by_itself(
+def _of_kind(
     where: Path,
     kind: Kind,
     templates: Sequence[PathTemplate],
@@ -100,13 +104,13 @@ def _by_itself(
     if kind is Kind.NIFTI:
         return discover_nifti(where, templates, workers=workers)
     if where.is_dir():
-        raise UsageError(f"{where}: is a folder, a table is one file")
+        raise UsageError(f"{where}: this is a folder, but --as table needs a file")
     return discover_table(where, allow_incomplete=allow_incomplete, workers=workers)
 
 
 def _bids(where: Path, bids: BidsChoices | None, *, allow_incomplete: bool, workers: int | None) -> Discovery:
     if not where.is_dir():
-        raise UsageError(f"{where}: a BIDS dataset is a folder")
+        raise UsageError(f"{where}: this is a file, but a BIDS dataset is a folder")
     from xnatferry.sources.bids.dataset import BidsChoices, discover_bids  # noqa: PLC0415  # only BIDS needs it
 
     choices = replace(bids or BidsChoices(), allow_incomplete=allow_incomplete)
@@ -114,10 +118,10 @@ def _bids(where: Path, bids: BidsChoices | None, *, allow_incomplete: bool, work
 
 
 def recognise(path: Path) -> Kind:
-    """Say how *path* is read when nobody says it: by its name, and for a folder by what is in it.
+    """Recognise how to read *path*: by its name, and for a folder by its content.
 
     A folder with a ``dataset_description.json``, or a ``participants.tsv`` and folders ``sub-*``, is BIDS, unless
-    FreeSurfer subjects stand in it themselves. A folder is FreeSurfer when it is a subject or holds subjects or
+    FreeSurfer subjects are in it directly. A folder is FreeSurfer when it is a subject or holds subjects or
     archives and no images. A folder in which results of another program are recognised is files; everything else is
     NIfTI.
     """
@@ -139,7 +143,7 @@ def recognise(path: Path) -> Kind:
 
 
 def _is_dataset(folder: Path) -> bool:
-    """Whether it is a BIDS dataset, or one that only lacks its description, which a check will say."""
+    """Whether it is a BIDS dataset, also one without a description (a check reports that)."""
     description = folder / "dataset_description.json"
     if description.is_file() or description.is_symlink():
         return True

@@ -1,4 +1,4 @@
-"""Walking a folder: every file in a stable order, with what keeps it from being read."""
+"""Walking a folder: every file in a stable order, with the reason if it cannot be read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Entry", "entry_at", "identity_of", "is_folder", "natural_key", "walk
 
 _DIGITS = "0123456789"
 _PARTS = re.compile(r"[0-9]{1,300}|[^0-9]+")
-_LEFTOVERS = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+_DESKTOP_FILES = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Entry]:
             yield Entry(folder, prefix.rstrip("/") or folder.name, problem=("NII03", why))
             continue
         for child in children:
-            if child.name.startswith(".") or child.name in _LEFTOVERS:
+            if child.name.startswith(".") or child.name in _DESKTOP_FILES:
                 continue
             path = Path(child.path)
             if path in skip:
@@ -77,7 +77,7 @@ def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Entry]:
                 yield entry_at(path, prefix + child.name)
                 continue
             if child.name.lower().endswith((".nii", ".nii.gz")):
-                why = "it is a folder with the name of an image; if it holds the image, move that out of it"
+                why = "this is a folder with the name of an image; if it contains the image, move the image out of it"
                 yield Entry(path, prefix + child.name, problem=("NII02", why))
             identity = identity_of(path)
             if identity not in above:
@@ -86,7 +86,7 @@ def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Entry]:
 
 
 def is_folder(child: os.DirEntry[str]) -> bool:
-    """Whether *child* is a folder, or a link to one; one that cannot be asked is none."""
+    """Whether *child* is a folder, or a link to one; False if that cannot be determined."""
     try:
         return child.is_dir()
     except OSError:
@@ -94,7 +94,7 @@ def is_folder(child: os.DirEntry[str]) -> bool:
 
 
 def identity_of(folder: Path) -> tuple[int, int]:
-    """What tells whether a link leads back to a folder above."""
+    """Device and inode, to detect a link back to a parent folder."""
     try:
         found = folder.stat()
     except OSError:
@@ -107,22 +107,28 @@ def entry_at(path: Path, relative: str) -> Entry:
     try:
         found = path.stat()
     except OSError as error:
-        return Entry(path, relative, problem=_why_not(path, error))
+        return Entry(path, relative, problem=_problem_of(path, error))
     if any(0xD800 <= ord(character) <= 0xDFFF for character in relative):
-        return Entry(path, relative, problem=("NII25", "its name is not UTF-8, so no server can hold it; rename it"))
+        return Entry(
+            path, relative, problem=("NII25", "the file name is not UTF-8, so it cannot be uploaded; rename the file")
+        )
     if not stat.S_ISREG(found.st_mode):
-        return Entry(path, relative, problem=("NII02", "it is no regular file (a folder, pipe or device)"))
+        return Entry(
+            path,
+            relative,
+            problem=("NII02", "this is not a regular file (a folder, pipe or device); remove it or rename it"),
+        )
     return Entry(path, relative, found.st_size, found.st_mtime_ns)
 
 
-def _why_not(path: Path, error: OSError) -> tuple[str, str]:
+def _problem_of(path: Path, error: OSError) -> tuple[str, str]:
     try:
         target = str(path.readlink())
     except OSError:
-        return "NII03", f"it cannot be read ({error.strerror}); check its permissions and its disk"
+        return "NII03", f"the file cannot be read ({error.strerror}); check its permissions and the disk"
     if "annex/objects" in target:
-        return "NII04", "its content is in git-annex and not fetched; fetch it (datalad get, git annex get)"
-    return "NII04", f"it is a link to {target}, which is not there"
+        return "NII04", "the content is in git-annex and not here; run `datalad get` or `git annex get`"
+    return "NII04", f"broken link to {target}; restore the target, or remove the link"
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:

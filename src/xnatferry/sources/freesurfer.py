@@ -9,14 +9,14 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Final
 
 from xnatferry.checks.file_type import GZIP_WINDOW, UNPACK_ERROR, decompressobj, read_stream
-from xnatferry.checks.finding_catalog import found
+from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.checks.freesurfer import Run, RunFile, check_run, is_text_needed
 from xnatferry.checks.freesurfer_deep import check_deep
 from xnatferry.checks.surfaces import FormatError, mgh_bytes
 from xnatferry.sources.archives import (
     ArchiveProblem,
     Contents,
-    damage_told,
+    archive_errors,
     is_archive_name,
     members,
     read_contents,
@@ -24,10 +24,11 @@ from xnatferry.sources.archives import (
     target_within,
 )
 from xnatferry.sources.folder_walk import natural_key
-from xnatferry.sources.freesurfer_folder import SubjectFile, left_out, read_subject_folder
+from xnatferry.sources.freesurfer_folder import SubjectFile, is_excluded, read_subject_folder
 from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
 from xnatferry.sources.path_layouts import claims_of_folder
 from xnatferry.sources.template import AmbiguousPathError
+from xnatferry.wording import counted
 from xnatferry.xnat.model import Level
 from xnatferry.xnat.thread_map import thread_map
 
@@ -41,7 +42,7 @@ __all__ = ["discover_freesurfer", "find_subjects", "freesurfer_source", "is_resu
 #: Folders of which a subject has at least two.
 _MARKERS: Final = frozenset({"mri", "surf", "stats", "label", "scripts"})
 #: Atlases and examples that recon-all or FreeSurfer put beside subjects.
-_NO_SUBJECT: Final = re.compile(r"fsaverage\w*|[lr]h\.EC_average|cvs_avg35\w*|bert|V1_average")
+_NOT_A_SUBJECT: Final = re.compile(r"fsaverage\w*|[lr]h\.EC_average|cvs_avg35\w*|bert|V1_average")
 #: How deep below the root subjects are looked for.
 _DEPTH: Final = 5
 _TEXT_LIMIT_BYTES: Final = 16 << 20
@@ -83,7 +84,7 @@ def is_result_path(path: Path) -> bool:
 
 
 def find_subjects(root: Path) -> tuple[list[_Found], list[Finding]]:
-    """Subject folders and archives at and below *root*, in natural order; what is passed by is said."""
+    """Subject folders and archives at and below *root*, in natural order; with findings on skipped folders."""
     if not root.is_dir() or is_subject_folder(root):
         return [_Found(root, root.name)], []
     subjects: list[_Found] = []
@@ -101,7 +102,7 @@ def find_subjects(root: Path) -> tuple[list[_Found], list[Finding]]:
             relative = prefix + child.name
             if child.name.startswith("."):
                 continue
-            if child.is_dir() and (why := _passed_by(child)) is not None:
+            if child.is_dir() and (why := _skip_reason(child)) is not None:
                 findings.append(found("FS16", why, child))
             elif is_result_path(child):
                 subjects.append(_Found(child, relative))
@@ -111,11 +112,11 @@ def find_subjects(root: Path) -> tuple[list[_Found], list[Finding]]:
     return subjects, findings
 
 
-def _passed_by(folder: Path) -> str | None:
-    if _NO_SUBJECT.fullmatch(folder.name):
-        return "an atlas or example of FreeSurfer, not a subject; it is not carried"
+def _skip_reason(folder: Path) -> str | None:
+    if _NOT_A_SUBJECT.fullmatch(folder.name):
+        return "this is a FreeSurfer atlas or example, not a subject; it is not uploaded"
     if folder.is_symlink() and is_subject_folder(folder):
-        return "a link to a subject; links between subjects are not followed, push what it points to"
+        return "this is a link to a subject and is not followed; push its target"
     return None
 
 
@@ -141,18 +142,19 @@ def discover_freesurfer(
     how = _Reading(tuple(templates), allow_incomplete=allow_incomplete, deep=deep)
     sources: list[Source] = []
     reading = thread_map(lambda one: _read(one, how), subjects, workers=workers)
-    for subject, (read, said) in zip(subjects, reading, strict=True):
-        findings += said
-        if not read and not said:
+    for subject, (read, more) in zip(subjects, reading, strict=True):
+        findings += more
+        if not read and not more:
             finding_id = "FS18" if named_alone else "FS17"
-            why = "an archive without a FreeSurfer subject; it stays behind"
+            why = "the archive contains no FreeSurfer subject; it is not uploaded"
             findings.append(found(finding_id, why, subject.path))
         for source in read:
             claims, why_not = _by_template(source, how.templates)
             findings += why_not
             sources += [] if why_not else [replace(source, claims=claims)]
     if not sources and not any(finding.severity is Severity.ERROR for finding in findings):
-        findings.append(found("NII22", "no FreeSurfer subject in it (a folder with mri, surf, stats ...)", path))
+        why = "no FreeSurfer subject found (a folder with mri, surf, stats ...); check the path, or use --as"
+        findings.append(found("NII22", why, path))
     return Discovery(path, Kind.FREESURFER, tuple(sources), tuple(findings))
 
 
@@ -168,7 +170,7 @@ def _by_template(source: Source, templates: Sequence[PathTemplate]) -> tuple[Cla
                 return source.claims, [found("NII21", str(error), source.path)]
             if fields is not None:
                 return replace(source.claims, **{"session": None, **fields}), []
-    why = f"it does not match {' and '.join(template.text for template in templates)}"
+    why = f"the path does not match {' or '.join(template.text for template in templates)}; add a --template for it"
     return source.claims, [found("NII20", why, source.path)]
 
 
@@ -177,15 +179,15 @@ def freesurfer_source(path: Path, relative: str, *, allow_incomplete: bool = Fal
     read, _ = _read(_Found(path, relative), _Reading(allow_incomplete=allow_incomplete))
     if len(read) == 1:
         return read[0]
-    why = "an archive without a FreeSurfer subject"
+    why = "the archive contains no FreeSurfer subject"
     if read:
         names = ", ".join(PurePosixPath(source.relative).name for source in read[:3])
-        why = f"it holds {len(read)} subjects ({names} ...), and this is the place of one; push it without a table"
+        why = f"the archive contains {len(read)} subjects ({names} ...), a table row needs one; push it without a table"
     return Source(Kind.FREESURFER, path, relative, (), archived=True, findings=(found("FS18", why, path),))
 
 
 def _read(subject: _Found, how: _Reading) -> tuple[list[Source], list[Finding]]:
-    """The sources of one folder or archive, and what is to be said beside them."""
+    """The sources of one folder or archive, and findings that belong to none of them."""
     path, relative = subject.path, subject.relative
     try:
         if path.is_dir():
@@ -196,7 +198,7 @@ def _read(subject: _Found, how: _Reading) -> tuple[list[Source], list[Finding]]:
     except ArchiveProblem as problem:
         why = str(problem)
     except OSError as error:
-        why = f"it cannot be read ({error.strerror or error}); check its permissions and its disk"
+        why = f"the subject cannot be read ({error.strerror or error}); check its permissions and the disk"
     archived = not path.is_dir()
     return [Source(Kind.FREESURFER, path, relative, (), archived=archived, findings=(found("FS18", why, path),))], []
 
@@ -213,9 +215,10 @@ def _checked(source: Source, run: Run, how: _Reading) -> Source:
 
 
 def _allowed(finding: Finding) -> Finding:
-    """A finding that the user carries knowingly: what is wrong, without the advice at its end."""
+    """A finding that the user accepts: the problem, without the advice at its end."""
     what, _, advice = finding.message.rpartition("; ")
-    return replace(finding, severity=Severity.WARNING, message=f"{what or advice}; carried as --allow-incomplete says")
+    why = f"{what or advice}; uploaded because of --allow-incomplete"
+    return replace(finding, severity=Severity.WARNING, message=why)
 
 
 def _place(run: Run, templates: Sequence[PathTemplate]) -> tuple[Claims, Level | None, list[Finding]]:
@@ -232,13 +235,13 @@ def _place(run: Run, templates: Sequence[PathTemplate]) -> tuple[Claims, Level |
     people = {_subject_of(point, templates) for point in run.text("base-tps").split()}
     if len(people) == 1:
         (subject,) = people
-        why = f"the base of a longitudinal series: it goes to subject {subject}, resource {resource}"
+        why = f"base of a longitudinal series; it is uploaded to subject {subject}, resource {resource}"
         note = replace(found("FS20", why, run.where, file="base-tps"), severity=Severity.INFO)
         return Claims(subject=subject, resource=resource), Level.SUBJECT, [note]
-    shown = ", ".join(sorted(people)) or "nobody"
+    shown = ", ".join(sorted(people)) or "no subject"
     why = (
-        f"the base of a longitudinal series, whose time points (base-tps) are of {shown}: it belongs to one subject;"
-        " say with --template where the subject stands in their names"
+        f"base of a longitudinal series, but its time points (base-tps) are of {shown}, not of one subject;"
+        " use --template to show where the subject is in their names"
     )
     seen = f"time points of {shown}"
     return (
@@ -270,7 +273,7 @@ def _from_folder(folder: Path, relative: str, how: _Reading) -> tuple[Source, Ru
         try:
             read[file.relative], digest = _read_file(file, deep=how.deep)
         except OSError as error:
-            why = f"{file.relative} cannot be read ({error.strerror}); check its permissions and its disk"
+            why = f"{file.relative} cannot be read ({error.strerror}); check its permissions and the disk"
             findings.append(found("FS04", why, folder, file=file.relative, seen=error.strerror or ""))
         kept.append(LocalFile(file.path, f"{name}/{file.relative}", file.size_bytes, file.mtime_ns, digest=digest))
     source = Source(Kind.FREESURFER, folder, relative, tuple(kept), findings=tuple(findings))
@@ -316,16 +319,16 @@ def _read_ends(stream: IO[bytes], file: SubjectFile) -> RunFile | None:
 
 def _read_whole(stream: IO[bytes], relative: str, mtime_ns: int = 0) -> tuple[RunFile, str]:
     text: list[bytes] = []
-    keeps_text = is_text_needed(relative)
-    seen = read_stream(stream, seen=text.append if keeps_text else None)
+    needs_text = is_text_needed(relative)
+    seen = read_stream(stream, seen=text.append if needs_text else None)
     damage = None
     if relative.endswith((".mgz", ".gz")) and seen.size_bytes:
-        damage = seen.damage.value if seen.damage is not None else None if seen.packed else "it is not gzip"
+        damage = seen.damage.value if seen.damage is not None else None if seen.packed else "the file is not gzip"
     file = RunFile(
         seen.size_bytes,
         head=seen.head[:_HEAD_BYTES],
         unpacked_bytes=seen.unpacked_bytes,
-        text=b"".join(text)[:_TEXT_LIMIT_BYTES] if keeps_text else None,
+        text=b"".join(text)[:_TEXT_LIMIT_BYTES] if needs_text else None,
         damage=damage,
         mtime_ns=mtime_ns,
     )
@@ -336,15 +339,15 @@ def _from_archive(path: Path, relative: str) -> tuple[list[tuple[Source, Run]], 
     """Every subject of an archive, read in one pass."""
     held = read_contents(path, _MARKERS)
     findings = [
-        found("FS16", f"{one.prefix} is an atlas or example of FreeSurfer, not a subject; it is not carried", path)
+        found("FS16", f"{one.prefix} is a FreeSurfer atlas or example, not a subject; it is not uploaded", path)
         for one in held
-        if _NO_SUBJECT.fullmatch(one.top)
+        if _NOT_A_SUBJECT.fullmatch(one.top)
     ]
-    subjects = [one for one in held if not _NO_SUBJECT.fullmatch(one.top)]
+    subjects = [one for one in held if not _NOT_A_SUBJECT.fullmatch(one.top)]
     places = {member.name: (one.prefix, inner) for one in subjects for inner, member in one.files.items()}
     read: dict[str, dict[str, RunFile]] = {one.prefix: {} for one in subjects}
     digests: dict[str, str] = {}
-    with damage_told():
+    with archive_errors():
         for member, stream in members(path):
             if stream is not None and (place := places.get(member.name)) is not None:
                 prefix, inner = place
@@ -366,15 +369,15 @@ def _of_contents(
     findings: list[Finding] = []
     linked = dict(contents.files)
     if not contents.ready:
-        findings.append(found("FS22", f"it is packed anew on the way: {_not_ready(contents)}", path))
+        findings.append(found("FS22", f"the archive is repacked for the upload: {_not_ready(contents)}", path))
         for inner, link in contents.links.items():
             target = target_within(inner, link.target or "")
             if target in contents.files:
                 linked[inner], read[inner] = contents.files[target], read[target]
             else:
-                why = f"{inner} points to {link.target}, outside the subject; left out"
+                why = f"{inner} is a link to {link.target}, outside the subject; it is not uploaded"
                 findings.append(found("FS14", why, path, file=inner, seen=link.target or ""))
-    kept = {inner: member for inner, member in linked.items() if contents.ready or not left_out(inner)}
+    kept = {inner: member for inner, member in linked.items() if contents.ready or not is_excluded(inner)}
     files = tuple(
         LocalFile(path, f"{name}/{inner}", member.size_bytes, status.st_mtime_ns, digests[member.name], member.name)
         for inner, member in sorted(kept.items())
@@ -386,9 +389,9 @@ def _of_contents(
 def _not_ready(contents: Contents) -> str:
     reasons = []
     if contents.links:
-        reasons.append(f"it holds {len(contents.links)} links ({', '.join(sorted(contents.links)[:2])} ...)")
+        reasons.append(f"it contains {counted(len(contents.links), 'link')} ({listed(sorted(contents.links), 2)})")
     if contents.prefix.count("/") != 1:
-        reasons.append("the subject is not its top folder")
-    if contents.strays:
-        reasons.append(f"other files are in it ({contents.strays[0]} ...)")
+        reasons.append("the subject is not the top folder")
+    if contents.others_outside:
+        reasons.append(f"it contains other files ({listed(contents.others_outside, 1)})")
     return ", ".join(reasons)

@@ -1,7 +1,7 @@
-"""The files of one FreeSurfer subject folder: what is carried, what stays behind, and where links lead.
+"""The files of one FreeSurfer subject folder: which are uploaded, and how links are handled.
 
 XNAT's extractors know no links (a zip's link entry becomes a text file, a tar's an empty one), so a link to a file of
-the subject, as FreeSurfer 7 makes ``lh.pial`` to ``lh.pial.T1``, is carried as a copy of that file.
+the subject, as FreeSurfer 7 makes ``lh.pial`` to ``lh.pial.T1``, is uploaded as a copy of that file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from xnatferry.sources.folder_walk import natural_key
 if TYPE_CHECKING:
     from xnatferry.sources.model import Finding
 
-__all__ = ["SubjectFile", "left_out", "read_subject_folder"]
+__all__ = ["SubjectFile", "is_excluded", "read_subject_folder"]
 
 #: Scratch folders of recon-all, and the boundary element models of other programs.
 _SCRATCH: Final = ("trash/", "tmp/", "bem/")
@@ -27,7 +27,7 @@ _SCRATCH: Final = ("trash/", "tmp/", "bem/")
 
 @dataclass(frozen=True, slots=True)
 class SubjectFile:
-    """A file of a subject; *relative* is its path below the subject, sizes and times are those behind a link."""
+    """A file of a subject; *relative* is its path below the subject, size and time are those of the link target."""
 
     path: Path
     relative: str
@@ -35,16 +35,16 @@ class SubjectFile:
     mtime_ns: int
 
 
-def left_out(relative: str) -> bool:
-    """Whether a file of a subject stays behind: scratch folders, and hidden files such as ``.xdebug_mris_sphere``."""
+def is_excluded(relative: str) -> bool:
+    """Whether a file is not uploaded: scratch folders, and hidden files such as ``.xdebug_mris_sphere``."""
     return f"{relative}/".startswith(_SCRATCH) or any(part.startswith(".") for part in relative.split("/"))
 
 
 def read_subject_folder(folder: Path) -> tuple[list[SubjectFile], list[Finding]]:
-    """The files to carry, in a stable order, and what is to be said about links and files that stay behind."""
+    """The files to upload, in a stable order, and findings on links and excluded files."""
     files: list[SubjectFile] = []
     findings: list[Finding] = []
-    behind: Counter[str] = Counter()
+    excluded: Counter[str] = Counter()
     home = folder.resolve()
     waiting = [(folder, "")]
     while waiting:
@@ -54,10 +54,10 @@ def read_subject_folder(folder: Path) -> tuple[list[SubjectFile], list[Finding]]
             children = sorted(listing, key=lambda child: natural_key(child.name))
         for child in children:
             relative, path = prefix + child.name, Path(child.path)
-            if left_out(relative):
-                behind[f"{relative}/" if child.is_dir() else relative] += 1
+            if is_excluded(relative):
+                excluded[f"{relative}/" if child.is_dir() else relative] += 1
             elif child.is_symlink():
-                file, finding = _behind_link(path, relative, home)
+                file, finding = _link_target(path, relative, home)
                 files += [file] if file is not None else []
                 findings += [finding] if finding is not None else []
             elif child.is_dir():
@@ -67,27 +67,27 @@ def read_subject_folder(folder: Path) -> tuple[list[SubjectFile], list[Finding]]
                 if stat.S_ISREG(status.st_mode):
                     files.append(SubjectFile(path, relative, status.st_size, status.st_mtime_ns))
                 else:
-                    behind[relative] += 1
+                    excluded[relative] += 1
         waiting.extend(reversed(inner))
-    if behind:
-        names = ", ".join(sorted(behind)[:5]) + (" ..." if len(behind) > 5 else "")
-        findings.append(found("FS17", f"left out of {folder.name}: {names}", folder))
+    if excluded:
+        names = ", ".join(sorted(excluded)[:5]) + (" ..." if len(excluded) > 5 else "")
+        findings.append(found("FS17", f"not uploaded: {names} (scratch or hidden)", folder))
     return files, findings
 
 
-def _behind_link(path: Path, relative: str, home: Path) -> tuple[SubjectFile | None, Finding | None]:
-    """The file behind a link, when its content belongs to the subject."""
+def _link_target(path: Path, relative: str, home: Path) -> tuple[SubjectFile | None, Finding | None]:
+    """The target of a link, if its content belongs to the subject."""
     target = str(path.readlink())
     annexed = "annex/objects" in target
     try:
         status = path.stat()
         inside = path.resolve().is_relative_to(home)
     except (OSError, RuntimeError):
-        fetch = "; fetch it (datalad get, git annex get)" if annexed else "; copy the subject again with its targets"
-        return None, found("FS19", f"{relative} points to {target}, which is not there{fetch}", path)
+        fetch = "; run `datalad get` or `git annex get`" if annexed else "; copy the subject again, with link targets"
+        return None, found("FS19", f"{relative} is a broken link to {target}{fetch}", path)
     if stat.S_ISREG(status.st_mode) and (inside or annexed):
         return SubjectFile(path, relative, status.st_size, status.st_mtime_ns), None
     what = "a folder" if stat.S_ISDIR(status.st_mode) else "a file"
     where = "inside" if inside else "outside"
-    why = f"{relative} is a link to {what} {where} the subject ({target}); it is left out"
+    why = f"{relative} is a link to {what} {where} the subject ({target}); it is not uploaded"
     return None, found("FS14", why, path)

@@ -1,7 +1,7 @@
-"""Logs, statistics and surfaces of a FreeSurfer subject without who ran it: user, computer and home folder.
+"""Removes user, host and home folder from logs, statistics and surfaces of a FreeSurfer subject.
 
-Which words these are is read from the subject itself: the comments of its statistics, its logs, the first line of its
-surfaces. Records of command lines inside ``.mgz`` volumes and behind the triangles of surfaces are not touched.
+The words are read from the subject itself: comments of its statistics, its logs, the first line of its surfaces.
+Command lines inside ``.mgz`` volumes and after the triangles of surfaces are not changed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from xnatferry.errors import FileChangedError
 from xnatferry.sources.archives import ArchiveProblem, members
 from xnatferry.sources.model import Kind, LocalFile, Scrub, ScrubKind, Source
 from xnatferry.sources.scrubbing import SURFACE_MAGIC, scrubbed_file, whole_words
+from xnatferry.wording import counted
 from xnatferry.xnat.digest import PIECE_BYTES
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ _USER: Final = re.compile(
 _HOST: Final = re.compile(
     rb"(?m)(?:^#?[ \t]*hostname[ \t]+|\bMachine:[ \t]*|^HOST(?:NAME)?[ =]|^(?:Linux|Darwin)[ \t]+)([\w.-]+)"
 )
-#: Accounts and computers of everybody.
-_ANYBODY: Final = frozenset(
+#: Generic account and host names.
+_GENERIC: Final = frozenset(
     {"root", "user", "users", "freesurfer", "fsuser", "nobody", "admin", "ubuntu", "localhost", "host", "linux",
      "unknown", "none", "x86_64", "kernel", "version", "shared", "data", "home"}
 )  # fmt: skip
@@ -53,7 +54,7 @@ def holds_faces(source: Source) -> bool:
 
 
 def scrubbed_subject(source: Source) -> Source:
-    """A subject whose texts arrive without user, computer and home folder, and whose environment stays behind."""
+    """A subject whose texts are uploaded without user, host and home folder, and without its environment files."""
     kept = [file for file in source.files if not _ENVIRONMENT.fullmatch(_inner(file))]
     left = [_inner(file) for file in source.files if _ENVIRONMENT.fullmatch(_inner(file))]
     words: dict[str, str] = {}
@@ -65,20 +66,20 @@ def scrubbed_subject(source: Source) -> Source:
         words = {word: instead for word, instead in words.items() if word != source.path.name.partition(".")[0]}
         changed = _changed(source, texts, words) if words else {}
     except (OSError, FileChangedError, ArchiveProblem) as error:
-        why = f"it cannot be read, so nothing can be taken out of it ({error}); copy it again from where it came"
+        why = f"the subject cannot be read, so it cannot be scrubbed ({error}); copy it again from its source"
         return replace(source, findings=(*source.findings, found("PRV12", why, source.path)))
     if not left and not changed:
         return source
     files = tuple(changed.get(file.name, file) for file in kept)
     done = []
     if left:
-        done.append(f"left out: {', '.join(left)}")
+        done.append(f"not uploaded: {', '.join(left)}")
     if changed:
         names = ", ".join(sorted(name.partition("/")[2] for name in changed)[:3]) + (" ..." if len(changed) > 3 else "")
-        done.append(f"user, computer and home folder replaced in {len(changed)} files ({names})")
+        done.append(f"user, host and home folder replaced in {counted(len(changed), 'file')} ({names})")
     why = (
-        f"scrubbed: {'; '.join(done)}. What stays: command lines inside volumes and surfaces, dates, other folders."
-        " The BBRC validator looks for some of this: its tests of the operating system and of the files then fail"
+        f"scrubbed: {'; '.join(done)}. Not removed: command lines inside volumes and surfaces, dates, other folders."
+        " The tests of operating system and files of the BBRC validator fail on a scrubbed subject"
     )
     rest = tuple(finding for finding in source.findings if finding.id != "FS15")
     return replace(source, files=files, findings=(*rest, found("PRV11", why, source.path)))
@@ -96,7 +97,7 @@ def _is_text(file: LocalFile) -> bool:
 
 
 def _contents(source: Source, files: list[LocalFile]) -> Iterator[tuple[LocalFile, bytes]]:
-    """Every text with all of it, every surface with its first line."""
+    """Every text file completely, every surface with its first line."""
     for file, read in _opened(source, [file for file in files if _is_text(file)]):
         surface = _SURFACES.fullmatch(_inner(file))
         content = b"".join(read(_COMMENT_BYTES if surface else PIECE_BYTES, 1 if surface else None))
@@ -109,7 +110,7 @@ def _contents(source: Source, files: list[LocalFile]) -> Iterator[tuple[LocalFil
 def _opened(
     source: Source, files: list[LocalFile]
 ) -> Iterator[tuple[LocalFile, Callable[[int, int | None], Iterator[bytes]]]]:
-    """Each of *files* with a way to read its pieces, in the order of the archive where it is one."""
+    """Each of *files* with a function that reads its pieces; in the order of the archive if it is one."""
     wanted: dict[str, list[LocalFile]] = {}
     for file in files:
         if file.member is not None:
@@ -138,12 +139,12 @@ def _collect(content: bytes, words: dict[str, str]) -> None:
     for pattern, instead in ((_USER, "user"), (_HOST, "host")):
         for found_word in set(pattern.findall(content)):
             word = found_word.decode("ascii", "ignore").rstrip(".")
-            if len(word) >= _SHORTEST and word.lower() not in _ANYBODY and not word.isdecimal():
+            if len(word) >= _SHORTEST and word.lower() not in _GENERIC and not word.isdecimal():
                 words.setdefault(word, instead)
 
 
 def _changed(source: Source, texts: list[LocalFile], words: Mapping[str, str]) -> dict[str, LocalFile]:
-    """Those of *texts* in which a word stands, by name, as they arrive."""
+    """Those of *texts* that contain one of *words*, by name, as they are uploaded."""
     any_word = whole_words(word.encode() for word in words)
     kinds = tuple(sorted(set(words.values()), reverse=True))
     pairs = tuple(sorted(words.items()))
@@ -151,10 +152,10 @@ def _changed(source: Source, texts: list[LocalFile], words: Mapping[str, str]) -
     for file, read in _opened(source, texts):
         if _SURFACES.fullmatch(_inner(file)):
             first = next(read(_COMMENT_BYTES, 1), b"")
-            told = first.partition(b"\n")[0]
+            text = first.partition(b"\n")[0]
         else:
-            first = told = b"".join(read(PIECE_BYTES, None))
-        if any_word.search(told):
+            first = text = b"".join(read(PIECE_BYTES, None))
+        if any_word.search(text):
             scrub = Scrub(ScrubKind.FREESURFER, kinds, file.size_bytes, words=pairs)
             changed[file.name] = scrubbed_file(file, scrub, chain([first], read(PIECE_BYTES, None)))
     return changed

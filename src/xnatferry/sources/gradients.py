@@ -20,7 +20,7 @@ class Gradients:
     """The b-values of one image.
 
     Attributes:
-        bvals: s/mm², one a volume.
+        bvals: s/mm², one per volume.
     """
 
     bvals: tuple[float, ...]
@@ -43,7 +43,7 @@ def read_bvals(content: bytes) -> Gradients:
     """
     rows = _numbers(content)
     if len(rows) > 1 and any(len(row) > 1 for row in rows):
-        raise GradientError("it has several rows; one row with a b-value a volume is expected")
+        raise GradientError("the table has several rows, expected is one row with one b-value per volume")
     bvals = tuple(value for row in rows for value in row)
     if not all(math.isfinite(value) and value >= 0 for value in bvals):
         raise GradientError("a b-value is negative or not finite")
@@ -51,7 +51,7 @@ def read_bvals(content: bytes) -> Gradients:
 
 
 def read_bvecs(content: bytes) -> tuple[list[tuple[float, float, float]], bool]:
-    """Read gradient directions; also say whether they stand in three rows (as BIDS and FSL want) or in three columns.
+    """Read gradient directions; also whether the table has three rows (as BIDS and FSL expect) or three columns.
 
     A direction may be NaN: that is how some tools write the volumes without one.
 
@@ -65,7 +65,8 @@ def read_bvecs(content: bytes) -> tuple[list[tuple[float, float, float]], bool]:
     if lengths == {3}:
         return [(x, y, z) for x, y, z in rows], False
     raise GradientError(
-        f"it has {len(rows)} rows of {sorted(lengths)} numbers; three rows, one number a volume, are expected"
+        f"the table has {len(rows)} rows of {sorted(lengths)} numbers, expected are three rows with"
+        " one number per volume"
     )
 
 
@@ -74,7 +75,7 @@ def _numbers(content: bytes) -> list[list[float]]:
         lines = content.decode("utf-8-sig").replace(",", " ").splitlines()
         rows = [[float(word) for word in line.split()] for line in lines if line.strip()]
     except ValueError as error:
-        raise GradientError(f"it holds something that is no number ({str(error)[:80]})") from error
+        raise GradientError(f"the table contains something that is not a number ({str(error)[:80]})") from error
     if not rows:
-        raise GradientError("it is empty")
+        raise GradientError("the table is empty")
     return rows

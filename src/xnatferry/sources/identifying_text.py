@@ -1,4 +1,4 @@
-"""A pass over what discovery found: what may tell who somebody is, and what ``--scrub`` takes out on the way."""
+"""The privacy check of discovered files, and what ``--scrub`` removes from them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from xnatferry.checks.privacy import (
     DICOM_EXTENSION,
     EXTENSION_NAMES,
     blocking_keys,
+    contains_user_details,
     flagged_texts,
+    indirect_keys,
+    is_free_content,
     is_full_head,
-    keys_held,
+    is_marked_defaced,
     mrs_keys,
     path_problem,
-    says_defaced,
     table_problem,
-    tells_paths,
-    tells_something,
 )
 from xnatferry.errors import FileChangedError
 from xnatferry.sources.freesurfer_scrubbing import holds_faces, scrubbed_subject
@@ -33,6 +33,7 @@ from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 __all__ = ["check_identifying_text"]
 
@@ -42,33 +43,36 @@ _SMALL_BYTES: Final = 64 << 20
 _HEAD_PIECE_BYTES: Final = 1 << 14
 _REPORT_BYTES: Final = 256 << 10
 _COLOURS: Final = frozenset({128, 2304})
+_COMPLEX: Final = frozenset({32, 1792, 2048})
+#: Shortest axis of a slice in which text can be read; FreeSurfer folds values on a surface into short axes.
+_READABLE_VOXELS: Final = 32
 _NAMED: Final = 3
 
 
 @dataclass(slots=True)
-class _Trace:
-    """What one file tells.
+class _FileResult:
+    """Result of the privacy check of one file.
 
     Attributes:
-        blocking: Findings of the tier that stops its source.
-        open: Findings that warn and that scrubbing settles.
-        lasting: Findings that scrubbing leaves.
-        scrub: What scrubbing takes out.
+        blocking: Findings that name a person; they refuse the source.
+        removable: Warnings that scrubbing resolves.
+        permanent: Warnings that scrubbing does not resolve.
+        scrub: What scrubbing removes.
         head: Whether it is an image of the whole head.
-        defaced: Whether it says that a face was taken out.
+        defaced: Whether it states that the face was removed.
     """
 
     blocking: list[Finding] = field(default_factory=list)
-    open: list[Finding] = field(default_factory=list)
-    lasting: list[Finding] = field(default_factory=list)
+    removable: list[Finding] = field(default_factory=list)
+    permanent: list[Finding] = field(default_factory=list)
     scrub: Scrub | None = None
     head: bool = False
     defaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Looked:
-    """A source after the pass, and the images in it that may show a face."""
+class _SourceResult:
+    """A source after the privacy check, and its images that may show a face."""
 
     source: Source
     blocked: tuple[Finding, ...] = ()
@@ -79,40 +83,44 @@ class _Looked:
 def check_identifying_text(
     discovery: Discovery, *, allow_private: bool = False, scrub: bool = False, workers: int | None = None
 ) -> Discovery:
-    """The same discovery with the findings of the privacy check; with *scrub*, files as they arrive scrubbed.
+    """The same discovery with the findings of the privacy check.
+
+    With *scrub*, files have the size and digest of the scrubbed content.
 
     Args:
         discovery: What was found.
-        allow_private: Whether what names a person is carried with a warning.
-        scrub: Whether files are changed on the way.
+        allow_private: Whether files that name a person are uploaded with a warning.
+        scrub: Whether files are scrubbed for the upload.
         workers: Threads that read; as many as there are processors when None.
     """
 
-    def look(source: Source) -> _Looked:
+    def check(source: Source) -> _SourceResult:
         if source.refused:
-            return _Looked(source)
+            return _SourceResult(source)
         if source.kind is Kind.FREESURFER:
-            return _Looked(_named(scrubbed_subject(source) if scrub else source))
-        return _looked(source, allow_private=allow_private, scrub=scrub)
+            return _SourceResult(_with_path_finding(scrubbed_subject(source) if scrub else source, discovery.root))
+        result = _checked(source, allow_private=allow_private, scrub=scrub)
+        return replace(result, source=_with_path_finding(result.source, discovery.root))
 
-    looked = list(thread_map(look, discovery.sources, workers=workers))
-    sources = _with_siblings(looked)
-    return replace(discovery, sources=sources, findings=(*discovery.findings, *_faces(discovery, looked)))
+    results = list(thread_map(check, discovery.sources, workers=workers))
+    sources = _with_refused_siblings(results)
+    return replace(discovery, sources=sources, findings=(*discovery.findings, *_faces(discovery, results)))
 
 
-def _named(source: Source) -> Source:
-    """With what its path tells."""
-    paths = [(source.relative, source.path)]
+def _with_path_finding(source: Source, root: Path) -> Source:
+    """The source with finding PRV06 if a path that is uploaded may identify a person; the name of *root* is not."""
+    root_alone = source.kind is Kind.BIDS or (source.kind is Kind.FILES and source.path == root)
+    paths = [((source.claims.subject or "") if root_alone else source.relative, source.path)]
     if source.kind is not Kind.FREESURFER:
         paths += [(file.tree_path or file.name, file.path) for file in source.files]
     for name, path in paths:
         if (what := path_problem(name, source.claims.subject)) is not None:
-            why = f"its name holds {what}; names are stored as they are, so rename it if that tells who it is"
+            why = f"the path contains {what}; paths are uploaded unchanged, rename it if it identifies a person"
             return replace(source, findings=(*source.findings, found("PRV06", why, path)))
     return source
 
 
-def _looked(source: Source, *, allow_private: bool, scrub: bool) -> _Looked:
+def _checked(source: Source, *, allow_private: bool, scrub: bool) -> _SourceResult:
     files: list[LocalFile] = []
     findings: list[Finding] = []
     blocked: list[Finding] = []
@@ -120,35 +128,35 @@ def _looked(source: Source, *, allow_private: bool, scrub: bool) -> _Looked:
     defaced = False
     for file in source.files:
         try:
-            trace = _examined(file, source)
+            result = _examined(file, source)
             kept = file
-            if scrub and trace.scrub is not None:
-                kept = scrubbed_file(file, trace.scrub, _pieces(file))
-                findings.append(found("PRV11", f"{trace.scrub}; the file on your disk stays as it is", file.path))
-                trace = replace(trace, blocking=[], open=[])
+            if scrub and result.scrub is not None:
+                kept = scrubbed_file(file, result.scrub, _pieces(file))
+                findings.append(found("PRV11", f"{result.scrub}; the file on your disk is not changed", file.path))
+                result = replace(result, blocking=[], removable=[])
         except (OSError, FileChangedError) as error:
             if not scrub:
-                files.append(file)  # the other checks say what cannot be read
+                files.append(file)  # other checks report files that cannot be read
                 continue
-            why = f"it cannot be read, so nothing can be taken out of it ({error}); repair it, or leave out --scrub"
-            kept, trace = file, _Trace(blocking=[found("PRV12", why, file.path)])
+            why = f"the file cannot be read, so it cannot be scrubbed ({error}); repair it, or push without --scrub"
+            kept, result = file, _FileResult(blocking=[found("PRV12", why, file.path)])
         files.append(kept)
         if allow_private:
-            findings += [replace(finding, severity=Severity.WARNING) for finding in trace.blocking]
+            findings += [replace(finding, severity=Severity.WARNING) for finding in result.blocking]
         else:
-            blocked += trace.blocking
-        findings += [*trace.open, *trace.lasting]
-        heads += [file.tree_path or source.relative] if trace.head else []
-        defaced = defaced or trace.defaced
+            blocked += result.blocking
+        findings += [*result.removable, *result.permanent]
+        heads += [file.tree_path or source.relative] if result.head else []
+        defaced = defaced or result.defaced
     if blocked or findings or scrub:
         source = replace(source, files=tuple(files), findings=(*source.findings, *blocked, *findings))
-    return _Looked(_named(source), tuple(blocked), tuple(heads), defaced)
+    return _SourceResult(source, tuple(blocked), tuple(heads), defaced)
 
 
-def _examined(file: LocalFile, source: Source) -> _Trace:
+def _examined(file: LocalFile, source: Source) -> _FileResult:
     low = file.name.lower()
     if file.member is not None:
-        return _Trace()
+        return _FileResult()
     if low.endswith(_HEADERS) and file.size_bytes:
         return _image(file, source)
     if low.endswith(".json") and file.size_bytes <= _SMALL_BYTES:
@@ -156,12 +164,12 @@ def _examined(file: LocalFile, source: Source) -> _Trace:
     if low.endswith(".tsv") and file.size_bytes <= _SMALL_BYTES and _is_about_people(file):
         lines = b"".join(_pieces(file)).decode("utf-8-sig", "replace").splitlines()
         what = table_problem(lines)
-        why = f"it has {what}; the table travels as it is"
-        return _Trace(lasting=[found("PRV07", why, file.path)] if what else [])
-    if source.kind is not Kind.NIFTI and low.endswith(_REPORTS) and tells_paths(_beginning(file)):
-        why = "it tells home folders, computers or mail addresses of who ran the program; it travels as it is"
-        return _Trace(lasting=[found("PRV08", why, file.path)])
-    return _Trace()
+        why = f"the table contains {what}; it is uploaded unchanged, remove columns if necessary"
+        return _FileResult(permanent=[found("PRV07", why, file.path)] if what else [])
+    if source.kind is not Kind.NIFTI and low.endswith(_REPORTS) and contains_user_details(_beginning(file)):
+        why = "the file contains home folders, host names or mail addresses; it is uploaded unchanged"
+        return _FileResult(permanent=[found("PRV08", why, file.path)])
+    return _FileResult()
 
 
 def _is_about_people(file: LocalFile) -> bool:
@@ -186,99 +194,104 @@ def _beginning(file: LocalFile) -> bytes:
     return next(_pieces(file, _REPORT_BYTES), b"")
 
 
-def _sidecar(file: LocalFile, source: Source) -> _Trace:
+def _sidecar(file: LocalFile, source: Source) -> _FileResult:
     try:
         sidecar = read_sidecar(b"".join(_pieces(file)))
     except SidecarError as error:
         raise FileChangedError(str(error)) from error
-    trace = _Trace(defaced=says_defaced(sidecar))
+    result = _FileResult(defaced=is_marked_defaced(sidecar))
     if names := blocking_keys(sidecar, source.claims.subject):
         why = (
-            f"fields that name a person: {', '.join(names)}; take them out, let --scrub do it on the way, or say"
-            " --allow-private if the project may hold them"
+            f"fields that name a person: {', '.join(names)}; remove them, use --scrub, or use --allow-private"
+            " if the project may contain them"
         )
-        trace.blocking.append(found("PRV01", why, file.path))
-        trace.scrub = Scrub(ScrubKind.SIDECAR, tuple(names), file.size_bytes)
-    if traces := keys_held(sidecar):
-        why = (
-            f"fields that identify a place, a device, a day or a body: {', '.join(traces)}; the file travels with them"
-        )
-        trace.lasting.append(found("PRV02", why, file.path))
-    return trace
+        result.blocking.append(found("PRV01", why, file.path))
+        result.scrub = Scrub(ScrubKind.SIDECAR, tuple(names), file.size_bytes)
+    if keys := indirect_keys(sidecar):
+        why = f"fields that identify a place, a device, a date or a body: {', '.join(keys)}; they are uploaded"
+        result.permanent.append(found("PRV02", why, file.path))
+    return result
 
 
-def _image(file: LocalFile, source: Source) -> _Trace:
+def _image(file: LocalFile, source: Source) -> _FileResult:
     pieces = _pieces(file, _HEAD_PIECE_BYTES)
     packed = file.name.lower().endswith(".gz")
     head, extensions = read_extensions(unpacked_image(pieces) if packed else pieces)
     if not head:
-        return _Trace()
+        return _FileResult()
     try:
         header = read_header(head, version=version_of(head))
     except HeaderError:
-        return _Trace()
-    trace = _Trace(defaced="defac" in file.name.lower())
+        return _FileResult()
+    result = _FileResult(defaced="defac" in file.name.lower())
     removed = flagged_texts(header)
     for name in removed:
-        why = f"header field {name} holds text that may identify a person or a day; look at it, or let --scrub clear it"
-        trace.open.append(found("PRV03", why, file.path))
-    dropped = _extensions(file, extensions, source, trace, removed)
+        why = f"header field {name} contains text that may identify a person or a date; check it, or use --scrub"
+        result.removable.append(found("PRV03", why, file.path))
+    dropped = _extensions(file, extensions, source, result, removed)
     if removed:
-        trace.scrub = Scrub(ScrubKind.NIFTI, tuple(dict.fromkeys(removed)), file.size_bytes, dropped, packed)
-    if header.datatype in _COLOURS or _is_flat(header):
-        why = "it is a picture in colour or a single slice; look whether text is burned into it"
-        trace.lasting.append(found("PRV10", why, file.path))
+        result.scrub = Scrub(ScrubKind.NIFTI, tuple(dict.fromkeys(removed)), file.size_bytes, dropped, packed)
+    if header.datatype in _COLOURS or _is_single_slice(header):
+        why = "the image is in colour or a single slice; check whether it contains burned-in text"
+        result.permanent.append(found("PRV10", why, file.path))
     else:
-        trace.head = not trace.defaced and is_full_head(file.name, source.claims.type)
-    return trace
+        result.head = not result.defaced and is_full_head(file.name, source.claims.type)
+    return result
 
 
-def _is_flat(header: NiftiHeader) -> bool:
-    return not header.is_cifti and sum(length > 1 for length in header.shape[:3]) < 3
+def _is_single_slice(header: NiftiHeader) -> bool:
+    """Whether the image is one slice in which text can be read; spectra and values on surfaces are not."""
+    if header.is_cifti or header.datatype in _COMPLEX:
+        return False
+    axes = [length for length in header.shape[:3] if length > 1]
+    return len(axes) == 2 and min(axes) >= _READABLE_VOXELS
 
 
 def _extensions(
-    file: LocalFile, extensions: Sequence[Extension], source: Source, trace: _Trace, removed: list[str]
+    file: LocalFile, extensions: Sequence[Extension], source: Source, result: _FileResult, removed: list[str]
 ) -> int:
-    """What extensions tell; returns the bytes of those that scrubbing drops."""
+    """Findings on header extensions; returns the bytes of those that scrubbing removes."""
     dropped = 0
     for extension in extensions:
         code = extension.code
-        if not tells_something(extension):
+        if not is_free_content(extension):
             continue
-        what = EXTENSION_NAMES.get(code, "free content")
+        what = EXTENSION_NAMES.get(code, "unknown content")
         size = f"code {code}, {extension.size_bytes} bytes"
         if code == MRS_EXTENSION:
-            if names := mrs_keys(extension, source.claims.subject):
-                why = f"its header extension ({size}) has fields that name a person: {', '.join(names)}"
-                trace.blocking.append(
-                    found("PRV05", f"{why}; --scrub takes them out, --allow-private sends", file.path)
+            names = mrs_keys(extension, source.claims.subject)
+            if names:
+                why = f"the header extension ({size}) has fields that name a person: {', '.join(names)}"
+                result.blocking.append(
+                    found("PRV05", f"{why}; use --scrub to remove them, or --allow-private", file.path)
                 )
                 removed += [f"extension {code} {name}" for name in names]
-            trace.lasting.append(found("PRV04", f"its header has an extension ({size}): {what}", file.path))
+            finding = found("PRV04", f"the header has an extension ({size}): {what}", file.path)
+            # Every image of spectroscopy has one, so it is a warning only where it cannot be read or names a person.
+            result.permanent.append(replace(finding, severity=Severity.INFO) if names == [] else finding)
             continue
         removed.append(f"extension {code}")
         dropped += extension.size_bytes
         if code == DICOM_EXTENSION:
-            why = f"its header has an extension ({size}): {what}, which names the patient unless somebody took that out"
-            trace.blocking.append(found("PRV05", f"{why}; --scrub drops it, --allow-private sends it", file.path))
+            why = f"the header has an extension ({size}): {what}, which usually names the patient"
+            result.blocking.append(found("PRV05", f"{why}; use --scrub to remove it, or --allow-private", file.path))
         else:
-            why = f"its header has an extension ({size}): {what}; see what it tells, or let --scrub drop it"
-            trace.open.append(found("PRV04", why, file.path))
+            why = f"the header has an extension ({size}): {what}; check it, or use --scrub to remove it"
+            result.removable.append(found("PRV04", why, file.path))
     return dropped
 
 
-def _with_siblings(looked: Sequence[_Looked]) -> tuple[Source, ...]:
-    """An image and its sidecar stay behind together, also where they go to two resources of one scan."""
+def _with_refused_siblings(results: Sequence[_SourceResult]) -> tuple[Source, ...]:
+    """An image and its sidecar are refused together, also if they belong to two resources of one scan."""
     blocked: dict[tuple[str | None, str | None, str], tuple[Finding, ...]] = defaultdict(tuple)
-    for one in looked:
+    for one in results:
         if one.blocked and (key := _scan_of(one.source)) is not None:
             blocked[key] += one.blocked
     return tuple(
         replace(one.source, findings=(*one.source.findings, *blocked[key]))
         if not one.source.refused and (key := _scan_of(one.source)) in blocked and key is not None
         else one.source
-        for one in looked
+        for one in results
     )
 
 
@@ -287,19 +300,20 @@ def _scan_of(source: Source) -> tuple[str | None, str | None, str] | None:
     return (claims.subject, claims.session, claims.group) if claims.group else None
 
 
-def _faces(discovery: Discovery, looked: Sequence[_Looked]) -> Iterator[Finding]:
-    """One finding for all images that may show a face: nobody looks at the voxels."""
-    defaced = {_scan_of(one.source) for one in looked if one.defaced} - {None}
-    shown = [name for one in looked if not one.defaced and _scan_of(one.source) not in defaced for name in one.heads]
+def _faces(discovery: Discovery, results: Sequence[_SourceResult]) -> Iterator[Finding]:
+    """One finding for all images that may show a face, judged by name; voxels are not read."""
+    defaced = {_scan_of(one.source) for one in results if one.defaced} - {None}
+    shown = [name for one in results if not one.defaced and _scan_of(one.source) not in defaced for name in one.heads]
     if shown:
         why = (
-            f"{listed(shown, _NAMED)}: by name, the whole head, and neither name nor sidecar says that the face was"
-            " taken out; xnatferry does not look at the voxels"
+            f"images of the whole head, by their names: {listed(shown, _NAMED)}; neither name nor"
+            " sidecar says that they"
+            " are defaced (voxels are not checked); deface them if the project must not contain faces"
         )
         yield found("PRV09", why, discovery.root)
-    if subjects := [one.source.relative for one in looked if holds_faces(one.source)]:
+    if subjects := [one.source.relative for one in results if holds_faces(one.source)]:
         why = (
-            f"{listed(subjects, _NAMED)}: orig, rawavg and T1 of FreeSurfer keep the face, also where the images that"
-            " are pushed beside them were defaced"
+            f"FreeSurfer subjects: {listed(subjects, _NAMED)}; orig, rawavg and T1 contain the face unless the input"
+            " image was defaced"
         )
         yield found("PRV09", why, discovery.root)

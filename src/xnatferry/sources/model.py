@@ -1,4 +1,4 @@
-"""What discovery finds: sources, their files, what they claim, and findings."""
+"""Data model of discovery: sources, their files, their labels, and findings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Kind(StrEnum):
 
 
 class Severity(StrEnum):
-    """How much a finding weighs: an error stops the push of its source, a warning is listed."""
+    """Severity of a finding: an error refuses its source, a warning and an info do not."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -38,12 +38,12 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something a person should know about local data.
+    """One result of a check of local data.
 
     Attributes:
         id: Stable id such as ``NII03``; documented in docs/findings.md.
         severity: Whether it stops the push.
-        message: What is wrong and what to do, one sentence or two.
+        message: What was found, what was expected, what to do.
         path: The file or folder it is about.
         line: Line of a table, counted from 1 with the header as line 1.
         file: The file of a subject that it is about, by its path below *path*; empty when it is about all of it.
@@ -83,7 +83,7 @@ class Finding:
 
 
 class ScrubKind(StrEnum):
-    """What kind of file is changed on the way, and so how."""
+    """Kind of a file that is scrubbed."""
 
     NIFTI = "nifti"
     SIDECAR = "sidecar"
@@ -92,11 +92,11 @@ class ScrubKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scrub:
-    """What is taken out of a file while it is read (``--scrub``); the file on disk stays as it is.
+    """What is removed from a file while it is read (``--scrub``); the file on disk is not changed.
 
     Attributes:
         kind: How the file is read.
-        removed: What goes, never its value: header fields (``descrip``), ``extension 4`` or a key in one
+        removed: What is removed, never its value: header fields (``descrip``), ``extension 4`` or a key in one
             (``extension 44 PatientName``); keys of a sidecar; ``user``, ``host`` in a log of FreeSurfer.
         disk_bytes: Size of the file as it is.
         shorter_bytes: By how much the extensions of an image shrink.
@@ -118,7 +118,7 @@ class Scrub:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """How a file that is on no disk is made while it is sent; its size and MD5 are known only then.
+    """How a generated file is made while it is sent; its size and MD5 are known only then.
 
     Attributes:
         content: What it shows: ``ORIGINAL`` or ``THUMBNAIL``, XNAT's words for the pictures of a scan.
@@ -131,7 +131,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """One file as it will stand in a resource.
+    """One file of a resource.
 
     Attributes:
         path: Where its bytes are: a file, or the archive that holds it.
@@ -169,13 +169,13 @@ class LocalFile:
 
     @classmethod
     def written(cls, about: Path, name: str, data: bytes) -> LocalFile:
-        """A file that we write, with *data* as its bytes; *about* is what it describes."""
+        """A generated file with *data* as its bytes; *about* is the file that it describes."""
         return cls(about, name, len(data), 0, digest_of([data]), opener=lambda: iter((data,)), data=data)
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a path, a template or a table row says about where a source belongs; None where it says nothing.
+    """Where a source belongs, according to a path, a template or a table row; None where that is unknown.
 
     Labels are as found, not yet checked against XNAT's rules.
 
@@ -205,22 +205,22 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One thing that goes to one resource: an image with its companions, or one folder of results.
+    """The content of one resource: an image with its companions, or one folder of results.
 
     Attributes:
         kind: What it is.
         path: The image, folder or archive it was found as.
-        relative: *path* relative to the root of discovery, with ``/``; what people see.
+        relative: *path* relative to the root of discovery, with ``/``; used in messages.
         files: Every file that will be stored, the image first.
-        claims: What its path or table row says about its place.
+        claims: Its destination, according to its path or table row.
         attributes: XNAT scan fields read from the data, by path below the scan (``parameters/voxelRes/x``: ``1.0``).
         version: Version of the software that made it (``7.4.1``), when known.
-        archived: True when *path* is a ready-made archive that is sent as it is and extracted by the server.
-        findings: What the checks say about it.
-        line: Line of the table it stands in, if any.
+        archived: True when *path* is an archive that is sent unchanged and extracted by the server.
+        findings: Findings about it.
+        line: Its line of the table, if any.
         session_facts: Fields of its session, by path below the session (``age``: ``34.7``).
         subject_facts: Fields of its subject, by full path (``xnat:subjectData/group``: ``patient``).
-        level: What its resource hangs on: project, subject, session or scan; decided by the kind when None.
+        level: Level of its resource: project, subject, session or scan; decided by the kind when None.
     """
 
     kind: Kind
@@ -253,7 +253,7 @@ class Discovery:
     """All that was found below one root.
 
     Attributes:
-        root: What the user named.
+        root: The path that the user gave.
         kind: How it was read.
         sources: In a stable order.
         findings: About the root or about files that belong to no source.

@@ -12,9 +12,10 @@ from xnatferry.checks.images import ImageReport, inspect_image, inspect_pair
 from xnatferry.checks.sidecars import check_gradients, check_sidecar
 from xnatferry.sources.folder_walk import Entry, entry_at, walk
 from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
-from xnatferry.sources.path_layouts import claims_of_path, doubts_of_path
+from xnatferry.sources.path_layouts import claims_of_path, problem_of_path
 from xnatferry.sources.sidecar import series_description, sidecar_facts
 from xnatferry.sources.template import AmbiguousPathError, PathTemplate
+from xnatferry.wording import counted, one_or_many
 from xnatferry.xnat.interning import interned
 from xnatferry.xnat.thread_map import thread_map
 
@@ -62,9 +63,11 @@ def discover_nifti(path: Path, templates: Sequence[PathTemplate] = (), *, worker
     read = thread_map(lambda item: image_source(item[0], item[1], item[2], findings=item[3]), placed, workers=workers)
     sources = tuple(read)
     if not sources and not findings:
-        findings.append(found("NII22", "no NIfTI images in it (.nii, .nii.gz, .hdr with .img)", path))
-    findings += _stay_behind(others, root)
-    return Discovery(root=root, kind=Kind.NIFTI, sources=_with_twins(sources), findings=tuple(findings))
+        findings.append(
+            found("NII22", "no NIfTI images found (.nii, .nii.gz, .hdr with .img); check the path, or use --as", path)
+        )
+    findings += _ignored_files(others, root)
+    return Discovery(root=root, kind=Kind.NIFTI, sources=_with_duplicates(sources), findings=tuple(findings))
 
 
 def _placed(
@@ -82,14 +85,14 @@ def _placed(
             if why is not None:
                 findings.append(why)
                 continue
-            doubt = None if templates else doubts_of_path(images[0].relative)
-            doubts = () if doubt is None else (found(*doubt, images[0].path),)
-            for files, extra in _told_apart(images):
-                yield files, companions, claims, (*extra, *doubts)
+            problem = None if templates else problem_of_path(images[0].relative)
+            path_findings = () if problem is None else (found(*problem, images[0].path),)
+            for files, extra in _images_of_stem(images):
+                yield files, companions, claims, (*extra, *path_findings)
 
 
 def image_at(path: Path, relative: str) -> tuple[ImageFiles, tuple[Entry, ...]]:
-    """The image that *path* names, with its other half, and its companions; *relative* is what people see."""
+    """The image that *path* names, with its other half, and its companions; *relative* is used in messages."""
     entries = [replace(entry, relative=_beside(relative, entry.name)) for entry in _with_companions(path)]
     images = [entry for entry in entries if split_name(entry.name)[1] in _IMAGE_ENDINGS]
     if len(images) > 1 and not _is_pair(images):
@@ -137,14 +140,14 @@ def _is_pair(images: Sequence[Entry]) -> bool:
     return endings == [".hdr", ".img"]
 
 
-def _told_apart(images: list[Entry]) -> list[tuple[ImageFiles, tuple[Finding, ...]]]:
+def _images_of_stem(images: list[Entry]) -> list[tuple[ImageFiles, tuple[Finding, ...]]]:
     """The images of one stem: one, or a pair; several of one name are all refused."""
     if len(images) == 1:
         return [(tuple(images), ())]
     if _is_pair(images):
         return [(tuple(sorted(images, key=lambda entry: entry.name.lower())), ())]
     names = ", ".join(entry.name for entry in images)
-    why = f"{names} share one name, and perhaps one sidecar; keep one of them, or rename the others"
+    why = f"{names} share one name; keep one, or rename the others with their sidecars"
     return [((entry,), (found("NII18", why, entry.path),)) for entry in images]
 
 
@@ -160,8 +163,8 @@ def _claims(images: Sequence[Entry], templates: Sequence[PathTemplate]) -> tuple
                 return Claims(), found("NII21", str(error), entry.path)
             if fields is not None:
                 return Claims(**fields), None
-    shown = " and ".join(template.text for template in templates)
-    why = f"it does not match {shown}; give one more --template, move it out of the folder, or use a table"
+    shown = " or ".join(template.text for template in templates)
+    why = f"the path does not match {shown}; add a --template, move the file out of the folder, or use a table"
     return Claims(), found("NII20", why, first.path)
 
 
@@ -178,8 +181,8 @@ def image_source(
     Args:
         images: A single file, or the two halves of a pair.
         companions: Sidecar and gradient tables.
-        claims: What path, template or table say.
-        findings: What is known already; they come first.
+        claims: Labels from path, template or table.
+        findings: Earlier findings; they come first.
         line: Line of the table that names it.
     """
     entries = (*images, *companions)
@@ -221,7 +224,7 @@ def _inspect(images: ImageFiles) -> ImageReport:
     ending = split_name(only.name)[1].removesuffix(".gz")
     if ending in {".hdr", ".img"}:
         other = ".img" if ending == ".hdr" else ".hdr"
-        why = f"its other half, {split_name(only.name)[0]}{other}, is not beside it; put both into one folder"
+        why = f"{split_name(only.name)[0]}{other} is missing; put both files of the pair into one folder"
         return ImageReport((found("NII14", why, only),))
     return inspect_image(only)
 
@@ -246,32 +249,29 @@ def _read_companions(
     return attributes, claims, findings
 
 
-def _with_twins(sources: tuple[Source, ...]) -> tuple[Source, ...]:
-    """Warn about images whose bytes are the same: a common accident of collections that grew."""
+def _with_duplicates(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    """Warn about identical images."""
     by_digest: dict[str, list[Source]] = defaultdict(list)
     for source in sources:
         if source.files and source.files[0].digest is not None:
             by_digest[source.files[0].digest].append(source)
-    twins: dict[int, Finding] = {}
+    duplicates: dict[int, Finding] = {}
     for same in by_digest.values():
         for source in same[1:]:
-            why = f"it has the same bytes as {same[0].relative}; see whether one of them is misplaced"
-            twins[id(source)] = found("NII23", why, source.path)
+            why = f"the file is identical to {same[0].relative}; check whether one of them is of the wrong subject"
+            duplicates[id(source)] = found("NII23", why, source.path)
     return tuple(
-        replace(source, findings=(*source.findings, twins[id(source)])) if id(source) in twins else source
+        replace(source, findings=(*source.findings, duplicates[id(source)])) if id(source) in duplicates else source
         for source in sources
     )
 
 
-def _stay_behind(others: Sequence[Entry], root: Path) -> list[Finding]:
+def _ignored_files(others: Sequence[Entry], root: Path) -> list[Finding]:
     findings = [found(*entry.problem, entry.path) for entry in others if entry.problem and entry.problem[0] == "NII03"]
     ignored = [entry for entry in others if not entry.problem or entry.problem[0] != "NII03"]
     if ignored:
         names = listed([entry.relative for entry in ignored], _LISTED)
-        what = (
-            "1 file belongs to no image and stays"
-            if len(ignored) == 1
-            else f"{len(ignored)} files belong to no image and stay"
-        )
-        findings.append(found("NII19", f"{what} behind: {names}", root))
+        belong = one_or_many(len(ignored), "belongs", "belong")
+        why = f"not uploaded: {counted(len(ignored), 'file')} that {belong} to no image: {names}"
+        findings.append(found("NII19", why, root))
     return findings

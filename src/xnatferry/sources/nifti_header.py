@@ -1,4 +1,4 @@
-"""NIfTI headers: what they say, and the XNAT scan fields that follow.
+"""NIfTI headers, and the XNAT scan fields that follow from them.
 
 Layouts: nifti1.h and nifti2.h of the NIfTI data format working group. Header bytes are read directly, without loading
 an imaging library: a check of ten thousand files reads ten thousand headers.
@@ -57,7 +57,7 @@ TEXT_FIELDS: Final[Mapping[int, Mapping[str, tuple[int, int]]]] = {
 
 
 class HeaderError(ValueError):
-    """A header that contradicts itself; the text says how."""
+    """An invalid header; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,10 @@ class NiftiHeader:
         time_unit: Code: 0 unknown, 8 s, 16 ms, 24 microsecond; 32, 40 and 48 are no times.
         columns: Columns of the affine, one for each voxel axis, each (right, anterior, superior): of the sform when it
             is set, else of the qform without scale; None without either.
-        texts: Free text fields that hold something, whole, also what stands behind the first zero byte.
+        texts: Non-empty text fields, also the bytes after the first zero byte.
         byte_order: ``<`` or ``>``, of header and voxels.
         scaling: Slope and intercept that make values of stored numbers; (1, 0) where the header sets none.
-        leftovers: Those in which something stands behind the first zero byte, where programs do not look.
+        leftovers: Names of text fields with bytes after the first zero byte, which programs ignore.
     """
 
     version: int
@@ -142,7 +142,7 @@ class NiftiHeader:
         steps = self.sform_steps[: len(self.pixdim)]
         if not steps or not all(math.isfinite(step) and step > 0 for step in steps):
             return False
-        return any(abs(step - abs(said)) > 0.01 * step for step, said in zip(steps, self.pixdim, strict=False))
+        return any(abs(step - abs(size)) > 0.01 * step for step, size in zip(steps, self.pixdim, strict=False))
 
     @property
     def repetition_time_ms(self) -> float | None:
@@ -211,23 +211,23 @@ def read_header(head: bytes, *, version: int) -> NiftiHeader:
         version: 1 or 2, as the magic bytes say.
 
     Raises:
-        HeaderError: It cannot be a header, or says what cannot be.
+        HeaderError: It is not a valid header.
     """
     if len(head) < SIZES[version]:
-        raise HeaderError(f"the header is {len(head)} bytes long instead of {SIZES[version]}")
+        raise HeaderError(f"it has {len(head)} bytes instead of {SIZES[version]}")
     order = byte_order(head, version)
     fields = _unpack(head, version, order)
     rank = fields["dim"][0]
     if not 1 <= rank <= 7:
-        raise HeaderError(f"it says that the image has {rank} axes (dim[0]); 1 to 7 are possible")
+        raise HeaderError(f"dim[0] is {rank}, allowed are 1 to 7 axes")
     shape = tuple(fields["dim"][1 : rank + 1])
     if min(shape) < 1:
-        raise HeaderError(f"an axis has a length below 1: {' x '.join(map(str, shape))}")
+        raise HeaderError(f"an axis is shorter than 1: {' x '.join(map(str, shape))}")
     datatype = fields["datatype"][0]
     if datatype not in BITS:
         raise HeaderError(f"datatype code {datatype} is not defined")
     if not math.isfinite(fields["vox_offset"][0]) or fields["vox_offset"][0] < 0:
-        raise HeaderError(f"voxels would begin at byte {fields['vox_offset'][0]}")
+        raise HeaderError(f"vox_offset is {fields['vox_offset'][0]}")
     vox_offset = int(fields["vox_offset"][0])
     units = fields["xyzt_units"][0]
     return NiftiHeader(
@@ -269,7 +269,7 @@ def byte_order(head: bytes, version: int) -> str:
     for order in "<>":
         if struct.unpack_from(order + "i", head)[0] == SIZES[version]:
             return order
-    raise HeaderError(f"it gives its own length as {struct.unpack_from('<i', head)[0]} instead of {SIZES[version]}")
+    raise HeaderError(f"sizeof_hdr is {struct.unpack_from('<i', head)[0]} instead of {SIZES[version]}")
 
 
 def _unpack(head: bytes, version: int, order: str) -> dict[str, tuple[Any, ...]]:

@@ -1,6 +1,6 @@
-r"""What the path of an image says by itself, when no template says it.
+r"""Labels from the path of an image, when no template is given.
 
-First found wins:
+The first rule that matches is used:
 
 1. ``.../SESSION/scans/ID-TYPE/resources/LABEL/files/...``: a tree as XNAT downloads it. Nothing is guessed.
 2. A part ``sub-01`` (of a folder or of the file's name) gives subject ``01``, ``ses-2`` session ``01_2``; the name's
@@ -22,7 +22,7 @@ from typing import Final
 
 from xnatferry.sources.model import Claims
 
-__all__ = ["claims_of_folder", "claims_of_path", "doubts_of_path", "joined_session"]
+__all__ = ["claims_of_folder", "claims_of_path", "joined_session", "problem_of_path"]
 
 _DOWNLOAD: Final = re.compile(
     r"(?:.*/)?(?P<session>[^/]+)/scans/(?P<scan>[A-Za-z0-9_]+)(?:-(?P<type>[^/]+))?"
@@ -46,7 +46,7 @@ _TYPE_WORDS: Final = re.compile(
 
 
 def claims_of_path(relative: str, stem: str) -> Claims:
-    """What a path says of an image.
+    """The labels that a path gives to an image.
 
     Args:
         relative: Path below the root of discovery, with ``/``.
@@ -70,23 +70,23 @@ def claims_of_path(relative: str, stem: str) -> Claims:
     return Claims(subject=subject, session=session, type=_without(subject, places[1:2], stem))
 
 
-def doubts_of_path(relative: str) -> tuple[str, str] | None:
-    """Finding id and words when rules 3-7 read a path that may have been meant otherwise, else None."""
+def problem_of_path(relative: str) -> tuple[str, str] | None:
+    """Finding id and message when rules 3-7 may have misread a path, else None."""
     if _DOWNLOAD.fullmatch(relative) is not None or "sub" in _entities(relative):
         return None
     places = [folder for folder in relative.split("/")[:-1] if folder.lower() not in _KINDS]
     if places and (match := _TYPE_WORDS.match(places[0])) is not None and match.end() == len(places[0]):
-        why = f"its subject would be {places[0]!r}, the folder, which is named as a kind of image"
-        return "NII26", f"{why}; say what is what, such as --template '{{type}}/{{subject}}.nii.gz', or use a table"
+        why = f"the folder {places[0]!r} would be the subject, but it is named like an image type"
+        return "NII26", f"{why}; use a template such as --template '{{type}}/{{subject}}.nii.gz', or a table"
     unread = places[2:] if len(places) < 3 or _NUMBERED.fullmatch(places[-1]) is None else places[2:-1]
     if unread:
-        why = f"{places[0]!r} is read as the subject and {places[1]!r} as the session; {', '.join(map(repr, unread))}"
-        return "NII27", f"{why} in its path is not used; if it says more, use --template or a table"
+        why = f"subject {places[0]!r}, session {places[1]!r}: the folder {', '.join(map(repr, unread))}"
+        return "NII27", f"{why} is not used; if it is a label, use --template or a table"
     return None
 
 
 def claims_of_folder(name: str) -> Claims:
-    """What the name of a subject's folder of results says: ``sub-01_ses-2`` as for images, else the subject's label."""
+    """Labels from the name of a results folder: ``sub-01_ses-2`` as for images, else the subject's label."""
     entities = _entities(name)
     if "sub" in entities:
         subject = entities["sub"]
@@ -96,7 +96,7 @@ def claims_of_folder(name: str) -> Claims:
 
 
 def joined_session(subject: str, session: str) -> str:
-    """A session label that is unique in a project, as XNAT wants: the subject's label stands in front."""
+    """A session label that is unique in a project, as XNAT requires: it begins with the subject's label."""
     return session if session.casefold().startswith(subject.casefold()) else f"{subject}_{session}"
 
 

@@ -1,8 +1,8 @@
-"""Regular expressions of path templates: checked with words, and read from both ends of their choices.
+"""Regular expressions of path templates: error messages, a time limit, and a test for ambiguity.
 
 An expression that can read a path in two ways picks one by the order in which it tries things (as much as it can, the
 left alternative first). `opposite` turns every such preference around. When both find the same fields, the
-reading does not hang on preference. `match` ends after a time: some expressions need longer than any life on some text.
+reading does not hang on preference. `match` ends after a time: some expressions take practically for ever on some text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def compiled(pattern: str, written: str) -> regex.Pattern[str]:
     """Compile *pattern*; *written* is how the user wrote it.
 
     Raises:
-        UsageError: It is no regular expression; the words say where.
+        UsageError: It is not a regular expression; the message says where.
     """
     import regex  # noqa: PLC0415  # slow to import, and few users write templates
 
@@ -41,7 +41,7 @@ def compiled(pattern: str, written: str) -> regex.Pattern[str]:
         return regex.compile(pattern)
     except regex.error as error:
         place = "" if error.pos is None else f" after {pattern[: error.pos]!r}" if error.pos else " at its beginning"
-        raise UsageError(f"{written!r} is no regular expression: {error.msg}{place}") from None
+        raise UsageError(f"template {written!r} is not a regular expression: {error.msg}{place}") from None
 
 
 def match(expression: regex.Pattern[str], text: str, written: str) -> Mapping[str, str | None] | None:
@@ -54,8 +54,9 @@ def match(expression: regex.Pattern[str], text: str, written: str) -> Mapping[st
         found = expression.fullmatch(text, timeout=TIME_LIMIT_S)
     except TimeoutError:
         raise UsageError(
-            f"template {written!r} takes too long to read {text!r}: something in it repeats what is repeated already, "
-            "such as (a|aa)+ or (.*)*; write [^/]+ or [^_]+ instead"
+            f"template {written!r} takes too long on {text!r}, because of a nested repetition such as"
+            " (a|aa)+ or (.*)*; "
+            "use [^/]+ or [^_]+ instead"
         ) from None
     return None if found is None else found.groupdict()
 
@@ -74,7 +75,7 @@ def opposite(pattern: str) -> str:
 
 
 def _alternatives(pattern: str, at: int, *, turn: bool) -> tuple[str, int]:
-    """What stands up to the end of a group, or of everything, turned around; and where it ends."""
+    """The reversed alternatives up to the end of a group or of the pattern; and where it ends."""
     choices = [""]
     while at < len(pattern) and pattern[at] != ")":
         if pattern[at] == "|":

@@ -1,6 +1,6 @@
 """Results of any program, and plain folders: files that go to one resource as they are.
 
-A folder that a rule recognises (``results.toml``) is one resource, wherever below the root it lies. Where nothing is
+A folder that a rule recognises (``results.toml``) is one resource, anywhere below the root. Where nothing is
 recognised, each folder of the root is the result of a subject. Templates say it for every other order: one that ends
 in ``/`` reads the path of a folder, all of which is one resource; another reads paths of files, and files that it gives
 the same place share a resource.
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["discover_files", "holds_results", "result_source"]
 
-#: Folders that say nothing of whose results they hold.
-_PLAIN_NAMES: Final = frozenset({"output", "outputs", "out", "results", "result", "derivatives", "final", "processed"})
-#: How deep below the root results are looked for, and among how many folders when a path is only to be recognised.
+#: Folder names that are no labels.
+_GENERIC_NAMES: Final = frozenset(
+    {"output", "outputs", "out", "results", "result", "derivatives", "final", "processed"}
+)
+#: How deep below the root results are visited for, and among how many folders when a path is only to be recognised.
 _DEPTH: Final = 5
 _FOLDERS: Final = 2_000
 
@@ -74,7 +76,7 @@ def discover_files(
     else:
         sources, findings = _recognised(path, built_in_rules() if rules is None else rules)
     if not any(source.files or source.refused for source in sources):
-        findings = [*findings, found("NII22", "no files in it", path)]
+        findings = [*findings, found("NII22", "no files found; check the path", path)]
     return Discovery(path, Kind.FILES, tuple(sources), tuple(findings))
 
 
@@ -84,8 +86,8 @@ def _recognised(root: Path, rules: Sequence[ResultRule]) -> tuple[list[Source], 
         return _plain(root)
     sources = [_by_rule(one.path, one.relative, one.rule, _claims_of_place(one, root)) for one in results]
     inside = {one.path for one in results}
-    behind = [] if root in inside else list(walk(root, skip=inside))
-    return sources, _stay_behind(behind, root, "no result that is known (--template or --rules says its place)")
+    ignored = [] if root in inside else list(walk(root, skip=inside))
+    return sources, _ignored_files(ignored, root, "not a known result; use --template or --rules")
 
 
 def result_source(path: Path, relative: str, claims: Claims) -> Source:
@@ -95,24 +97,24 @@ def result_source(path: Path, relative: str, claims: Claims) -> Source:
 
 
 def _by_rule(path: Path, relative: str, rule: ResultRule, claims: Claims) -> Source:
-    said = replace(
+    completed = replace(
         claims,
         resource=claims.resource or rule.resource,
         content=claims.content or rule.content or rule.name.upper(),
         format=claims.format or rule.format or None,
     )
-    source = _whole(path, relative, path / rule.carry, said)
+    source = _whole(path, relative, path / rule.carry, completed)
     return replace(source, level=None if claims.scan else Level(rule.level), version=rule.name)
 
 
 def _results(root: Path, rules: Sequence[ResultRule], most: int = 0) -> Iterator[_Result]:
     """Recognised folders at and below *root*, in natural order; none within another. *most* bounds the search."""
-    looked = 0
+    visited = 0
     waiting = [(root, root.resolve().name, 0)]
     while waiting:
         folder, relative, depth = waiting.pop()
-        looked += 1
-        if most and looked > most:
+        visited += 1
+        if most and visited > most:
             return
         rule = rule_for(folder, rules)
         if rule is not None:
@@ -130,18 +132,18 @@ def _results(root: Path, rules: Sequence[ResultRule], most: int = 0) -> Iterator
 
 
 def _claims_of_place(one: _Result, root: Path) -> Claims:
-    """Subject and session as the names of the folders say them, the program's own name left out."""
-    said = {one.rule.name.casefold(), one.rule.resource.casefold(), *_PLAIN_NAMES}
+    """Subject and session from the folder names, without the name of the program."""
+    not_labels = {one.rule.name.casefold(), one.rule.resource.casefold(), *_GENERIC_NAMES}
     ending = one.rule.folder.removeprefix("*")
     parts = one.relative.split("/")
-    if one.path == root and parts[0].casefold() in said:
+    if one.path == root and parts[0].casefold() in not_labels:
         parts = [root.resolve().parent.name]
     parts[-1] = parts[-1].removesuffix(ending) or parts[-1] if ending else parts[-1]
-    places = [part for part in parts if part.casefold() not in said]
+    places = [part for part in parts if part.casefold() not in not_labels]
     claims = claims_of_folder("/".join(parts))
     if claims.subject != "/".join(parts):  # it names sub- and ses-
         return claims
-    if not places and one.path != root and (name := root.resolve().name).casefold() not in said:
+    if not places and one.path != root and (name := root.resolve().name).casefold() not in not_labels:
         places = [name]
     if not places:
         return Claims()
@@ -150,7 +152,7 @@ def _claims_of_place(one: _Result, root: Path) -> Claims:
 
 
 def _plain(root: Path) -> tuple[list[Source], list[Finding]]:
-    """Each folder of the root as the result of one subject; files beside them stay behind."""
+    """Each folder of the root as the result of one subject; files beside them are not uploaded."""
     inside: defaultdict[str, list[tuple[Entry, str]]] = defaultdict(list)
     for entry in walk(root):
         top, slash, name = entry.relative.partition("/")
@@ -160,14 +162,14 @@ def _plain(root: Path) -> tuple[list[Source], list[Finding]]:
         return [_source(root, root.resolve().name, [(entry, entry.relative) for entry in loose], Claims())], []
     tops = sorted(inside, key=natural_key)
     sources = [_source(root / top, top, inside[top], claims_of_folder(top)) for top in tops]
-    return sources, _stay_behind(loose, root, "beside the folders of subjects (push it by itself, with --subject)")
+    return sources, _ignored_files(loose, root, "outside the subject folders; push it separately, with --subject")
 
 
 def _by_templates(root: Path, templates: Sequence[PathTemplate]) -> tuple[list[Source], list[Finding]]:
     of_folders = [template for template in templates if template.text.rstrip().endswith("/")]
     of_files = [template for template in templates if template not in of_folders]
     places: dict[tuple[Claims, str], list[tuple[Entry, str]]] = defaultdict(list)
-    behind: list[Entry] = []
+    ignored: list[Entry] = []
     findings: list[Finding] = []
     for entry in walk(root):
         try:
@@ -176,7 +178,7 @@ def _by_templates(root: Path, templates: Sequence[PathTemplate]) -> tuple[list[S
             findings.append(found("NII21", f"{entry.relative}: {error}", entry.path))
             continue
         if place is None:
-            behind.append(entry)
+            ignored.append(entry)
         else:
             claims, folder, name = place
             places[claims, folder].append((entry, name))
@@ -184,7 +186,7 @@ def _by_templates(root: Path, templates: Sequence[PathTemplate]) -> tuple[list[S
     for (claims, folder), members in places.items():
         shown = folder or members[0][0].relative
         sources.append(_source(root / folder if folder else members[0][0].path, shown, members, claims))
-    return sources, [*findings, *_stay_behind(behind, root, "matches no template")]
+    return sources, [*findings, *_ignored_files(ignored, root, "matches no template; add a --template")]
 
 
 def _place_of(
@@ -199,19 +201,19 @@ def _place_of(
     for depth in range(1, len(parts)):
         folder = "/".join(parts[:depth])
         for template in of_folders:
-            said = template.read(f"{folder}/")
-            if said is not None:
-                return Claims(**said), folder, "/".join(parts[depth:])
+            labels = template.read(f"{folder}/")
+            if labels is not None:
+                return Claims(**labels), folder, "/".join(parts[depth:])
     for template in of_files:
-        said = template.read(entry.relative)
-        if said is not None:
-            return Claims(**said), "", entry.name
+        labels = template.read(entry.relative)
+        if labels is not None:
+            return Claims(**labels), "", entry.name
     return None
 
 
-def _whole(path: Path, relative: str, carried: Path, claims: Claims) -> Source:
-    """Everything below *carried* as one source."""
-    return _source(path, relative, [(entry, entry.relative) for entry in walk(carried)], claims)
+def _whole(path: Path, relative: str, content: Path, claims: Claims) -> Source:
+    """Everything below *content* as one source."""
+    return _source(path, relative, [(entry, entry.relative) for entry in walk(content)], claims)
 
 
 def _source(path: Path, relative: str, members: Iterable[tuple[Entry, str]], claims: Claims) -> Source:
@@ -222,17 +224,17 @@ def _source(path: Path, relative: str, members: Iterable[tuple[Entry, str]], cla
             if not entry.path.is_dir():  # a folder called like an image is only a folder here
                 findings.append(found("FIL02", f"{entry.relative}: {entry.problem[1]}", entry.path))
         elif name in files:
-            why = f"{files[name].path} has the name {name} there already; a template that ends in / keeps their folders"
+            why = f"the name {name} is already used by {files[name].path}; a template that ends in / keeps the folders"
             findings.append(found("FIL03", why, entry.path))
         else:
             files[name] = LocalFile(entry.path, name, entry.size_bytes, entry.mtime_ns)
     if not files and not findings:
-        findings.append(found("FIL04", "there are no files in it", path))
+        findings.append(found("FIL04", "the result contains no files; check the path", path))
     return Source(Kind.FILES, path, relative, tuple(files.values()), claims, findings=tuple(findings))
 
 
-def _stay_behind(entries: Sequence[Entry], root: Path, why: str) -> list[Finding]:
+def _ignored_files(entries: Sequence[Entry], root: Path, why: str) -> list[Finding]:
     if not entries:
         return []
     names = listed([entry.relative for entry in entries])
-    return [found("FIL01", f"stays behind: {names}: {why}", root)]
+    return [found("FIL01", f"not uploaded: {names}: {why}", root)]

@@ -1,6 +1,6 @@
 """Results of programs other than FreeSurfer: rules that recognise a folder, and that people can add to.
 
-The rules that come with xnatferry stand in ``results.toml`` beside this module, with the reader that each label is for.
+The rules that come with xnatferry are in ``results.toml`` beside this module, with the program that reads each label.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class ResultRule:
     """What a folder of results looks like, and where it belongs.
 
     Attributes:
-        name: The program, for people.
+        name: Name of the program.
         resource: Label of the resource.
         folder: Pattern that the folder's own name must fit.
         all: Patterns below the folder, each of which must be there.
         any: Patterns below the folder, one of which must be there.
-        carry: The part of the folder that is carried; all of it when empty.
-        level: What the resource hangs on: ``project``, ``subject`` or ``session``.
+        carry: The part of the folder that is uploaded; all of it when empty.
+        level: Level of the resource: ``project``, ``subject`` or ``session``.
         format: Format of the resource.
         content: Content of the resource; the name in capitals when empty.
         about: Where the rule comes from.
@@ -88,7 +88,9 @@ def read_rules(path: Path) -> tuple[ResultRule, ...]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: the rules cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        raise UsageError(
+            f"{path}: the rules file cannot be read ({getattr(error, 'strerror', None) or error})"
+        ) from None
     return (*_rules(text, str(path)), *built_in_rules())
 
 
@@ -118,32 +120,34 @@ def _rules(text: str, where: str) -> tuple[ResultRule, ...]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{where}: the rules are no TOML ({error})") from None
-    said = document.get("rule", [])
-    if set(document) - {"rule"} or not isinstance(said, list) or not said:
-        raise UsageError(f"{where}: rules are written as [[rule]] with name, resource and all or any")
-    return tuple(_rule(one, f"{where}, rule {number}") for number, one in enumerate(said, start=1))
+        raise UsageError(f"{where}: not valid TOML ({error})") from None
+    rules = document.get("rule", [])
+    if set(document) - {"rule"} or not isinstance(rules, list) or not rules:
+        raise UsageError(f"{where}: the file needs [[rule]] tables with name, resource, and all or any")
+    return tuple(_rule(one, f"{where}, rule {number}") for number, one in enumerate(rules, start=1))
 
 
-def _rule(said: dict[str, Any], where: str) -> ResultRule:
+def _rule(rule: dict[str, Any], where: str) -> ResultRule:
     known = {field.name for field in fields(ResultRule)}
-    if not isinstance(said, dict):
-        raise UsageError(f"{where}: a rule is a table with name, resource and all or any")
-    if unknown := set(said) - known:
-        raise UsageError(f"{where}: {', '.join(sorted(unknown))} is unknown; known are {', '.join(sorted(known))}")
-    for word, value in said.items():
+    if not isinstance(rule, dict):
+        raise UsageError(f"{where}: a rule is a table with name, resource, and all or any")
+    if unknown := set(rule) - known:
+        raise UsageError(
+            f"{where}: unknown key {', '.join(sorted(unknown))}; known keys are {', '.join(sorted(known))}"
+        )
+    for word, value in rule.items():
         listed = word in {"all", "any"}
         texts = value if isinstance(value, list) else [value]
         if listed is not isinstance(value, list) or not all(isinstance(one, str) for one in texts):
-            raise UsageError(f"{where}: {word} must be {'a list of texts' if listed else 'a text'}")
-    if not said.get("name") or not said.get("resource") or not (said.get("all") or said.get("any")):
+            raise UsageError(f"{where}: {word} must be {'a list of strings' if listed else 'a string'}")
+    if not rule.get("name") or not rule.get("resource") or not (rule.get("all") or rule.get("any")):
         raise UsageError(f"{where}: a rule needs name, resource, and patterns in all or any")
-    if problem := resource_label_problem(said["resource"]):
-        raise UsageError(f"{where}: resource {said['resource']!r}: {problem}")
-    if said.get("level", "session") not in _LEVELS:
-        raise UsageError(f"{where}: level is {', '.join(_LEVELS[:-1])} or {_LEVELS[-1]}, not {said['level']!r}")
-    carry = said.get("carry", "")
+    if problem := resource_label_problem(rule["resource"]):
+        raise UsageError(f"{where}: resource {rule['resource']!r}: {problem}")
+    if rule.get("level", "session") not in _LEVELS:
+        raise UsageError(f"{where}: level must be {', '.join(_LEVELS[:-1])} or {_LEVELS[-1]}, not {rule['level']!r}")
+    carry = rule.get("carry", "")
     if carry.startswith("/") or any(part in {"", ".", ".."} for part in carry.split("/") if carry):
         raise UsageError(f"{where}: carry {carry!r} must be a folder below the result")
-    lists: dict[str, Any] = {word: tuple(said.get(word, ())) for word in ("all", "any")}
-    return ResultRule(**(said | lists))
+    lists: dict[str, Any] = {word: tuple(rule.get(word, ())) for word in ("all", "any")}
+    return ResultRule(**(rule | lists))

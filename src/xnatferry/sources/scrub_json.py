@@ -16,7 +16,7 @@ _DECODER: Final = json.JSONDecoder()
 
 
 def without_keys(content: bytes, keys: Collection[str]) -> bytes:
-    """JSON without the members called *keys*, at any depth; a member that is an object stays, without its own.
+    """JSON without the members called *keys*, at any depth; an object is kept without such members of its own.
 
     Args:
         content: JSON in UTF-8, with or without a byte order mark.
@@ -57,10 +57,10 @@ def _value(text: str, at: int, keys: frozenset[str], cuts: list[tuple[int, int]]
 
 
 def _object(text: str, at: int, keys: frozenset[str], cuts: list[tuple[int, int]]) -> int:
-    """Pass an object; a member goes with the comma behind it, the last ones with the comma before them."""
+    """Parse an object; a member is cut with the comma after it, the last ones with the comma before them."""
     at = _blank(text, at + 1)
-    kept_to = at  # where the last member that stays ends
-    stays = False
+    kept_to = at  # end of the last member that is kept
+    any_kept = False
     open_cut: int | None = None
     while not text.startswith("}", at):
         start = at
@@ -80,9 +80,9 @@ def _object(text: str, at: int, keys: frozenset[str], cuts: list[tuple[int, int]
         if open_cut is not None:
             cuts.append((open_cut, start))
             open_cut = None
-        kept_to, stays = end, True
+        kept_to, any_kept = end, True
     if open_cut is not None:
-        cuts.append((kept_to if stays else open_cut, _before_blank(text, at)))
+        cuts.append((kept_to if any_kept else open_cut, _before_blank(text, at)))
     return at + 1
 
 

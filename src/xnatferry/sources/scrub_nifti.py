@@ -1,6 +1,6 @@
 """NIfTI headers read and written as a stream: text fields blanked, extensions found and dropped.
 
-Layouts: nifti1.h and nifti2.h. Behind the header stand four bytes, of which the first says whether extensions follow;
+Layouts: nifti1.h and nifti2.h. After the header come four bytes; the first states whether extensions follow;
 each extension begins with its size (a multiple of 16, these 8 bytes included) and its code. Voxels begin at
 ``vox_offset``, which moves forward by what is dropped; the voxels themselves pass as they are.
 """
@@ -35,7 +35,7 @@ class Extension:
     Attributes:
         code: As registered with the NIfTI working group.
         size_bytes: Its size, the 8 bytes of its own header included.
-        content: What is in it, for the one code whose content is looked at (44); else empty.
+        content: Its content, for the one code that is examined (44); else empty.
     """
 
     code: int
@@ -132,7 +132,7 @@ def _offset(head: bytes, order: str) -> float:
 
 
 def _chain(reader: _Reader, at: int, end: int | None, order: str) -> Iterator[tuple[int, int]]:
-    """Code and size of each extension; the reader then stands at its content, which must be taken before the next."""
+    """Code and size of each extension; the caller must read its content before the next."""
     while end is None or at + 8 <= end:
         start = reader.take(8)
         if len(start) < 8:
@@ -164,15 +164,15 @@ def scrubbed_nifti(pieces: Iterable[bytes], removed: Sequence[str], shorter_byte
     Args:
         pieces: The image, unpacked.
         removed: As in `xnatferry.sources.model.Scrub`.
-        shorter_bytes: Size of the extensions that go, which the header must tell before they are reached.
+        shorter_bytes: Size of the removed extensions; the header, which comes first, depends on it.
 
     Raises:
-        FileChangedError: It is not the image that was looked at.
+        FileChangedError: The image has changed since the check.
     """
     reader = _Reader(pieces)
     head, order, end = _head(reader)
     if not head:
-        raise FileChangedError("it is no NIfTI image any more; make the plan again")
+        raise FileChangedError("the file is no longer a NIfTI image; make the plan again")
     version = version_of(head)
     fresh = bytearray(head)
     for name, (start, length) in TEXT_FIELDS[version].items():
@@ -193,16 +193,16 @@ def scrubbed_nifti(pieces: Iterable[bytes], removed: Sequence[str], shorter_byte
 
 
 def _extensions(
-    reader: _Reader, where: tuple[int, int | None, str], goes: tuple[set[int], set[str]], shorter_bytes: int
+    reader: _Reader, where: tuple[int, int | None, str], removed: tuple[set[int], set[str]], shorter_bytes: int
 ) -> Iterator[bytes]:
     """The four bytes behind the header, what is kept of the extensions, and zeros up to the voxels.
 
-    What stood between the last extension and the voxels is not kept: nobody reads it, and it may be anything.
+    Bytes between the last extension and the voxels are not kept: programs do not read them, and they may be anything.
     """
     at, end, order = where
-    dropped, keys = goes
+    dropped, keys = removed
     flag = reader.take(4)
-    said = False  # whether the four bytes have gone out: they say whether any extension is left
+    flag_sent = False  # the four bytes state whether any extension is left
     gone = 0
     kept_to = at
     for code, size_bytes in _chain(reader, at, end, order):
@@ -211,9 +211,9 @@ def _extensions(
             for _ in reader.portions(size_bytes - 8):
                 pass
             continue
-        if not said:
+        if not flag_sent:
             yield flag
-            said = True
+            flag_sent = True
         kept_to += size_bytes
         yield struct.pack(order + "ii", size_bytes, code)
         if code == MRS_EXTENSION and keys and size_bytes <= _MRS_LIMIT_BYTES:
@@ -221,8 +221,8 @@ def _extensions(
         else:
             yield from reader.portions(size_bytes - 8)
     if gone != shorter_bytes:
-        raise FileChangedError("its extensions are not those that were looked at; make the plan again")
-    if not said:
+        raise FileChangedError("the header extensions have changed since the check; make the plan again")
+    if not flag_sent:
         yield bytes(4)
     if end is not None:
         for _ in reader.portions(end - kept_to - gone):
@@ -231,6 +231,6 @@ def _extensions(
 
 
 def _without_keys(content: bytes, keys: set[str]) -> bytes:
-    """JSON of the same length: what goes becomes blanks at its end."""
+    """JSON of the same length, padded with blanks."""
     text = content.rstrip(b"\x00")
     return without_keys(text, keys).ljust(len(text)) + bytes(len(content) - len(text))

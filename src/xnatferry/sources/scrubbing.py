@@ -1,4 +1,4 @@
-"""The bytes of a file without what ``--scrub`` takes out: the one place where data is changed on its way.
+"""The bytes of a file without what ``--scrub`` removes: the only place where data is changed for an upload.
 
 Never on disk. The same file and the same instruction give the same bytes on every computer, so that a second push finds
 them there; so a ``.nii.gz`` is unpacked here, and compressed where it is sent.
@@ -31,7 +31,7 @@ def scrubbed_pieces(pieces: Iterable[bytes], scrub: Scrub | None) -> Iterator[by
     """*pieces* of a file as *scrub* leaves them, unpacked where it says so; as they are without one.
 
     Raises:
-        FileChangedError: It is not the file that was looked at.
+        FileChangedError: The file has changed since the check.
     """
     if scrub is None:
         return iter(pieces)
@@ -63,11 +63,11 @@ def whole_words(words: Iterable[bytes]) -> re.Pattern[bytes]:
 
 
 def _sidecar(pieces: Iterable[bytes], scrub: Scrub) -> Iterator[bytes]:
-    """A sidecar is read whole: the check takes none above 64 MiB."""
+    """A sidecar is read completely: the check accepts none above 64 MiB."""
     try:
         yield without_keys(b"".join(pieces), scrub.removed)
     except (ValueError, RecursionError) as error:
-        raise FileChangedError(f"it is no JSON any more ({error}); make the plan again") from error
+        raise FileChangedError(f"the file is no longer JSON ({error}); make the plan again") from error
 
 
 def _freesurfer(pieces: Iterable[bytes], scrub: Scrub) -> Iterator[bytes]:
@@ -86,7 +86,7 @@ def _freesurfer(pieces: Iterable[bytes], scrub: Scrub) -> Iterator[bytes]:
     table = first.startswith((b"#", b"1 ")) and (b"#!ascii label" in first or b"Title Segmentation" in first)
     yield cleared(first)
     for text in lines:
-        # The numbers of a table are nobody's name: only its comments are looked at.
+        # Numbers of a table identify nobody: only its comments are changed.
         yield text if table and not text.startswith(b"#") else cleared(text)
 
 

@@ -34,22 +34,22 @@ def read_sidecar(content: bytes) -> dict[str, Any]:
     try:
         parsed = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise SidecarError(f"it is not UTF-8 text (byte {error.start})") from error
+        raise SidecarError(f"the file is not UTF-8 text (byte {error.start})") from error
     except json.JSONDecodeError as error:
-        raise SidecarError(f"it is not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from error
+        raise SidecarError(f"the file is not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from error
     except (ValueError, RecursionError) as error:
-        raise SidecarError(f"it is not usable JSON ({error})") from error
+        raise SidecarError(f"the file is not usable JSON ({error})") from error
     if not isinstance(parsed, dict):
-        raise SidecarError(f"it holds {_JSON_NAMES.get(type(parsed), 'something')} where an object is expected")
+        raise SidecarError(f"the file contains {_JSON_NAMES.get(type(parsed), 'null')} instead of a JSON object")
     return parsed
 
 
 _JSON_NAMES: Final[Mapping[type, str]] = {
     list: "a list",
-    str: "a text",
+    str: "a string",
     int: "a number",
     float: "a number",
-    bool: "a word",
+    bool: "a boolean",
 }
 
 

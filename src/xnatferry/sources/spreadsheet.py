@@ -15,7 +15,7 @@ __all__ = ["xlsx_lines"]
 
 
 def xlsx_lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Every row that holds something, with its number. Formulas count with their last value.
+    """Every non-empty row with its number. Of formulas the last value is used.
 
     Raises:
         OSError: The file cannot be read.
@@ -38,7 +38,7 @@ def xlsx_lines(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def _text(value: Any) -> str:
-    """A cell as a person would type it: ``3`` for a number without fraction, ``2024-05-01`` for a day."""
+    """A cell as a user would type it: ``3`` for a number without fraction, ``2024-05-01`` for a day."""
     if value is None:
         return ""
     if isinstance(value, datetime):

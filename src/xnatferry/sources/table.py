@@ -1,4 +1,4 @@
-"""Tables that say what is what: one row a file, with subject, session, scan and whatever else is known."""
+"""Mapping tables: one row per file, with subject, session, scan and other labels."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile,
 from xnatferry.sources.nifti import image_at, image_source, is_image_name
 from xnatferry.sources.result_files import result_source
 from xnatferry.sources.spreadsheet import xlsx_lines
+from xnatferry.wording import counted
 from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "FACT_COLUMNS", "QUALITIES", "column_name", "discover_table", "read_lines", "slashed"]
 
-#: Columns by the names that people give them; the first is ours.
+#: Names that users give to each column; the key is our name.
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "file": ("file", "path", "filename", "file_name", "nifti"),
     "subject": ("subject", "subject_id", "subject_label", "participant_id", "participant"),
@@ -45,7 +46,7 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "content": ("content",),
     "tags": ("tags",),
 }
-#: Columns of a draft that are there for the eye; reading ignores them.
+#: Columns of a draft that are only for information; a push ignores them.
 FACT_COLUMNS: Final = ("voxel_size", "matrix", "frames", "tr_ms", "check")
 #: What XNAT takes as scan quality unless a site says otherwise (``/data/services/scan-quality-labels``).
 QUALITIES: Final = ("usable", "questionable", "unusable")
@@ -72,22 +73,22 @@ class _Row:
 
 
 def discover_table(table: Path, *, allow_incomplete: bool = False, workers: int | None = None) -> Discovery:
-    """Read a CSV, TSV or XLSX whose rows name files and say where they belong.
+    """Read a CSV, TSV or XLSX whose rows name files and their labels.
 
     Paths are relative to the folder of the table. Encoding (UTF-8 with or without byte order mark, UTF-16 with one,
-    else Windows-1252) and delimiter (comma, semicolon, tab, bar) are found out. ``n/a`` and ``NA`` count as empty.
+    else Windows-1252) and delimiter (comma, semicolon, tab, bar) are detected. ``n/a`` and ``NA`` count as empty.
 
     Args:
         table: The table.
-        allow_incomplete: Whether incomplete FreeSurfer subjects are carried with a warning.
+        allow_incomplete: Whether incomplete FreeSurfer subjects are uploaded with a warning.
         workers: Threads that read images; as many as there are processors when None.
     """
     rows, findings = _read(table)
-    rows = _checked_twice(table, [_checked(table, row) for row in rows])
+    rows = _without_duplicates(table, [_checked(table, row) for row in rows])
     read = thread_map(lambda row: _source(table, row, allow_incomplete=allow_incomplete), rows, workers=workers)
     sources = tuple(read)
     if not sources and not findings:
-        findings.append(found("NII22", "the table has no rows", table))
+        findings.append(found("NII22", "the table has no rows; add a row for each file", table))
     return Discovery(root=table.parent, kind=Kind.TABLE, sources=sources, findings=tuple(findings))
 
 
@@ -107,22 +108,26 @@ def read_lines(table: Path) -> tuple[list[tuple[int, list[str]]], Finding | None
     """Every line that is not blank as number and cells, the header first; or why there is none."""
     suffix = table.suffix.lower()
     if suffix in {".xls", ".ods"}:
-        why = "spreadsheets of this kind are not read; save it as XLSX or CSV (File, Save as) and push that"
+        why = "this spreadsheet format is not supported; save it as XLSX or CSV and push that file"
         return [], found("TAB01", why, table)
     try:
         if table.stat().st_size > _LIMIT_BYTES:
-            return [], found("TAB01", "it is larger than 256 MiB, which no table of files is", table)
+            return [], found("TAB01", "the table is larger than 256 MiB; check the path, or split it", table)
         if suffix == ".xlsx":
             try:
                 lines = xlsx_lines(table)
             except ValueError:
-                return [], found("TAB01", "it is no XLSX that can be read; save it anew, or as CSV", table)
-            return (lines, None) if lines else ([], found("TAB01", "its first sheet is empty", table))
+                return [], found("TAB01", "the file is not a valid XLSX; save it again, or save it as CSV", table)
+            return (
+                (lines, None)
+                if lines
+                else ([], found("TAB01", "the first sheet is empty; move the table to the first sheet", table))
+            )
         text = _decoded(table.read_bytes())
     except OSError as error:
-        return [], found("TAB01", f"it cannot be read ({error.strerror})", table)
+        return [], found("TAB01", f"the table cannot be read ({error.strerror}); check its permissions", table)
     if text is None:
-        return [], found("TAB01", "it is not text; save it as CSV in UTF-8", table)
+        return [], found("TAB01", "the file is not text; save it as CSV in UTF-8", table)
     return _csv_lines(table, text)
 
 
@@ -136,8 +141,8 @@ def _csv_lines(table: Path, text: str) -> tuple[list[tuple[int, list[str]]], Fin
                 lines.append((line, cells))
             line = reader.line_num + 1
     except csv.Error as error:
-        return [], found("TAB01", f"it is no regular CSV: {error}; see the quotes", table, line=line)
-    return (lines, None) if lines else ([], found("TAB01", "it is empty", table))
+        return [], found("TAB01", f"the file is not valid CSV: {error}; check the quotes", table, line=line)
+    return (lines, None) if lines else ([], found("TAB01", "the table is empty", table))
 
 
 def _decoded(content: bytes) -> str | None:
@@ -173,7 +178,7 @@ def _columns(table: Path, header: Sequence[str], line: int) -> tuple[list[str | 
         if times > 1:
             written = ", ".join(repr(header[i].strip()) for i, column in enumerate(columns) if column == name)
             findings.append(
-                found("TAB02", f"column {name!r} stands {times} times ({written}); keep one", table, line=line)
+                found("TAB02", f"column {name!r} occurs {times} times ({written}); keep one", table, line=line)
             )
         elif not times and name == "file":
             have = ", ".join(repr(cell.strip()) for cell in header)
@@ -184,11 +189,11 @@ def _columns(table: Path, header: Sequence[str], line: int) -> tuple[list[str | 
             close = difflib.get_close_matches(name, [alias for alias in ours if ours[alias] not in columns], 1, 0.8)
             if close:
                 why = (
-                    f"column {cell.strip()!r} is not known; is {close[0]!r} meant? Rename it, or call it something else"
+                    f"unknown column {cell.strip()!r}, similar to {close[0]!r}; correct the name, or choose another one"
                 )
                 findings.append(found("TAB12", why, table, line=line))
             else:
-                why = f"column {cell.strip()!r} is not known and not used; known are {known}"
+                why = f"unknown column {cell.strip()!r} is not used; known columns are {known}"
                 findings.append(found("TAB03", why, table, line=line))
     return columns, findings
 
@@ -211,7 +216,10 @@ def _row(table: Path, columns: Sequence[str | None], cells: Sequence[str], line:
     }
     findings: tuple[Finding, ...] = ()
     if any(cell.strip() for cell in cells[len(columns) :]):
-        why = f"it has {len(cells)} cells, the header has {len(columns)}; a value with a delimiter needs quotes"
+        why = (
+            f"the row has {counted(len(cells), 'cell')}, the header has {len(columns)}; quote values that"
+            " contain the delimiter"
+        )
         findings = (found("TAB09", why, table, line=line),)
     return _Row(line, values, tuple(name for name in _NEVER_EMPTY if name in columns), findings)
 
@@ -220,17 +228,17 @@ def _checked(table: Path, row: _Row) -> _Row:
     """Look at the cells of one row."""
     findings = list(row.findings)
     findings += [
-        found("TAB04", f"cell {name!r} is empty", table, line=row.line)
+        found("TAB04", f"cell {name!r} is empty; fill it", table, line=row.line)
         for name in row.required
         if name not in row.cells
     ]
-    said = row.cells.get("date")
-    if said is not None and not _is_date(said):
-        why = f"date {said!r} is no day; write it as yyyy-mm-dd"
+    day = row.cells.get("date")
+    if day is not None and not _is_date(day):
+        why = f"date {day!r} is not a date; use the form yyyy-mm-dd"
         findings.append(found("TAB07", why, table, line=row.line))
     quality = row.cells.get("quality")
     if quality is not None and quality not in QUALITIES:
-        why = f"quality {quality!r} is not known; XNAT takes {', '.join(QUALITIES)}"
+        why = f"unknown quality {quality!r}; XNAT accepts {', '.join(QUALITIES)}"
         findings.append(found("TAB08", why, table, line=row.line))
     return replace(row, findings=tuple(findings))
 
@@ -245,8 +253,8 @@ def _is_date(text: str) -> bool:
     return True
 
 
-def _checked_twice(table: Path, rows: Sequence[_Row]) -> list[_Row]:
-    """Look for files and places that stand in two rows; every one of these rows is refused."""
+def _without_duplicates(table: Path, rows: Sequence[_Row]) -> list[_Row]:
+    """Find files and scans that occur in two rows; all these rows are refused."""
     files: dict[str, list[_Row]] = defaultdict(list)
     places: dict[tuple[str, ...], list[_Row]] = defaultdict(list)
     for row in rows:
@@ -262,22 +270,22 @@ def _checked_twice(table: Path, rows: Sequence[_Row]) -> list[_Row]:
                 lines = ", ".join(str(row.line) for row in twice)
                 what = "this file" if finding_id == "TAB06" else f"scan {key[2]} of {key[1] or key[0]}"
                 for row in twice:
-                    why = f"{what} stands in lines {lines}; keep one"
+                    why = f"{what} occurs in lines {lines}; keep one"
                     more[row.line].append(found(finding_id, why, table, line=row.line))
     return [replace(row, findings=(*row.findings, *more[row.line])) for row in rows]
 
 
 def _source(table: Path, row: _Row, *, allow_incomplete: bool) -> Source:
-    """The source that a row names; what cannot be read comes as a source with an error."""
+    """The source that a row names; a file that cannot be read gives a source with an error."""
     shown = slashed(row.cells.get("file", ""))
-    # A leading ~ is a name like any other: tables travel between people, home folders do not.
+    # A leading ~ is not expanded: tables are shared between users, home folders are not.
     path = table.parent / shown if shown else table
     claims = Claims(**{name: value for name, value in row.cells.items() if name != "file"})
     bare = Source(Kind.FILES, path, shown or table.name, (), claims, findings=row.findings, line=row.line)
     if not shown:
         return bare
     if "\x00" in shown or not _is_there(path):
-        why = f"{shown!r} is not there; paths are relative to the folder of the table, with / between folders"
+        why = f"{shown!r} not found; paths are relative to the folder of the table, with / between folders"
         return replace(bare, findings=(*row.findings, found("TAB05", why, table, line=row.line)))
     if is_image_name(path.name):
         images, companions = image_at(path, shown)
@@ -297,7 +305,7 @@ def _source(table: Path, row: _Row, *, allow_incomplete: bool) -> Source:
     if entry.problem is not None and not path.is_dir():
         findings.append(found(*entry.problem, path, line=row.line))
     elif claims.resource is None:
-        why = f"{shown!r} is neither an image nor a result that is known; say in column 'resource' where it belongs"
+        why = f"{shown!r} is neither an image nor a known result; fill in column 'resource'"
         findings.append(found("TAB11", why, table, line=row.line))
     file = LocalFile(path, path.name, entry.size_bytes, entry.mtime_ns)
     return replace(bare, files=(file,), findings=tuple(findings))

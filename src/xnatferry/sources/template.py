@@ -38,8 +38,8 @@ class AmbiguousPathError(ValueError):
             ", ".join(f"{name} {value!r}" for name, value in reading.items()) or "nothing" for reading in readings
         )
         field = next(name for name in (*readings[0], *readings[1]) if readings[0].get(name) != readings[1].get(name))
-        say = f"(?P<{field}>[^_]+)" if template.startswith(_EXPRESSION) else f"{{{field}:re([^_]+)}}"
-        super().__init__(f"{template} reads it as {shown}; say what {field} may hold, such as {say}")
+        example = f"(?P<{field}>[^_]+)" if template.startswith(_EXPRESSION) else f"{{{field}:re([^_]+)}}"
+        super().__init__(f"{template} reads the path as {shown}; restrict {field}, for example {example}")
         self.readings = readings
 
 
@@ -50,7 +50,7 @@ class PathTemplate:
     ``{field}`` takes one or more characters of one path part, ``{field?}`` also none, ``{field:int}`` digits,
     ``{field:re(...)}`` what the expression says. ``*`` stands for any characters of one path part, ``**/`` for any
     number of folders. Everything else is literal, and the whole path must match; a leading ``/`` means nothing. A field
-    that stands twice must have one value. A template that begins with ``re:`` is a regular expression for the whole
+    that occurs twice must have one value. A template that begins with ``re:`` is a regular expression for the whole
     path, whose named groups ``(?P<subject>...)`` are the fields.
 
     Attributes:
@@ -66,14 +66,12 @@ class PathTemplate:
         """Compile a template.
 
         Raises:
-            UsageError: It names an unknown field, or cannot be understood; the words say where.
+            UsageError: It names an unknown field, or has a syntax error; the message says where.
         """
         body = text.strip()
         written = body.removeprefix(_EXPRESSION) if body.startswith(_EXPRESSION) else body.lstrip("/")
         if not written:
-            raise UsageError(
-                "an empty template matches nothing; write something like {subject}/{session}/{type}.nii.gz"
-            )
+            raise UsageError("the template is empty; use for example {subject}/{session}/{type}.nii.gz")
         pattern = written if body.startswith(_EXPRESSION) else _pattern_of(written)
         first = compiled(pattern, written)
         _check_groups(text, first.groupindex)
@@ -104,13 +102,13 @@ def _check_groups(text: str, names: Iterable[str]) -> None:
     if unknown := [name for name in names if name not in _FIELDS]:
         raise UsageError(f"template {text!r}: {_unknown(unknown[0])}")
     if text.strip().startswith(_EXPRESSION) and not list(names):
-        raise UsageError(f"template {text!r} names no field; write (?P<subject>[^/]+) and the like")
+        raise UsageError(f"template {text!r} has no field; use named groups such as (?P<subject>[^/]+)")
 
 
 def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name, _FIELDS, 1)
-    meant = f"is {close[0]!r} meant? " if close else ""
-    return f"the field {name!r} is unknown; {meant}Known are {', '.join(_FIELDS)}"
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return f"unknown field {name!r}; {meant}Known fields are {', '.join(_FIELDS)}"
 
 
 def _pattern_of(body: str) -> str:
@@ -133,7 +131,7 @@ def _group(body: str, found: re.Match[str], seen: set[str]) -> str:
     seen.add(name)
     if (inner := found["pattern"]) is not None:
         if compiled(inner, inner).groupindex:
-            why = "names a group; write (...) without a name"
+            why = "names a group; use (...) without a name"
             raise UsageError(f"template {body!r}: the expression {inner!r} of {name} {why}")
     elif found["kind"] == "int":
         inner = "[0-9]+?"
@@ -147,8 +145,8 @@ def _literal(body: str, start: int, end: int) -> str:
     if (brace := re.search(r"[{}]", text)) is not None:
         shown = body[start + brace.start() :]
         raise UsageError(
-            f"template {body!r} cannot be understood at {shown!r} (character {start + brace.start() + 1}); a field is "
-            "written {subject}, {type?}, {scan:int} or {subject:re([A-Z]+[0-9]+)}"
+            f"template {body!r}: syntax error at {shown!r} (character {start + brace.start() + 1}); a field is written "
+            "{subject}, {type?}, {scan:int} or {subject:re([A-Z]+[0-9]+)}"
         )
     pieces = re.split(r"(\*\*/|\*)", text)
     patterns = {"**/": "(?:[^/]+/)*?", "*": "[^/]*?"}

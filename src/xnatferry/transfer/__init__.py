@@ -1,1 +1,1 @@
-"""Carries out a plan through a Destination; knows no HTTP."""
+"""Carries out a plan through a Destination; does not use HTTP itself."""

@@ -1,4 +1,4 @@
-"""Keeps the old bytes of files that a push is about to replace."""
+"""Saves the old content of files that a push replaces."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def back_up(plan: Plan, destination: Destination, journal: Journal, *, everythin
     Args:
         plan: The plan.
         destination: The server.
-        journal: Where they are kept.
-        everything: Whether the user's files are kept, or only those that we write ourselves and replace unasked.
+        journal: Where they are saved.
+        everything: Whether the user's files are saved too, or only files that xnatferry itself writes and replaces.
 
     Raises:
         RemoteError: One cannot be fetched: then nothing has been replaced.

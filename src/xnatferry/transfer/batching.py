@@ -1,4 +1,4 @@
-"""How many files travel in one archive: all of them, until the server or a proxy before it takes no more."""
+"""Groups files into uploads: one, or several if the server or a proxy limits the size of a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["BodySizeLimit", "batches", "halves"]
 
 
 class BodySizeLimit:
-    """The largest body that arrives, learnt from what was taken and what was refused; one for all workers.
+    """The largest body that the server accepts, learnt from accepted and refused uploads; shared by all workers.
 
     Args:
         most: The most that the user allows, in bytes of file content.
@@ -27,11 +27,11 @@ class BodySizeLimit:
         self._refused: int | None = None
 
     def taken(self, size_bytes: int) -> None:
-        """A body of this size has arrived."""
+        """A body of this size was accepted."""
         with self._lock:
             self._taken = max(self._taken, size_bytes)
             if self._refused is not None and self._refused <= self._taken:
-                self._refused = None  # it was no matter of size
+                self._refused = None  # the size was not the reason
 
     def refused(self, size_bytes: int) -> None:
         """A body of this size was refused, or cut off twice."""
@@ -41,22 +41,22 @@ class BodySizeLimit:
 
     @property
     def limit(self) -> int | None:
-        """Bytes of file content to put into one archive; None while nothing is known against any size."""
+        """Limit in bytes of file content; None while no limit is known."""
         with self._lock:
             learnt = None if self._refused is None else max(self._taken, self._refused // 2)
             return min((limit for limit in (learnt, self._most) if limit is not None), default=None)
 
 
 def batches(steps: Iterable[Step], limit: int | None) -> list[list[Step]]:
-    """Cut *steps*, in their order, into groups of at most *limit* bytes; a larger file stands alone."""
+    """Cut *steps*, in their order, into groups of at most *limit* bytes; a larger file is a group of its own."""
     found: list[list[Step]] = []
-    room = 0
+    left = 0
     for step in steps:
-        if not found or (limit is not None and step.size_bytes > room):
+        if not found or (limit is not None and step.size_bytes > left):
             found.append([])
-            room = limit if limit is not None else 0
+            left = limit if limit is not None else 0
         found[-1].append(step)
-        room -= step.size_bytes
+        left -= step.size_bytes
     return found
 
 

@@ -1,4 +1,4 @@
-"""What the engine needs of a server; `xnatferry.client.remote.Remote` has this shape."""
+"""The interface of a server that the engine uses; `xnatferry.client.remote.Remote` implements it."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ class Destination(Protocol):
         """Files of a resource, or of all scans of a session. Empty when there is none."""
 
     def ensure_project(self, project: str, *, fields: Mapping[str, str] = ...) -> Ensured:
-        """Create a project unless it is there."""
+        """Create a project unless it exists."""
 
     def ensure_subject(self, address: Address, *, fields: Mapping[str, str] = ...) -> Ensured:
-        """Create a subject unless it is there."""
+        """Create a subject unless it exists."""
 
     def ensure_assessor(self, address: Address, *, xsi_type: str, fields: Mapping[str, str] = ...) -> Ensured:
-        """Create an image assessor unless it is there."""
+        """Create an image assessor unless it exists."""
 
     def ensure_scan(self, address: Address, *, xsi_type: str = ..., fields: Mapping[str, str] = ...) -> Ensured:
-        """Create a scan unless it is there."""
+        """Create a scan unless it exists."""
 
     def create_session_document(
         self, address: Address, *, xsi_type: str, fields: Mapping[str, str], scans: Sequence[ScanDocument]
     ) -> Ensured:
-        """Create a session with its scans, and its subject where missing, in one request."""
+        """Create a session with its scans, and its subject if it does not exist, in one request."""
 
     def ensure_resource(
         self,
@@ -62,10 +62,10 @@ class Destination(Protocol):
         content: str = "",
         tags: str = "",
     ) -> Ensured:
-        """Create a resource unless it is there."""
+        """Create a resource unless it exists."""
 
     def set_fields(self, address: Address, fields: Mapping[str, str]) -> None:
-        """Change fields of an object that is there."""
+        """Change fields of an existing object."""
 
     def send_file(
         self,
@@ -77,7 +77,7 @@ class Destination(Protocol):
         format: str = "",  # noqa: A002  # XNAT's word
         content: str = "",
     ) -> list[str]:
-        """Send one file; returns the names the server says it kept instead."""
+        """Send one file; returns the names of files that the server did not replace."""
 
     def send_archive(
         self,
@@ -91,7 +91,7 @@ class Destination(Protocol):
         content: str = "",
         tags: str = "",
     ) -> list[str]:
-        """Send an archive that the server extracts; returns the names it says it kept instead."""
+        """Send an archive that the server extracts; returns the names of files that it did not replace."""
 
     def list_assessors(self, address: Address) -> list[Row]:
         """Assessors of a session: at least ``label``."""
@@ -100,16 +100,16 @@ class Destination(Protocol):
         """Resources of one object: at least ``label``; with *all_scans* also those of scans, by ``cat_id``."""
 
     def attributes(self, address: Address) -> Attributes | None:
-        """All attributes of an object, None when it is not there."""
+        """All attributes of an object, None when it does not exist."""
 
     def item(self, address: Address) -> Mapping[str, str] | None:
-        """Fields of an object, None when it is not there."""
+        """Fields of an object, None when it does not exist."""
 
     def remove(self, address: Address, *, remove_files: bool) -> None:
-        """Remove an object, a resource or a file, and look whether it is gone."""
+        """Remove an object, a resource or a file, and check that it is removed."""
 
     def get_file(self, address: Address, target: Path) -> RemoteFile:
-        """Fetch one file to *target*, which appears only when it is complete and proven."""
+        """Fetch one file to *target*, which appears only when it is complete and verified."""
 
     def read_digest(self, address: Address) -> str:
         """MD5 of a file's bytes, fetched and not kept."""

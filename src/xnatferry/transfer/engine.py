@@ -1,9 +1,9 @@
 """Carries out a plan: containers before files, one writer a resource, many resources at once.
 
-Rules it follows (reasons in docs/design.md): one document creates a session with its scans; a resource is made before
-its files, or by the first of them where nobody else can be making it; small results travel as one archive; a reply that
-says *kept* is no success; an upload whose reply was lost is looked up before it is sent again; every session is listed
-again at the end and every file gets a verdict.
+Rules (reasons in docs/design.md): one document creates a session with its scans; a resource is created before its
+files, or by the first of them if nobody else can be creating it; many small files are sent as one archive; a reply that
+says *kept* is not a success; after a lost reply, the listing is read before an upload is repeated; every session is
+listed again at the end, and every file gets a verdict.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from xnatferry.transfer.run_context import RunContext
 from xnatferry.transfer.snapshot_pool import SnapshotPool
 from xnatferry.transfer.task_pool import CompletionLatch, TaskPool, Work
 from xnatferry.transfer.verify import Verifier
+from xnatferry.wording import counted
 from xnatferry.xnat.model import Address, Level
 from xnatferry.xnat.records import ScanDocument
 
@@ -50,12 +51,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """What a push did and what can be sworn about it.
+    """Receipts and verdicts of a push.
 
     Attributes:
         receipts: One for each step that was tried.
         verdicts: One for each file of the plan.
-        left: Files that differ on the server and were left so by the policy.
+        left: Files that differ on the server and were not changed, by the policy.
         stopped: Whether the user stopped it.
     """
 
@@ -66,7 +67,7 @@ class PushResult:
 
     @property
     def exit_code(self) -> int:
-        """What the command line leaves with: the one reason why everything that failed did, else 1; 8 unproven."""
+        """Exit code: the common one of all failed steps, else 1; 8 when a file is not verified."""
         if self.stopped:
             return StoppedError.exit_code
         if self.failures:
@@ -80,7 +81,7 @@ class PushResult:
 
     @property
     def unproven(self) -> tuple[Verdict, ...]:
-        """Verdicts that do not count as arrived; files that the policy left as they are do not belong here."""
+        """Verdicts of files that are not verified, without files that the policy did not change."""
         return tuple(v for v in self.verdicts if not v.proof.good and v.address not in self.left)
 
 
@@ -95,21 +96,21 @@ def carry_out(
     rate_limit: RateLimit | None = None,
     max_body: int | None = None,
 ) -> PushResult:
-    """Do what *plan* says and prove it.
+    """Carry out *plan* and verify it.
 
     Args:
-        plan: What to do; nothing else is done.
+        plan: The steps.
         destination: The server.
-        workers: How many resources travel at the same time.
-        listener: Told every event, from one thread at a time; its failures are logged and do no harm.
-        journal: Told every event before anything depends on it; its failure ends the run.
-        stop: Set it to stop: files in flight are abandoned, nothing new begins.
+        workers: How many resources are sent at the same time.
+        listener: Called with every event, from one thread at a time; its errors are logged and ignored.
+        journal: Called with every event first; its failure ends the run.
+        stop: Set it to stop: running uploads are abandoned, no new ones start.
         rate_limit: A limit on bytes a second for all of them together.
-        max_body: The most bytes of files to send in one request; what the server refuses is learnt besides.
+        max_body: Limit of one request in bytes; a lower limit of the server is detected.
 
     Raises:
-        DataError: Sources have no clear place, or none is left; nothing has been sent.
-        ConflictError: The plan holds conflicts and its policy is to fail; nothing has been sent.
+        DataError: Sources have no unique address, or all are refused; nothing has been sent.
+        ConflictError: The plan has conflicts and its policy is to fail; nothing has been sent.
         RemoteError: The project cannot be created or used.
     """
     check_sendable(plan)
@@ -125,24 +126,24 @@ def carry_out(
 
 
 def check_sendable(plan: Plan) -> None:
-    """Look whether a plan may be carried out as it stands.
+    """Check that a plan can be carried out.
 
     Raises:
-        DataError: Sources have no clear place, or nothing is left to send.
+        DataError: Sources have no unique address, or all are refused.
         ConflictError: Files differ on the server and the policy is to fail.
     """
     if plan.blocked:
         blocked = plan.blocked[0]
         more = f" (and {len(plan.blocked) - 1} more)" if len(plan.blocked) > 1 else ""
-        raise DataError(f"nothing was sent: {blocked.relative}: {blocked.reasons[0]}{more}")
+        raise DataError(f"{blocked.relative}: {blocked.reasons[0]}{more}; nothing was sent")
     if plan.conflicts and plan.on_conflict is OnConflict.FAIL:
         first = plan.conflicts[0]
         raise ConflictError(
-            f"files that differ on the server: {len(plan.conflicts)}, the first is {first.address} ({first.reason}); "
-            "nothing was sent; --on-conflict skip leaves them, overwrite replaces them, keep-both renames the new ones"
+            f"{counted(len(plan.conflicts), 'file', 'differ')} on the server (first: {first.address}: {first.reason}); "
+            "nothing was sent; use --on-conflict skip, overwrite or keep-both"
         )
     if not plan.steps:
-        raise DataError("nothing is left to push: every source is refused")
+        raise DataError("nothing to push: every source is refused")
 
 
 class _Run:
@@ -161,38 +162,39 @@ class _Run:
         self._workers = workers
         self._listener = listener
         self._journal = journal
-        self._conditions = context
+        self._context = context
         self._verifier = Verifier(destination)
         self._lock = threading.Lock()
         self._receipts: list[Receipt] = []
         self._verdicts: list[Verdict] = []
         self._sent: dict[Address, Receipt] = {}
         self._failed: dict[Address, Receipt] = {}
-        self._unready: dict[Address, dict[Address, Receipt]] = {}
+        self._failed_sessions: dict[Address, dict[Address, Receipt]] = {}
         self._made_by_document: frozenset[Address] = frozenset()
-        self._ours: set[Address] = set()
+        self._created_here: set[Address] = set()
 
     def carry_out(self) -> PushResult:
         sessions = by_session(self._plan)
-        self._tell(Stage("push", f"{len(sessions)} sessions, {sum(step.sends for step in self._plan.files)} files"))
+        files = sum(step.sends for step in self._plan.files)
+        self._emit(Stage("push", f"{counted(len(sessions), 'session')}, {counted(files, 'file')}"))
         try:
             self._containers()
         except StoppedError:
             return PushResult(tuple(self._receipts), (), stopped=True)
-        TaskPool(self._workers, self._conditions.stop).run([partial(self._begin, session) for session in sessions])
-        if (drawn := [session for session in sessions if session.pictures]) and not self._conditions.stop.is_set():
-            self._tell(Stage("snapshots", f"pictures of {len(drawn)} sessions"))
-            TaskPool(self._workers, self._conditions.stop).run(
-                [partial(self._deliver, session, session.pictures) for session in drawn]
+        TaskPool(self._workers, self._context.stop).run([partial(self._start_session, session) for session in sessions])
+        if (drawn := [session for session in sessions if session.pictures]) and not self._context.stop.is_set():
+            self._emit(Stage("snapshots", f"snapshots of {counted(len(drawn), 'session')}"))
+            TaskPool(self._workers, self._context.stop).run(
+                [partial(self._resource_work, session, session.pictures) for session in drawn]
             )
         left = frozenset(step.address for step in self._plan.conflicts)
-        return PushResult(tuple(self._receipts), tuple(self._verdicts), left, stopped=self._conditions.stop.is_set())
+        return PushResult(tuple(self._receipts), tuple(self._verdicts), left, stopped=self._context.stop.is_set())
 
     def _containers(self) -> None:
-        """The project, and the subjects that a session's document does not make."""
+        """Create the project, and the subjects that no session document creates."""
         self._made_by_document = subjects_of_documents(self._plan)
         for step in self._plan.steps:
-            if not step.sends or self._conditions.stop.is_set():
+            if not step.sends or self._context.stop.is_set():
                 continue
             if step.decision is Decision.UPDATE:
                 if step.address.level in {Level.PROJECT, Level.SUBJECT}:
@@ -200,33 +202,33 @@ class _Run:
             elif step.address in self._made_by_document:
                 continue
             elif step.address.level is Level.PROJECT:
-                self._tell(Began((step.address,)))
+                self._emit(Began((step.address,)))
                 made = self._destination.ensure_project(step.address.project, fields=step.fields)
                 self._receive(Receipt(step.address, _outcome(made.created)))
             elif step.address.level is Level.SUBJECT:
                 self._guard(step, partial(self._ensure_subject, step))
 
-    def _begin(self, session: SessionSteps) -> list[Work]:
-        """Make one session ready; returns the work that may follow at once."""
+    def _start_session(self, session: SessionSteps) -> list[Work]:
+        """Create one session; returns the tasks that send its files."""
         if failed := self._make_ready(session):
-            self._unready[session.step.address] = failed
-        return self._deliver(session, session.resources)
+            self._failed_sessions[session.step.address] = failed
+        return self._resource_work(session, session.resources)
 
-    def _deliver(self, session: SessionSteps, resources: Resources) -> list[Work]:
-        """The work that sends and verifies some resources of a session that is ready."""
-        failed = self._unready.get(session.step.address, {})
+    def _resource_work(self, session: SessionSteps, resources: Resources) -> list[Work]:
+        """The tasks that send and verify some resources of an existing session."""
+        failed = self._failed_sessions.get(session.step.address, {})
         files = [file for _, found in resources.values() for file in found]
         if (cause := failed.get(session.step.address)) is not None:
-            why = f"{cause.address} could not be made ready"
-            self._follow(cause, [file for file in files if file.sends], why)
-            self._judge(Verdict(file.address, Proof.UNKNOWN, message=why) for file in files)
+            why = f"not sent: {cause.address} could not be created"
+            self._fail_dependent(cause, [file for file in files if file.sends], why)
+            self._record_verdicts(Verdict(file.address, Proof.UNKNOWN, message=why) for file in files)
             return []
         work: list[tuple[Step, list[Step], bool]] = []
         for step, own in resources.values():
             sends = [file for file in own if file.sends]
             cause = failed.get(step.address.container)
             if cause is not None:
-                self._follow(cause, sends, f"{cause.address} could not be made ready")
+                self._fail_dependent(cause, sends, f"not sent: {cause.address} could not be created")
             elif step.sends or sends:
                 work.append((step, sends, len(sends) == len(own)))
         verify = partial(self._verify, session, files)
@@ -251,8 +253,8 @@ class _Run:
         if step.address.parent in self._made_by_document:
             self._receive(Receipt(step.address.parent, receipt.outcome))
         if receipt.outcome is Outcome.CREATED:
-            self._ours |= {step.address, *(scan.address for scan in session.scans)}
-        # Where another push was faster, its session was found: nothing in it is ours to take back.
+            self._created_here |= {step.address, *(scan.address for scan in session.scans)}
+        # If another push created the session first, an undo must not remove it.
         for scan in session.scans:
             self._receive(Receipt(scan.address, receipt.outcome))
         return self._make_parts(session.assessors)
@@ -292,21 +294,23 @@ class _Run:
         return Outcome.CHANGED
 
     def _ensure_resource(self, step: Step) -> Outcome:
-        said = {word: step.fields.get(word, "") for word in ("format", "content", "tags")}
-        return _outcome(self._destination.ensure_resource(step.address, **said).created)
+        fields = {word: step.fields.get(word, "") for word in ("format", "content", "tags")}
+        return _outcome(self._destination.ensure_resource(step.address, **fields).created)
 
     def _resource(self, step: Step, files: Sequence[Step], left: CompletionLatch, complete: bool) -> list[Work]:  # noqa: FBT001  # one caller
-        sender = ResourceSender(self._destination, step, files, self._tell, self._conditions, complete=complete)
+        sender = ResourceSender(self._destination, step, files, self._emit, self._context, complete=complete)
         comes_with_files = (
-            step.decision is Decision.CREATE and step.address.container in self._ours and sender.describes
+            step.decision is Decision.CREATE
+            and step.address.container in self._created_here
+            and sender.sets_resource_fields
         )
         if comes_with_files:
-            self._tell(Began((step.address,)))
+            self._emit(Began((step.address,)))
         elif step.decision is Decision.CREATE:
             receipt = self._guard(step, partial(self._ensure_resource, step))
             if receipt.exit_code:
-                self._follow(receipt, files, f"{step.address} could not be created")
-                return left.one_less()
+                self._fail_dependent(receipt, files, f"not sent: {step.address} could not be created")
+                return left.count_down()
         stored = 0
         for receipt in sender.send():
             if comes_with_files and receipt.outcome is Outcome.STORED:
@@ -316,7 +320,7 @@ class _Run:
             stored += receipt.outcome is Outcome.STORED
         if files:
             log.info("stored %d of %d files in %s", stored, len(files), step.address)
-        return left.one_less()
+        return left.count_down()
 
     def _verify(self, session: SessionSteps, files: Sequence[Step]) -> None:
         try:
@@ -326,32 +330,32 @@ class _Run:
             verdicts = [Verdict(file.address, Proof.UNKNOWN, message=str(error)) for file in files]
         for file in files:
             self._sent.pop(file.address, None)
-        self._judge(verdicts)
+        self._record_verdicts(verdicts)
         good = sum(verdict.proof.good for verdict in verdicts)
-        log.info("proven %d of %d files of %s", good, len(files), session.step.address)
+        log.info("verified %d of %d files of %s", good, len(files), session.step.address)
 
-    def _judge(self, verdicts: Iterable[Verdict]) -> None:
+    def _record_verdicts(self, verdicts: Iterable[Verdict]) -> None:
         for verdict in verdicts:
             with self._lock:
                 self._verdicts.append(verdict)
-            self._tell(verdict)
+            self._emit(verdict)
 
     def _guard(self, step: Step, act: Callable[[], Outcome], made_with: tuple[Address, ...] = ()) -> Receipt:
-        """Run *act* and write the receipt; a failure of one object leaves the others alone."""
+        """Run *act* and write the receipt; an error of one object does not stop the others."""
         try:
-            self._conditions.check()
-            self._tell(Began(made_with or (step.address,)))
+            self._context.check()
+            self._emit(Began(made_with or (step.address,)))
             receipt = Receipt(step.address, act())
-            self._conditions.outage.worked()
+            self._context.outage.succeeded()
         except XnatferryError as error:
             if isinstance(error, UnavailableError):
-                self._conditions.outage.failed(error)
+                self._context.outage.failed(error)
             receipt = Receipt.failed(step.address, error)
         self._receive(receipt)
         return receipt
 
-    def _follow(self, cause: Receipt, files: Sequence[Step], why: str) -> None:
-        """Receipts of files that could not be tried because of *cause*."""
+    def _fail_dependent(self, cause: Receipt, files: Sequence[Step], why: str) -> None:
+        """Receipts of files that were not sent because of *cause*."""
         for file in files:
             self._receive(Receipt(file.address, cause.outcome, message=why, exit_code=cause.exit_code))
 
@@ -362,16 +366,16 @@ class _Run:
                 self._sent[receipt.address] = receipt
             elif receipt.exit_code:
                 self._failed[receipt.address] = receipt
-        self._tell(receipt)
+        self._emit(receipt)
 
-    def _tell(self, event: Event) -> None:
-        """Journal first: what cannot be written down must not happen."""
+    def _emit(self, event: Event) -> None:
+        """Journal first: what cannot be recorded must not happen."""
         self._journal(event)
         with self._lock:
             try:
                 self._listener(event)
-            except Exception:  # a broken display must not stop a transfer
-                log.exception("a listener failed on %r", event)
+            except Exception:  # an error in a display must not stop a transfer
+                log.exception("listener failed on %r", event)
 
 
 def _outcome(created: bool) -> Outcome:  # noqa: FBT001  # reads as a question

@@ -1,4 +1,4 @@
-"""What a running push tells: receipts, verdicts and progress."""
+"""Events of a running push: receipts, verdicts and progress."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Began", "BytesSent", "Event", "Listener", "Outcome", "Proof", "Recei
 
 
 class Outcome(StrEnum):
-    """What became of a step."""
+    """The result of a step."""
 
     CREATED = "created"
     FOUND = "found"
@@ -26,13 +26,13 @@ class Outcome(StrEnum):
     REMOVED = "removed"
     RESTORED = "restored"
     KEPT = "kept"
-    """The server says it kept a file that it already had."""
+    """The server did not replace a file that it already had."""
     FAILED = "failed"
     STOPPED = "stopped"
 
 
 class Proof(StrEnum):
-    """What can be sworn about a file on the server."""
+    """What is known about a file on the server."""
 
     DIGEST = "digest matched"
     SIZE = "size matched only"
@@ -42,19 +42,19 @@ class Proof(StrEnum):
 
     @property
     def good(self) -> bool:
-        """Whether the file counts as arrived."""
+        """Whether the file counts as verified."""
         return self in {Proof.DIGEST, Proof.SIZE}
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was done for one step.
+    """The result of one step.
 
     Attributes:
-        size_bytes: Bytes that arrived, for a file; 0 for an object.
+        size_bytes: Bytes of a stored file; 0 for an object.
         digest: MD5 of what was sent, for a file.
-        message: Why it failed, what the server said, or what was scrubbed from a file.
-        exit_code: What the command line leaves with if this alone went wrong; 0 when it did not.
+        message: Why it failed, the answer of the server, or what was scrubbed from a file.
+        exit_code: Exit code if only this step failed; 0 when it did not.
     """
 
     address: Address
@@ -66,7 +66,7 @@ class Receipt:
 
     @classmethod
     def failed(cls, address: Address, error: XnatferryError) -> Receipt:
-        """The receipt of a step that *error* ended."""
+        """The receipt of a step that failed with *error*."""
         if isinstance(error, StoppedError):
             return cls(address, Outcome.STOPPED, exit_code=error.exit_code)
         return cls(address, Outcome.FAILED, message=str(error), exit_code=error.exit_code)
@@ -74,7 +74,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The end state of one file, with its proof."""
+    """What the verification found for one file."""
 
     address: Address
     proof: Proof
@@ -84,16 +84,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """Requests for *addresses* are about to leave."""
+    """Requests for *addresses* are about to be sent."""
 
     addresses: tuple[Address, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class BytesSent:
-    """Progress: *size_bytes* more local bytes of *address* have been handed to the network.
+    """Progress: *size_bytes* more bytes of *address* were sent.
 
-    Negative when a try failed and its bytes go out again; all events of a file that is settled add up to its size.
+    Negative when a try failed and its bytes are sent again; all events of a finished file add up to its size.
     """
 
     address: Address
@@ -102,7 +102,7 @@ class BytesSent:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A named part of the run begins."""
+    """A named stage of the run starts."""
 
     name: str
     detail: str = ""

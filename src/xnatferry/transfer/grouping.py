@@ -1,4 +1,4 @@
-"""The steps of a plan, by the session in which they happen."""
+"""Groups the steps of a plan by session."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Resources = dict[Address, tuple["Step", list["Step"]]]
 
 @dataclass(slots=True)
 class SessionSteps:
-    """The steps of one session; or those of a project or subject that has resources of its own.
+    """The steps of one session; or those of a project or subject with its own resources.
 
     Attributes:
         step: Of the session, project or subject itself.
         scans: Of its scans.
         assessors: Of its assessors.
         resources: Resources with their files, of all of these.
-        pictures: Resources whose files are made on the way; they go when everything else has gone.
+        pictures: Snapshot resources, whose files are made during the push; they are sent last.
     """
 
     step: Step
@@ -61,10 +61,9 @@ def by_session(plan: Plan) -> list[SessionSteps]:
 
 
 def subjects_of_documents(plan: Plan) -> frozenset[Address]:
-    """New subjects that the document of their session makes.
+    """New subjects that are created by the document of their session.
 
-    Not those that more than one new session needs, as two sessions must not race for them, nor those with fields or
-    resources of their own.
+    Not those of several new sessions, which would race for them, nor those with fields or resources.
     """
     owners = {step.address.container for step in plan.steps if step.address.level is Level.RESOURCE}
     sessions = Counter(

@@ -1,10 +1,10 @@
-"""The journal of a run: one folder, written as things happen, enough to show, verify and undo the run.
+"""The journal of a run: a folder with what is needed to show, verify and undo the run.
 
     RUNS/20260131-120000-push-BRAIN/
       plan.json       the plan, as ``plan -o`` writes it
       run.json        who, what, where; with it the folder is a run to others, so everything before it is written first
       journal.jsonl   one line for every step begun, every receipt, every verdict; the last line is the end, with counts
-      run.log         the same for people: what was made, what went wrong, what was tried in between
+      run.log         the same as text: what was created, errors, repeated requests
       backup/         old bytes of replaced files, with ``--backup``
 
 A line that says *began* is on the disk (fsync) before the request leaves: whatever a killed run made on the server is
@@ -63,7 +63,7 @@ class Journal:
         Args:
             runs: The folder that holds all runs.
             verb: What the run does: ``push``, ``undo`` ...
-            about: Facts of the run for people: source, server, project; no secrets.
+            about: Attributes of the run: source, server, project; no secrets.
             plan: What it is going to do.
 
         Raises:
@@ -106,10 +106,10 @@ class Journal:
         self.close()
 
     def __call__(self, event: Event) -> None:
-        """Write one event; bytes in flight are not worth a line.
+        """Write one event, except `BytesSent`.
 
         Raises:
-            JournalError: It cannot be written: nothing may happen that is not written down.
+            JournalError: It cannot be written; the run must stop.
         """
         if not isinstance(event, BytesSent):
             log_event(event)
@@ -118,15 +118,15 @@ class Journal:
                 self._counts.take(event)
 
     def note(self, record: Mapping[str, Any]) -> None:
-        """Write a line of one's own, durably."""
+        """Write another record, flushed to the disk."""
         self._write(dict(record), durable=True)
 
     def end(self, exit_code: int, **more: Any) -> None:
-        """Write the last line: how it ended, and the counts that a list of runs then need not count again."""
+        """Write the last line: the exit code, and the counts for the list of runs."""
         self._write({"record": "end", "exit_code": exit_code, **more, "counts": self._counts.to_dict()}, durable=True)
 
     def close(self) -> None:
-        """Close the file; the run has ended, one way or the other."""
+        """Close the file."""
         with self._flushing, self._lock:
             if not self._stream.closed:
                 self._stream.close()
@@ -137,8 +137,8 @@ class Journal:
         with self._lock:
             self._check_open()
             try:
-                if self._stream.write(line) != len(line):  # all that had room
-                    raise OSError(ENOSPC, os.strerror(ENOSPC))  # noqa: TRY301  # as a full disk says it at the next try
+                if self._stream.write(line) != len(line):  # the disk is full
+                    raise OSError(ENOSPC, os.strerror(ENOSPC))  # noqa: TRY301  # as the next write would
             except OSError as error:
                 raise _unwritable(self.folder, error) from error
             self._written += 1
@@ -147,7 +147,7 @@ class Journal:
             self._flush_to(number)
 
     def _flush_to(self, number: int) -> None:
-        """Return when line *number* is on the disk: one flush serves all who came while another was under way."""
+        """Return when line *number* is on the disk; one flush serves all waiting threads."""
         with self._flushing:
             if self._durable >= number:
                 return
@@ -157,7 +157,7 @@ class Journal:
             try:
                 os.fsync(self._stream.fileno())
             except OSError as error:
-                # A second fsync may succeed although the lines of the first are lost: nothing goes on after this one.
+                # A second fsync may succeed although lines are lost, so the run must stop.
                 with self._lock:
                     self._stream.close()
                 raise _unwritable(self.folder, error) from error
@@ -165,7 +165,7 @@ class Journal:
 
     def _check_open(self) -> None:
         if self._stream.closed:
-            raise JournalError(f"{self.folder}: the run has ended; nothing more may happen in it")
+            raise JournalError(f"{self.folder}: the run has ended; its journal cannot be continued")
 
 
 def event_to_dict(event: Began | Receipt | Verdict | Stage) -> dict[str, Any]:
@@ -211,4 +211,4 @@ def _stamp(moment: datetime) -> str:
 
 
 def _unwritable(path: Path, error: OSError) -> JournalError:
-    return JournalError(f"{path}: the journal cannot be written ({error.strerror or error}); the run stops here")
+    return JournalError(f"{path}: cannot write the journal ({error.strerror or error}); the run was stopped")

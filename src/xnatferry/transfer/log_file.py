@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from xnatferry.transfer.events import Event
 
-__all__ = ["RunLogFile", "log_event"]
+__all__ = ["RunLogFile", "log_event", "without_secrets"]
 
 log = logging.getLogger(__name__)
 _ROOT = logging.getLogger("xnatferry")
 
-# None of ours is ever logged; what a server or a library writes into a message is not in our hands.
+# We log no secrets, but messages of servers and libraries may contain some.
 _SECRETS = re.compile(
     r"(?P<kept>JSESSIONID=|Authorization:\s*(?:Basic\s+|Bearer\s+)?|\b(?:Basic|Bearer)\s+|password[\"']?\s*[:=]\s*[\"']?"
     r"|://[^/\s:@]+:)[^\s;,\"'@]+",
@@ -27,7 +27,7 @@ _SECRETS = re.compile(
 
 
 class RunLogFile:
-    """Writes everything that xnatferry logs at INFO and above, as long as it is open."""
+    """Writes the log records of xnatferry at INFO and above while it is open."""
 
     def __init__(self, folder: Path) -> None:
         self._handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
@@ -39,7 +39,7 @@ class RunLogFile:
             _ROOT.setLevel(logging.INFO)
 
     def close(self) -> None:
-        """Close the file; the loggers are as before."""
+        """Close the file and restore the loggers."""
         _ROOT.removeHandler(self._handler)
         _ROOT.setLevel(self._level_before)
         self._handler.close()
@@ -47,13 +47,18 @@ class RunLogFile:
 
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return _SECRETS.sub(r"\g<kept>***", super().format(record))
+        return without_secrets(super().format(record))
+
+
+def without_secrets(text: str) -> str:
+    """The text with passwords, cookies and authorization headers replaced by ``***``."""
+    return _SECRETS.sub(r"\g<kept>***", text)
 
 
 def log_event(event: Event) -> None:
-    """One line for what people look for in a log: stages, what was made, what is not as it should be.
+    """Log stages, created objects and problems.
 
-    A file that arrived, and one that was proven, is told only at DEBUG: the journal beside the log names them all.
+    Stored and verified files are logged only at DEBUG: the journal lists them.
     """
     if isinstance(event, Stage):
         log.info("%s %s", event.name, event.detail)

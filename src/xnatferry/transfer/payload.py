@@ -1,4 +1,4 @@
-"""The bytes of local files, as they are or gzipped on the way; opened anew at each call."""
+"""The bytes of local files, unchanged or gzipped; opened again at each call."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def check_unchanged(local: LocalFile) -> None:
-    """Compare a file with what discovery saw; a file of another server is compared while it comes.
+    """Check that a file is unchanged since discovery; a file of another server is checked while it is read.
 
     Raises:
         FileChangedError: Its size or time differ, or it is gone.
@@ -48,11 +48,11 @@ def check_unchanged(local: LocalFile) -> None:
         raise _unreadable(local.path, error) from error
     sized = local.member is None and local.made is None
     if now.st_mtime_ns != local.mtime_ns or (sized and now.st_size != local.disk_bytes):
-        raise FileChangedError(f"{local.path}: changed since the plan was made; make the plan again")
+        raise FileChangedError(f"{local.path}: changed since the plan was made; create the plan again")
 
 
 def moved_sources(plan: Plan) -> list[str]:
-    """What changed on the local disk since *plan* was made, one sentence each; a new date on the same bytes is none."""
+    """Local files that changed since *plan* was made, one sentence each; a new date on the same bytes is no change."""
     moved = []
     for step in plan.files:
         payload = step.payload
@@ -83,7 +83,7 @@ def file_pieces(path: Path) -> Iterator[bytes]:
     """A file in pieces of 1 MiB.
 
     Raises:
-        FileChangedError: It cannot be read any more.
+        FileChangedError: It can no longer be read.
     """
     try:
         stream = path.open("rb")
@@ -96,8 +96,7 @@ def file_pieces(path: Path) -> Iterator[bytes]:
 def payload_pieces(payload: Payload, walk: ArchiveWalk | None = None, found: Measured | None = None) -> Iterator[bytes]:
     """The bytes of *payload* as they arrive, checked to be what discovery saw.
 
-    The last piece is held back until the file has been looked at once more: a server never gets a whole file of which
-    one half is old and the other new.
+    The last piece follows only after another check: a server never gets a file that changed while it was read.
 
     Args:
         payload: What to read.
@@ -193,7 +192,7 @@ def fingerprint(local: LocalFile, gzip: bool = False) -> Fingerprint:  # noqa: F
 
 @lru_cache(maxsize=16)
 def _digests_of(path: Path, mtime_ns: int) -> dict[str, Fingerprint]:  # noqa: ARG001  # part of the key
-    """All digests of one archive, remembered: members are asked for one by one, and a tar is read from the start."""
+    """All digests of one archive, cached: members are requested one by one, and a tar is read from the start."""
     return archive_digests(path)
 
 
@@ -227,7 +226,7 @@ def _changed(local: LocalFile) -> FileChangedError:
 
 
 def _unreadable(path: Path, error: OSError) -> FileChangedError:
-    return FileChangedError(f"{path}: cannot be read any more ({error.strerror or error}); make the plan again")
+    return FileChangedError(f"{path}: can no longer be read ({error.strerror or error}); create the plan again")
 
 
 def _pieces(stream: IO[bytes], path: Path) -> Iterator[bytes]:
@@ -255,7 +254,7 @@ class ArchiveWalk:
         """The bytes of one member.
 
         Raises:
-            FileChangedError: It is not in the archive any more.
+            FileChangedError: It is no longer in the archive.
             TransferError: The archive cannot be read.
         """
         for members in (self._members, _archive_members(self._path)):
@@ -264,7 +263,7 @@ class ArchiveWalk:
                 if name == local.member:
                     yield from _pieces(stream, self._path)
                     return
-        raise FileChangedError(f"{self._path}: {local.member} is not in it any more; make the plan again")
+        raise FileChangedError(f"{self._path}: {local.member} is no longer in it; create the plan again")
 
 
 def _archive_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
@@ -283,4 +282,4 @@ def _archive_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 if stream_or_none is not None:
                     yield entry.name, stream_or_none
     except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise TransferError(f"{path}: cannot be read as an archive ({error})") from error
+        raise TransferError(f"{path}: not a readable archive ({error})") from error

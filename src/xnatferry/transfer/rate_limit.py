@@ -1,4 +1,4 @@
-"""A limit on bytes a second, shared by everything that sends."""
+"""A limit on bytes per second, shared by all uploads of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RateLimit"]
 
-#: Pieces are cut so that each takes no longer than this, in seconds: proxies drop bodies that stand still.
+#: Pieces are split so that each takes at most this, in seconds: proxies drop idle uploads.
 _LONGEST_PIECE_S = 0.25
 
 
@@ -19,7 +19,7 @@ class RateLimit:
     """A token bucket; safe for any number of threads.
 
     Args:
-        bytes_per_s: What all of them together may send in a second.
+        bytes_per_s: Limit of all uploads together, in bytes per second.
         clock: Seconds from any start.
         wait: Waits some seconds.
     """
@@ -43,7 +43,7 @@ class RateLimit:
         return self._rate
 
     def limited(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """Hand on *pieces*, in smaller ones where the limit is low, each when its turn has come."""
+        """Yield *pieces* at the limited rate, split when the limit is low."""
         most = max(1, int(self._rate * _LONGEST_PIECE_S))
         for piece in pieces:
             for start in range(0, len(piece), most):

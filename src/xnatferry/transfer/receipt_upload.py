@@ -1,4 +1,4 @@
-"""The receipt of a push, kept in the project itself: resource ``XNATFERRY``, one JSON file a run (``--record``)."""
+"""Uploads the receipt of a push to the project (``--record``): resource ``XNATFERRY``, one JSON file per run."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ RESOURCE = "XNATFERRY"
 def record_on_server(
     result: PushResult, about: Mapping[str, Any], project: str, destination: Destination, journal: Journal
 ) -> Address:
-    """Store who pushed what and how it was proven; returns where. The journal knows of it, so an undo takes it back.
+    """Upload the receipt; returns its address. It is in the journal, so an undo removes it.
 
     Args:
         result: The push.
-        about: Facts for people; no secrets and no paths of this computer.
+        about: Attributes of the run; no secrets and no paths of this computer.
         project: Project ID.
         destination: The server.
         journal: The run's journal; its name becomes the name of the file.
@@ -55,7 +55,7 @@ def record_on_server(
     destination.send_file(address, lambda: [text], len(text), format="JSON", content="RECEIPT")
     held = {file.name: file for file in destination.list_files(resource)}.get(address.file or "")
     if held is None or held.size_bytes != len(text) or held.digest not in {None, hasher.digest}:
-        raise VerifyError(f"{address}: the receipt of the run was sent, and the server does not hold it")
+        raise VerifyError(f"{address}: the receipt was sent, but the server does not have it")
     journal(Receipt(address, Outcome.STORED, len(text), hasher.digest))
     return address
 

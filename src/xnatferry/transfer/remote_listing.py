@@ -1,6 +1,6 @@
-"""Reads what a server holds of the places a push wants.
+"""Reads the objects and files of a server that a plan compares.
 
-Two requests a project, two for each session that exists, one for each resource of a project, subject or session.
+Two requests per project, two per existing session, one per resource of a project, subject or session.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TOGETHER_FROM = 3
 
 @dataclass(slots=True)
 class SessionQuery:
-    """What a plan needs to know of one session: its scans, some of its own resources, and of its assessors."""
+    """What a plan needs of one session: its scans, some of its resources, some of its assessors."""
 
     scans: bool = False
     resources: set[str] = field(default_factory=set)
@@ -46,12 +46,12 @@ class SessionQuery:
 
 @dataclass(slots=True)
 class RemoteQuery:
-    """What a plan needs to know of a project.
+    """What a plan needs of a project.
 
     Attributes:
         sessions: By session label.
         own: Resources of subjects by subject label, and of the project under None.
-        subjects: Subjects whose fields are wanted.
+        subjects: Subjects whose fields are needed.
         all_fields: Whether to ask for all fields, one more request for each subject and session.
     """
 
@@ -63,7 +63,7 @@ class RemoteQuery:
     def add(
         self, subject: str | None, session: str | None, resource: str, *, on_scan: bool, assessor: str | None = None
     ) -> None:
-        """Ask for one resource."""
+        """Request one resource."""
         if not session:
             self.own[subject or None].add(resource)
         elif assessor:
@@ -75,7 +75,7 @@ class RemoteQuery:
 
 
 def query_of(placements: Iterable[Placement], *, all_fields: bool = False) -> RemoteQuery:
-    """What to ask for a new plan; *all_fields* for one that changes fields."""
+    """The query of a new plan; *all_fields* for one that changes fields."""
     query = RemoteQuery(all_fields=all_fields)
     for item in placements:
         if item.subject_fields:
@@ -87,7 +87,7 @@ def query_of(placements: Iterable[Placement], *, all_fields: bool = False) -> Re
 
 
 def query_of_plan(plan: Plan) -> RemoteQuery:
-    """What to ask to see whether a stored plan still holds."""
+    """The query to check that a stored plan is still valid."""
     changing = {step.address for step in plan.steps if step.changes and step.decision is Decision.UPDATE}
     query = RemoteQuery(all_fields=bool(changing))
     query.subjects |= {address.subject or "" for address in changing if address.level is Level.SUBJECT}
@@ -106,17 +106,17 @@ def query_of_plan(plan: Plan) -> RemoteQuery:
 def fetch_remote_state(
     destination: Destination, *, server: str, project: str, query: RemoteQuery, workers: int = 8
 ) -> RemoteState:
-    """What *destination* holds of *project*, as far as it is asked.
+    """The state of *project* on *destination*, as far as the *query* needs it.
 
     Args:
         destination: The server.
-        server: Its address, for people.
+        server: Its address, for messages.
         project: Project ID.
-        query: What to look for; sessions and subjects that do not exist cost nothing.
+        query: What to read; sessions and subjects that do not exist need no request.
         workers: How many objects are asked about at the same time.
 
     Raises:
-        RemoteError: The server cannot be asked.
+        RemoteError: The server cannot be read.
     """
     if not destination.project_exists(project):
         return RemoteState(server, project_exists=False)
@@ -149,10 +149,10 @@ def fetch_remote_state(
 
 
 def project_sessions(destination: Destination, project: str) -> tuple[list[KnownSession], frozenset[str]]:
-    """Sessions and subject labels of a project; none when it is not there.
+    """Sessions and subject labels of a project; none when it does not exist.
 
     Raises:
-        RemoteError: The server cannot be asked.
+        RemoteError: The server cannot be read.
     """
     if not destination.project_exists(project):
         return [], frozenset()
@@ -182,7 +182,7 @@ def _own(destination: Destination, container: Address, resources: set[str]) -> d
 def _session(
     destination: Destination, project: str, label: str, bare: RemoteSession, query: SessionQuery, *, all_fields: bool
 ) -> RemoteSession:
-    # A session whose subject is not listed can still be asked for by its label alone.
+    # A session whose subject is not listed can be read by its label alone.
     address = Address(project, bare.subject or "-", label)
     files: dict[tuple[str | None, str, str], HeldFile] = {}
     scans: dict[str, dict[str, str]] = {}
@@ -202,7 +202,7 @@ def _session(
             if scan_id in scans:
                 scans[scan_id] |= scan.fields
     fields = attributes.fields if attributes is not None else {}
-    kept = {intern(scan_id): interned(said) for scan_id, said in scans.items()}
+    kept = {intern(scan_id): interned(scan_fields) for scan_id, scan_fields in scans.items()}
     return replace(bare, scans=kept, files=files, fields=fields, assessors=assessors)
 
 
@@ -213,7 +213,7 @@ def _held(file: RemoteFile) -> HeldFile:
 def _assessors(
     destination: Destination, session: Address, query: Mapping[str, set[str]]
 ) -> dict[str, dict[tuple[str, str], HeldFile]]:
-    """Files of the assessors asked for that are there, by label."""
+    """Files of the requested assessors that exist, by label."""
     there = {row["label"] for row in destination.list_assessors(session)}
     return {
         label: _own(destination, session.child(Level.ASSESSOR, label), resources)

@@ -1,4 +1,4 @@
-"""What travels: one file, an archive made on the way, or the user's own archive; counted, hashed, held to the pace."""
+"""Bodies of upload requests: one file, a zip made on the fly, or the user's archive; counted, hashed, rate-limited."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ __all__ = ["RequestBodies"]
 
 
 class RequestBodies:
-    """Makes the bodies of one resource's uploads, each anew for every try, and remembers what went out.
+    """Makes the bodies of one resource's uploads, again for every try, and stores size and MD5 of what was sent.
 
     Args:
         resource: The resource's step.
-        tell: Told of the bytes that go out; of a body that is sent anew, the bytes of the failed try are taken back.
-        context: Pace and stop.
+        emit: Called with progress; the bytes of a failed try are subtracted again.
+        context: Rate limit and stop event.
     """
 
-    def __init__(self, resource: Step, tell: Callable[[Event], None], context: RunContext) -> None:
+    def __init__(self, resource: Step, emit: Callable[[Event], None], context: RunContext) -> None:
         self._resource = resource
-        self._tell = tell
-        self._conditions = context
+        self._emit = emit
+        self._context = context
         self._hashers: dict[Address, Hasher] = {}
         self._sizes: dict[Address, int] = {}
         self._measured: dict[Address, Measured] = {}
-        self._told: dict[Address, int] = {}
-        self._prints: dict[str, Fingerprint] | None = None
+        self._reported: dict[Address, int] = {}
+        self._member_digests: dict[str, Fingerprint] | None = None
         self._walk: ArchiveWalk | None = None
 
     def single(self, step: Step) -> tuple[Body, int]:
         """The body of one file, and its size."""
         payload = _payload(step)
         if payload.local.made is not None:
-            return self._made(step, payload)
+            return self._picture(step, payload)
         size = self._size_of(step)
         return lambda: self._hashed(step), size
 
@@ -70,11 +70,11 @@ class RequestBodies:
         self._sizes[address] = payload.local.size_bytes if found is None else found.size_bytes
         return self._sizes[address]
 
-    def _made(self, step: Step, payload: Payload) -> tuple[Body, int]:
-        """The body of a picture; here its size and MD5 become known."""
+    def _picture(self, step: Step, payload: Payload) -> tuple[Body, int]:
+        """The body of a snapshot, and its size."""
         check_unchanged(payload.local)
-        assert self._conditions.snapshot_pool is not None  # noqa: S101  # a plan with pictures has one
-        data = self._conditions.snapshot_pool.picture(payload.local)
+        assert self._context.snapshot_pool is not None  # noqa: S101  # a plan with snapshots has one
+        data = self._context.snapshot_pool.picture(payload.local)
         check_unchanged(payload.local)
         self._sizes[step.address] = len(data)
 
@@ -94,62 +94,62 @@ class RequestBodies:
         archive = ZipStream(members)
         return lambda: archive, archive.size_bytes
 
-    def as_it_is(self, steps: Sequence[Step]) -> tuple[Body, int]:
+    def ready_archive(self, steps: Sequence[Step]) -> tuple[Body, int]:
         """The user's own archive, and its size."""
         local = _payload(steps[0]).local
         check_unchanged(local)
-        self._own_prints(local.path)
+        self._digests_of_archive(local.path)
         self._rewind(self._resource.address)
         return lambda: self._counted(self._resource.address, file_pieces(local.path)), local.path.stat().st_size
 
-    def can_go_as_it_is(self, steps: Sequence[Step]) -> bool:
-        """Whether the user's own archive can be sent: a zip of just these files, none of them changed on the way.
+    def has_ready_archive(self, steps: Sequence[Step]) -> bool:
+        """Whether the user's archive can be sent unchanged: a zip of exactly these files, without scrubbing.
 
-        Tars are made zips, as XNAT unpacks them only from 1.8.
+        Tars are converted to zips, as XNAT extracts them only from 1.8.
         """
         if self._resource.transport is not Transport.READY or any(_payload(step).local.scrub for step in steps):
             return False
         paths = {_payload(step).local.path for step in steps}
         if len(paths) != 1 or not zipfile.is_zipfile(path := paths.pop()):
             return False
-        return {_payload(step).local.member for step in steps} == self._own_prints(path).keys()
+        return {_payload(step).local.member for step in steps} == self._digests_of_archive(path).keys()
 
-    def in_reading_order(self, steps: Sequence[Step]) -> list[Step]:
-        """Members of an archive in its order, so that it is read once; other files as they are."""
+    def in_archive_order(self, steps: Sequence[Step]) -> list[Step]:
+        """Members of an archive in its order, so that it is read once; other files in the given order."""
         local = _payload(steps[0]).local
         if local.member is None:
             return list(steps)
         if self._resource.transport is Transport.READY:
-            names: Iterable[str] = self._own_prints(local.path)
-        else:  # packed anew: a tar would be read from its start for every member
+            names: Iterable[str] = self._digests_of_archive(local.path)
+        else:  # converted: a tar would be read from its start for every member
             names = archive_names(local.path)
             self._walk = ArchiveWalk(local.path)
         order = {name: place for place, name in enumerate(names)}
         return sorted(steps, key=lambda step: order.get(_payload(step).local.member or "", len(order)))
 
     def sent(self, step: Step) -> Fingerprint | None:
-        """Size and MD5 of what went out for *step*; None when not all of it did."""
+        """Size and MD5 of what was sent for *step*; None when it was not sent completely."""
         local = _payload(step).local
         member = local.member
-        if self._prints is not None and member is not None and local.scrub is None:
-            return self._prints.get(member)
+        if self._member_digests is not None and member is not None and local.scrub is None:
+            return self._member_digests.get(member)
         hasher = self._hashers.get(step.address)
         if hasher is None or hasher.size_bytes != self._sizes[step.address]:
             return None
         return Fingerprint(hasher.size_bytes, hasher.digest)
 
     def complete(self, step: Step) -> None:
-        """Tell the rest of a file that is settled: bytes that were saved, or that compression made fewer."""
-        if self._resource.address in self._told:
+        """Report the remaining bytes of a finished file, saved by compression or not sent again."""
+        if self._resource.address in self._reported:
             self._rewind(self._resource.address)
-        if rest := step.size_bytes - self._told.pop(step.address, 0):
-            self._tell(BytesSent(step.address, rest))
+        if rest := step.size_bytes - self._reported.pop(step.address, 0):
+            self._emit(BytesSent(step.address, rest))
 
-    def _own_prints(self, path: Path) -> dict[str, Fingerprint]:
-        if self._prints is None:
-            self._prints = archive_digests(path)
+    def _digests_of_archive(self, path: Path) -> dict[str, Fingerprint]:
+        if self._member_digests is None:
+            self._member_digests = archive_digests(path)
             self._walk = ArchiveWalk(path)
-        return self._prints
+        return self._member_digests
 
     def _hashed(self, step: Step) -> Iterator[bytes]:
         self._rewind(step.address)
@@ -158,17 +158,17 @@ class RequestBodies:
         return self._counted(step.address, pieces, hasher)
 
     def _rewind(self, address: Address) -> None:
-        if told := self._told.pop(address, 0):
-            self._tell(BytesSent(address, -told))
+        if reported := self._reported.pop(address, 0):
+            self._emit(BytesSent(address, -reported))
 
     def _counted(self, address: Address, pieces: Iterator[bytes], hasher: Hasher | None = None) -> Iterator[bytes]:
-        rate_limit = self._conditions.rate_limit
-        self._told[address] = 0
+        rate_limit = self._context.rate_limit
+        self._reported[address] = 0
 
         def seen(size_bytes: int) -> None:
-            self._conditions.check_stop()
-            self._told[address] = self._told.get(address, 0) + size_bytes
-            self._tell(BytesSent(address, size_bytes))
+            self._context.check_stop()
+            self._reported[address] = self._reported.get(address, 0) + size_bytes
+            self._emit(BytesSent(address, size_bytes))
 
         return watched(rate_limit.limited(pieces) if rate_limit is not None else pieces, seen, hasher=hasher)
 

@@ -1,4 +1,4 @@
-"""What all workers of one run share: how much the way takes, how fast, and whether the server is there at all."""
+"""Shared state of all workers of a run: limits, stop event, outage of the server."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Outage", "RunContext"]
 
-#: Acts in a row that a server may be unavailable for, each tried several times, until nothing more is tried.
+#: Number of consecutive failed steps, each tried several times, after which nothing more is tried.
 GIVE_UP_AFTER = 3
 
 
 class Outage:
-    """Notices when a server has gone away, so that ten thousand files do not wait for it one after the other."""
+    """Detects that a server is unavailable, so that not every file waits for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -28,37 +28,39 @@ class Outage:
         self._last = ""
 
     def failed(self, error: UnavailableError) -> None:
-        """An act was given up after its last try."""
+        """A step failed after its last try."""
         with self._lock:
             self._failures += 1
             self._last = str(error)
 
-    def worked(self) -> None:
-        """The server has answered."""
+    def succeeded(self) -> None:
+        """A request was answered."""
         with self._lock:
             self._failures = 0
 
     def check(self) -> None:
-        """Look before the next act.
+        """Check before the next step.
 
         Raises:
             UnavailableError: The server has been unavailable too often in a row.
         """
         with self._lock:
             if self._failures >= GIVE_UP_AFTER:
-                raise UnavailableError(f"not tried any more: {self._last}; the same push goes on from here")
+                raise UnavailableError(
+                    f"not tried: server unavailable ({self._last}); run the same command again to continue"
+                )
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What all workers of one run share.
+    """Shared state of all workers of a run.
 
     Attributes:
-        stop: Set when the user wants to stop.
-        rate_limit: The limit on bytes a second, if there is one.
-        body_size_limit: The largest body that arrives.
-        outage: Whether the server is there.
-        snapshot_pool: Where pictures are made, when the plan has some.
+        stop: Set when the user stops the run.
+        rate_limit: The limit on bytes per second, if any.
+        body_size_limit: The largest body that the server accepts.
+        outage: Whether the server is unavailable.
+        snapshot_pool: Makes snapshots, if the plan has some.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
@@ -68,29 +70,29 @@ class RunContext:
     snapshot_pool: SnapshotPool | None = None
 
     def check(self) -> None:
-        """Look whether the next act may begin.
+        """Check that the next step may start.
 
         Raises:
-            StoppedError: The user wants to stop.
+            StoppedError: The user has stopped the run.
             UnavailableError: The server has been unavailable too often in a row.
         """
         self.check_stop()
         self.outage.check()
 
     def check_stop(self) -> None:
-        """Look whether the user wants to stop.
+        """Check that the user has not stopped the run.
 
         Raises:
-            StoppedError: Yes.
+            StoppedError: The user has stopped it.
         """
         if self.stop.is_set():
-            raise StoppedError("stopped by the user")
+            raise StoppedError("Stopped by the user")
 
     def pause(self, seconds: float) -> None:
-        """Wait, and wake up at once when the user wants to stop.
+        """Wait; return early when the user stops the run.
 
         Raises:
-            StoppedError: The user wants to stop.
+            StoppedError: The user has stopped the run.
         """
         if self.stop.wait(seconds):
-            raise StoppedError("stopped by the user")
+            raise StoppedError("Stopped by the user")

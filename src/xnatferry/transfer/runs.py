@@ -1,7 +1,7 @@
 """Past runs, read from their journals.
 
-A journal has several lines a file, so it is never held in memory: whoever asks for records reads them anew. How a run
-ended, and how many files it stored, stands in its last line, which is all that a list of runs reads.
+A journal has several lines per file, so it is not kept in memory: every access reads it again. The last line has the
+exit code and the counts; a list of runs reads only this line.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "list_runs", "read_run"]
 
-#: The last line of a journal is looked for in so many bytes at its end first.
+#: Bytes at the end of a journal that are read first to find its last line.
 _TAIL_BYTES = 4096
 
 
@@ -50,7 +50,7 @@ class Run:
         return self.folder.name
 
     def records(self) -> Iterator[Mapping[str, Any]]:
-        """The journal's lines, in order, read as they are asked for; a line that a crash cut off is left out.
+        """The lines of the journal, in order; a line that was cut off by a crash is skipped.
 
         Raises:
             JournalError: It cannot be read.
@@ -61,7 +61,7 @@ class Run:
                     if (record := _record(line)) is not None:
                         yield record
         except FileNotFoundError:
-            return  # the run was killed before it began its journal
+            return  # the run was killed before it wrote a journal
         except OSError as error:
             raise _unreadable(self.folder, error) from error
 
@@ -71,12 +71,12 @@ class Run:
 
     @property
     def undoable(self) -> bool:
-        """Whether it is of a kind that can be taken back: a push or a copy."""
+        """Whether it can be undone: it is a push or a copy."""
         return self.attributes.get("verb") in {"push", "copy"}
 
     @property
     def end(self) -> Mapping[str, Any] | None:
-        """The last line of a run that came to its end; None for one that was killed, or is still running.
+        """The last line of a finished run; None for one that was killed or is still running.
 
         Raises:
             JournalError: It cannot be read.
@@ -91,7 +91,7 @@ class Run:
 
     @property
     def counts(self) -> Counts:
-        """What came of its steps: from the last line, or counted where that does not say it."""
+        """Number of steps by result: from the last line, else counted."""
         try:
             return Counts.from_dict((self.end or {})["counts"])
         except (KeyError, TypeError, AttributeError):  # killed, or written by an older version
@@ -117,7 +117,7 @@ class Run:
 
     @property
     def verdict(self) -> str:
-        """One word or two on how it ended."""
+        """The result of the run in one or two words."""
         end = self.end
         if end is None:
             return self.unended
@@ -132,7 +132,7 @@ class Run:
 
     @property
     def plan(self) -> Plan | None:
-        """Its plan, read anew; None for runs that have none."""
+        """Its plan, read at each access; None for runs without a plan."""
         return read_plan(self.folder / "plan.json") if self.has_plan else None
 
     def receipts(self) -> Iterator[Receipt]:
@@ -140,7 +140,7 @@ class Run:
         return (event for record in self.records() if isinstance(event := _event(record), Receipt))
 
     def verdicts(self) -> Iterator[Verdict]:
-        """The proofs of its files."""
+        """The verdicts of its files."""
         return (event for record in self.records() if isinstance(event := _event(record), Verdict))
 
     def effects(self) -> RunEffects:
@@ -164,7 +164,7 @@ class Run:
             step, receipt = steps.get(address), done.get(address)
             if receipt is not None and _did_nothing(receipt, begun=address in begun):
                 continue
-            if step is None:  # the receipt of the run itself, which is in no plan
+            if step is None:  # the uploaded receipt of the run, which is not in the plan
                 if receipt is not None and receipt.outcome is Outcome.CREATED:
                     created[address] = {}
                 elif receipt is not None and receipt.digest is not None:
@@ -197,7 +197,7 @@ def _did_nothing(receipt: Receipt, *, begun: bool) -> bool:
 
 
 def _sent(step: Step, receipt: Receipt | None) -> Fingerprint | None:
-    """Size and MD5 of a file as it was sent; of one that was on its way when the run was killed, as it would be."""
+    """Size and MD5 of a file that was sent, or that was being sent when the run was killed."""
     payload = step.payload
     assert payload is not None  # noqa: S101  # file steps have one
     if receipt is not None and receipt.digest is not None:
@@ -211,7 +211,7 @@ def _sent(step: Step, receipt: Receipt | None) -> Fingerprint | None:
 
 
 def list_runs(runs: Path) -> list[Run]:
-    """All runs below *runs*, newest first; folders that are none are left out."""
+    """All runs below *runs*, newest first; other folders are skipped."""
     if not runs.is_dir():
         return []
     found = [read_run(folder) for folder in runs.iterdir() if (folder / "run.json").is_file()]
@@ -232,11 +232,11 @@ def read_run(folder: Path) -> Run:
 
 
 def _unreadable(folder: Path, error: Exception) -> JournalError:
-    return JournalError(f"{folder}: the journal of this run cannot be read ({error})")
+    return JournalError(f"{folder}: cannot read the journal of this run ({error})")
 
 
 def _record(line: str) -> dict[str, Any] | None:
-    """The record of one line; None where the machine went down while it was written."""
+    """The record of one line; None for an incomplete line."""
     try:
         record = json.loads(line)
     except ValueError:

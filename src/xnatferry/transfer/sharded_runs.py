@@ -1,4 +1,4 @@
-"""Runs of the jobs that carried out shares of one plan, seen as the one push that they are."""
+"""Joins the runs of a job array, which carried out parts of one plan, into one run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from xnatferry.planning.plan import Plan, in_tree_order
 from xnatferry.planning.undo_plan import RunEffects
 from xnatferry.transfer.runs import Run, list_runs, read_run
 from xnatferry.transfer.step_counts import Counts
+from xnatferry.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,10 +26,9 @@ _PREFIX = "shares-"
 
 
 def shard_facts(shard: Shard, *, server: str, project: str, source: Path) -> dict[str, Any]:
-    """Facts of a run that carries one share: by ``shares`` the jobs of one array find each other.
+    """Attributes of a run of one part; ``shares`` is equal for all jobs of one array.
 
-    They belong together when they carry the same source (for a stored plan, the same bytes of it) to the same place in
-    the same number of shares.
+    Runs belong together when source (for a stored plan, its bytes), server, project and number of parts are equal.
     """
     what = str(source.absolute()).encode("utf-8", "surrogateescape")
     if source.is_file():
@@ -75,7 +75,7 @@ class ShardedRun(Run):
 
     @property
     def end(self) -> Mapping[str, Any] | None:
-        """How it ended, as the worst of the shares; None as long as one is missing or has not ended."""
+        """The last record: the joint exit code of all parts; None while one is missing or has not ended."""
         ends = [part.end for part in self.newest.values()]
         if len(ends) < self.of or None in ends:
             return None
@@ -85,9 +85,9 @@ class ShardedRun(Run):
 
     @property
     def unended(self) -> str:
-        """How many of the shares have ended."""
+        """How many parts have ended."""
         done = sum(part.end is not None for part in self.newest.values())
-        return f"{done} of {self.of} shares ended"
+        return f"{done} of {counted(self.of, 'part')} done"
 
     @property
     def has_plan(self) -> bool:
@@ -105,7 +105,7 @@ class ShardedRun(Run):
         return replace(plans[0], steps=in_tree_order(steps.values()), refusals=tuple(refusals.values()))
 
     def effects(self) -> RunEffects:
-        """What all of them did."""
+        """The effects of all parts."""
         whole = RunEffects()
         for part in self.parts:
             one = part.effects()
@@ -121,7 +121,7 @@ class ShardedRun(Run):
 
 
 def together(runs: Iterable[Run]) -> list[Run]:
-    """*runs*, newest first, with the shares of one push as one run, where its newest share stands."""
+    """*runs*, newest first, with the parts of one push joined into one run at the position of its newest part."""
     families: defaultdict[str, list[Run]] = defaultdict(list)
     order: dict[str, Run] = {}
     for run in runs:
@@ -149,4 +149,4 @@ def find_run(runs: Path, name: str) -> Run:
                 return run
     elif (runs / name / "run.json").is_file() and "/" not in name:
         return read_run(runs / name)
-    raise UsageError(f"there is no run {name!r}; 'xnatferry runs' lists them")
+    raise UsageError(f"run {name!r} does not exist; 'xnatferry runs' lists all runs")

@@ -1,7 +1,7 @@
-"""Makes the pictures of a push or a report in processes of their own, with less priority than the transfer.
+"""Makes snapshots and thumbnails in worker processes of low priority.
 
-Processes, because drawing holds the interpreter's lock; our own (`xnatferry.pictures.worker`), because those of
-`multiprocessing` run a user's script anew unless it is written for that.
+Processes, because drawing holds the interpreter lock; not those of `multiprocessing`, which import the main script of
+the user again (`xnatferry.pictures.worker` is started instead).
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 __all__ = ["SnapshotPool"]
 
-#: Images whose pictures wait to be sent; about 60 KB each.
+#: Images that are drawn in advance; about 60 kB each.
 AHEAD = 256
 _MOST_PROCESSES = 8
 
 
 class SnapshotPool:
-    """Pictures of images, begun before they are asked for, in the order in which they will be.
+    """Snapshots of images, drawn in advance in the order of the plan.
 
     Args:
         wanted: The files to be made, in the order of the plan.
         workers: Processes; one for every processor when None, but no more than 8.
-        small: Only thumbnails for pages are made, which read no series to its end; `thumbnail` gives them.
+        small: Make only thumbnails, which do not read complete series; see `thumbnail`.
     """
 
     def __init__(self, wanted: Iterable[LocalFile], *, workers: int | None = None, small: bool = False) -> None:
@@ -47,7 +47,7 @@ class SnapshotPool:
         self._processes = threading.local()
         self._all: list[subprocess.Popen[bytes]] = []
         count = workers or min(_MOST_PROCESSES, max(2, os.cpu_count() or 2))
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="studio")
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="snapshots")
         with self._lock:
             self._fill()
 
@@ -55,7 +55,7 @@ class SnapshotPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the processes; what is being drawn is not worth waiting for."""
+        """End the processes without waiting for unfinished images."""
         with self._lock:
             self._coming.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -69,21 +69,21 @@ class SnapshotPool:
                     stream.close()
 
     def picture(self, file: LocalFile) -> bytes:
-        """The bytes of a file that is to be made; waits for them.
+        """The bytes of a snapshot; waits for them.
 
         Raises:
             DataError: The image cannot be shown.
-            TransferError: The process that draws has died.
+            TransferError: The worker process has died.
         """
-        assert file.made is not None  # noqa: S101  # asked for made files only
+        assert file.made is not None  # noqa: S101  # callers ask for snapshots only
         return self._found(file.path)[file.made.content]
 
     def thumbnail(self, path: Path) -> bytes:
-        """A thumbnail of an image as WebP, for a page; waits for it. Of a studio that is *small*.
+        """A thumbnail of an image as WebP, for a page; waits for it. Only if the pool is *small*.
 
         Raises:
             DataError: The image cannot be shown.
-            TransferError: The process that draws has died.
+            TransferError: The worker process has died.
         """
         return self._found(path)["SKETCH"]
 
@@ -98,7 +98,7 @@ class SnapshotPool:
         return found
 
     def _fill(self) -> None:
-        """Begin what is next, so that never more than `AHEAD` images wait; the oldest that were fetched are let go."""
+        """Start the next images, at most `AHEAD` in advance; drop the oldest ones that were fetched."""
         while self._coming and sum(not future.done() for future in self._begun.values()) < AHEAD:
             path = self._coming.popleft()
             if path not in self._begun:
@@ -121,22 +121,24 @@ class SnapshotPool:
             answer = json.loads(process.stdout.readline() or b"{}")
             pictures = {word: _exactly(process.stdout, size) for word, size in answer.get("pictures", {}).items()}
         except (OSError, EOFError, ValueError) as error:
-            raise TransferError(f"{path}: the process that draws its picture has ended; try again") from error
+            raise TransferError(
+                f"{path}: the worker process that draws its snapshot has ended; run the command again"
+            ) from error
         if "error" in answer:
             raise DataError(f"{path}: {answer['error']}")
         if not pictures:
-            raise TransferError(f"{path}: the process that draws its picture has ended; try again")
+            raise TransferError(f"{path}: the worker process that draws its snapshot has ended; run the command again")
         return pictures
 
     def _process(self) -> subprocess.Popen[bytes]:
-        """The process of this thread; a new one where the old one has died."""
+        """The worker process of this thread; started again if it has died."""
         process: subprocess.Popen[bytes] | None = getattr(self._processes, "own", None)
         if process is None or process.poll() is not None:
             process = subprocess.Popen(  # our own module
                 [sys.executable, "-P", "-m", "xnatferry.pictures.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                start_new_session=os.name == "posix",  # Ctrl-C is for the push, which ends them
+                start_new_session=os.name == "posix",  # the push handles Ctrl-C and ends them
             )
             self._processes.own = process
             self._all.append(process)

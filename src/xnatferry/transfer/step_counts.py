@@ -1,4 +1,4 @@
-"""How many steps of a run came to which end: counted while it runs, kept in the last line of its journal."""
+"""Number of steps of a run by result: counted while it runs, stored in the last line of its journal."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["Counts"]
 
 @dataclass(slots=True)
 class Counts:
-    """The figures that a list of runs shows.
+    """The numbers that a list of runs shows.
 
     Attributes:
         outcomes: Receipts by outcome.
         proofs: Verdicts by proof.
         stored_bytes: Bytes of all files that were stored.
-        failed: Receipts of what went wrong.
+        failed: Receipts of failed steps.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)

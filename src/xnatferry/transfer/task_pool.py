@@ -1,4 +1,4 @@
-"""Runs work whose results are more work, on a bounded number of threads."""
+"""A thread pool whose tasks can return more tasks."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ if TYPE_CHECKING:
 
 __all__ = ["CompletionLatch", "TaskPool", "Work"]
 
-#: A piece of work; a list that it returns is more of it.
+#: A task; a list that it returns contains further tasks.
 Work = Callable[[], object]
 
-#: Seconds that running work gets to notice that the user wants to stop.
+#: Seconds that running tasks have to stop after the user has stopped the run.
 GRACE_S = 5.0
-_LOOK_S = 0.1
+_POLL_S = 0.1
 
 
 class CompletionLatch:
-    """Gives out one follow-up when the last of several pieces of work is done."""
+    """Returns a follow-up task when the last of several tasks is done."""
 
     def __init__(self, count: int, then: Work) -> None:
         self._count = count
         self._then = then
         self._lock = threading.Lock()
 
-    def one_less(self) -> list[Work]:
-        """One piece is done."""
+    def count_down(self) -> list[Work]:
+        """One task is done."""
         with self._lock:
             self._count -= 1
             return [self._then] if self._count == 0 else []
 
 
 class TaskPool:
-    """A pool of threads that finishes what it has begun before it begins something else.
+    """A pool of threads that runs follow-up tasks before other tasks.
 
-    The threads are daemons: a request that hangs must not keep a stopped program alive.
+    The threads are daemons: a request that hangs must not block the end of the program.
 
     Args:
         workers: How many threads.
-        stop: Set when the user wants to stop; set here on Ctrl-C and when a piece of work fails.
+        stop: Set when the user stops the run; set here on Ctrl-C and when a task fails.
     """
 
     def __init__(self, workers: int, stop: threading.Event) -> None:
@@ -55,21 +55,21 @@ class TaskPool:
         self._error: BaseException | None = None
 
     def run(self, work: Sequence[Work]) -> None:
-        """Do *work* and what follows from it; returns when none is left, or soon after the stop.
+        """Run *work* and the tasks that it returns; returns when all are done, or soon after the stop.
 
         Raises:
-            BaseException: What a piece of work raised; nothing new has begun since.
+            BaseException: What a task raised; no other task was started after that.
         """
         self._waiting.extend(work)
         threads = [
-            threading.Thread(target=self._serve, name=f"ferry-{number}", daemon=True) for number in range(self._workers)
+            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True) for number in range(self._workers)
         ]
         for thread in threads:
             thread.start()
         try:
             for thread in threads:
                 while thread.is_alive() and not self._stop.is_set():
-                    thread.join(_LOOK_S)
+                    thread.join(_POLL_S)
         except KeyboardInterrupt:
             self._stop.set()
         with self._changed:
@@ -80,7 +80,7 @@ class TaskPool:
         if self._error is not None:
             raise self._error
 
-    def _serve(self) -> None:
+    def _work(self) -> None:
         while (piece := self._next()) is not None:
             more: object = None
             try:
@@ -95,7 +95,7 @@ class TaskPool:
                 self._changed.notify_all()
 
     def _next(self) -> Work | None:
-        """The next piece; None when there is none and none can come, or when the user wants to stop."""
+        """The next task; None when all are done, or when the user stops the run."""
         with self._changed:
             while not self._waiting and self._running and not self._stop.is_set():
                 self._changed.wait(1.0)

@@ -1,4 +1,4 @@
-"""Takes back a run: reads what the server holds now, and carries out an undo plan piece by piece."""
+"""Undoes a run: reads the server, and carries out an undo plan step by step."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["plan_of", "take_inventory", "undo"]
 
 
 def take_inventory(destination: Destination, project: str, effects: RunEffects) -> Inventory:
-    """What the server holds now of the places that a run touched.
+    """The current state of the objects that a run touched.
 
     Raises:
-        RemoteError: The server cannot be asked.
+        RemoteError: The server cannot be read.
     """
     if not destination.project_exists(project):
         return Inventory()
@@ -49,7 +49,7 @@ def take_inventory(destination: Destination, project: str, effects: RunEffects) 
     return Inventory(frozenset(objects), files, fields, _edited(destination, effects, objects))
 
 
-#: What people edit by hand in XNAT's pages; a server fills in other fields of new objects by itself.
+#: Fields that people edit in the pages of XNAT; a server fills other fields of new objects automatically.
 _BY_HAND = frozenset(
     [
         "note",
@@ -75,7 +75,7 @@ _BY_HAND = frozenset(
 
 
 def _edited(destination: Destination, effects: RunEffects, objects: set[Address]) -> dict[Address, str]:
-    """Objects that the run made and whose fields are no longer as it made them: one request for each but the scans."""
+    """Objects that the run created and whose fields were edited since: one request each, none for scans."""
     edited: dict[Address, str] = {}
     for address in effects.created:
         if address not in objects or address.level in {Level.SCAN, Level.RESOURCE}:
@@ -92,12 +92,14 @@ def _edited(destination: Destination, effects: RunEffects, objects: set[Address]
 
 
 def _edits(given: Mapping[str, str], attributes: Attributes) -> list[str]:
-    """Names of fields that differ from what the run gave, or that people fill in and the run did not."""
-    said = {path.removeprefix(f"{attributes.xsi_type}/").rpartition("/")[2]: value for path, value in given.items()}
+    """Names of fields that differ from the values of the run, or that were filled in since."""
+    given_values = {
+        path.removeprefix(f"{attributes.xsi_type}/").rpartition("/")[2]: value for path, value in given.items()
+    }
     names = []
     for path, value in attributes.fields.items():
         name = path.rpartition("/")[2]
-        if name in _BY_HAND and value and not _same_text(said.get(name, ""), value):
+        if name in _BY_HAND and value and not _same_text(given_values.get(name, ""), value):
             names.append(name)
     return sorted(names)
 
@@ -111,7 +113,7 @@ def _same_text(one: str, other: str) -> bool:
 
 
 def _containers(touched: Iterable[Address], objects: set[Address]) -> list[Address]:
-    """Projects and subjects that the run made, whose own resources keep them from being removed, or stored into."""
+    """Projects and subjects that the run created or stored files in."""
     return sorted({a.container for a in touched if a.container.level in {Level.PROJECT, Level.SUBJECT}} & objects)
 
 
@@ -128,7 +130,7 @@ def _own(destination: Destination, container: Address) -> tuple[set[Address], di
 
 
 def _fields(destination: Destination, address: Address) -> dict[str, str]:
-    """All fields of an object by path, and by path with its data type before it."""
+    """All fields of an object by path, and by path with its data type as prefix."""
     attributes = destination.attributes(address)
     if attributes is None:
         return {}
@@ -167,10 +169,9 @@ def undo(
     listener: Listener = lambda _: None,
     journal: Listener = lambda _: None,
 ) -> list[Receipt]:
-    """Carry out an undo plan; a step that fails leaves the others alone.
+    """Carry out an undo plan; a step that fails does not stop the others.
 
-    Before an object or resource goes, the server is asked once more: what came or changed since the plan was made keeps
-    it from being removed.
+    Before an object or resource is removed, it is read again; it is not removed if it changed since the plan was made.
     """
     receipts: list[Receipt] = []
     for step in plan.acts:
@@ -200,26 +201,26 @@ def _act(step: UndoStep, destination: Destination) -> Outcome:
     try:
         destination.remove(step.address, remove_files=True)
     except NotFoundError:
-        return Outcome.FOUND  # somebody was faster
+        return Outcome.FOUND  # already removed
     return Outcome.REMOVED
 
 
 def _check_files(step: UndoStep, destination: Destination) -> None:
-    """Look once more into a resource that is about to go.
+    """Check a resource again before it is removed.
 
     Raises:
-        ConflictError: A file came or changed since the plan was made.
+        ConflictError: A file was added or changed since the plan was made.
     """
     for file in destination.list_files(step.address):
         if step.holds.get(file.name) != HeldFile(file.size_bytes, file.digest):
-            raise ConflictError(f"{step.address}: {file.name} came or changed meanwhile, so it stays")
+            raise ConflictError(f"{step.address}: not removed; {file.name} was added or changed meanwhile")
 
 
 def _check_empty(step: UndoStep, destination: Destination) -> None:
-    """Look once more into an object that is about to go.
+    """Check an object again before it is removed.
 
     Raises:
-        ConflictError: Something came into it since the plan was made.
+        ConflictError: Something was added to it since the plan was made.
     """
     address = step.address
     inside: list[str] = []
@@ -234,7 +235,7 @@ def _check_empty(step: UndoStep, destination: Destination) -> None:
         inside += [row["label"] for row in destination.list_assessors(address)]
     inside += [row["label"] for row in destination.list_resources(address)]
     if inside:
-        raise ConflictError(f"{address}: holds {inside[0]} by now, so it stays")
+        raise ConflictError(f"{address}: not removed; {inside[0]} was added meanwhile")
 
 
 def plan_of(effects: RunEffects, destination: Destination, project: str) -> UndoPlan:

@@ -1,10 +1,10 @@
-"""Compares what a server lists with what it should hold, file by file.
+"""Compares the files of a server with what was sent, file by file.
 
-The ladder of proofs, from the cheapest rung to the dearest; the message of a verdict names the one that was reached:
+Kinds of evidence, from the cheapest to the most expensive; the message of a verdict names the one that was used:
 
-1. the MD5 in the listing (XNAT 1.8 with checksums on);
+1. the MD5 in the listing (XNAT 1.8 with checksums enabled);
 2. the MD5 in the catalog document of the resource (1.6.4, whose listings have none);
-3. the MD5 that the server computes when its catalog is refreshed, where this account may ask for that;
+3. the MD5 that the server computes when its catalog is refreshed, if the account has the permission;
 4. size and name;
 5. the bytes themselves, fetched and hashed: for every file when asked for (``--deep``), and for files of this run whose
    listed MD5 is not the one that was sent, because servers keep the MD5 of replaced bytes.
@@ -27,6 +27,7 @@ from xnatferry.planning.remote_state import Fingerprint, HeldFile
 from xnatferry.planning.snapshot_steps import BY_RECORD
 from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict
 from xnatferry.transfer.payload import fingerprint
+from xnatferry.wording import counted
 from xnatferry.xnat.model import Address
 from xnatferry.xnat.thread_map import thread_map
 
@@ -48,17 +49,17 @@ _PROOFS = {Decision.CREATE: Proof.MISSING, Decision.UPDATE: Proof.DIFFERS, Decis
 
 
 def verdicts_of(plan: Plan) -> tuple[Verdict, ...]:
-    """What a fresh plan says about each file: it has just compared source and server, so nothing is asked again."""
+    """Verdicts of a new plan, which has just compared source and server; no requests are sent."""
     found: list[Verdict] = []
     for step in plan.files:
         payload = step.payload
         held = payload.held_digest if payload is not None else None
         proof = _PROOFS.get(step.decision, Proof.DIGEST if held is not None else Proof.SIZE)
-        rung = {Proof.DIGEST: proof_of(step) or LISTED, Proof.SIZE: BY_SIZE}.get(proof, step.reason)
+        evidence = {Proof.DIGEST: proof_of(step) or LISTED, Proof.SIZE: BY_SIZE}.get(proof, step.reason)
         if payload is not None and payload.local.made is not None:
-            rung = step.reason
+            evidence = step.reason
         size = step.size_bytes if step.decision is not Decision.CREATE else 0
-        found.append(Verdict(step.address, proof, size, rung))
+        found.append(Verdict(step.address, proof, size, evidence))
     return tuple(found)
 
 
@@ -70,17 +71,17 @@ def verify_plan(
     workers: int = 4,
     deep: bool = False,
 ) -> tuple[Verdict, ...]:
-    """Give every file of *plan* its verdict, session by session.
+    """Verify every file of *plan*, session by session.
 
     Args:
-        plan: A plan that has been carried out, or should have been.
+        plan: A plan that has been carried out.
         destination: The server.
-        sent: Receipts with the digests of what travelled, by address.
-        workers: How many sessions are asked about at the same time.
-        deep: Whether to fetch and hash every file.
+        sent: Receipts with the digests of what was sent, by address.
+        workers: How many sessions are read at the same time.
+        deep: Whether to download every file and compute its MD5.
 
     Raises:
-        RemoteError: The server cannot be asked.
+        RemoteError: The server cannot be read.
     """
     by_session: dict[Address, list[Step]] = defaultdict(list)
     for step in plan.files:
@@ -92,72 +93,76 @@ def verify_plan(
 
 
 class Verifier:
-    """Gives verdicts, and remembers what the server has refused to do for them. Safe for any number of threads.
+    """Verifies files, and remembers which kinds of evidence the server does not offer. Thread-safe.
 
     Args:
         destination: The server.
-        deep: Whether to fetch and hash every file.
+        deep: Whether to download every file and compute its MD5.
     """
 
     def __init__(self, destination: Destination, *, deep: bool = False) -> None:
         self._destination = destination
         self._comparer = FileComparer(fingerprint, destination.read_content)
         self._deep = deep
-        self._trial = threading.Lock()
-        self._documents_help = True
-        self._computing_helps: bool | None = None
+        self._first_try = threading.Lock()
+        self._documents_have_digests = True
+        self._server_computes: bool | None = None
 
     def session(self, session: Address, files: Sequence[Step], sent: Mapping[Address, Receipt]) -> list[Verdict]:
-        """List the resources of one session once and give every file step its verdict.
+        """List the resources of one session once, and verify every file step.
 
-        A file that the server acknowledged but does not list may lie on its disk without a catalog entry; its catalog
-        is refreshed once, and the listing read again.
+        A file that the server acknowledged but does not list may be on its disk without a catalog entry; the catalog
+        is refreshed once, and the listing is read again.
 
         Args:
             session: Where the files are.
-            files: Every file step of the session, sent or found.
-            sent: Receipts of files that were sent, by address: their digests are of the bytes that travelled.
+            files: All file steps of the session.
+            sent: Receipts of files that were sent, by address, with the digests of the bytes that were sent.
 
         Raises:
-            RemoteError: The server cannot be asked.
+            RemoteError: The server cannot be read.
         """
         listed = self._listed(session, files)
-        rungs = dict.fromkeys(listed, LISTED)
+        evidence_of = dict.fromkeys(listed, LISTED)
         unlisted = [s for s in files if s.address not in listed and _acknowledged(sent.get(s.address))]
         if unlisted:
             refreshed = [self._refresh(resource, "append", "populateStats") for resource in _resources(unlisted)]
             if any(refreshed):
                 listed = self._listed(session, files)
-                rungs = dict.fromkeys(listed, LISTED)
+                evidence_of = dict.fromkeys(listed, LISTED)
         expected = {step.address: _expected(step, sent.get(step.address)) for step in files if step.address in listed}
         if not self._deep:
-            self._climb(session, files, listed, rungs)
-        return [self._verdict(step, listed, rungs, expected, sent.get(step.address)) for step in files]
+            self._find_digests(session, files, listed, evidence_of)
+        return [self._verdict(step, listed, evidence_of, expected, sent.get(step.address)) for step in files]
 
-    def _climb(
-        self, session: Address, files: Sequence[Step], listed: dict[Address, RemoteFile], rungs: dict[Address, str]
+    def _find_digests(
+        self,
+        session: Address,
+        files: Sequence[Step],
+        listed: dict[Address, RemoteFile],
+        evidence_of: dict[Address, str],
     ) -> None:
-        """Look for digests that the listing does not have: in the catalog documents, then by asking for them."""
-        if self._documents_help and (bare := _without_digest(files, listed)):
-            found = {a: digest for resource in _resources(bare) for a, digest in self._documented(resource)}
-            _note(found, IN_CATALOG, bare, listed, rungs)
-            self._documents_help = self._documents_help and bool(found)
-        if self._computing_helps is not False and (bare := _without_digest(files, listed)):
-            if self._computing_helps is None:
-                with self._trial:  # the other sessions wait until one has found out whether it helps at all
-                    found = self._computed(session, bare) if self._computing_helps is not False else {}
+        """Find digests that are not in the listing: in the catalog documents, then by a refresh of the catalog."""
+        if self._documents_have_digests and (without_digest := _without_digest(files, listed)):
+            found = {a: digest for resource in _resources(without_digest) for a, digest in self._documented(resource)}
+            _note(found, IN_CATALOG, without_digest, listed, evidence_of)
+            self._documents_have_digests = self._documents_have_digests and bool(found)
+        if self._server_computes is not False and (without_digest := _without_digest(files, listed)):
+            if self._server_computes is None:
+                with self._first_try:  # the other sessions wait until one knows whether the server does this
+                    found = self._computed(session, without_digest) if self._server_computes is not False else {}
             else:
-                found = self._computed(session, bare)
-            _note(found, COMPUTED, bare, listed, rungs)
+                found = self._computed(session, without_digest)
+            _note(found, COMPUTED, without_digest, listed, evidence_of)
 
-    def _computed(self, session: Address, bare: Sequence[Step]) -> dict[Address, str]:
-        """Digests that the server computes when asked."""
-        query = [self._refresh(resource, "checksum") for resource in _resources(bare)]
-        fresh = self._listed(session, bare) if any(query) else {}
+    def _computed(self, session: Address, without_digest: Sequence[Step]) -> dict[Address, str]:
+        """Digests that the server computes on request."""
+        query = [self._refresh(resource, "checksum") for resource in _resources(without_digest)]
+        fresh = self._listed(session, without_digest) if any(query) else {}
         found = {address: file.digest for address, file in fresh.items() if file.digest is not None}
         if any(query) and not found:
-            found = {a: digest for resource in _resources(bare) for a, digest in self._documented(resource)}
-        self._computing_helps = bool(found)
+            found = {a: digest for resource in _resources(without_digest) for a, digest in self._documented(resource)}
+        self._server_computes = bool(found)
         return found
 
     def _documented(self, resource: Address) -> list[tuple[Address, str]]:
@@ -171,7 +176,7 @@ class Verifier:
         return [(replace(resource, file=name), digest) for name, digest in found.items()]
 
     def _refresh(self, resource: Address, *options: str) -> bool:
-        """Let the server do what *options* say; False where this is not permitted or not offered."""
+        """Refresh the catalog with *options*; False when this is not permitted or not offered."""
         try:
             self._destination.refresh_catalog(resource, options)
         except UnavailableError:
@@ -193,7 +198,7 @@ class Verifier:
         return found
 
     def _held(self, address: Address, *, all_scans: bool = False) -> list[RemoteFile]:
-        """One listing; empty where even what should hold the files is not there, as after a push that was stopped."""
+        """One listing; empty when the container of the files does not exist, as after a push that was stopped."""
         try:
             return self._destination.list_files(address, all_scans=all_scans)
         except NotFoundError as error:
@@ -205,7 +210,7 @@ class Verifier:
         self,
         step: Step,
         listed: Mapping[Address, RemoteFile],
-        rungs: Mapping[Address, str],
+        evidence_of: Mapping[Address, str],
         expected: Mapping[Address, Fingerprint | FileChangedError],
         receipt: Receipt | None,
     ) -> Verdict:
@@ -213,14 +218,14 @@ class Verifier:
         held = listed.get(address)
         if held is None:
             return Verdict(address, Proof.MISSING, message=receipt.message if receipt is not None else "")
-        if _is_vouched_for(step, receipt):
+        if _is_recorded(step, receipt):
             return Verdict(address, Proof.SIZE, held.size_bytes, BY_RECORD)
         here = expected[address]
         if _was_compressed(step) and not _was_sent(receipt):
-            return self._by_content(step, held, rungs[address])
-        found = self._by_bytes(held, here, rungs[address], address, receipt)
+            return self._by_content(step, held, evidence_of[address])
+        found = self._by_bytes(held, here, evidence_of[address], address, receipt)
         if found.proof is Proof.DIFFERS and _was_compressed(step):
-            return self._by_content(step, held, rungs[address], otherwise=found)
+            return self._by_content(step, held, evidence_of[address], otherwise=found)
         return found
 
     def _by_bytes(
@@ -234,7 +239,7 @@ class Verifier:
         if isinstance(here, FileChangedError):
             return Verdict(address, Proof.UNKNOWN, held.size_bytes, str(here))
         if here.size_bytes != held.size_bytes:
-            why = f"{held.size_bytes} bytes there, {here.size_bytes} here"
+            why = f"{counted(held.size_bytes, 'byte')} on the server, {here.size_bytes:,} local"
             return Verdict(address, Proof.DIFFERS, held.size_bytes, why)
         if not self._deep and held.digest == here.digest:
             return Verdict(address, Proof.DIGEST, held.size_bytes, rung)
@@ -268,16 +273,16 @@ class Verifier:
         try:
             there = self._destination.read_digest(address)
         except (NotFoundError, RefusedError) as error:
-            return Verdict(address, Proof.UNKNOWN, held.size_bytes, f"it cannot be fetched: {error}")
+            return Verdict(address, Proof.UNKNOWN, held.size_bytes, f"the file cannot be downloaded: {error}")
         if there != here.digest:
-            why = f"{FETCHED}: {there} there, {here.digest} here"
+            why = f"{FETCHED}: {there} on the server, {here.digest} local"
             return Verdict(address, Proof.DIFFERS, held.size_bytes, why)
-        stale = f"; the server gives another digest ({held.digest})" if held.digest not in {None, there} else ""
+        stale = f"; the listing has another digest ({held.digest})" if held.digest not in {None, there} else ""
         return Verdict(address, Proof.DIGEST, held.size_bytes, FETCHED + stale)
 
 
-def _is_vouched_for(step: Step, receipt: Receipt | None) -> bool:
-    """Whether *step* is a picture that was not sent now: it is not made again to compare bytes."""
+def _is_recorded(step: Step, receipt: Receipt | None) -> bool:
+    """Whether *step* is a snapshot that this run did not send: it is not drawn again to compare its bytes."""
     made = step.payload is not None and step.payload.local.made is not None
     return made and (receipt is None or receipt.digest is None)
 
@@ -295,7 +300,7 @@ def _acknowledged(receipt: Receipt | None) -> bool:
 
 
 def _resources(files: Iterable[Step]) -> list[Address]:
-    """The resources of *files*, each once, in order."""
+    """The resources of *files*, without duplicates, in order."""
     return list(dict.fromkeys(replace(step.address, file=None) for step in files))
 
 
@@ -305,15 +310,15 @@ def _without_digest(files: Iterable[Step], listed: Mapping[Address, RemoteFile])
 
 def _note(
     found: Mapping[Address, str],
-    rung: str,
+    evidence: str,
     steps: Iterable[Step],
     listed: dict[Address, RemoteFile],
-    rungs: dict[Address, str],
+    evidence_of: dict[Address, str],
 ) -> None:
     for step in steps:
         if (digest := found.get(step.address)) is not None:
             listed[step.address] = replace(listed[step.address], digest=digest)
-            rungs[step.address] = rung
+            evidence_of[step.address] = evidence
 
 
 def _expected(step: Step, receipt: Receipt | None) -> Fingerprint | FileChangedError:

@@ -1,1 +1,1 @@
-"""The vocabulary that client and server share: pure, no disk, no network."""
+"""Types and formats that client and server share. Pure: no disk, no network."""

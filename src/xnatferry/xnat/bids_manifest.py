@@ -1,13 +1,11 @@
-"""The manifest of BIDS files: where in XNAT each file of a dataset is, so that the tree can be brought back.
+"""The manifest of BIDS files: the address of each file of a dataset in XNAT, so that a pull restores its paths.
 
-Every project, subject and session that holds files of a dataset has the resource ``BIDS_MANIFEST`` with one file,
-``manifest.json``, about its own resources and those of its scans. It says nothing of scan IDs: a file is found by the
-resource and the name, which are unique within a session. The same dataset gives the same bytes, so a second push
-changes nothing.
+Every project, subject and session with files of a dataset has the resource ``BIDS_MANIFEST`` with one file,
+``manifest.json``, about its own resources and those of its scans. It contains no scan IDs: resource and
+name of a file are unique within a session. The same dataset gives the same bytes, so a second push changes nothing.
 
-A dataset that is one pipeline's results (``DatasetType`` derivative) has a manifest of its own beside it, named after
-its resource: ``FMRIPREP.json``. Where a project holds several datasets, that one comes back below
-``derivatives/fmriprep``.
+A derivative dataset (``DatasetType`` derivative) has its own manifest, named after its resource: ``FMRIPREP.json``. If
+a project has several datasets, it is restored below ``derivatives/fmriprep``.
 
 {"bids_manifest": 1, "files": [
 {"path": "sub-01/anat/sub-01_T1w.nii.gz", "size": 351, "md5": "...", "level": "scan", "resource": "NIFTI", "name": ...},

@@ -308,13 +308,13 @@ def _position(brackets: list[str]) -> str:
     return "[1]"
 
 
-def _content(root_lock: Element, declared_in: str, above: str = "") -> Iterator[Node]:
+def _content(definition: Element, declared_in: str, above: str = "") -> Iterator[Node]:
     """The attributes and elements of a complex type, or of the extension in one; *above* is where it is."""
-    for group in root_lock.findall(f"{_XS}simpleContent/{_XS}extension"):
+    for group in definition.findall(f"{_XS}simpleContent/{_XS}extension"):
         yield from _content(group, declared_in, above)
-    for attribute in root_lock.findall(f"{_XS}attribute"):
+    for attribute in definition.findall(f"{_XS}attribute"):
         yield _node(attribute, declared_in, above, attribute=True, many=False)
-    for part in root_lock:
+    for part in definition:
         if part.tag in {f"{_XS}sequence", f"{_XS}choice", f"{_XS}all"}:
             yield from _elements(part, declared_in, above)
 

@@ -1,4 +1,4 @@
-"""Digests. XNAT speaks MD5 and nothing else (``CatalogUtils.calculateResourceChecksums``)."""
+"""MD5 digests, as XNAT uses them (``CatalogUtils.calculateResourceChecksums``)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class Hasher:
-    """Counts and hashes bytes as they pass."""
+    """Counts and hashes bytes."""
 
     __slots__ = ("_md5", "size_bytes")
 
@@ -28,7 +28,7 @@ class Hasher:
         self.size_bytes = 0
 
     def update(self, piece: bytes | memoryview) -> None:
-        """Take in the next piece."""
+        """Add the next piece."""
         self._md5.update(piece)
         self.size_bytes += len(piece)
 

@@ -1,4 +1,4 @@
-"""One copy of what thousands of objects say alike."""
+"""Shares equal mappings between thousands of objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOTHING: Mapping[str, Never] = {}
 
 
 def interned(fields: Mapping[str, str]) -> Mapping[str, str]:
-    """The mapping that stands for all that are equal to *fields*, in the same order; nobody may change it.
+    """One shared mapping for all that are equal to *fields*, in the same order; it must not be changed.
 
     The images of one protocol have the same geometry in every session, and a plan keeps the fields of each scan.
     """
@@ -22,7 +22,7 @@ def interned(fields: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def no_fields() -> Mapping[str, Never]:
-    """The mapping that stands for all that are empty; nobody may change it. A default of frozen classes."""
+    """One shared empty mapping, which must not be changed; a default of frozen classes."""
     return _NOTHING
 
 

@@ -1,4 +1,4 @@
-"""Rules for the names that XNAT gives to things.
+"""Rules for labels, scan IDs and file names in XNAT.
 
 Sources: XNAT's ``XftStringUtils.REGEX_VALID_ID`` for ids and labels; the resource endpoints for resource labels;
 ``CatalogUtils`` for file names.
@@ -21,7 +21,7 @@ __all__ = [
     "scan_id_problem",
 ]
 
-#: Longest label we send, in characters. XNAT stores up to 255; a label is also a folder name on its disk.
+#: Longest label that we send, in characters. XNAT stores up to 255; a label is also a folder name on its disk.
 LABEL_LIMIT = 64
 
 #: Longest part of a path on the disks of servers.
@@ -34,87 +34,87 @@ _SPELLED = {"ß": "ss", "æ": "ae", "Æ": "AE", "ø": "o", "Ø": "O", "ł": "l",
 
 
 def label_problem(label: str) -> str | None:
-    """Say why XNAT would refuse *label* for a project, subject, session or assessor; None when it would take it."""
+    """Why XNAT refuses *label* for a project, subject, session or assessor; None when it accepts it."""
     if not label.strip():
         return "it is empty"
     bad = sorted({c for c in label if not _LABEL.fullmatch(c)})
     if bad:
-        return "it holds " + " ".join(repr(c) for c in bad) + "; XNAT takes letters A-Z a-z, digits, _ and -"
+        return "it contains " + " ".join(repr(c) for c in bad) + "; XNAT allows A-Z, a-z, 0-9, _ and -"
     if len(label) > LABEL_LIMIT:
-        return f"it is {len(label)} characters long; the limit is {LABEL_LIMIT}"
+        return f"it has {len(label)} characters; the limit is {LABEL_LIMIT}"
     if label == "Unassigned":
-        return "XNAT keeps this name for itself"
+        return "this name is reserved by XNAT"
     return None
 
 
 def scan_id_problem(scan_id: str) -> str | None:
-    """Say why *scan_id* is not safe as an XNAT scan ID (it becomes a folder and a URL part); None when it is."""
+    """Why *scan_id* is not safe as an XNAT scan ID (a folder and a part of URLs); None when it is."""
     if scan_id.upper() in {"ALL", "NULL"}:
-        return "XNAT reads it as a wildcard"
+        return "XNAT treats it as a wildcard"
     return label_problem(scan_id)
 
 
 def resource_label_problem(label: str) -> str | None:
-    """Say why *label* is not safe as a resource label; None when it is.
+    """Why *label* is not safe as a resource label; None when it is.
 
-    A label of digits only is read as a database id (``XNATTemplate``), and a label that holds both a special
-    character and an SQL word makes some servers answer 200 without doing anything.
+    A label of digits is treated as a database id (``XNATTemplate``), and for a label with a special character and an
+    SQL word some servers answer 200 and do nothing.
     """
     if problem := label_problem(label.replace(".", "_")):
         return problem
     if label.isdigit():
-        return "it is all digits, which XNAT reads as a database id"
+        return "it contains only digits, which XNAT treats as a database id"
     if not re.fullmatch(r"[A-Za-z0-9_.]+", label) and (word := _SQL.search(label)):
-        return f"it holds the word {word[0]!r} beside a '-', which XNAT drops without saying so"
+        return f"it contains {word[0]!r} and a '-'; XNAT silently ignores such labels"
     return None
 
 
 def remote_name_problem(name: str, *, alone: bool = True) -> str | None:
-    """Say why *name* cannot be the path of a file inside a resource; None when it can.
+    """Why *name* cannot be the path of a file in a resource; None when it can.
 
-    Names go to the server percent-encoded; the ones refused here would be lost, hidden or escape on a real XNAT, whose
-    disk keeps a name encoded unless it holds a blank or a plus, and which may decode one twice.
+    Names are sent percent-encoded. The names refused here would be lost or hidden on a real XNAT, or leave its folder:
+    it stores a name encoded unless it contains a blank or a plus, and may decode it twice.
 
     Args:
         name: The path in the resource.
-        alone: Whether it is sent in a URL of its own; members of an archive keep their names.
+        alone: Whether it is part of a URL; members of an archive keep their names.
     """
     if any(0xD800 <= ord(c) <= 0xDFFF for c in name):
         return "it is not UTF-8; rename the file"
     if not name or name.startswith("/") or name.endswith("/"):
-        return "a file needs a relative name"
+        return "it is not a relative path"
     if problem := _unfit_problem(name):
         return problem
     if "%" in name and (problem := _unfit_problem(unquote(name))):
-        return f"some servers decode it to {unquote(name)!r}, and then {problem}; rename the file"
+        return f"some servers decode it to {unquote(name)!r}, where {problem}; rename the file"
     for part in name.split("/"):
         if len(part.encode()) > _PART_BYTES:
-            return f"a part of it is {len(part.encode())} bytes long; the limit is {_PART_BYTES}"
+            return f"a part of it has {len(part.encode())} bytes; the limit is {_PART_BYTES}"
         if alone and (encoded := len(quote(part, safe=""))) > _PART_BYTES:
-            why = f"a part of it is {encoded} bytes long when percent-encoded, as XNAT keeps it on its disk"
-            return f"{why}; the limit is {_PART_BYTES}, so give it a shorter name or plain letters"
+            why = f"a part of it has {encoded} bytes when percent-encoded, as XNAT stores it"
+            return f"{why}; the limit is {_PART_BYTES}; use a shorter name or ASCII letters"
     if name.endswith("_catalog.xml"):
-        return "XNAT keeps names ending in _catalog.xml for its catalogs and would not list it"
+        return "names ending with _catalog.xml are reserved by XNAT"
     return None
 
 
 def _unfit_problem(name: str) -> str | None:
-    """What no folder or no XML listing of a server can hold."""
+    """Characters and parts that a folder or an XML listing cannot contain."""
     if "\\" in name or any(unicodedata.category(c) == "Cc" for c in name):
-        return "it holds a backslash or a control character"
+        return "it contains a backslash or a control character"
     if odd := next((c for c in name if ord(c) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(c) <= 0xFDEF), ""):
-        return f"it holds U+{ord(odd):04X}, which Unicode keeps out of texts"
+        return f"it contains U+{ord(odd):04X}, which is not a Unicode character"
     for part in name.split("/"):
         if part in {"", ".", ".."}:
-            return f"it holds the path part {part!r}"
+            return f"it contains the part {part!r}"
     return None
 
 
 def clean_label(text: str) -> str:
-    """Return the label we propose for *text*: accents dropped, every other run of bad characters made one ``_``.
+    """Return a valid label for *text*: without accents, other invalid characters replaced by ``_``.
 
-    The result passes `label_problem`, or is empty when nothing usable is left. Two texts may become one label:
-    whoever applies it must look for collisions.
+    The result passes `label_problem`, or is empty when nothing is left. Two texts can get the same label: callers must
+    check for collisions.
     """
     spelled = "".join(_SPELLED.get(c, c) for c in text)
     plain = "".join(c for c in unicodedata.normalize("NFKD", spelled) if not unicodedata.combining(c))
@@ -122,7 +122,7 @@ def clean_label(text: str) -> str:
 
 
 def encode_label(text: str) -> str:
-    """Return a label that XNAT takes and `decode_label` turns back into *text*: ``A+B`` is ``A-x2B-B``.
+    """Return a valid label that `decode_label` decodes to *text*: ``A+B`` is ``A-x2B-B``.
 
     Letters, digits, ``_`` and ``-`` stay; every other byte of the UTF-8 form becomes ``-xHH-``, and so does a ``-``
     where text that looks like an escape begins.
@@ -141,6 +141,6 @@ def encode_label(text: str) -> str:
 
 
 def decode_label(label: str) -> str:
-    """Return the text that `encode_label` made *label* of."""
+    """Return the text that `encode_label` encoded as *label*."""
     content = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), label)
     return content.encode("latin-1").decode("utf-8", "surrogateescape")

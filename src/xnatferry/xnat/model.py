@@ -1,4 +1,4 @@
-"""The nouns of XNAT: levels of the tree, and addresses by label.
+"""Levels of XNAT's object tree, and addresses by label.
 
     project ── resources
       └─ subject ── resources
@@ -35,7 +35,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where something is on a server, by labels, from the project down to a file.
+    """The address of an object or file on a server, by labels.
 
     >>> str(Address.parse("BRAIN/sub01/sub01_MR1/scans/1/resources/NIFTI/files/t1.nii.gz"))
     'BRAIN/sub01/sub01_MR1/scans/1/resources/NIFTI/files/t1.nii.gz'
@@ -89,7 +89,9 @@ class Address:
             cut = parts.index("resources", 1)
             parts, tail = parts[:cut], parts[cut + 1 :]
             if not tail or (len(tail) > 1 and (tail[1] != "files" or len(tail) == 2)):
-                raise UsageError(f"{text!r}: after 'resources' comes LABEL, or LABEL/files/PATH")
+                raise UsageError(
+                    f"{text!r}: not an address; write .../resources/LABEL or .../resources/LABEL/files/PATH"
+                )
             found["resource"] = tail[0]
             if len(tail) > 2:
                 found["file"] = intern("/".join(tail[2:]))
@@ -98,7 +100,7 @@ class Address:
             parts = parts[:3]
         if len(parts) > 3 or not all(parts) or not all(found.values()):
             raise UsageError(
-                f"{text!r} is no address; write PROJECT[/SUBJECT[/SESSION[/scans/ID | /resources/LABEL ...]]]"
+                f"{text!r}: not an address; write PROJECT[/SUBJECT[/SESSION[/scans/ID | /resources/LABEL ...]]]"
             )
         return cls(**dict(zip(("project", "subject", "session"), parts, strict=False)), **found)
 

@@ -1,4 +1,4 @@
-"""What acts on a server say and return: plain values that the client makes and the engine reads."""
+"""Values that operations on a server take and return."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["Attributes", "Ensured", "RemoteFile", "ScanDocument"]
 
 @dataclass(frozen=True, slots=True)
 class Ensured:
-    """An object that is there now.
+    """An object that exists.
 
     Attributes:
-        id: The server's accession ID; the label where the level has none (projects, scans, resources).
-        label: What people call it.
-        created: Whether this call made it.
+        id: The server's accession ID; the label if the level has none (projects, scans, resources).
+        label: Its label.
+        created: Whether this call created it.
     """
 
     id: str
@@ -34,9 +34,9 @@ class RemoteFile:
 
     Attributes:
         resource: Label of its resource.
-        name: Path inside the resource, decoded.
+        name: Path in the resource, decoded.
         size_bytes: Size as listed.
-        digest: MD5, or None where the server lists none.
+        digest: MD5, or None if the server lists none.
         uri: Address as the server spells it.
         scan: Scan ID, None for a resource of the session or above.
         format: Format of the catalog entry.
@@ -79,7 +79,7 @@ class Attributes:
     Attributes:
         xsi_type: Data type.
         fields: Paths below the type to values, without what the server made itself.
-        unspoken: Paths that no request can set: elements of lists that have no name.
+        unsettable: Paths that no request can set: elements of lists that have no name.
         scans: Facts of the scans in it, by ID.
         assessors: Facts of the image assessors in it, by label.
         subject_id: Accession ID of the subject of a session.
@@ -87,7 +87,7 @@ class Attributes:
 
     xsi_type: str
     fields: Mapping[str, str] = field(default_factory=no_fields)
-    unspoken: tuple[str, ...] = ()
+    unsettable: tuple[str, ...] = ()
     scans: Mapping[str, Attributes] = field(default_factory=dict)
     assessors: Mapping[str, Attributes] = field(default_factory=dict)
     subject_id: str = ""

@@ -1,4 +1,4 @@
-"""The same act for many things on a few threads."""
+"""A map on a few threads with bounded memory."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ __all__ = ["thread_map"]
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: Results for each thread that may wait for a slower one before them.
+#: Finished results per thread that may wait for an earlier one.
 _AHEAD: Final = 16
 
 
 def thread_map(act: Callable[[T], R], items: Iterable[T], *, workers: int | None) -> Iterator[R]:
-    """What *act* makes of each of *items*, in their order.
+    """The results of *act* for each of *items*, in their order.
 
-    Unlike `concurrent.futures.Executor.map`, which takes half a kilobyte for each of a hundred thousand files before it
-    begins, this keeps a few of them under way at a time.
+    Unlike `concurrent.futures.Executor.map`, which creates a future for every item first, this keeps only a few at a
+    time.
 
     Args:
         act: Called on several threads at once.
-        items: Asked for as the work goes on.
+        items: Read during the work.
         workers: How many threads; as many as there are processors when None.
 
     Raises:
-        Exception: The first that *act* raised, in the order of *items*; nothing new has begun since.
+        Exception: The first that *act* raised, in the order of *items*; no other call was started after that.
     """
     workers = workers or os.cpu_count() or 1
-    under_way: deque[Future[R]] = deque()
+    running: deque[Future[R]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for item in items:
-                under_way.append(pool.submit(act, item))
-                if len(under_way) > _AHEAD * workers:
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
+                running.append(pool.submit(act, item))
+                if len(running) > _AHEAD * workers:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
         finally:
-            for future in under_way:
+            for future in running:
                 future.cancel()

@@ -224,6 +224,6 @@ def _blocks(member: ZipMember) -> Iterator[tuple[bytes, int]]:
             yield b"".join(parts), crc
     if left != 0:
         raise ValueError(
-            f"{member.name}: {member.size_bytes} bytes were announced, {'more' if left < 0 else 'fewer'} came"
+            f"{member.name}: {'more' if left < 0 else 'fewer'} bytes than the announced {member.size_bytes}"
         )
     yield struct.pack("<BHH", 1, len(kept), len(kept) ^ 0xFFFF) + kept, crc

@@ -104,9 +104,9 @@ def test_names_that_hold_an_entity_are_names():
 
 @pytest.mark.parametrize("text", ["", "null", "{}", "[1]", '{"items":[]}', "Unknown"])
 def test_what_is_no_listing_or_item_is_no_xnat(text):
-    with pytest.raises(NotXnatError, match=r"h\.org/data/x answers"):
+    with pytest.raises(NotXnatError, match=r"h\.org/data/x: the answer is not an XNAT"):
         decode_listing(response(text))
-    with pytest.raises(NotXnatError, match=r"h\.org/data/x answers"):
+    with pytest.raises(NotXnatError, match=r"h\.org/data/x: the answer is not an XNAT"):
         decode_item(response(text))
 
 

@@ -81,11 +81,11 @@ def test_standard_sentences_give_way_to_ours(status):
 
 
 def test_an_empty_404_has_words():
-    assert "no such thing" in str(error_of(response(404)))
+    assert "not found on the server" in str(error_of(response(404)))
 
 
 def test_too_large_a_body_says_what_to_do():
-    assert "smaller pieces" in str(error_of(response(413, "<html><title>413 Request Entity Too Large</title></html>")))
+    assert "--max-body" in str(error_of(response(413, "<html><title>413 Request Entity Too Large</title></html>")))
 
 
 def test_a_page_under_200_is_no_xnat():

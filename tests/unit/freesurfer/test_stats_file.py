@@ -55,10 +55,10 @@ def test_line_ends_of_windows() -> None:
     [
         (b"# Measure A, AVol, Volume, none, mm^3\n", "no number"),
         (b"# Measure A\n", "no number"),
-        (b"# NRows 2\n# ColHeaders A B\n1 2\n", "2 rows, there are 1"),
+        (b"# NRows 2\n# ColHeaders A B\n1 2\n", "2 rows, the file has 1"),
         (b"# NTableCols 3\n# ColHeaders A B\n1 2\n", "3 columns"),
         (b"# ColHeaders A B\n1\n", "1 cells"),
-        (b"# ColHeaders A B\n1 2", "no end"),
+        (b"# ColHeaders A B\n1 2", "incomplete"),
     ],
 )
 def test_what_is_refused(content: bytes, why: str) -> None:

@@ -67,7 +67,7 @@ def test_either_half_of_a_pair_will_do(tmp_path) -> None:
     assert np.array_equal(values(tmp_path / "pair.hdr"), ramp("i2"))
     assert np.array_equal(values(tmp_path / "pair.img"), ramp("i2"))
     (tmp_path / "pair.img").unlink()
-    with pytest.raises(DataError, match=r"pair\.img, which holds the voxels"):
+    with pytest.raises(DataError, match=r"pair\.img with the voxels is missing"):
         mosaic(tmp_path / "pair.hdr")
 
 
@@ -161,11 +161,11 @@ def test_a_montage_rises_from_the_lowest_plane() -> None:
     [
         (lambda data: b"", "neither NIfTI nor MGH"),
         (lambda data: b"<html>" * 200, "neither NIfTI nor MGH"),
-        (lambda data: data[:-10], "the header promises more"),
+        (lambda data: data[:-10], "the header states more"),
         (lambda data: gzip.compress(data)[:-60], "cannot be read"),
         (lambda data: gzip.compress(data)[:300] + b"x" * 500, "cannot be read"),
         (lambda data: data[:70] + (1).to_bytes(2, "little") + data[72:], "datatype code 1 "),
-        (lambda data: data[:42] + b"\xff\x7f\xff\x7f" + data[46:], "cannot be meant|promises more"),
+        (lambda data: data[:42] + b"\xff\x7f\xff\x7f" + data[46:], "not plausible|states more"),
     ],
 )
 def test_what_is_broken_gives_one_sentence(spoil, says) -> None:

@@ -92,7 +92,7 @@ def test_a_refused_label_is_shown_with_a_proposal_and_cleaned_only_when_asked():
 def test_cleaning_never_merges_two_subjects():
     result = mapped(image("a.nii", subject="s 1"), image("b.nii", subject="s_1"), clean_labels=True)
     assert not result.placements
-    assert all("would become one" in refusal.reasons[0] for refusal in result.refusals)
+    assert all("would get the same label" in refusal.reasons[0] for refusal in result.refusals)
 
 
 def test_labels_that_differ_by_case_alone_are_not_merged_either():
@@ -160,7 +160,7 @@ def test_the_name_changes_with_the_bytes():
     ("rules", "word"),
     [
         ({"project": "a b"}, "project"),
-        ({"project": "P", "date": "1.2.2020"}, "yyyy-mm-dd"),
+        ({"project": "P", "date": "1.2.2020"}, "YYYY-MM-DD"),
         ({"project": "P", "session_type": "XX"}, "xnat:mrSessionData"),
         ({"project": "P", "session_template": "{sub}"}, "subject"),
         ({"project": "P", "resource": "1"}, "digits"),

@@ -11,7 +11,7 @@ from xnatferry.xnat.model import Address
 
 @pytest.mark.parametrize("text", ["", "3", "0/8", "9/8", "1/0", "1/99999", "a/b", "1/8/2", "-1/8", "\u0661/8"])
 def test_what_is_no_share_is_refused(text):
-    with pytest.raises(ValueError, match="3/8"):
+    with pytest.raises(ValueError, match="not I/N; write 1/8"):
         Shard.parse(text)
 
 

@@ -94,7 +94,7 @@ def test_a_check_that_could_not_be_made_has_not_passed(report):
     assert rows["FS02"].result == "passed"
     assert rows["FS05"].result == "not checked"
     assert rows["FS07"].result == "not checked"
-    assert "no volume in mri/" in next(one for one in report.subjects if one.name == "sub-1").note
+    assert "mri/ contains no volume" in next(one for one in report.subjects if one.name == "sub-1").note
 
 
 def test_versions_and_times_are_told_and_nobodys_name(report):
@@ -123,5 +123,5 @@ def test_an_archive_has_numbers_and_no_pictures(tmp_path, subjects):
 
 
 def test_without_subjects_there_is_no_report():
-    with pytest.raises(DataError, match="there is none"):
+    with pytest.raises(DataError, match="no FreeSurfer subject found"):
         read_report([], "nothing")

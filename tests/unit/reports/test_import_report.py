@@ -66,15 +66,15 @@ def test_the_tree_counts_and_says_what_became_of_each_file():
     }
     verdicts = {addresses["good"]: Verdict(addresses["good"], Proof.DIGEST, 77)}
     good, bad, never = outline(plan, receipts, verdicts, ran=True)
-    assert (good.files, good.size_bytes, good.proven, good.troubled) == (1, 77, 1, 0)
-    assert (bad.files, bad.proven, bad.troubled) == (1, 0, 1)
+    assert (good.files, good.size_bytes, good.verified, good.troubled) == (1, 77, 1, 0)
+    assert (bad.files, bad.verified, bad.troubled) == (1, 0, 1)
     leaf = bad
     while leaf.branches:
         leaf = leaf.branches[0]
     assert (leaf.state.word, leaf.state.mood, leaf.state.note) == ("failed", "error", "the line was cut")
     assert never.troubled == 1
     text = Page(Import(plan, receipts=receipts, verdicts=verdicts, ran=True).html()).text
-    assert "What went wrong" in text
+    assert "Errors" in text
     assert "the line was cut" in text
 
 
@@ -120,12 +120,12 @@ def test_pictures_are_drawn_of_what_is_still_there_and_the_page_says_of_what_not
     assert [thumbnail.name for thumbnail in gallery.thumbnails] == ["s2_MR1 scan 1"]
     assert gallery.thumbnails[0].data_uri.startswith("data:image/webp;base64,UklGR")
     notes = {thumbnail.name: thumbnail.note for thumbnail in gallery.missing}
-    assert "no longer there" in notes["s0_MR1 scan 1"]
+    assert "no longer exists" in notes["s0_MR1 scan 1"]
     assert "has changed" in notes["s1_MR1 scan 1"]
     assert "no picture" in notes["s3_MR1 scan 1"]
     assert "3 images without a picture" in Page(Import(plan).html()).text
 
 
 def test_an_undo_has_no_report(tmp_path):
-    with pytest.raises(UsageError, match="carried out no plan"):
+    with pytest.raises(UsageError, match="has no plan"):
         Import.of_run(Run(tmp_path, {"verb": "undo"}))

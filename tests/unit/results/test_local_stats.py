@@ -69,14 +69,20 @@ def change(file: str, how: Callable[[bytes], bytes | None]) -> Callable[[Path], 
 
 
 BROKEN = {
-    "gone": ("aseg", change("aseg.stats", lambda _: None), "subject", 2, "is not there"),
+    "gone": ("aseg", change("aseg.stats", lambda _: None), "subject", 2, "does not exist"),
     "empty": ("aseg", change("aseg.stats", lambda _: b""), "broken", 2, "it is empty"),
     "cut in the header": ("aseg", change("aseg.stats", lambda c: c[:3000]), "broken", 2, "no number|no end|no table"),
     "cut in a row": ("aseg", change("aseg.stats", lambda c: c[:-40]), "broken", 2, "cells"),
     "cut between rows": ("aseg", change("aseg.stats", lambda c: b"".join(c.splitlines(True)[:-2])), "broken", 2, "45"),
     "cut in the last number": ("aparc", change("lh.aparc.stats", lambda c: c.rstrip()[:-1]), "broken", 3, "no end"),
     "no text at all": ("aseg", change("aseg.stats", lambda _: bytes(range(256))), "broken", 2, "no table|no end"),
-    "a hemisphere gone": ("aparc", change("lh.aparc.stats", lambda _: None), "file", 3, "^lh.aparc.stats is not"),
+    "a hemisphere gone": (
+        "aparc",
+        change("lh.aparc.stats", lambda _: None),
+        "file",
+        3,
+        "^lh.aparc.stats does not exist",
+    ),
     "hemispheres swapped": (
         "aparc",
         change("lh.aparc.stats", lambda c: c.replace(b"hemi lh", b"hemi rh")),
@@ -96,7 +102,7 @@ BROKEN = {
         change("aseg.stats", lambda c: c.replace(b"subjectname sub-001", b"subjectname bert")),
         "name",
         3,
-        "of bert",
+        "name subject bert",
     ),
     "no number": (
         "aparc",
@@ -110,7 +116,7 @@ BROKEN = {
         change("lh.aparc.stats", lambda c: re.sub(rb"^insula .*\n", b"", c, flags=re.MULTILINE)),
         "measure",
         3,
-        "lacks 9 measures that others",
+        "9 measures are missing that others",
     ),
     "a measure gone": (
         "aseg",
@@ -173,7 +179,7 @@ def test_nothing_there(tmp_path: Path) -> None:
 def test_some_measurements_only(subjects_dir: Path) -> None:
     table = stats("aparc", subjects_dir).only(["thickness"])
     assert {number.measurement for entry in table.entries for number in entry.numbers()} == {"ThickAvg", "Thickness_mm"}
-    with pytest.raises(UsageError, match=r"it has .*, thickness"):
+    with pytest.raises(UsageError, match=r"use one of .*, thickness"):
         table = stats("aparc", subjects_dir).only(["thick"])
 
 

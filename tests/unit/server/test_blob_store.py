@@ -86,7 +86,7 @@ def test_everything_is_its_owners_only(blob_store, stage):
 
 def test_a_full_disk_keeps_nothing(small_disk):
     blob_store = BlobStore(small_disk)
-    with pytest.raises(StorageFullError, match="full: make room"), blob_store.receive() as receiver:
+    with pytest.raises(StorageFullError, match="disk full"), blob_store.receive() as receiver:
         receiver.write(bytes(4_000_000))
     assert list((small_disk / "incoming").iterdir()) == []
     with blob_store.receive() as receiver:

@@ -129,7 +129,7 @@ def test_a_step_that_fails_leaves_nothing(tmp_path):
 
 def test_what_is_no_database_is_refused(tmp_path):
     (tmp_path / "m.sqlite").write_bytes(b"not a database at all " * 100)
-    with pytest.raises(ArchiveError, match="no metadata of an archive"):
+    with pytest.raises(ArchiveError, match="not the database of an archive"):
         Database(tmp_path / "m.sqlite", STEPS)
 
 
@@ -205,7 +205,7 @@ def test_after_a_flush_that_failed_nothing_counts_any_more(database, monkeypatch
 
 def test_a_full_disk_changes_nothing(small_disk):
     database = Database(small_disk / "m.sqlite", STEPS)
-    with pytest.raises(StorageFullError, match="full: make room"), database.write() as connection:
+    with pytest.raises(StorageFullError, match="disk full"), database.write() as connection:
         connection.executemany("INSERT INTO parents VALUES (?, ?)", [(key, "x" * 3_000) for key in range(1000)])
     assert count(database, "parents") == 0
     with database.write() as connection:

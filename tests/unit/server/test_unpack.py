@@ -234,7 +234,7 @@ def test_a_climbing_name_of_a_gz(unpacked):
 @pytest.mark.parametrize("members", [["a", "a/b"], ["a/b", "a"], ["a/b/c", "a/b"]])
 def test_names_that_are_file_and_folder(unpacked, archive_format, members):
     data = packed(archive_format, [(name, b"x") for name in members])
-    with pytest.raises(UnsafeArchiveError, match="two members that claim the name"):
+    with pytest.raises(UnsafeArchiveError, match="two members with the name"):
         unpacked(data, archive_format)
 
 
@@ -262,7 +262,7 @@ def test_tar_links_and_devices(unpacked, kind, mode):
     info = tarfile.TarInfo("link")
     info.type = kind
     info.linkname = "good"
-    said = "a link: pack what" if kind in {tarfile.SYMTYPE, tarfile.LNKTYPE} else "a device or pipe"
+    said = "a link; pack its target" if kind in {tarfile.SYMTYPE, tarfile.LNKTYPE} else "a device or pipe"
     with pytest.raises(UnsafeArchiveError, match=said):
         unpacked(
             tarred([("good", b"x"), (info, b"")], mode), ArchiveFormat.TGZ if mode == "w:gz" else ArchiveFormat.TAR
@@ -356,7 +356,7 @@ def test_a_tar_header_as_bomb(unpacked):
 @pytest.mark.parametrize("archive_format", list(ArchiveFormat))
 @pytest.mark.parametrize("data", [b"", b"<html>no archive</html>" * 100, bytes(100)])
 def test_no_archive_at_all(unpacked, archive_format, data):
-    with pytest.raises(BrokenArchiveError, match="cannot be unpacked"):
+    with pytest.raises(BrokenArchiveError, match="cannot be extracted"):
         unpacked(data, archive_format, name="b.gz")
 
 
@@ -423,6 +423,6 @@ def test_a_full_disk_keeps_no_member(small_disk):
     with blob_store.receive() as receiver:
         receiver.write(zipped([("a", bytes(400_000)), ("b", bytes(400_000)), ("c", bytes(400_000))]))
         staged = receiver.finish()
-    with pytest.raises(StorageFullError, match="full: make room"):
+    with pytest.raises(StorageFullError, match="disk full"):
         unpack(staged, ArchiveFormat.ZIP, blob_store, LIMITS, "a.zip")
     assert list((small_disk / "incoming").iterdir()) == [staged.path]

@@ -25,7 +25,7 @@ def test_images_beside_results_make_it_a_folder_of_images(subject, make_image):
 
 @pytest.mark.parametrize("path", ["nowhere", "nul\0byte", "x" * 5000])
 def test_a_path_to_nothing_is_a_usage_error(tmp_path, path):
-    with pytest.raises(UsageError, match="nothing at this path"):
+    with pytest.raises(UsageError, match="not found"):
         discover(f"{tmp_path}/{path}")
 
 

@@ -170,7 +170,7 @@ def test_incomplete_is_a_warning_on_request(subject):
     assert errors(source) == []
     told = [finding.message for finding in source.findings if finding.id in {"FS01", "FS02"}]
     assert len(told) == 2
-    assert all(message.endswith("; carried as --allow-incomplete says") for message in told)
+    assert all(message.endswith("; uploaded because of --allow-incomplete") for message in told)
     assert not any("copy the run again" in message or "carry it" in message for message in told)
 
 

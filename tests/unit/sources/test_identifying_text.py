@@ -46,6 +46,8 @@ DESCRIP, AUX, INTENT, DATA_TYPE, DB_NAME, INTENT_CODE = 148, 228, 328, 4, 14, 68
         (AUX, b"none", False),
         (AUX, b"Jane", True),
         (INTENT, b"huh?", True),
+        (INTENT, b"mrs_v0_5", False),
+        (INTENT, b"mrs_v0_5 Jane", True),
         (DATA_TYPE, b"dsr", False),
         (DB_NAME, b"/home/john/data/n", True),
     ],
@@ -74,7 +76,7 @@ def test_the_name_of_an_intent_stays(tmp_path, make_image):
         (4, b"x" * 200_000, {"PRV04": Severity.WARNING}),
         (32, b"<CIFTI/>", {}),
         (20, b"0123", {}),
-        (44, b'{"ResonantNucleus": ["1H"]}', {"PRV04": Severity.WARNING}),
+        (44, b'{"ResonantNucleus": ["1H"]}', {"PRV04": Severity.INFO}),
         (44, b'{"PatientName": "Jane"}', {"PRV04": Severity.WARNING, "PRV05": Severity.ERROR}),
         (44, b"no json", {"PRV04": Severity.WARNING}),
     ],
@@ -195,9 +197,39 @@ def test_faces_by_what_names_and_sidecars_say(tmp_path, make_image, name, sideca
     assert findings.get("PRV09", Severity.INFO) is Severity.INFO
 
 
-def test_pictures_are_pointed_at(tmp_path, make_image):
-    make_image(tmp_path / "P1" / "shot.nii.gz", (5, 4, 1))
-    assert "PRV10" in told(discover(tmp_path))
+@pytest.mark.parametrize(
+    ("shape", "flagged"),
+    [
+        ((64, 48, 1), True),
+        ((1, 64, 48), True),
+        ((64, 48), True),
+        ((10242, 1, 1), False),  # values on fsaverage5
+        ((6827, 1, 6), False),  # values on fsaverage6, folded as FreeSurfer does
+        ((1, 1, 1, 2048), False),  # a spectrum
+    ],
+)
+def test_single_slices_may_show_text_but_overlays_and_spectra_do_not(tmp_path, make_image, shape, flagged):
+    make_image(tmp_path / "P1" / "shot.nii.gz", shape)
+    assert ("PRV10" in told(discover(tmp_path))) is flagged
+
+
+def test_the_folder_of_a_dataset_is_not_uploaded_so_its_name_is_no_finding(tmp_path, make_image):
+    root = tmp_path / "ds000117"
+    make_image(root / "sub-01" / "func" / "sub-01_task-x_bold.nii.gz")
+    (root / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
+    (root / "README").write_text("x")
+    assert "PRV06" not in told(discover(root))
+    make_image(root / "sub-4711471" / "func" / "sub-4711471_task-x_bold.nii.gz")
+    assert "PRV06" in told(discover(root))
+
+
+def test_the_folder_of_one_result_is_a_finding_only_where_it_names_the_subject(tmp_path):
+    (tmp_path / "4711471").mkdir()
+    (tmp_path / "4711471" / "mean.txt").write_text("1")
+    alone = discover(tmp_path / "4711471", kind=Kind.FILES, together=True)
+    assert alone.sources[0].claims.subject is None
+    assert "PRV06" not in told(alone)
+    assert "PRV06" in told(discover(tmp_path, kind=Kind.FILES))
 
 
 def test_a_sidecar_that_stops_takes_its_image_along(tmp_path, make_image):

@@ -43,21 +43,21 @@ def test_reads(template, relative, expected):
 @pytest.mark.parametrize(
     ("template", "words"),
     [
-        ("", "write something like"),
-        ("/", "write something like"),
-        ("re:", "write something like"),
-        ("{subjekt}.nii", "'subjekt' is unknown; is 'subject' meant"),
-        ("{group}.nii", "'group' is unknown"),
-        ("{pipeline}.nii", "'pipeline' is unknown"),
+        ("", "use for example"),
+        ("/", "use for example"),
+        ("re:", "use for example"),
+        ("{subjekt}.nii", "unknown field 'subjekt'; did you mean 'subject'"),
+        ("{group}.nii", "unknown field 'group'"),
+        ("{pipeline}.nii", "unknown field 'pipeline'"),
         ("{subject", "at '{subject' (character 1)"),
         ("a/{}.nii", "at '{}.nii' (character 3)"),
         ("subject}.nii", "at '}.nii' (character 8)"),
-        ("{subject:re([)}.nii", "'[' is no regular expression"),
+        ("{subject:re([)}.nii", "'[' is not a regular expression"),
         ("{subject:re((?P<type>x))}.nii", "without a name"),
         ("re:(?P<subject>[^/]+", "missing ) after '(?P<subject>[^/]+'"),
         ("re:*", "nothing to repeat"),
-        ("re:(?P<subjet>x)", "is 'subject' meant"),
-        (r"re:\d+\.nii", "names no field"),
+        ("re:(?P<subjet>x)", "did you mean 'subject'"),
+        (r"re:\d+\.nii", "has no field"),
     ],
 )
 def test_a_template_that_cannot_be_meant_is_refused_with_words(template, words):
@@ -84,7 +84,7 @@ def test_a_template_that_cannot_be_meant_is_refused_with_words(template, words):
     ],
 )
 def test_two_readings_are_not_chosen_between(template, relative, readings):
-    with pytest.raises(AmbiguousPathError, match=r"reads it as .* or .*; say what subject may hold") as caught:
+    with pytest.raises(AmbiguousPathError, match=r"reads the path as .* or .*; restrict subject") as caught:
         PathTemplate.compile(template).read(relative)
     assert caught.value.readings == readings
 

@@ -78,7 +78,7 @@ def test_after_a_flush_that_failed_nothing_more_happens(journal, monkeypatch):
         patch.setattr(os, "fsync", full)
         with pytest.raises(JournalError, match="No space left on device"):
             journal(Began((place(1),)))
-    with pytest.raises(JournalError, match="nothing more may happen"):
+    with pytest.raises(JournalError, match="cannot be continued"):
         journal(Began((place(2),)))
 
 

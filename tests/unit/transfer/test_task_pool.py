@@ -61,4 +61,4 @@ def test_a_hanging_request_does_not_keep_a_stopped_flow(monkeypatch):
 
 def test_a_countdown_gives_its_follow_up_once():
     countdown = CompletionLatch(2, print)
-    assert [countdown.one_less(), countdown.one_less()] == [[], [print]]
+    assert [countdown.count_down(), countdown.count_down()] == [[], [print]]

@@ -1,7 +1,7 @@
-"""The archive's web pages: what people see in a browser, outside the paths of XNAT's REST API.
+"""The archive's web pages, outside the paths of XNAT's REST API.
 
-Addresses are readable and made of labels (``/projects/P/subjects/S/sessions/E``). Everything works without scripts but
-the 3-D viewer. What may be seen is decided by `xnatferry.server.access`, as for the REST API; no page shows more.
+Addresses are readable and made of labels (``/projects/P/subjects/S/sessions/E``). Everything except the 3-D
+viewer works without scripts. `xnatferry.server.access` decides what may be seen, as for the REST API.
 """
 
 from __future__ import annotations
@@ -31,5 +31,5 @@ _FAMILIES: Final = frozenset(route.template.split("/")[1] for route in PAGE_ROUT
 
 
 def is_page(path: str) -> bool:
-    """Whether *path* is that of a page: a browser without a login is sent to the login page, not to a challenge."""
+    """Whether *path* is that of a page: a browser without a login is redirected to the login page, not challenged."""
     return path.partition("/")[2].partition("/")[0] in _FAMILIES

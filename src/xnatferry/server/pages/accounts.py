@@ -28,7 +28,7 @@ _SHORTEST: Final = 8
 def _require_admin(scope: Scope) -> Account:
     account = access.require_account(scope)
     if not account.admin:
-        raise Refusal(403, "Only administrators see the accounts of this archive.")
+        raise Refusal(403, "Permission denied: only administrators can see the accounts.")
     return account
 
 
@@ -45,7 +45,7 @@ def _accounts_page(scope: Scope, *, problem: str = "", fields: Mapping[str, str]
 
 
 def change_accounts(scope: Scope) -> Response:
-    """POST /accounts: add one, shut one out or let it in again, or give it a new password."""
+    """POST /accounts: add, disable or enable an account, or set its password."""
     admin = _require_admin(scope)
     fields = form_of(scope)
     accounts, login = scope.archive.accounts, fields.get("login", "").strip()
@@ -63,13 +63,16 @@ def change_accounts(scope: Scope) -> Response:
                 )
             case "disable" | "enable" as act:
                 if login.lower() in {admin.login.lower(), FERRY}:
-                    return _accounts_page(scope, problem=f"{login} cannot be shut out: it is you, or the command line.")
+                    return _accounts_page(
+                        scope,
+                        problem=f"{login} cannot be disabled: it is your own account, or that of the command line.",
+                    )
                 accounts.disable(login, disabled=act == "disable")
             case "password":
                 _refuse_short(fields.get("password", ""))
                 accounts.set_password(login, fields.get("password", ""))
             case _:
-                raise Refusal(400, "That form is none of this page")
+                raise Refusal(400, "Unknown form")
     except UsageError as error:
         return _accounts_page(scope, problem=str(error), fields=fields)
     return moved("/accounts")
@@ -77,11 +80,11 @@ def change_accounts(scope: Scope) -> Response:
 
 def _refuse_short(password: str) -> None:
     if len(password) < _SHORTEST:
-        raise UsageError(f"the password is too short: it needs at least {_SHORTEST} letters")
+        raise UsageError(f"the password is too short; use at least {_SHORTEST} characters")
 
 
 def own_account(scope: Scope) -> Response:
-    """GET /account: who one is, and in which projects one has a role."""
+    """GET /account: the own account and its roles."""
     account = access.require_account(scope)
     with scope.archive.database.read() as connection:
         readable = sorted(access.readable_projects(connection, account))
@@ -98,7 +101,7 @@ def _members_page(scope: Scope, problem: str = "") -> Response:
     with scope.archive.database.read() as connection:
         item = project_of(connection, scope)
         if not access.may_own(connection, scope.account, item.id):
-            raise Refusal(403, "Only owners of the project see who is in it.")
+            raise Refusal(403, "Permission denied: only owners of the project can see its members.")
         about = about_project(connection, scope, item)
         rows = connection.execute(
             "SELECT roles.login, role, firstname, lastname, enabled FROM roles"
@@ -111,15 +114,15 @@ def _members_page(scope: Scope, problem: str = "") -> Response:
 
 
 def change_members(scope: Scope) -> Response:
-    """POST /projects/{project}/members: give a role, or take one away."""
+    """POST /projects/{project}/members: add or remove a role."""
     fields = form_of(scope)
     login, role = fields.get("login", "").strip(), fields.get("role", "")
     if role not in access.ROLES:
-        raise Refusal(400, f"{role} is no role")
+        raise Refusal(400, f"unknown role {role}")
     with scope.archive.database.write() as connection:
         item = project_of(connection, scope)
         if not access.may_own(connection, scope.account, item.id):
-            raise Refusal(403, "Only owners of the project change who is in it.")
+            raise Refusal(403, "Permission denied: only owners of the project can change its members.")
         if fields.get("act") == "remove":
             access.take_role(connection, item, login, role)
             known = True
@@ -129,7 +132,7 @@ def change_members(scope: Scope) -> Response:
             if row is not None:
                 access.give_role(connection, item, row["login"], role)
     if not known:
-        return _members_page(scope, f"There is no account {login}. An administrator can add it.")
+        return _members_page(scope, f"Account {login} not found. An administrator can add it.")
     return moved(address("projects", item.id, "members"))
 
 

@@ -1,4 +1,4 @@
-"""A resource with its files, and a file: what it is, and what is in it where a browser can show that."""
+"""Pages of a resource and of a file, with a preview where possible."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["PARENTS", "ROUTES"]
 
 _SESSION: Final = "/projects/{project}/subjects/{subject}/sessions/{experiment}"
-#: What resources hang on, as page addresses.
+#: Items with resources, as page addresses.
 PARENTS: Final = (
     "/projects/{project}",
     "/projects/{project}/subjects/{subject}",
@@ -127,7 +127,7 @@ def _preview(scope: Scope, resource: Resource, name: str, size: int) -> Preview:
     most = _JSON_BYTES if ending == "json" else _TEXT_BYTES
     opened = open_listed(scope.archive, resource, name)
     if opened is None:
-        raise Refusal(404, "The file is listed, but it is not on the disk of the archive")
+        raise Refusal(404, "The file is listed, but missing on the disk of the archive")
     with os.fdopen(opened[0], "rb") as stream:
         data = stream.read(most)
     return _of_bytes(data, ending, cut=size > len(data))

@@ -1,4 +1,4 @@
-"""Forms that browsers send: their fields, and the token that shows that a page of ours asked (against CSRF).
+"""Forms sent by browsers: their fields, and the CSRF token.
 
 The application refuses changes that another site's page asks for (`routes.auth.same_origin`), but a request that names
 no origin passes there, for programs. A form must prove more: its token is made from the login cookie, or before a login
@@ -59,7 +59,7 @@ def set_form_cookie(scope: Scope, response: Response, cookie: str) -> None:
 
 
 def form_of(scope: Scope) -> dict[str, str]:
-    """The fields of a form that a page of ours sent.
+    """The fields of a form of our pages.
 
     Raises:
         Refusal: 403, its token is not that of the login that sends it.
@@ -67,7 +67,7 @@ def form_of(scope: Scope) -> dict[str, str]:
     fields = dict(parse_qsl(scope.body.decode("utf-8", "replace"), keep_blank_values=True))
     expected = form_token(scope)
     if not expected or not hmac.compare_digest(expected.encode(), fields.get(TOKEN_FIELD, "").encode()):
-        raise Refusal(403, "This form is out of date. Go back, load the page again, and send it once more.")
+        raise Refusal(403, "This form has expired. Go back, reload the page, and send the form again.")
     return fields
 
 

@@ -1,4 +1,4 @@
-"""Recent imports: what pushes with ``--record`` said about themselves, on the whole site and in a project."""
+"""Recent imports: receipts of pushes with ``--record``, of the whole site and of a project."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FILES: Final = 500
 
 
 def recent(scope: Scope) -> Response:
-    """GET /imports: of all projects that who asks may read."""
+    """GET /imports: of all projects that the account may read."""
     with scope.archive.database.read() as connection:
         readable = sorted(access.readable_projects(connection, scope.account))
         found, at = _page_of(scope)
@@ -55,7 +55,7 @@ def read_import(scope: Scope) -> Response:
             (one for one in imports_of(connection, [item.id], limit=-1) if one.run == scope.params["run"]), None
         )
     if found is None:
-        raise Refusal(404, "There is no receipt of that run in this project")
+        raise Refusal(404, "No receipt of this run in this project")
     receipt = read_receipt(scope.archive, found)
     verdicts = sorted(receipt.verdicts.items(), key=lambda pair: (pair[1][1], pair[0])) if receipt else []
     top = address("projects", item.id)
@@ -66,7 +66,7 @@ def read_import(scope: Scope) -> Response:
         page_path=PagePath(item),
         receipt=receipt,
         verdicts=verdicts[:_FILES],
-        left_out=len(verdicts) - _FILES,
+        omitted=len(verdicts) - _FILES,
         crumbs=[("Projects", "/projects"), (item.id, top), ("Imports", f"{top}/imports"), (found.run, "")],
     )
 

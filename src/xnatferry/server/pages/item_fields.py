@@ -1,4 +1,4 @@
-"""The fields of an item as people read them: names of the field instead of paths, and what is empty left out."""
+"""The non-empty fields of an item with display names instead of paths."""
 
 from __future__ import annotations
 

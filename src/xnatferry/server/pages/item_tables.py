@@ -1,4 +1,4 @@
-"""What the tables of pages show, as queries: SQLite sorts, filters and pages them, so 10,000 rows are no matter."""
+"""Queries for the tables on pages; SQLite sorts, filters and pages them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _PAGE_ROWS: Final = 50
-#: Sort words that stand in addresses, and what they sort by. Counts are looked up for the rows of a page only, unless
+#: Sort keys in addresses, and their SQL. Counts are looked up for the rows of a page only, unless
 #: they are what is sorted by.
 SESSION_SORTS: Final = {
     "session": "label COLLATE NOCASE",

@@ -1,4 +1,4 @@
-"""The front door: login, logout, and the page at ``/``."""
+"""Pages for login and logout, and the page at ``/``."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = ["ROUTES", "front_page", "login_address"]
 
 
 def login_address(target: str) -> str:
-    """Where one logs in, to be led to *target* afterwards."""
+    """Address of the login page that redirects to *target* afterwards."""
     return f"/login?next={quote(target, safe='')}"
 
 
 def front_page(scope: Scope) -> Response:
     """GET /: the projects, or for strangers the login page; 200 without a redirect, which bxl asks for.
 
-    Clients look here whether somebody answers; with Basic credentials or an alias token it gives the login cookie.
+    Clients use it to test the connection; with Basic credentials or an alias token it gives the login cookie.
     """
     if scope.account is None and scope.archive.settings.require_login:
         return _login_page(scope, "/")
@@ -49,14 +49,14 @@ def ask(scope: Scope) -> Response:
 
 
 def log_in(scope: Scope) -> Response:
-    """POST /login: name and password; leads on to where one wanted to go."""
+    """POST /login: checks name and password and redirects to the requested page."""
     fields = form_of(scope)
     target = local_target(fields.get("next", "/"))
     account = scope.archive.accounts.verify(fields.get("username", ""), fields.get("password", ""))
     if account is None:
         return _login_page(scope, target, name=fields.get("username", ""), failed=True)
     response = moved(target)
-    # A new cookie, whatever came with the request: nobody can have known it before.
+    # Always a new cookie, so that no attacker can know it in advance.
     set_cookie(scope, response, scope.archive.accounts.open_login(account))
     return response
 

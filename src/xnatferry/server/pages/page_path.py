@@ -1,4 +1,4 @@
-"""What the address of a page means: project, subject, session, and a scan or assessor of it; and addresses of all that.
+"""Resolves the address of a page to project, subject, session, and scan or assessor; and builds such addresses.
 
 Looked up by the REST API's own rules (`xnatferry.server.resource_paths`), so that a page can show nothing that REST
 would not.
@@ -29,7 +29,7 @@ _BELOW = {Level.SCAN: "scans", Level.ASSESSOR: "assessors", Level.RECONSTRUCTION
 
 @dataclass(frozen=True, slots=True)
 class PagePath:
-    """Where a page stands, as seen from the project in its address.
+    """The items that the address of a page names.
 
     Attributes:
         project: The project.
@@ -49,7 +49,7 @@ class PagePath:
 
     @property
     def item(self) -> Item:
-        """The deepest of them: what resources hang on."""
+        """The deepest of them."""
         return self.below or self.session or self.subject or self.project
 
     @property
@@ -85,11 +85,11 @@ class PagePath:
 
     @property
     def above(self) -> PagePath:
-        """The standing of the session that this scan, assessor or reconstruction belongs to."""
+        """The path of the session that this scan, assessor or reconstruction belongs to."""
         return replace(self, below=None)
 
     def at(self, below: Item) -> PagePath:
-        """The standing of a scan, assessor or reconstruction of this session."""
+        """The path of a scan, assessor or reconstruction of this session."""
         return replace(self, below=below)
 
     def resource_address(self, resource: Resource) -> str:
@@ -106,7 +106,7 @@ class PagePath:
         return self.rest + direction + address("resources", resource.label or str(resource.id), "files")
 
     def ferry_address(self, resource: Resource, name: str) -> str:
-        """How a receipt spells a file of a resource here (`xnatferry.xnat.model.Address`)."""
+        """The address of a file of a resource as in receipts (`xnatferry.xnat.model.Address`)."""
         scan = self.below.label if self.below is not None and self.below.level is Level.SCAN else None
         assessor = self.below.label if self.below is not None and self.below.level is Level.ASSESSOR else None
         return str(
@@ -131,7 +131,7 @@ def page_path_of(connection: sqlite3.Connection, scope: Scope) -> PagePath:
     """What the path variables of *scope* name.
 
     Raises:
-        Refusal: 404 with XNAT's words, also for what who asks may not read.
+        Refusal: 404 with XNAT's message, also without read permission.
     """
     params = scope.params
     project = objects.find_project(connection, params["project"])

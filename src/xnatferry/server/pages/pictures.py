@@ -41,7 +41,7 @@ _MEDIA: Final = {
     b"\xff\xd8\xff\xe0": "image/jpeg",
 }
 _LARGEST_STORED: Final = 8 << 20
-#: Larger files are not drawn on demand: who looks at a page does not wait that long.
+#: Larger files are not drawn on demand, as that takes too long for a page.
 _LARGEST_DRAWN: Final = 256 << 20
 #: Drawing takes a second of a processor and some memory: not for every thread of the server at once.
 _DRAWING: Final = BoundedSemaphore(2)
@@ -80,7 +80,7 @@ def read(kind: str, scope: Scope) -> Response:
     data = _stored(scope, source) if source.stored else _drawn(scope, source, kind)
     media = _MEDIA.get(data[:4])
     if media is None:
-        raise Refusal(404, "This image cannot be drawn")
+        raise Refusal(404, "No picture of this image can be drawn")
     return Response(data, media_type=media, headers=headers)
 
 

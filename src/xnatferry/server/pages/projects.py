@@ -26,7 +26,7 @@ __all__ = ["ROUTES", "about_project", "list_projects"]
 
 
 def list_projects(scope: Scope) -> Response:
-    """GET /projects: those that who asks may read, as the REST listing."""
+    """GET /projects: those that the account may read, as the REST listing."""
     words = scope.query.get("q").strip().lower()
     with scope.archive.database.read() as connection:
         readable = access.readable_projects(connection, scope.account)
@@ -58,7 +58,13 @@ def read_project(scope: Scope) -> Response:
         types = item_tables.session_types(connection, item.id)
         timeline = timeline_of(item_tables.session_months(connection, item.id))
         held = resource_summaries(connection, PagePath(item), proofs_in(scope.archive, connection, item))
-    shown: dict[str, Any] = {"asked": wanted, "found": found, "types": types, "timeline": timeline, "held": held}
+    shown: dict[str, Any] = {
+        "table_request": wanted,
+        "found": found,
+        "types": types,
+        "timeline": timeline,
+        "held": held,
+    }
     return page(scope, "project", **about, **shown, tab="sessions")
 
 
@@ -75,7 +81,7 @@ def list_subjects(scope: Scope) -> Response:
 
 
 def about_project(connection: sqlite3.Connection, scope: Scope, item: Item) -> dict[str, Any]:
-    """What stands at the top of every page of a project."""
+    """The data for the head of every page of a project."""
     readable = access.may_read(connection, scope.account, item.id)
     return {
         "project": item,

@@ -1,7 +1,7 @@
 """Receipts that pushes left in their projects (``push --record``), as the pages read them.
 
-A receipt is a file like any other: whoever may edit the project may have written it. It is shown as what it says, never
-as what the archive knows.
+A receipt is a file like any other: whoever may edit the project may have written it. Pages show its content as
+a statement of the push, not of the archive.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ class Import:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a receipt says.
+    """Content of a receipt.
 
     Attributes:
         attributes: Words and values about the run.
         exit_code: How it ended; 0 is done and verified.
-        outcomes: How many steps ended how.
-        proofs: How many files were proven how.
+        outcomes: Number of steps by outcome.
+        proofs: Number of files by result of verification.
         verdicts: Address of a file to proof, whether it is a good one, and the message.
         failures: Address, outcome and message of steps that failed.
     """
@@ -77,7 +77,7 @@ class Receipt:
 
     @property
     def good(self) -> bool:
-        """Whether everything was done and proven."""
+        """Whether everything was done and verified."""
         return self.exit_code == 0 and all(good for _, good, _ in self.verdicts.values())
 
 
@@ -96,12 +96,12 @@ class State:
     run: str = ""
 
 
-_UNCOMPARED: Final = State("", "digest taken on arrival")
+_UNCOMPARED: Final = State("", "MD5 computed at upload")
 
 
 @dataclass(slots=True)
 class Proofs:
-    """What the latest receipts of a project say about its files."""
+    """Verification of files by the latest receipts of a project."""
 
     read: list[tuple[Import, Receipt]] = field(default_factory=list)
 
@@ -113,10 +113,10 @@ class Proofs:
                 continue
             proof, good, _ = verdict
             if max(file.created, file.modified) > one.file.created:
-                return State("warn", "stored anew since", one.run)
+                return State("warn", "changed since the receipt", one.run)
             kind = ("good" if proof == "digest matched" else "warn") if good else "bad"
             return State(kind, proof, one.run)
-        return _UNCOMPARED if file.digest else State("warn", "no digest")
+        return _UNCOMPARED if file.digest else State("warn", "no MD5")
 
 
 _CACHE: OrderedDict[tuple[int, str, str], Receipt | None] = OrderedDict()
@@ -181,15 +181,15 @@ def _bytes(archive: Archive, one: Import) -> bytes:
 
 def _receipt(data: bytes) -> Receipt | None:
     try:
-        said = json.loads(data)
-        if not isinstance(said, dict) or said.get("xnatferry_receipt") != 1:
+        document = json.loads(data)
+        if not isinstance(document, dict) or document.get("xnatferry_receipt") != 1:
             return None
-        lists = {name: [dict(row) for row in said.get(name, [])] for name in ("receipts", "verdicts")}
+        lists = {name: [dict(row) for row in document.get(name, [])] for name in ("receipts", "verdicts")}
         return Receipt(
-            {name: value for name, value in said.items() if isinstance(value, str)},
-            int(said.get("exit_code", 0)),
-            _counts(said.get("outcomes")),
-            _counts(said.get("proofs")),
+            {name: value for name, value in document.items() if isinstance(value, str)},
+            int(document.get("exit_code", 0)),
+            _counts(document.get("outcomes")),
+            _counts(document.get("proofs")),
             {str(row.get("address")): _verdict(row) for row in lists["verdicts"]},
             [
                 (str(row.get("address")), str(row.get("outcome")), str(row.get("message", "")))

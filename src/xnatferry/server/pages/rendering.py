@@ -1,4 +1,4 @@
-"""Templates into answers: escaping always on, a content security policy without exceptions, errors as pages."""
+"""Renders templates: always escaped, with a strict content security policy; errors become pages."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _POLICY: Final = {
     "frame-ancestors": "'none'",
 }
 _TITLES: Final = {
-    400: "That request could not be read",
-    403: "Not allowed",
+    400: "Invalid request",
+    403: "Permission denied",
     404: "Not found",
     409: "Conflict",
-    500: "Something went wrong",
+    500: "Internal error",
 }
 _MODALITY: Final = re.compile(r"xnat:(\w+?)(?:Session|Scan|Assessor)?Data")
 
@@ -49,7 +49,7 @@ def address(*segments: str) -> str:
 
 
 def shown_bytes(size: int) -> str:
-    """A size for people: ``840 bytes``, ``1.2 MB`` (powers of 1000)."""
+    """A size as text: ``840 bytes``, ``1.2 MB`` (powers of 1000)."""
     amount, units = float(size), ["kB", "MB", "GB", "TB"]
     if size < 1000:
         return "1 byte" if size == 1 else f"{size} bytes"
@@ -138,7 +138,7 @@ def page_route(handler: Callable[[Scope], Response]) -> Callable[[Scope], Respon
         try:
             return handler(scope)
         except Refusal as refusal:
-            title = _TITLES.get(refusal.status, "That did not work")
+            title = _TITLES.get(refusal.status, "Request failed")
             words = refusal.message or STANDARD.get(refusal.status, "The request was refused")
             return page(scope, "error", status=refusal.status, title=title, words=words)
 

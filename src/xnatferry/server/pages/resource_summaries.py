@@ -1,4 +1,4 @@
-"""Resources as pages show them: with what they hold, and the first of their files."""
+"""Resources for pages: number of files, bytes, and the first files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ResourceSummary", "resource_summaries"]
 
-#: Files of a resource that are listed on the page of what it hangs on; all of them are on its own page.
+#: Files of a resource that are listed on the page of its item; its own page lists all.
 _FILES_SHOWN: Final = 8
 
 
@@ -27,7 +27,7 @@ class ResourceSummary:
     """A resource on a page.
 
     Attributes:
-        page_path: What it hangs on.
+        page_path: Its item.
         resource: The resource.
         files: How many files it holds.
         bytes: Their bytes.
@@ -47,7 +47,7 @@ class ResourceSummary:
 
 
 def resource_summaries(connection: sqlite3.Connection, page_path: PagePath, proofs: Proofs) -> list[ResourceSummary]:
-    """The resources that hang on what *page_path* stands at."""
+    """The resources of the item of *page_path*."""
     found = []
     for one in resources.resources_of(connection, [page_path.item.key]):
         row = connection.execute("SELECT held_files, held_bytes FROM resources WHERE id = ?", (one.id,)).fetchone()

@@ -75,7 +75,7 @@ def _sessions_of(connection: sqlite3.Connection, page_path: PagePath) -> list[di
         label = label_in(connection, item, page_path.project)
         place = PagePath(page_path.project, page_path.subject, item, None, page_path.subject_label, label)
         scans = objects.children(connection, item, Level.SCAN)
-        found.append({"standing": place, "item": item, "scans": scans, **dict(numbers)})
+        found.append({"page_path": place, "item": item, "scans": scans, **dict(numbers)})
     return found
 
 
@@ -117,7 +117,7 @@ def _below(connection: sqlite3.Connection, page_path: PagePath, item: Item, proo
 
 
 def find_session(scope: Scope) -> Response:
-    """GET /projects/{project}/sessions/{experiment}: the session's page, for who does not know the subject."""
+    """GET /projects/{project}/sessions/{experiment}: the session's page, without the subject in the address."""
     with scope.archive.database.read() as connection:
         return moved(page_path_of(connection, scope).address)
 

@@ -66,7 +66,7 @@ def address_of(name: str) -> str:
     """
     found = _asset(name)
     if found is None:
-        raise LookupError(f"no static file {name}")
+        raise LookupError(f"static file not found: {name}")
     return f"/static/{found.name}"
 
 

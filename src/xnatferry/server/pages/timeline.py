@@ -32,7 +32,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """All bars, without gaps, and what they stand for.
+    """All bars, without gaps, with their legend.
 
     Attributes:
         bars: From the first to the last month (or year, when there are many months).

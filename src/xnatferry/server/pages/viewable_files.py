@@ -1,4 +1,4 @@
-"""What the 3-D viewer can show of a session: volumes, label maps to lay over them, surfaces and values on these."""
+"""Files of a session that the 3-D viewer can show: volumes, label maps, surfaces and values on surfaces."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Viewable:
     """A file that the viewer can show.
 
     Attributes:
-        key: Its place below the session: stands in the viewer's address.
-        words: How it is called.
+        key: Its path below the session, in the viewer's address.
+        words: Its display name.
         url: Where its bytes are (REST).
         name: Its name, by which the viewer knows its format.
     """
@@ -47,7 +47,7 @@ class Viewable:
 
 @dataclass(slots=True)
 class Offer:
-    """All that the viewer can show of a session.
+    """All viewable files of a session.
 
     Attributes:
         volumes: Images that are no label maps.
@@ -93,7 +93,7 @@ def viewer_address(page_path: PagePath, resource: Resource, name: str) -> str:
 
 
 def offer_of(connection: sqlite3.Connection, page_path: PagePath) -> Offer:
-    """What can be shown of the session where *page_path* stands."""
+    """The viewable files of the session of *page_path*."""
     offer = Offer()
     session = page_path.item
     places = [page_path.at(item) for item in objects.children(connection, session, Level.SCAN)]

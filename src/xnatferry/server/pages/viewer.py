@@ -30,7 +30,7 @@ def view(scope: Scope) -> Response:
         page_path = page_path_of(connection, scope)
         offer = offer_of(connection, page_path)
     if not offer:
-        raise Refusal(404, "This session holds no image that the viewer can show")
+        raise Refusal(404, "This session has no image that the viewer can show")
     wanted = {name: scope.query.get(name) for name in ("image", "overlay", "surface", "values")}
     images = {**offer.volumes, **offer.labels}
     if wanted["image"] not in images:

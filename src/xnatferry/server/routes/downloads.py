@@ -220,7 +220,7 @@ def _range(scope: Scope, size_bytes: int) -> tuple[int, int, dict[str, str]]:
     else:
         start, end = max(0, size_bytes - int(asked[2])), size_bytes - 1
     if start > end:
-        raise Refusal(416, f"The file has {size_bytes} bytes: nothing starts at {start}.")
+        raise Refusal(416, f"The file has {size_bytes} bytes; the range starts at {start}.")
     return start, end - start + 1, {"accept-ranges": "bytes", "content-range": f"bytes {start}-{end}/{size_bytes}"}
 
 
@@ -233,7 +233,7 @@ def _member_answer(descriptor: int, name: str, member: str) -> Response:
         except KeyError as error:
             raise Refusal(404, bare=True) from error
         except (RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
-            raise Refusal(415, f"{member} cannot be read out of {name}: {error}") from error
+            raise Refusal(415, f"{member} cannot be read from {name}: {error}") from error
         kept = stack.pop_all()
 
     def pieces() -> Iterator[bytes]:

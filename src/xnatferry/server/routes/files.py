@@ -151,7 +151,7 @@ def _is_form(scope: Scope) -> bool:
     size = scope.request.headers.get("content-length", "")
     inbody = scope.query.is_true("inbody")
     if scope.query.has("reference"):
-        raise Refusal(400, "This archive does not take files from its own disk: send the bytes instead of reference=.")
+        raise Refusal(400, "This archive does not read files from its own disk. Send the bytes instead of reference=.")
     refuse_larger(int(size) if size.isdecimal() else 0, scope.archive.settings.max_upload_bytes)
     if scope.media_type == "multipart/form-data":
         if inbody:
@@ -230,7 +230,7 @@ def _refuse_form(scope: Scope, intake: FormIntake, staged: list[tuple[str, Stage
     """Refuse a form without files; XNAT takes ``reference`` for a path on its own disk."""
     if "reference" in intake.fields:
         intake.abandon()
-        raise Refusal(400, "This archive does not take files from its own disk: send the bytes instead of reference=.")
+        raise Refusal(400, "This archive does not read files from its own disk. Send the bytes instead of reference=.")
     if not staged:
         size = scope.request.headers.get("content-length", "")
         shown = _shown_size(int(size)) if size.isdecimal() else "unknown size"

@@ -69,7 +69,7 @@ def _refusal(fields: dict[str, str], number: int) -> Refusal:
     if number == 0:
         return Refusal(400, "Unable to identify upload format.")
     if (handler := fields.get("import-handler", "SI")) not in _HANDLERS:
-        return Refusal(404, f"There is no importer called {handler}.")
+        return Refusal(404, f"Unknown importer {handler}.")
     return Refusal(
         400,
         "No session was found in the upload: this archive reads no DICOM and no XAR. Make the session by PUT, and send "

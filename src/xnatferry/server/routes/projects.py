@@ -228,7 +228,7 @@ def delete_project(scope: Scope) -> Response:
             raise Refusal(403)
         apart = objects.sessions_apart(connection, item)
         if not all(access.may_delete(connection, scope.account, session.project) for session in apart):
-            raise Refusal(403, "Sessions of other projects would go with their subjects; move those first.")
+            raise Refusal(403, "Sessions of other projects belong to subjects of this project; move those first.")
     item_editing.delete_items(scope.archive, [*apart, item], remove_files=scope.query.is_true("removeFiles"))
     return responses.empty()
 

@@ -79,7 +79,7 @@ def create_resource(scope: Scope) -> Response:
 def post_resource(scope: Scope) -> Response:
     """Make a resource that has no label; answers with the address that ends in its number (recorded)."""
     if not any(scope.query.has(key) for key in ("label", "format", "content", "description", "tags")):
-        raise Refusal(400, "Say something about the resource: format, content, description or tags.")
+        raise Refusal(400, "Missing parameter: format, content, description or tags.")
     with scope.archive.database.read() as connection:
         container = _editable(connection, scope)
     made = _make(scope, container, "")

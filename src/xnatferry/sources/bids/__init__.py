@@ -1,1 +1,1 @@
-"""BIDS datasets: every file of one, with its place and what its name, its sidecars and its tables say."""
+"""BIDS datasets: every file with its destination, and metadata from names, sidecars and tables."""

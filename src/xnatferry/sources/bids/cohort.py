@@ -1,4 +1,4 @@
-"""The tables of a dataset against its folders: fields of subjects and sessions, times of scans, and what is odd."""
+"""The tables of a dataset against its folders: fields of subjects and sessions, times of scans, and problems."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.sources.bids.inheritance import read_object
 from xnatferry.sources.bids.participants import BIRTH, custom_name, person_of, session_times, visit_of
 from xnatferry.sources.bids.tables import Table, read_tsv
+from xnatferry.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,14 +26,14 @@ __all__ = ["Cohort", "read_cohort"]
 
 @dataclass(slots=True)
 class Cohort:
-    """What tables say.
+    """Content of the tables.
 
     Attributes:
         subjects: Fields by subject, by full path.
         sessions: Fields by subject and session.
         times: Date and time by path of the data file.
         scans: Other columns about a data file, as named parameters of its scan, by its path.
-        findings: What is odd in the tables.
+        findings: Problems of the tables.
     """
 
     subjects: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -55,8 +56,8 @@ def read_cohort(
     Args:
         root: The dataset.
         entries: Every file of the dataset.
-        parts: Those of subjects that are carried.
-        sessions: Sessions of each subject that has a folder, carried or not.
+        parts: Those of subjects that are uploaded.
+        sessions: Sessions of each subject that has a folder, uploaded or not.
         custom: Whether columns without a field become custom fields.
     """
     parts = list(parts)
@@ -67,7 +68,9 @@ def read_cohort(
         about = read_object(files["participants.json"])[0] if "participants.json" in files else {}
         _participants(cohort, table, about, sessions, wanted, custom=custom)
     elif "participants.tsv" not in files and sessions:
-        cohort.findings.append(found("BIDS10", "there is no participants.tsv, so nothing is known of subjects", root))
+        cohort.findings.append(
+            found("BIDS10", "participants.tsv is missing, so subjects get no fields such as age and sex", root)
+        )
     unmapped: Counter[str] = Counter()
     for part in parts:
         if part.session is None and (own := files.get(f"sub-{part.subject}/sub-{part.subject}_sessions.tsv")):
@@ -80,7 +83,8 @@ def read_cohort(
     if unmapped and not custom:
         names = sorted(unmapped)
         why = (
-            f"columns of sessions and scans tables without an XNAT field: {listed(names)}; --custom-fields carries them"
+            f"columns of sessions and scans tables without an XNAT field: {listed(names)}; use"
+            " --custom-fields to store them"
         )
         cohort.findings.append(found("BIDS11", why, root))
     return cohort
@@ -109,23 +113,25 @@ def _participants(
         capped += person.capped
         known = sessions.get(subject, set())
         for session in known:
-            said = dict(person.session)
+            fields = dict(person.session)
             if person.age_years is not None and len(known) == 1:
-                said["age"] = f"{person.age_years:g}"
-            cohort.sessions.setdefault((subject, session), {}).update(said)
+                fields["age"] = f"{person.age_years:g}"
+            cohort.sessions.setdefault((subject, session), {}).update(fields)
     cohort.findings += _against_folders(entry.path, table, set(rows), set(sessions))
     if unmapped and not custom:
-        why = f"columns or values without an XNAT field: {listed(sorted(unmapped))}; --custom-fields carries them"
+        why = f"columns or values without an XNAT field: {listed(sorted(unmapped))}; use --custom-fields to store them"
         cohort.findings.append(found("BIDS11", why, entry.path))
-    _tell_births(cohort, entry, table)
+    _find_birth_dates(cohort, entry, table)
     if capped:
-        why = f"{capped} ages above 89 identify people; the fields say 89, but the table travels as it is"
+        why = (
+            f"{counted(capped, 'age')} above 89 can identify people; the fields get 89, the table is uploaded unchanged"
+        )
         cohort.findings.append(found("BIDS16", why, entry.path))
 
 
-def _tell_births(cohort: Cohort, entry: Entry, table: Table) -> None:
+def _find_birth_dates(cohort: Cohort, entry: Entry, table: Table) -> None:
     if birth := [column for column in table.columns if column.lower() in BIRTH]:
-        why = f"{', '.join(birth)} tells dates of birth; no field gets them, but the table travels as it is"
+        why = f"birth dates in column {', '.join(birth)}; no field gets them, the table is uploaded unchanged"
         cohort.findings.append(found("BIDS16", why, entry.path))
 
 
@@ -135,10 +141,10 @@ def _against_folders(path: Path, table: Table, rows: set[str], folders: set[str]
     findings = []
     if without := sorted(rows - folders):
         names = listed([f"sub-{name}" for name in without])
-        findings.append(found("BIDS10", f"rows without a folder: {names}; no subject is made for them", path))
+        findings.append(found("BIDS10", f"rows without a folder: {names}; no subject is created for them", path))
     if lost := sorted(folders - rows):
         names = listed([f"sub-{name}" for name in lost])
-        findings.append(found("BIDS10", f"folders without a row: {names}; nothing is known of them", path))
+        findings.append(found("BIDS10", f"folders without a row: {names}; their subjects get no fields", path))
     return findings
 
 
@@ -162,23 +168,23 @@ def _phenotype(
     table = read_tsv(entry.path, "participant_id", "session_id")
     cohort.findings += table.findings
     tool = entry.name.removesuffix(".tsv")
-    _tell_births(cohort, entry, table)
+    _find_birth_dates(cohort, entry, table)
     columns = [c for c in table.columns if c not in {"participant_id", "session_id"} and c.lower() not in BIRTH]
     if columns and not custom:
-        why = f"its columns have no XNAT field: {listed(columns)}; --custom-fields carries them"
+        why = f"columns without an XNAT field: {listed(columns)}; use --custom-fields to store them"
         cohort.findings.append(found("BIDS11", why, entry.path))
     for label, row in table.by("participant_id") if custom else ():
         subject, visit = label.removeprefix("sub-"), row.get("session_id")
         if subject not in wanted:
             continue
-        said = {custom_name(f"{tool}_{column}"): row[column][:255] for column in columns if column in row}
+        values = {custom_name(f"{tool}_{column}"): row[column][:255] for column in columns if column in row}
         if visit is None:
             prefix, fields = "xnat:subjectData/", cohort.subjects.setdefault(subject, {})
         elif (session := visit.removeprefix("ses-")) in sessions.get(subject, ()):
             prefix, fields = "", cohort.sessions.setdefault((subject, session), {})
         else:
             continue
-        fields |= {f"{prefix}fields/field[name={name}]/field": value for name, value in said.items()}
+        fields |= {f"{prefix}fields/field[name={name}]/field": value for name, value in values.items()}
 
 
 def _scans(
@@ -210,10 +216,12 @@ def _scans(
                 f"parameters/addParam[name={custom_name(column)}]/addField": cell[:255] for column, cell in rest.items()
             }
     if lost:
-        cohort.findings.append(found("BIDS15", f"it names files that are not there: {listed(lost)}", entry.path))
+        cohort.findings.append(
+            found("BIDS15", f"the table names missing files: {listed(lost)}; correct it", entry.path)
+        )
     if first is not None:
-        said = cohort.sessions.setdefault((part.subject, part.session), {})
-        if "date" not in said:
-            said["date"] = first[0]
+        fields = cohort.sessions.setdefault((part.subject, part.session), {})
+        if "date" not in fields:
+            fields["date"] = first[0]
             if first[1]:
-                said["time"] = first[1]
+                fields["time"] = first[1]

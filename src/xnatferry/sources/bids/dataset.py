@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.bids import (
-    case_twins,
+    broken_intended_for,
+    case_duplicates,
     check_description,
     check_table_header,
+    duplicate_labels,
     fitting_fields,
-    intended_for_nowhere,
-    twin_labels,
 )
 from xnatferry.checks.bids_validator import find_validator, run_validator
 from xnatferry.checks.finding_catalog import found, listed
@@ -28,6 +28,7 @@ from xnatferry.sources.bids.scan_grouping import EXTRA, Part, Unit, companions_o
 from xnatferry.sources.bids.scans import read_scan, scan_type_of, session_facts_of, session_type_of
 from xnatferry.sources.bids.tree import Ignored, Tree, read_tree
 from xnatferry.sources.model import Discovery, Finding, Kind, Severity, Source
+from xnatferry.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,16 +46,16 @@ _SOURCES: Final = re.compile(r"sourcedata/(?!freesurfer[^/]*/)")
 
 @dataclass(frozen=True, slots=True)
 class BidsChoices:
-    """What the user chooses of a dataset.
+    """Options for a dataset.
 
     Attributes:
-        takes: Whether a session is read, by the bare labels of subject and session (None without sessions). What the
-            whole dataset shares is read in any case.
-        sourcedata: Whether ``sourcedata/`` is carried, which may tell who people are.
+        takes: Whether a session is read, by the bare labels of subject and session (None without sessions).
+            Files of the whole dataset are always read.
+        sourcedata: Whether ``sourcedata/`` is uploaded, which may identify people.
         custom_fields: Whether columns without an XNAT field become custom fields.
-        allow_incomplete: Whether images that are empty or cut off are carried with a warning.
+        allow_incomplete: Whether empty or truncated images are uploaded with a warning.
         validate: Whether the official validator is run, where it is installed.
-        force: Whether errors of the official validator are only warned of; its report then goes along.
+        force: Whether errors of the official validator are warnings; its report is uploaded then.
     """
 
     takes: Callable[[str, str | None], bool] = lambda _subject, _session: True
@@ -97,21 +98,27 @@ class _Dataset:
     def _derived(self) -> list[Source]:
         """Those of a dataset that is one pipeline's results: resources of the sessions that it is about."""
         own: list[Entry] = []
-        kept_back: list[Entry] = []
+        excluded: list[Entry] = []
         for entry in self._tree.entries:
-            (kept_back if _SOURCES.match(entry.relative) else own).append(entry)
+            (excluded if _SOURCES.match(entry.relative) else own).append(entry)
         self._findings += self._description()
-        self._findings += case_twins(self._files, self._root)
-        self._findings += self._left(kept_back)
+        self._findings += case_duplicates(self._files, self._root)
+        self._findings += self._not_uploaded(excluded)
         parts = [part for part in parts_of(own)[0] if part.subject]
-        self._findings += twin_labels({part.subject for part in parts}, self._root)
-        # What stands in sub-01 beside its sessions belongs to the subject.
+        self._findings += duplicate_labels({part.subject for part in parts}, self._root)
+        # Files in sub-01 outside its sessions belong to the subject.
         sessions = {subject: (visits - {None}) or {None} for subject, visits in _sessions(parts).items()}
         visits = [
             Visit(part) for part in parts if part.session in sessions[part.subject] and self._chosen(part, sessions)
         ]
         if parts and not visits:
-            self._findings.append(found("BIDS19", "no subject or session is left by --only and --exclude", self._root))
+            self._findings.append(
+                found(
+                    "BIDS19",
+                    "--only and --exclude select no subject or session; use labels such as sub-01 or sub-01/ses-02",
+                    self._root,
+                )
+            )
         for visit in visits:
             folders = {visit.part.inside(entry).partition("/")[0] for entry in visit.part.entries}
             visit.type = session_type_of(folders & self._schema.datatypes)
@@ -121,31 +128,37 @@ class _Dataset:
         incomplete = self._choices.allow_incomplete
         sources = [
             *make.of_derivatives([pipeline], sessions, visits, allow_incomplete=incomplete),
-            *make.of_project([], kept_back if self._choices.sourcedata else []),
+            *make.of_project([], excluded if self._choices.sourcedata else []),
             *(make.of_report(report) if self._choices.force and report else ()),
         ]
         return [replace(one, claims=replace(one.claims, pipeline=pipeline.label)) for one in sources]
 
     def _raw(self, workers: int) -> list[Source]:
-        raw, made, kept_back = self._split()
+        raw, made, excluded = self._split()
         parts, project = parts_of(raw)
         self._findings += self._description()
         self._findings += self._names(raw)
         self._findings += self._headers(raw)
-        self._findings += self._left(kept_back)
-        self._findings += twin_labels({part.subject for part in parts}, self._root)
+        self._findings += self._not_uploaded(excluded)
+        self._findings += duplicate_labels({part.subject for part in parts}, self._root)
         sessions = _sessions(parts)
         all_parts = len(parts)
         parts = [part for part in parts if self._chosen(part, sessions)]
         if all_parts and not parts:
-            self._findings.append(found("BIDS19", "no subject or session is left by --only and --exclude", self._root))
+            self._findings.append(
+                found(
+                    "BIDS19",
+                    "--only and --exclude select no subject or session; use labels such as sub-01 or sub-01/ses-02",
+                    self._root,
+                )
+            )
         cohort = read_cohort(self._root, self._tree.entries, parts, sessions, custom=self._choices.custom_fields)
         self._findings += cohort.findings
         visits, of_subjects = self._visits(parts, sessions, Inheritance(raw), cohort, workers)
         report = self._validated()
         make = Resources(self._root, self._files, self._schema, self._ignored, self._choices.takes)
         return [
-            *make.of_project(project, kept_back if self._choices.sourcedata else []),
+            *make.of_project(project, excluded if self._choices.sourcedata else []),
             *(make.of_report(report) if self._choices.force and report else ()),
             *(source for part, entries in of_subjects for source in make.of_subject(part, entries, cohort)),
             *(source for visit in visits for source in make.of_visit(visit, cohort)),
@@ -154,15 +167,15 @@ class _Dataset:
 
     def _split(self) -> tuple[list[Entry], list[Entry], list[Entry]]:
         """Files of the dataset itself, of derivatives, of sourcedata."""
-        rooms: dict[str, list[Entry]] = defaultdict(list)
+        groups: dict[str, list[Entry]] = defaultdict(list)
         for entry in self._tree.entries:
             first, slash, rest = entry.relative.partition("/")
             inside = first in {"derivatives", "sourcedata"} and slash and (first == "sourcedata" or "/" in rest)
-            rooms[first if inside else ""].append(entry)
-        return rooms[""], rooms["derivatives"], rooms["sourcedata"]
+            groups[first if inside else ""].append(entry)
+        return groups[""], groups["derivatives"], groups["sourcedata"]
 
     def _chosen(self, part: Part, sessions: Mapping[str, set[str | None]]) -> bool:
-        """Whether it is asked for; what a subject's sessions share goes with any of them."""
+        """Whether it is selected; files that a subject's sessions share are selected with any of them."""
         takes, visits = self._choices.takes, sessions[part.subject]
         if part.session in visits:
             return takes(part.subject, part.session)
@@ -190,7 +203,7 @@ class _Dataset:
     def _description(self) -> Iterator[Finding]:
         entry = self._files.get(DESCRIPTION)
         if entry is None:
-            why = f"a BIDS dataset has a {DESCRIPTION} with Name and BIDSVersion; write it, or use --as nifti"
+            why = f"{DESCRIPTION} is missing; create it with Name and BIDSVersion, or use --as nifti"
             yield found("BIDS01", why, self._root)
             return
         description, findings = read_object(entry)
@@ -205,33 +218,45 @@ class _Dataset:
         odd = [
             entry.relative
             for entry in raw
-            if not self._ignored.matches(entry.relative) and not self._schema.allows(entry.relative)
+            # The names of hidden folders and files belong to other programs: .datalad/, .gitattributes.
+            if not entry.relative.startswith(".")
+            and not self._ignored.matches(entry.relative)
+            and not self._schema.allows(entry.relative)
         ]
         if odd:
-            are = "name is not one" if len(odd) == 1 else "names are not those"
-            why = f"{len(odd)} {are} of BIDS {self._schema.version}: {listed(odd)}; carried as they are"
+            why = (
+                f"{counted(len(odd), 'path')} not valid in BIDS {self._schema.version}: {listed(odd)};"
+                " uploaded unchanged"
+            )
             yield found("BIDS04", why, self._root)
-        if apart := [entry.relative for entry in raw if self._ignored.matches(entry.relative)]:
-            why = f"{len(apart)} files go to {EXTRA} resources, as .bidsignore says: {listed(apart)}"
+        if ignored := [entry.relative for entry in raw if self._ignored.matches(entry.relative)]:
+            why = (
+                f"{counted(len(ignored), 'file')} listed in .bidsignore, uploaded to resource {EXTRA}:"
+                f" {listed(ignored)}"
+            )
             yield found("BIDS13", why, self._root)
-        yield from case_twins(self._files, self._root)
+        yield from case_duplicates(self._files, self._root)
 
     def _headers(self, raw: Sequence[Entry]) -> Iterator[Finding]:
-        """Tables that are only carried; the cohort looks at those whose values it reads."""
+        """Headers of tables that are uploaded only; `read_cohort` checks those whose values are used."""
         for entry in raw:
-            apart = self._ignored.matches(entry.relative) or not self._schema.allows(entry.relative)
+            ignored = self._ignored.matches(entry.relative) or not self._schema.allows(entry.relative)
             read = entry.relative == "participants.tsv" or entry.name.endswith(_WITHOUT_HEADER_CHECK)
-            if entry.name.endswith(".tsv") and not (apart or read) and entry.problem is None:
+            if entry.name.endswith(".tsv") and not (ignored or read) and entry.problem is None:
                 yield from check_table_header(entry.path)
 
-    def _left(self, kept_back: Sequence[Entry]) -> Iterator[Finding]:
-        if kept_back and not self._choices.sourcedata:
-            why = f"sourcedata ({len(kept_back)} files) may tell who people are; --sourcedata carries it"
+    def _not_uploaded(self, excluded: Sequence[Entry]) -> Iterator[Finding]:
+        if excluded and not self._choices.sourcedata:
+            why = (
+                f"sourcedata ({counted(len(excluded), 'file')}) is not uploaded, as it may identify"
+                " people; use --sourcedata to upload it"
+            )
             yield found("BIDS14", why, self._root / "sourcedata")
-        if self._tree.left:
-            yield found("BIDS14", f"what git and desktops keep: {listed(self._tree.left)}", self._root)
+        if self._tree.excluded:
+            why = f"not uploaded, files of git or the desktop: {listed(self._tree.excluded)}"
+            yield replace(found("BIDS14", why, self._root), severity=Severity.INFO)
         if self._tree.empty:
-            yield found("BIDS14", f"empty folders, which XNAT cannot hold: {listed(self._tree.empty)}", self._root)
+            yield found("BIDS14", f"not uploaded, empty folders: {listed(self._tree.empty)}", self._root)
         for folder, why in self._tree.unreadable:
             yield found("BIDS17", f"the folder cannot be listed ({why}); check its permissions", folder)
 
@@ -280,12 +305,12 @@ class _Dataset:
         files = frozenset(self._files)
         for unit, report in zip(visit.units, visit.reports, strict=True):
             if (times := cohort.times.get(unit.data[0].relative)) is not None:
-                said = {"start_date": times[0], "startTime": times[1]}
-                report.attributes |= fitting_fields(scan_type_of(unit), said)
-            said = cohort.scans.get(unit.data[0].relative, {})
-            report.attributes |= fitting_fields(scan_type_of(unit), said)
+                values = {"start_date": times[0], "startTime": times[1]}
+                report.attributes |= fitting_fields(scan_type_of(unit), values)
+            values = cohort.scans.get(unit.data[0].relative, {})
+            report.attributes |= fitting_fields(scan_type_of(unit), values)
             subject = f"sub-{visit.part.subject}"
-            report.findings += intended_for_nowhere(report.sidecar, subject, files, unit.data[0].path)
+            report.findings += broken_intended_for(report.sidecar, subject, files, unit.data[0].path)
 
 
 def _sessions(parts: Iterable[Part]) -> dict[str, set[str | None]]:

@@ -1,4 +1,4 @@
-"""What pipelines made of a dataset: ``derivatives/PIPELINE/...``, resources of the sessions it is about."""
+"""Results of pipelines: ``derivatives/PIPELINE/...``, resources of the sessions it is about."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ["Pipeline", "Whose", "grouped", "pipelines_of", "place_of", "whole_pi
 #: Subject, session, and whether there is a session; see `place_of`.
 Whose: TypeAlias = tuple[str | None, str | None, bool]
 
-#: Labels that mean something else here.
-_TAKEN: Final = frozenset(
+#: Labels that have another meaning here.
+_RESERVED: Final = frozenset(
     {"BIDS", "BIDS_EXTRA", "BIDS_MANIFEST", "BIDS_VALIDATION", "NIFTI", "SOURCEDATA", "SNAPSHOTS", "DICOM"}
 )
 _SUBJECT: Final = re.compile(r"sub-([^_/.]+)(?:_ses-([^_/.]+))?")
@@ -35,7 +35,7 @@ class Pipeline:
     Attributes:
         folder: ``derivatives/fmriprep``; empty for a dataset that holds nothing but its results.
         label: Its resource, ``FMRIPREP``.
-        version: What its description says.
+        version: Version in its description.
         entries: All its files.
     """
 
@@ -69,7 +69,7 @@ def pipelines_of(entries: Iterable[Entry]) -> list[Pipeline]:
     for folder, pipeline in found.items():
         own = pipeline.own_label
         label = names[folder] if names[folder] and often[names[folder]] == 1 else own
-        pipeline.label = label if label not in _TAKEN | taken else f"DERIVATIVES_{own}"
+        pipeline.label = label if label not in _RESERVED | taken else f"DERIVATIVES_{own}"
         number = 2
         while pipeline.label in taken:
             pipeline.label = f"DERIVATIVES_{own}_{number}"
@@ -82,7 +82,7 @@ def whole_pipeline(name: str, entries: Iterable[Entry]) -> Pipeline:
     """A dataset called *name* that is one pipeline's results (``DatasetType`` derivative)."""
     pipeline = Pipeline("", entries=list(entries))
     label = _named(pipeline) or _label(name)
-    pipeline.label = label if label and label not in _TAKEN else f"DERIVATIVES_{label}".rstrip("_")
+    pipeline.label = label if label and label not in _RESERVED else f"DERIVATIVES_{label}".rstrip("_")
     return pipeline
 
 
@@ -92,8 +92,8 @@ def _named(pipeline: Pipeline) -> str:
     description = next(own, None)
     if description is None:
         return ""
-    said = read_object(description)[0].get("GeneratedBy")
-    first = said[0] if isinstance(said, list) and said else {}
+    generators = read_object(description)[0].get("GeneratedBy")
+    first = generators[0] if isinstance(generators, list) and generators else {}
     if not isinstance(first, dict):
         return ""
     pipeline.version = str(first.get("Version", ""))

@@ -2,7 +2,7 @@
 
 They get the resource that a run of FreeSurfer gets anywhere (``FREESURFER7``, one top folder named after the run), so
 that programs which read statistics find them; a time point of a longitudinal series gets ``FREESURFER7_LONG``, its
-base ``FREESURFER7_BASE`` at the subject. Every file is carried, for the tree comes back as it was.
+base ``FREESURFER7_BASE`` at the subject. Every file is uploaded, so that the dataset can be restored.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["FreeSurferRun", "freesurfer_runs_in"]
 
 _INSIDE: Final = re.compile(r"((?:[^/]+/)*?)(sub-[^/]+)/(mri|surf|stats|label|scripts)/")
-#: What concerns a run that travels without its tree: here nothing is left out, and a base has a place.
-_OF_RUNS_ALONE: Final = frozenset({"FS14", "FS16", "FS17", "FS20", "FS22"})
+#: Findings that do not apply here: all files are uploaded, and the subject of a base is known.
+_NOT_APPLICABLE: Final = frozenset({"FS14", "FS16", "FS17", "FS20", "FS22"})
 
 
 @dataclass(slots=True)
@@ -34,13 +34,13 @@ class FreeSurferRun:
     """One run.
 
     Attributes:
-        above: The folder it stands in, ``derivatives/freesurfer/``.
+        above: Its parent folder, ``derivatives/freesurfer/``.
         name: Its own folder, ``sub-01_ses-02``.
         entries: All its files.
         whose: Subject, session, and whether there is a session.
         label: Its resource.
         version: Version of FreeSurfer.
-        findings: What the checks of FreeSurfer runs say.
+        findings: Findings of the FreeSurfer checks.
         digests: MD5 of files that were read to the end.
     """
 
@@ -63,7 +63,7 @@ def freesurfer_runs_in(
         root: The dataset.
         pipelines: All pipelines; what belongs to a run is taken from their entries.
         sessions: Sessions of each subject of the dataset.
-        allow_incomplete: Whether runs that lack files or did not finish are carried with a warning.
+        allow_incomplete: Whether runs that lack files or did not finish are uploaded with a warning.
     """
     found = [(run, pipeline) for pipeline in pipelines for run in _runs_of(pipeline, sessions)]
     found.sort(key=lambda pair: pair[0].above.count("/"))
@@ -105,5 +105,5 @@ def _read(run: FreeSurferRun, root: Path, *, allow_incomplete: bool) -> None:
     if is_base:
         run.whose = (run.whose[0], None, False)
     run.version = source.version or ""
-    run.findings = tuple(finding for finding in source.findings if finding.id not in _OF_RUNS_ALONE)
+    run.findings = tuple(finding for finding in source.findings if finding.id not in _NOT_APPLICABLE)
     run.digests = {file.path: file.digest for file in source.files if file.digest is not None}

@@ -1,7 +1,7 @@
-"""Metadata that stands above the data it describes (BIDS, the inheritance principle).
+"""Metadata files in folders above the data (BIDS, the inheritance principle).
 
-A file applies to all data below its folder that has its suffix and at least its entities; what stands nearer, or says
-more, counts before what stands higher. Nothing is moved: the result is for XNAT's fields.
+A file applies to all data below its folder that has its suffix and at least its entities; a file that is nearer,
+or has more entities, overrides one that is higher. No file is moved: the result is for XNAT's fields.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Inheritance:
         return files[-1].path if files and files[-1].problem is None else None
 
     def sidecar_of(self, unit: Unit, *, without: Collection[str] = ()) -> dict[str, Any]:
-        """Everything that sidecars say of *unit*, but those at *without*; what cannot be read says nothing."""
+        """Everything that sidecars say of *unit*, but those at *without*; files that cannot be read are skipped."""
         merged: dict[str, Any] = {}
         for entry in self.applicable(unit, ".json"):
             if entry.relative in without:

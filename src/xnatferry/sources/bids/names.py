@@ -1,7 +1,7 @@
-"""Names of BIDS files: entities, suffix, extension; and what the BIDS schema says of them.
+"""Names of BIDS files: entities, suffix, extension; and the rules of the BIDS schema.
 
 The schema comes with the package bidsschematools, so that a new version of BIDS is a new version of that package. It is
-loaded when the first name is looked at.
+loaded when the first name is checked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["BidsName", "BidsSchema", "bids_schema", "parse_name", "split_extensi
 #: Extensions of two parts; others begin at the last dot.
 _DOUBLE: Final = (".nii.gz", ".tsv.gz", ".ome.tif", ".ome.btf", ".ome.zarr", ".gii.gz", ".json.gz")
 _OPAQUE: Final = frozenset({"code", "docs", "logs", "stimuli"})
-#: What may stand above the data it describes (BIDS, the inheritance principle).
+#: Extensions that may be in a folder above the data (BIDS, the inheritance principle).
 _INHERITED: Final = frozenset({".json", ".tsv", ".tsv.gz", ".bval", ".bvec"})
 
 
@@ -83,13 +83,13 @@ def parse_name(name: str) -> BidsName | None:
 
 @dataclass(frozen=True, slots=True)
 class BidsSchema:
-    """What the BIDS schema says of names.
+    """Name rules of the BIDS schema.
 
     Attributes:
         version: Version of BIDS, ``1.11.2``.
         entities: Short names of all entities.
         datatypes: Names of the folders that hold data.
-        datatypes_of: The datatypes a suffix may stand in.
+        datatypes_of: The datatypes that allow a suffix.
         rules: Patterns of whole paths by suffix; those under the empty suffix are for every name.
     """
 

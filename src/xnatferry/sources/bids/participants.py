@@ -1,7 +1,7 @@
-"""What participants, sessions and scans tables say of subjects and sessions, as XNAT fields.
+"""XNAT fields of subjects and sessions from the participants, sessions and scans tables.
 
-The tables travel as they are; the fields are a copy that can be searched. Dates of birth are never copied, and an age
-above 89 is copied as 89 (BIDS, ``participants.tsv``).
+The tables are uploaded unchanged; the fields are a copy that can be searched. Dates of birth are never copied, and an
+age above 89 is copied as 89 (BIDS, ``participants.tsv``).
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _IN_YEARS: Final = {
 OLDEST: Final = 89
 #: Years before this mark dates that were shifted on purpose (BIDS, ``scans.tsv``).
 _SHIFTED_BEFORE: Final = 1925
-#: Columns that tell a day of birth; nothing of them goes into a field.
+#: Columns with dates of birth; they are never copied to fields.
 BIRTH: Final = frozenset({"dob", "birth_date", "birthdate", "date_of_birth", "yob", "birth_year"})
 
 
 @dataclass(slots=True)
 class Person:
-    """What one row says.
+    """Content of one row.
 
     Attributes:
         subject: Fields of the subject, by full path.
@@ -67,7 +67,7 @@ def person_of(row: Mapping[str, str], about: Mapping[str, Any], *, custom: bool 
     person = Person()
     for column, cell in row.items():
         low = column.lower()
-        if low == "participant_id" or low in BIRTH:  # dates of birth are no field's business
+        if low == "participant_id" or low in BIRTH:  # birth dates are never copied to fields
             continue
         if low == "age":
             _set_age(person, column, cell, _described(about, column))

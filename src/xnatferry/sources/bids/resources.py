@@ -35,12 +35,12 @@ _ROOT_FOLDERS: Final = frozenset({"phenotype", "stimuli", "code", "docs", "logs"
 
 @dataclass(slots=True)
 class Visit:
-    """One session to be, with its scans read.
+    """One session with its scans.
 
     Attributes:
         part: Its files.
         units: Its scans, in order.
-        reports: What is known of each.
+        reports: Result of reading each scan.
         shared: Files that belong to no scan.
         type: Short name of its type.
         attributes: Its fields.
@@ -62,7 +62,7 @@ class Resources:
         files: Every file by path.
         schema: The names of BIDS.
         ignored: What ``.bidsignore`` says.
-        takes: Whether a session is carried.
+        takes: Whether a session is selected.
     """
 
     def __init__(
@@ -161,11 +161,11 @@ class Resources:
         allow_incomplete: bool,
     ) -> Iterator[Source]:
         """Those of pipelines and FreeSurfer runs, at the session, subject or project they are about."""
-        carried = {(visit.part.subject, visit.part.session): visit for visit in visits}
-        pipelines = [replace(pipeline, entries=self._carried(pipeline, sessions)) for pipeline in pipelines]
+        by_visit = {(visit.part.subject, visit.part.session): visit for visit in visits}
+        pipelines = [replace(pipeline, entries=self._selected(pipeline, sessions)) for pipeline in pipelines]
         for run in freesurfer_runs_in(self._root, pipelines, sessions, allow_incomplete=allow_incomplete):
             subject, session, has_session = run.whose
-            if subject is None or not self._carries(subject, session, sessions, has_session=has_session):
+            if subject is None or not self._is_selected(subject, session, sessions, has_session=has_session):
                 continue
             yield self._derived(
                 [
@@ -174,29 +174,29 @@ class Resources:
                 ],
                 run.whose,
                 Claims(resource=run.label, tags=run.version or None, format="MGZ", content="FREESURFER"),
-                carried,
+                by_visit,
                 relative=f"{run.above}{run.name}",
                 findings=run.findings,
             )
         for pipeline in pipelines:
             for whose, entries in grouped(pipeline, sessions).items():
                 files = [_local(entry, pipeline.inside(entry)) for entry in entries]
-                strangers = sorted({file.name.partition("/")[0] for file in files if file.name.startswith("sub-")})
+                unknown = sorted({file.name.partition("/")[0] for file in files if file.name.startswith("sub-")})
                 yield self._derived(
                     files,
                     whose,
                     Claims(resource=pipeline.label, tags=pipeline.version or None),
-                    carried,
+                    by_visit,
                     relative="/".join(filter(None, (pipeline.folder, whose[0] and f"sub-{whose[0]}")))
                     or self._root.name,
-                    findings=self._strangers(pipeline.folder, strangers) if whose[0] is None else (),
+                    findings=self._unknown_subjects(pipeline.folder, unknown) if whose[0] is None else (),
                 )
 
-    def _carried(self, pipeline: Pipeline, sessions: Mapping[str, set[str | None]]) -> list[Entry]:
-        """The files of a pipeline but those of subjects and sessions that are not asked for."""
+    def _selected(self, pipeline: Pipeline, sessions: Mapping[str, set[str | None]]) -> list[Entry]:
+        """The files of a pipeline but those of subjects and sessions that are not selected."""
         kept: list[Entry] = []
         for (subject, session, has_session), entries in grouped(pipeline, sessions).items():
-            if subject is None or self._carries(subject, session, sessions, has_session=has_session):
+            if subject is None or self._is_selected(subject, session, sessions, has_session=has_session):
                 kept += entries
         return kept
 
@@ -205,13 +205,13 @@ class Resources:
         files: Sequence[LocalFile],
         whose: Whose,
         claims: Claims,
-        carried: Mapping[tuple[str, str | None], Visit],
+        by_visit: Mapping[tuple[str, str | None], Visit],
         *,
         relative: str,
         findings: Sequence[Finding],
     ) -> Source:
         subject, session, has_session = whose
-        visit = carried.get((subject, session)) if subject is not None and has_session else None
+        visit = by_visit.get((subject, session)) if subject is not None and has_session else None
         level = Level.SESSION if visit else Level.SUBJECT if subject is not None else Level.PROJECT
         return self._source(
             files,
@@ -223,13 +223,13 @@ class Resources:
             findings=findings,
         )
 
-    def _strangers(self, folder: str, names: Sequence[str]) -> list[Finding]:
+    def _unknown_subjects(self, folder: str, names: Sequence[str]) -> list[Finding]:
         if not names:
             return []
-        why = f"results of subjects that the dataset does not have go to the project: {listed(names)}"
+        why = f"results of subjects that are not in the dataset: {listed(names)}; they are uploaded to the project"
         return [found("BIDS18", why, self._root / folder)]
 
-    def _carries(
+    def _is_selected(
         self, subject: str, session: str | None, sessions: Mapping[str, set[str | None]], *, has_session: bool
     ) -> bool:
         visits = {session} if has_session else sessions[subject] or {None}
@@ -246,12 +246,12 @@ class Resources:
         session_facts: Mapping[str, str] | None = None,
         subject_facts: Mapping[str, str] | None = None,
     ) -> Iterator[Source]:
-        """Files that belong to no scan: to ``BIDS``, and those that BIDS does not know to ``BIDS_EXTRA``."""
-        rooms: dict[str, list[LocalFile]] = {BIDS: [file for file in extra if file is not None], EXTRA: []}
+        """Files that belong to no scan: valid BIDS names go to ``BIDS``, others to ``BIDS_EXTRA``."""
+        groups: dict[str, list[LocalFile]] = {BIDS: [file for file in extra if file is not None], EXTRA: []}
         for file in files:
             known = self._schema.allows(file.tree_path) and not self._ignored.matches(file.tree_path)
-            rooms[BIDS if known or file.tree_path.partition("/")[0] in _ROOT_FOLDERS else EXTRA].append(file)
-        for resource, inside in rooms.items():
+            groups[BIDS if known or file.tree_path.partition("/")[0] in _ROOT_FOLDERS else EXTRA].append(file)
+        for resource, inside in groups.items():
             if inside:
                 yield self._source(
                     inside,
@@ -296,7 +296,7 @@ class Resources:
 
 
 def with_digests(sources: Iterable[Source], workers: int) -> tuple[Source, ...]:
-    """The same sources with the MD5 of every file: a manifest names it, and a second push asks for it."""
+    """The same sources with the MD5 of every file: the manifest and a second push need it."""
     return tuple(thread_map(_with_digests, sources, workers=workers))
 
 
@@ -308,7 +308,7 @@ def _with_digests(source: Source) -> Source:
         try:
             digest = file.digest or digest_of(_pieces(file.path))
         except OSError as error:
-            why = f"it cannot be read ({error.strerror}); check its permissions and its disk"
+            why = f"the file cannot be read ({error.strerror}); check its permissions and the disk"
             return replace(source, findings=(*source.findings, found("BIDS17", why, file.path)))
         files.append(replace(file, digest=digest))
     return replace(source, files=tuple(files))

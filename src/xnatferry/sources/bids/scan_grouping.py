@@ -2,7 +2,7 @@
 
 One NIfTI stem, or one recording, is one scan. Its image goes to the resource ``NIFTI`` (with its gradient tables), a
 recording to ``EEG``, ``MEG`` ..., its own sidecar and its events, physiology and the like to ``BIDS``, sidecars of
-those to ``BIDS_EXTRA``: tools of others want one image in ``NIFTI`` and one JSON file in ``BIDS``. What several scans
+those to ``BIDS_EXTRA``: other tools expect one image in ``NIFTI`` and one JSON file in ``BIDS``. What several scans
 share goes to the session, the subject or the project.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from xnatferry.sources.bids.tree import Ignored
     from xnatferry.sources.folder_walk import Entry
 
-__all__ = ["BIDS", "EXTRA", "Kept", "Part", "Unit", "companions_of", "parts_of", "twins_in", "units_of"]
+__all__ = ["BIDS", "EXTRA", "Kept", "Part", "Unit", "companions_of", "duplicates_in", "parts_of", "units_of"]
 
 BIDS: Final = "BIDS"
 EXTRA: Final = "BIDS_EXTRA"
@@ -33,7 +33,7 @@ _GRADIENTS: Final = (".bval", ".bvec")
 _RECORDINGS: Final = frozenset({"eeg", "meg", "ieeg", "nirs", "emg"})
 _BESIDE: Final = (".json", ".tsv", ".tsv.gz", ".bval", ".bvec", ".txt", ".dat")
 _PICTURES: Final = (".ome.tif", ".ome.btf", ".ome.zarr", ".png", ".tif")
-#: What a whole session shares.
+#: Suffixes of files that belong to a whole session.
 _OF_SESSION: Final = frozenset({"coordsystem", "electrodes", "optodes", "headshape", "photo", "scans"})
 #: Entities that a companion and its image need not share.
 _LOOSE: Final = ("recording", "desc", "echo", "part", "split")
@@ -88,7 +88,7 @@ class Kept:
 
 @dataclass(slots=True)
 class Unit:
-    """One scan to be: an image or a recording with what belongs to it.
+    """One scan: an image or a recording with its companions.
 
     Attributes:
         key: Its path without extension; the same at every push.
@@ -118,7 +118,7 @@ class Unit:
 
     @property
     def order(self) -> tuple[object, ...]:
-        """Where it stands among the scans of a session that gives no times."""
+        """Sort key among the scans of a session without times."""
         place = _ORDER.index(self.datatype) if self.datatype in _ORDER else len(_ORDER)
         return (place, natural_key(self.key))
 
@@ -178,7 +178,7 @@ def _is_folder_format(name: BidsName, datatype: str) -> bool:
 
 
 def companions_of(units: Sequence[Unit], others: Iterable[Entry], part: Part, ignored: Ignored) -> list[Entry]:
-    """Give the files beside the scans to the scan they belong to; returns those that belong to none."""
+    """Assign companion files to their scans; returns the files that belong to no scan."""
     by_key = {unit.key: unit for unit in units}
     owners: dict[str, Unit] = {}
     waiting: list[tuple[Entry, BidsName]] = []
@@ -242,7 +242,7 @@ def _preference(unit: Unit, preferred: Sequence[str]) -> tuple[object, ...]:
     )
 
 
-def twins_in(unit: Unit) -> list[str]:
+def duplicates_in(unit: Unit) -> list[str]:
     """Names of images that share the unit's stem, when there are several: ``.nii`` beside ``.nii.gz``."""
     names = [entry.name for entry in unit.data]
     return names if unit.is_image and len(names) > 1 and not any("split-" in name for name in names) else []

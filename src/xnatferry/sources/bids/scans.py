@@ -11,7 +11,7 @@ from xnatferry.checks.finding_catalog import found
 from xnatferry.checks.images import ImageReport, inspect_image
 from xnatferry.checks.sidecars import check_gradients, disagreements
 from xnatferry.sources.bids.inheritance import read_object
-from xnatferry.sources.bids.scan_grouping import twins_in
+from xnatferry.sources.bids.scan_grouping import duplicates_in
 from xnatferry.sources.model import Severity
 from xnatferry.sources.nifti_header import number
 from xnatferry.sources.sidecar import series_description, sidecar_facts
@@ -31,8 +31,8 @@ _MR: Final = frozenset({"anat", "func", "dwi", "fmap", "perf"})
 _SCAN_TYPES: Final = {
     "mrs": "xnat:mrsScanData", "pet": "xnat:petScanData", "meg": "xnat:megScanData", "eeg": "xnat:eegScanData",
 }  # fmt: skip
-#: What an image that holds less than it should is allowed to be, when the user says so.
-_NOT_WHOLE: Final = frozenset({"NII01", "NII07", "NII09", "NII10", "NII12"})
+#: Findings on incomplete images that ``--allow-incomplete`` accepts.
+_INCOMPLETE: Final = frozenset({"NII01", "NII07", "NII09", "NII10", "NII12"})
 _LISTED_PARAMETERS: Final = (
     "TaskName", "PhaseEncodingDirection", "TotalReadoutTime", "MultibandAccelerationFactor", "SliceTiming",
     "ParallelReductionFactorInPlane", "DwellTime", "SeriesNumber", "EchoNumber", "ArterialSpinLabelingType",
@@ -50,16 +50,16 @@ MR_ONLY: Final = frozenset({"coil", "fieldStrength"})
 
 @dataclass(slots=True)
 class ScanReport:
-    """What is known of one scan.
+    """Result of reading one scan.
 
     Attributes:
         attributes: Fields of the scan.
         session: Fields of its session that it gives.
-        series_description: What the sidecar calls it.
-        sidecar: All that its sidecars say.
+        series_description: Name that the sidecar gives.
+        sidecar: All its sidecars, merged.
         inherited: The same without its own sidecar.
         digests: MD5 of files that were read to the end.
-        findings: What the checks say.
+        findings: Findings about it.
     """
 
     attributes: dict[str, str] = field(default_factory=dict)
@@ -87,12 +87,12 @@ def session_type_of(datatypes: set[str]) -> str:
 
 
 def read_scan(unit: Unit, inheritance: Inheritance, *, allow_incomplete: bool) -> ScanReport:
-    """Check the files of a scan and read what they say.
+    """Check the files of a scan and read their metadata.
 
     Args:
         unit: The scan.
         inheritance: The metadata of the dataset.
-        allow_incomplete: Whether images that are empty or cut off are carried with a warning.
+        allow_incomplete: Whether empty or truncated images are uploaded with a warning.
     """
     report = ScanReport()
     for kept in unit.kept:
@@ -100,8 +100,8 @@ def read_scan(unit: Unit, inheritance: Inheritance, *, allow_incomplete: bool) -
             report.findings.append(found(*kept.entry.problem, kept.entry.path))
         elif kept.name.endswith(".json"):
             report.findings += read_object(kept.entry)[1]
-    if twins := twins_in(unit):
-        why = f"{' and '.join(twins)} have one name and share their sidecar; keep one of them"
+    if same := duplicates_in(unit):
+        why = f"{' and '.join(same)} share one name and one sidecar; keep one"
         report.findings.append(found("BIDS06", why, unit.data[0].path))
     image = _image(unit, allow_incomplete=allow_incomplete, report=report)
     report.sidecar = inheritance.sidecar_of(unit)
@@ -128,17 +128,16 @@ def _image(unit: Unit, *, allow_incomplete: bool, report: ScanReport) -> ImageRe
         return ImageReport(())
     image = inspect_image(only.path)
     for finding in image.findings:
-        carried = allow_incomplete and finding.id in _NOT_WHOLE
-        why = f"{finding.message.partition(';')[0]}; carried as --allow-incomplete says"
-        report.findings.append(replace(finding, severity=Severity.WARNING, message=why) if carried else finding)
+        accepted = allow_incomplete and finding.id in _INCOMPLETE
+        why = f"{finding.message.partition(';')[0]}; uploaded because of --allow-incomplete"
+        report.findings.append(replace(finding, severity=Severity.WARNING, message=why) if accepted else finding)
     report.digests = image.digests or {}
     return image
 
 
 def _mr_facts(unit: Unit, header: NiftiHeader | None, report: ScanReport, inheritance: Inheritance) -> dict[str, str]:
     attributes = dict(header.attributes()) if header is not None else {}
-    said = sidecar_facts(report.sidecar)
-    attributes.update(said)
+    attributes.update(sidecar_facts(report.sidecar))
     report.findings += [found("SID02", why, unit.data[0].path) for why in disagreements(report.sidecar, header)]
     bval, bvec = inheritance.nearest(unit, ".bval"), inheritance.nearest(unit, ".bvec")
     if bval is not None or bvec is not None:
@@ -177,8 +176,8 @@ def _frames(sidecar: Mapping[str, Any]) -> dict[str, str]:
         return {}
     attributes = {"parameters/frames/numFrames": str(len(starts))} if starts else {}
     for position, (start, length) in enumerate(zip(starts, lengths, strict=True), start=1):
-        said = {"number": position, "starttime": start, "length": length, "units": "sec"}
-        attributes |= {f"parameters/frames/frame[{position}]/{name}": str(value) for name, value in said.items()}
+        values = {"number": position, "starttime": start, "length": length, "units": "sec"}
+        attributes |= {f"parameters/frames/frame[{position}]/{name}": str(value) for name, value in values.items()}
     return attributes
 
 
@@ -206,7 +205,7 @@ def _is_number(value: object) -> bool:
 
 
 def _parameters(sidecar: Mapping[str, Any], header: NiftiHeader | None) -> dict[str, str]:
-    """What has no field of its own, as named parameters."""
+    """Values without a field of their own, as named parameters."""
     found_facts: dict[str, str] = {}
     for key in _LISTED_PARAMETERS:
         value = sidecar.get(key)

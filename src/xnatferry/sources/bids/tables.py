@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.finding_catalog import found
+from xnatferry.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ class Table:
     Attributes:
         columns: Names of its columns; empty when the table cannot be used.
         rows: Cells by column; ``n/a`` and empty cells are left out.
-        findings: What is odd or wrong with it.
+        findings: Problems of the table.
     """
 
     columns: tuple[str, ...] = ()
@@ -34,14 +35,14 @@ class Table:
     findings: tuple[Finding, ...] = field(default=())
 
     def by(self, column: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """Rows with what they say in *column*."""
+        """Rows with their value in *column*."""
         for row in self.rows:
             if column in row:
                 yield row[column], row
 
 
 def read_tsv(path: Path, key: str, *more: str) -> Table:
-    """Read a table whose rows are about what *key* names; a byte order mark and Windows line ends do no harm.
+    """Read a table whose rows are identified by *key*; a byte order mark and Windows line ends are accepted.
 
     Args:
         path: The table.
@@ -50,28 +51,34 @@ def read_tsv(path: Path, key: str, *more: str) -> Table:
     """
     try:
         if path.stat().st_size > _LIMIT_BYTES:
-            why = f"it is larger than {_LIMIT_BYTES >> 20} MiB, which no such table is; its values are not used"
+            why = f"the table is larger than {_LIMIT_BYTES >> 20} MiB; its values are not used"
             return Table(findings=(found("BIDS08", why, path),))
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        return Table(findings=(found("BIDS08", f"it cannot be read ({error.strerror}); check its permissions", path),))
+        return Table(
+            findings=(found("BIDS08", f"the table cannot be read ({error.strerror}); check its permissions", path),)
+        )
     except UnicodeDecodeError as error:
-        why = f"it is not UTF-8 text (byte {error.start}); save it as UTF-8, its values are not used"
+        why = f"the table is not UTF-8 (byte {error.start}), so its values are not used; save it as UTF-8"
         return Table(findings=(found("BIDS08", why, path),))
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     columns = tuple(cell.strip() for cell in lines[0].split("\t"))
     if not text.strip():
-        return Table(findings=(found("BIDS08", "it is empty; its values are not used", path),))
+        return Table(findings=(found("BIDS08", "the table is empty; add a header line", path),))
     if key not in columns:
-        why = f"its header has no column {key}" + (
-            ": the header line is missing"
+        why = f"the header has no column {key}" + (
+            " (the header line is missing)"
             if any(cell.startswith(("sub-", "ses-")) or "/" in cell for cell in columns)
             else ""
         )
-        return Table(findings=(found("BIDS08", f"{why}; its values are not used", path, line=1),))
+        return Table(findings=(found("BIDS08", f"{why}, so its values are not used; add it", path, line=1),))
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
-        return Table(findings=(found("BIDS08", f"column {twice!r} stands twice; its values are not used", path),))
+        return Table(
+            findings=(
+                found("BIDS08", f"column {twice!r} occurs twice, so the table's values are not used; rename one", path),
+            )
+        )
     return _rows(path, (key, *more), columns, lines[1:])
 
 
@@ -92,7 +99,7 @@ def _rows(path: Path, keys: tuple[str, ...], columns: tuple[str, ...], lines: li
         row = {name: cell for name, cell in zip(columns, cells, strict=True) if cell and cell.lower() != "n/a"}
         name = " ".join(row[key] for key in keys if key in row)
         if name in seen:
-            why = f"{name} stands in line {seen[name]} already; the first counts"
+            why = f"{name} is also in line {seen[name]}; only the first row is used"
             findings.append(found("BIDS09", why, path, line=number))
             continue
         if keys[0] in row:
@@ -100,9 +107,9 @@ def _rows(path: Path, keys: tuple[str, ...], columns: tuple[str, ...], lines: li
         rows.append(row)
     if ragged:
         shown = ", ".join(map(str, ragged[:_NAMED])) + (" ..." if len(ragged) > _NAMED else "")
-        why = f"lines with another number of cells than the header's {len(columns)}: {shown}; they are not used"
+        why = f"rows without exactly {counted(len(columns), 'cell')}, as in the header: line {shown}; they are not used"
         findings.append(found("BIDS09", why, path, line=ragged[0]))
     if empty:
-        why = f"{empty} cells are empty where BIDS writes n/a; they are taken as missing"
+        why = f"{counted(empty, 'empty cell')} instead of n/a; read as missing"
         findings.append(found("BIDS09", why, path))
     return Table(columns, tuple(rows), tuple(findings))

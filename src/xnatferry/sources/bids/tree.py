@@ -1,4 +1,4 @@
-"""Every file of a dataset, hidden ones too, and what is not carried; the patterns of ``.bidsignore``."""
+"""Every file of a dataset, also hidden ones; excluded paths; the patterns of ``.bidsignore``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ignored", "Tree", "read_tree"]
 
-#: What git and desktops leave in folders.
+#: Files of git and desktops.
 _NOT_DATA: Final = frozenset({".git", "__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"})
 
 
@@ -25,19 +25,19 @@ class Tree:
 
     Attributes:
         entries: Every file, in natural order, files before folders.
-        left: Paths that belong to git or to a desktop, not to the dataset.
+        excluded: Paths that belong to git or to a desktop, not to the dataset.
         empty: Folders that hold nothing.
         unreadable: Folders that cannot be listed, with the reason.
     """
 
     entries: list[Entry] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
 
 
 def read_tree(root: Path) -> Tree:
-    """Walk a dataset. Links are followed, as git-annex makes them; one that leads up again is not entered twice."""
+    """Walk a dataset. Links are followed, as git-annex makes them; a link to a parent folder is not entered again."""
     tree = Tree()
     waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(root, "", frozenset({identity_of(root)}))]
     while waiting:
@@ -54,13 +54,13 @@ def read_tree(root: Path) -> Tree:
         for child in children:
             relative = prefix + child.name
             if child.name in _NOT_DATA or child.name.startswith("._"):
-                tree.left.append(relative)
+                tree.excluded.append(relative)
             elif not is_folder(child):
                 tree.entries.append(entry_at(folder / child.name, relative))
             elif (identity := identity_of(folder / child.name)) not in above:
                 inner.append((folder / child.name, f"{relative}/", above | {identity}))
             else:
-                tree.left.append(relative)
+                tree.excluded.append(relative)
         waiting.extend(reversed(inner))
     return tree
 

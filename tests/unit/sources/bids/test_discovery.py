@@ -210,6 +210,20 @@ def test_pairs_of_header_and_image_are_carried_and_listed(dataset):
     assert all(path in told.message for path in pair)
 
 
+def test_hidden_files_of_other_programs_have_no_bids_name_and_need_none(dataset):
+    hidden = [".datalad/config", ".gitattributes", ".reproman/jobs/a"]
+    discovery = dataset([*hidden, "sub-01/anat/sub-01_T1w.nii.gz"])
+    assert "BIDS04" not in ids(discovery)
+    assert set(hidden) <= places(discovery).keys()
+
+
+@pytest.mark.parametrize(("files", "severity"), [({".git/config": ""}, "info"), ({"sourcedata/a.dcm": ""}, "warning")])
+def test_files_of_git_that_are_not_uploaded_are_no_warning(dataset, files, severity):
+    discovery = dataset({"sub-01/anat/sub-01_T1w.nii.gz": "", **files})
+    (finding,) = [finding for finding in discovery.findings if finding.id == "BIDS14"]
+    assert finding.severity == severity
+
+
 def test_scans_stand_in_the_order_of_their_times(dataset):
     images = ["sub-01/anat/sub-01_T1w.nii.gz", "sub-01/func/sub-01_task-a_bold.nii.gz"]
     table = "filename\tacq_time\nanat/sub-01_T1w.nii.gz\t2020-01-01T10:00:00\nfunc/sub-01_task-a_bold.nii.gz\t2020-01-01T09:00:00\n"
@@ -281,7 +295,7 @@ def test_a_table_that_is_too_large_is_not_called_empty(dataset, monkeypatch):
     monkeypatch.setattr("xnatferry.sources.bids.tables._LIMIT_BYTES", 1 << 20)
     discovery = dataset({**IMAGE, "participants.tsv": "participant_id\n" + "sub-01\n" * 200_000})
     (why,) = (one.message for one in discovery.findings if one.id == "BIDS08")
-    assert why.startswith("it is larger than 1 MiB")
+    assert why.startswith("the table is larger than 1 MiB")
 
 
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(dataset):

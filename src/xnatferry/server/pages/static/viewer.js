@@ -90,7 +90,7 @@ async function start() {
   tieVolumes(nv);
   tieLayout(nv);
   nv.drawScene();
-  status.textContent = scene.volumes.length ? "Letters mark the sides: L is left. Click, wheel and arrow keys move through the slices." : "Drag to turn, wheel to zoom.";
+  status.textContent = scene.volumes.length ? "L marks the left side. Use click, wheel and arrow keys to move through the slices." : "Drag to rotate, use the wheel to zoom.";
   viewer.dataset.ready = "true";
 }
 
