@@ -49,7 +49,7 @@ print({proof: proofs.count(proof) for proof in sorted(set(proofs))})
 pulled = xnatferry.pull(args.project, args.dest, xnat.remote)
 print(len(pulled.receipts), "files fetched to", args.dest)
 
-# %% take it away again
-receipts = xnatferry.undo(past, xnat.remote)
-print(len(receipts), "things taken back")
+# %% undo the push
+receipts = xnatferry.undo(past, xnat.remote, remove_project=True)  # XNAT never accepts its ID again
+print(len(receipts), "objects removed")
 xnat.close()

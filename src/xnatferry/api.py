@@ -29,9 +29,8 @@ from xnatferry.results.operations import (
 from xnatferry.results.stats import StatsTable, stats
 from xnatferry.sources.discovery import discover
 from xnatferry.sources.model import Discovery, Finding, Severity
-from xnatferry.transfer.engine import PushResult
 from xnatferry.transfer.engine import carry_out as push
-from xnatferry.transfer.events import Proof
+from xnatferry.transfer.events import Proof, PushResult
 from xnatferry.transfer.verify import verdicts_of as verify
 
 if TYPE_CHECKING:

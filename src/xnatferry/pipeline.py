@@ -14,6 +14,7 @@ from xnatferry.planning.plan_validation import validate_plan
 from xnatferry.planning.reconcile import reconcile
 from xnatferry.planning.selection import Selection
 from xnatferry.planning.session_matching import is_matched, match_sessions
+from xnatferry.planning.session_types import type_findings
 from xnatferry.planning.snapshot_steps import BY_RECORD
 from xnatferry.results.snapshot_images import images_for_snapshots
 from xnatferry.sources.model import Discovery, Finding, Severity
@@ -88,6 +89,7 @@ def plan(
         findings=(*_warnings_of(discovery), *matching_findings, *without),
         pictured=pictured,
     )
+    decided = replace(decided, findings=(*decided.findings, *type_findings(decided, remote.set_up_types)))
     return decided.blocked_by(_unplaced(discovery))
 
 

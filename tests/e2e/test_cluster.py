@@ -222,7 +222,7 @@ def test_a_killed_worker_costs_nothing(ferry, site, door, many, cluster):
 
     assert len(ferry("runs", env=env).out.splitlines()) == 1
     assert ferry("verify", "latest", "--json", env=env).record("result")["files"] == 2 * SUBJECTS
-    undone = ferry("undo", "latest", "-y", env=env)
+    undone = ferry("undo", "latest", "-y", "--remove-project", env=env)
     assert undone.code == 0, undone.text
     assert "P" not in ferry("list", env=env).out.split()
 
@@ -247,7 +247,7 @@ def test_stopped_by_ctrl_c_and_pushed_again(ferry, site, door, many, cluster):
     names = [r["run"] for r in ferry("runs", "--json", env=env).records]
     assert len(names) == 2
     for name in names:
-        assert ferry("undo", name, "-y", env=env).code == 0
+        assert ferry("undo", name, "-y", "--remove-project", env=env).code == 0
     assert "P" not in ferry("list", env=env).out.split()
 
 
@@ -269,7 +269,7 @@ def test_the_push_itself_is_killed(ferry, site, door, many, cluster):
     begun = {str(address) for record in journal(ferry) for address in record.get("addresses", ())}
     assert begun - {record["address"] for record in journal(ferry) if record["record"] == "receipt"}
     door.delay_s = 0
-    undone = ferry("undo", "latest", "-y", env=env)
+    undone = ferry("undo", "latest", "-y", "--remove-project", env=env)
     assert undone.code == 0, undone.text
     assert "P" not in ferry("list", env=env).out.split()
 

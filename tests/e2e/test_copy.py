@@ -135,7 +135,7 @@ def test_undo_takes_a_copy_back(run, archives, source, address):
     assert done.code == 0, done.text
     verified = run("verify", done.record("result")["run"])
     assert verified.code == 0, verified.text
-    undone = run("undo", done.record("result")["run"], "-y")
+    undone = run("undo", done.record("result")["run"], "-y", "--remove-project")
     assert undone.code == 0, undone.text
     assert projects(archives[1]) == before
 

@@ -363,8 +363,8 @@ def test_an_undo_knows_what_was_really_sent(tmp_path, other, remote):
     other()
     run = api.find_run(folder=tmp_path / "runs")
     assert {verdict.proof for verdict in api.verify_run(run, remote)} == {Proof.DIGEST}
-    assert not api.plan_undo(run, remote).stays
-    api.undo(run, remote)
+    assert not api.plan_undo(run, remote, remove_project=True).stays
+    api.undo(run, remote, remove_project=True)
     assert not remote.project_exists("P")
 
 
@@ -383,8 +383,8 @@ def test_an_undo_of_a_killed_push_knows_its_files_by_their_content(tmp_path, oth
     run = api.find_run(folder=tmp_path / "runs")
     assert first.address in {step.address for step in api.plan_undo(run, remote).stays}
     replace_on_server(remote, first.address, gzip.compress(b"".join(plain(first))))
-    assert not api.plan_undo(run, remote).stays
-    api.undo(run, remote)
+    assert not api.plan_undo(run, remote, remove_project=True).stays
+    api.undo(run, remote, remove_project=True)
     assert not remote.project_exists("P")
 
 

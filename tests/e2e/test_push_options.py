@@ -73,7 +73,7 @@ def test_the_receipt_is_kept_in_the_project_and_goes_with_an_undo(ferry, images,
     assert ferry("undo", second, "-y").code == 0
     listed = [r["address"] for r in ferry("list", "P/resources/XNATFERRY", "--json").records if r["record"] == "file"]
     assert listed == [f"P/resources/XNATFERRY/files/{first}.json"]
-    assert ferry("undo", first, "-y").code == 0
+    assert ferry("undo", first, "-y", "--remove-project").code == 0
     assert ferry("list").out.strip() == ""
 
 

@@ -48,7 +48,7 @@ def test_results_hang_on_what_is_asked_and_can_be_taken_back(ferry, cat12, level
     assert {place.partition("/files/")[0] for place in stored if "/ann" in place} == {address}
     assert "Up to date" in ferry("push", cat12, "-p", "P", "-y", "--level", level).out
     assert ferry("verify", cat12, "-p", "P", "--level", level).code == 0
-    assert ferry("undo", "latest", "-y").code == 0
+    assert ferry("undo", "latest", "-y", "--remove-project").code == 0
     assert "P" not in addresses(ferry)
 
 

@@ -6,6 +6,7 @@ import xnatferry
 from tests.e2e.conftest import write_image
 from xnatferry import api
 from xnatferry.planning.mapping import MappingRules
+from xnatferry.testing import local_archive
 from xnatferry.xnat.model import Address
 
 
@@ -70,3 +71,50 @@ def test_a_table_gives_each_row_its_own_kind(ferry, server, tmp_path):
         address = Address("TABLED", "s", f"s_{kind}", "1")
         assert remote.item(address)["xsi:type"] == f"xnat:{kind.lower()}ScanData"
         assert [file.name for file in remote.list_files(address)] == [name]
+
+
+class TestTypesThatAreNotSetUp:
+    """A stock site of 1.8.11 hides these sessions in every listing of their project, and lets nobody delete them."""
+
+    @pytest.fixture
+    def stock(self, tmp_path):
+        with local_archive(strict=True) as archive:
+            write_image(tmp_path / "data" / "ann" / "first.nii.gz")
+            login = {"XNAT_HOST": archive.url, "XNAT_USER": archive.user, "XNAT_PASS": archive.password}
+            with xnatferry.connect(server=archive.url, user=archive.user, password=archive.password) as client:
+                yield tmp_path / "data", login, client.remote
+
+    def test_from_the_push_to_the_removal(self, ferry, stock, tmp_path):
+        data, env, remote = stock
+        push = ("push", data, "-p", "P", "--session-type", "EEG", "-y")
+        done = ferry(*push, env=env)
+        assert done.code == 0, done.text
+        assert done.text.count("not set up this type") == 1
+        assert "Data Types" in done.text
+        assert "ann_EEG1" in ferry("list", "P", env=env).out
+        again = ferry(*push, "--json", env=env)
+        assert (again.code, "not set up" in again.text) == (0, False)
+        assert again.record("result")["sent_files"] == 0
+        verified = ferry("verify", data, "-p", "P", "--session-type", "EEG", "--json", env=env)
+        assert (verified.code, verified.record("result")["files"]) == (0, 1)
+        assert ferry("pull", "P", tmp_path / "back", env=env).code == 0
+        assert [path.name for path in (tmp_path / "back").rglob("*.nii.gz")] == ["first.nii.gz"]
+        for address in ("P/ann/ann_EEG1", "P/ann"):
+            refused = ferry("remove", address, "--remove-files", "-y", env=env)
+            assert (refused.code, "1 file" in refused.text) == (3, True), refused.text
+            assert "ann_EEG1 (xnat:eegSessionData)" in refused.text
+        undone = ferry("undo", "latest", "-y", env=env)
+        assert undone.code != 0
+        assert "nobody can delete" in undone.text
+        assert remote.item(Address("P", "ann", "ann_EEG1")) is not None
+        gone = ferry("remove", "P", "--remove-files", "-y", env=env)
+        assert (gone.code, "never accepts the ID" in gone.text) == (0, True)
+        reused = ferry("push", data, "-p", "P", "-y", env=env)
+        assert (reused.code, "was deleted before" in reused.text) == (3, True)
+
+    def test_types_that_are_set_up_are_not_warned_of(self, ferry, stock):
+        data, env, _ = stock
+        assert "not set up" not in ferry("push", data, "-p", "P", "--session-type", "CT", "-y", env=env).text
+
+    def test_an_archive_that_hides_nothing_does_not_warn(self, ferry, stock):
+        assert "not set up" not in ferry("push", stock[0], "-p", "P", "--session-type", "EEG", "-y").text

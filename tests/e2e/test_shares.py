@@ -58,7 +58,7 @@ def test_an_array_of_jobs_carries_a_plan_as_one_push(ferry, site, dozen, tmp_pat
     assert proven.code == 0
     assert proven.record("result")["files"] == 12
     assert ferry("verify", "latest", "--json", env=env).record("result")["files"] == 12
-    undone = ferry("undo", whole, "-y", env=env)
+    undone = ferry("undo", whole, "-y", "--remove-project", env=env)
     assert undone.code == 0, undone.text
     assert "P" not in ferry("list", env=env).out.split()
 
@@ -76,7 +76,7 @@ def test_a_killed_job_is_started_again(ferry, command, site, dozen, tmp_path):
         assert done.code == 0, done.text
     (whole,) = names(ferry, site)
     assert ferry("verify", whole, "--json", env=env).record("result")["files"] == 12
-    assert ferry("undo", whole, "-y", env=env).code == 0
+    assert ferry("undo", whole, "-y", "--remove-project", env=env).code == 0
     assert "P" not in ferry("list", env=env).out.split()
 
 

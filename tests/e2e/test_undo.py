@@ -26,7 +26,10 @@ def test_push_and_undo_leave_the_server_as_it_was(ferry, images):
     run = pushed.record("result")["run"]
     write_image(images / "ann" / "flair.nii.gz", seed=8)
     other = ferry("push", images, "-p", "OTHER", "-y", "--json").record("result")["run"]
-    assert ferry("undo", other, "-y").code == 0
+    kept = ferry("undo", other, "-y")
+    assert (kept.code, "add --remove-project to remove it" in kept.out) == (0, True)
+    assert "OTHER" in tree(ferry), "its ID would be gone for ever"
+    assert ferry("undo", other, "-y", "--remove-project").code == 0
     undone = ferry("undo", run, "-y", "--json")
     assert undone.code == 0, undone.text
     assert tree(ferry) == before
@@ -154,7 +157,7 @@ def test_a_run_that_goes_on_is_told_from_a_killed_one(ferry, command, images):
     push.process.kill()
     push.process.wait()
     assert "interrupted" in ferry("runs").out
-    undone = ferry("undo", "latest", "-y")
+    undone = ferry("undo", "latest", "-y", "--remove-project")
     assert undone.code == 0, undone.text
     assert "P" not in ferry("list").out.split()
 
@@ -188,7 +191,8 @@ def test_what_came_while_the_question_was_open_stays(ferry, images, archive, tmp
     login = ("-s", archive.url, "-u", archive.user, "--password", archive.password)
     run = ferry("push", images, "-p", "P", "-y", "--json", *login).record("result")["run"]
     with Remote(Connection(archive.url, archive.user, Secret(archive.password))) as remote:
-        plan = plan_of(find_run(ferry.home / "state" / "runs", run).effects(), remote, "P")
+        effects = find_run(ferry.home / "state" / "runs", run).effects()
+        plan = plan_of(effects, remote, "P", remove_project=True)
         theirs = Address.parse("P/ann/ann_MR1/scans/1/resources/NIFTI/files/colleague.txt")
         remote.send_file(theirs, lambda: [b"mine"], 4)
         failed = [str(receipt.address) for receipt in undo(plan, remote) if receipt.exit_code]

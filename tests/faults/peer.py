@@ -25,6 +25,10 @@ from tests.faults.serving import DroppingHandler, DroppingServer, HangupError
 
 OLD, NEW = "1.6.4", "1.8"
 USER, PASSWORD = "ferry", "s3cret-Passw0rd"
+UNFOUND = "Unable to find the specified experiment."
+BELOW_SUBJECT = "xnat:subjectData/experiments/experiment/"
+#: Types of sessions that a stock site of 1.8.11 has set up.
+STOCK = frozenset(f"xnat:{kind}SessionData" for kind in ("mr", "pet", "ct", "petmr", "cr"))
 XNAT = "{http://nrg.wustl.edu/xnat}"
 XSI = "{http://www.w3.org/2001/XMLSchema-instance}type"
 LOGIN_PAGE = '<!DOCTYPE html><html><head><title>XNAT</title></head><body><form action="/j_spring_security_check"><input type="password"></form></body></html>'
@@ -95,6 +99,9 @@ class Peer:
         body_limit: Bytes of a body a proxy in front lets through, or None.
         may_edit: False answers uploads with 200 and stores nothing, as XNAT does.
         cookies: False refuses the login cookie, so that only Basic credentials work.
+        set_up: Types of sessions that the site has set up: the stock ones of 1.8.11 in the new era, all in the old one.
+        joins: How it answers the listing of subjects with field paths of their sessions: True as recorded, a status,
+            or False with empty cells.
     """
 
     def __init__(self, era: str = NEW) -> None:
@@ -104,6 +111,9 @@ class Peer:
         self.may_edit = True
         self.cookies = True
         self.guests = False
+        self.set_up: frozenset[str] | None = STOCK if era == NEW else None
+        self.joins: bool | int = True
+        self._shares: list[tuple[str, str, str]] = []
         self.projects: dict[str, Thing] = {}
         self.logins: set[str] = set()
         self.requests: list[Seen] = []
@@ -127,6 +137,10 @@ class Peer:
             self.faults.append(Fault(method, re.compile(pattern), lambda handler, seen: answer, times, where))
         else:
             self.faults.append(Fault(method, re.compile(pattern), answer, times, where))
+
+    def share(self, thing: Thing, project: str, label: str = "") -> None:
+        """Let a subject or session be seen in another project, under a label of its own."""
+        self._shares.append((thing.id, project, label or thing.label))
 
     def expire_logins(self) -> None:
         self.logins.clear()
@@ -169,6 +183,14 @@ class Peer:
                 return listing(rows)
             case ["data", "projects", *rest]:
                 return self._below(seen, rest)
+            case ["data", "experiments", number, *rest]:
+                home = next((p for p in self.projects.values() if self._session(p, number)), None)
+                if home is None:
+                    return page(404, UNFOUND)
+                subject = next(s for s in home.children.values() for e in s.children.values() if e.id == number)
+                return self._below(seen, [home.id, "subjects", subject.label, "experiments", number, *rest])
+            case ["data", "search", "elements"]:
+                return listing([{"ELEMENT_NAME": name, "SECURED": "true"} for name in sorted(self.set_up or STOCK)])
         return page(404, "The server has not found anything matching the request URI")
 
     def _jsession(self, seen: Seen) -> Reply:
@@ -192,13 +214,17 @@ class Peer:
             return page(404, "Unable to identify project" if "resources" in tail or "files" in tail else MISSING)
         match tail:
             case ["subjects"]:
-                return listing([{"ID": s.id, "label": s.label, "project": project} for s in home.children.values()])
+                return self._subjects(seen, home)
             case ["experiments"]:
                 return listing(self._sessions(home))
             case ["experiments", label] if seen.method == "GET":
                 found = self._session(home, label)
-                return item(found) if found is not None else page(404, "Unable to find the specified experiment.")
+                return self._item(found) if found is not None else page(404, UNFOUND)
             case ["subjects", label]:
+                if seen.method == "DELETE" and label in home.children and self._undeletable(home.children[label]):
+                    return page(403, f"User cannot delete experiments for project {home.id}")
+                if seen.method == "GET" and (subject := self._subject(home, label)) is not None:
+                    return self._item(subject)
                 return self._object(seen, home.children, label, "xnat:subjectData")
             case ["subjects", subject, "experiments", label]:
                 return self._put_session(seen, home, subject, label)
@@ -219,10 +245,9 @@ class Peer:
                             "URI": f"/data/experiments/{session.id}/scans/{s.id}",
                         }
                         for s in session.children.values()
+                        if "Scan" in s.xsi_type
                     ]
                 )
-            case ["subjects", _, "experiments", _, "assessors"]:
-                return listing([])
             case ["subjects", subject, "experiments", label, "scans", scan]:
                 session = self._session(home, label)
                 if session is None:
@@ -235,7 +260,7 @@ class Peer:
     def _resource_level(self, seen: Seen, home: Thing, tail: list[str]) -> Reply:
         owners: list[tuple[Thing, str]] = [(home, f"/data/projects/{home.id}")]
         if tail[:1] == ["subjects"]:
-            subject = home.children.get(tail[1])
+            subject = self._subject(home, tail[1])
             if subject is None:
                 return page(404, "Unable to identify subject")
             owners, tail = [(subject, f"/data/projects/{home.id}/subjects/{subject.id}")], tail[2:]
@@ -249,6 +274,8 @@ class Peer:
                         else page(404, "Unable to identify experiment")
                     )
                 owners = [(session, f"/data/experiments/{session.id}")]
+                if tail in (["files"], ["resources"]) and seen.query.get("all") == "true":
+                    owners += [(s, f"/data/experiments/{session.id}/scans/{s.id}") for s in session.children.values()]
                 if tail[:1] == ["scans"]:
                     scans = [s for s in session.children.values() if tail[1] == "ALL" or s.id == tail[1]]
                     owners = [(s, f"/data/experiments/{session.id}/scans/{s.id}") for s in scans]
@@ -301,6 +328,33 @@ class Peer:
         held.fields.update(fields)
         return Reply(200, held.id, TEXT) if numbered else Reply(200)
 
+    def _things(self, home: Thing, level: str) -> Iterator[tuple[Thing, str, Thing]]:
+        """The subjects or sessions of a project and those shared into it: each with its label there, and its subject."""
+        shares = {number: label for number, project, label in self._shares if project == home.id}
+        for project in self.projects.values():
+            for subject in project.children.values():
+                for thing in [subject] if level == "subject" else subject.children.values():
+                    if project is home or thing.id in shares:
+                        yield thing, shares.get(thing.id, thing.label) if project is not home else thing.label, subject
+
+    def _subjects(self, seen: Seen, home: Thing) -> Reply:
+        """A subject is a row for each of its sessions, of whatever type and project, where columns ask for them."""
+        columns = seen.query.get("columns", "").split(",")
+        joined = [column for column in columns if column.startswith(BELOW_SUBJECT)]
+        if joined and isinstance(self.joins, int) and not isinstance(self.joins, bool):
+            return page(self.joins, "The request could not be understood by the server due to malformed syntax")
+        rows = []
+        for subject, label, _ in self._things(home, "subject"):
+            owner = next(p for p in self.projects.values() if subject in p.children.values())
+            row = {"ID": subject.id, "label": label, "project": owner.id}
+            for session in (list(subject.children.values()) if joined and self.joins else []) or [None]:
+                cells = dict.fromkeys(joined, "")
+                if session is not None:
+                    values = {"ID": session.id, "label": session.label, "project": owner.id}
+                    cells = {column: values[column.removeprefix(BELOW_SUBJECT)] for column in joined}
+                rows.append({**row, **{column.lower(): cell for column, cell in cells.items()}})
+        return listing(rows)
+
     def _sessions(self, home: Thing) -> list[dict[str, str]]:
         return [
             {
@@ -309,26 +363,54 @@ class Peer:
                 "project": home.id,
                 "date": session.fields.get("date", ""),
                 "xsiType": session.xsi_type,
-                "label": session.label,
+                "label": label,
+                "subject_ID": subject.id,
                 "subject_label": subject.label,
                 "URI": f"/data/experiments/{session.id}",
             }
-            for subject in home.children.values()
-            for session in subject.children.values()
+            for session, label, subject in self._things(home, "session")
+            if self.set_up is None or session.xsi_type in self.set_up
         ]
 
-    @staticmethod
-    def _session(home: Thing, label: str) -> Thing | None:
-        found = (s for subject in home.children.values() for s in subject.children.values() if label in {s.label, s.id})
+    def _session(self, home: Thing, name: str) -> Thing | None:
+        found = (s for s, label, _ in self._things(home, "session") if name in {label, s.id})
         return next(found, None)
+
+    def _subject(self, home: Thing, name: str) -> Thing | None:
+        return next((s for s, label, _ in self._things(home, "subject") if name in {label, s.id}), None)
+
+    def _undeletable(self, thing: Thing) -> bool:
+        """Whether it is or holds a session whose type is not set up: nobody has the right to delete it."""
+        sessions = thing.children.values() if thing.xsi_type == "xnat:subjectData" else [thing]
+        return self.set_up is not None and any(session.xsi_type not in self.set_up for session in sessions)
+
+    def _item(self, thing: Thing) -> Reply:
+        """The document of a subject or session, with its project and its shares."""
+        owner = next(
+            p for p in self.projects.values() for s in p.children.values() if thing in (s, *s.children.values())
+        )
+        whole = item_of(thing)
+        for one in [whole, *(below for child in whole["children"] for below in child["items"])]:
+            if "Scan" not in one["meta"]["xsi:type"]:
+                one["data_fields"]["project"] = owner.id
+        shares = [
+            {"children": [], "data_fields": {"project": project, "label": label}, "meta": {}}
+            for number, project, label in self._shares
+            if number == thing.id
+        ]
+        if shares:
+            whole["children"].append({"field": "sharing/share", "items": shares})
+        return Reply(200, json.dumps({"items": [whole]}), JSON)
 
     def _put_session(self, seen: Seen, home: Thing, subject_label: str, label: str) -> Reply:
         session = self._session(home, label)
         if seen.method == "GET":
-            return item(session) if session is not None else page(404, "Unable to find the specified experiment.")
+            return self._item(session) if session is not None else page(404, UNFOUND)
         if seen.method == "DELETE":
             if session is None:
-                return page(404, "Unable to find the specified experiment.")
+                return page(404, UNFOUND)
+            if self._undeletable(session):
+                return page(403, f"User cannot delete experiments for project {home.id}")
             for subject in home.children.values():
                 subject.children.pop(label, None)
             return Reply(200)
@@ -463,7 +545,11 @@ class Peer:
         parts = seen.query["resource"].removeprefix("/archive/projects/").split("/")
         thing = self.projects[parts[0]]
         for label in parts[2:-2:2]:
+            if label not in thing.children:
+                return page(404, "Unable to identify resource")
             thing = thing.children[label]
+        if parts[-1] not in thing.resources:
+            return page(404, "Unable to identify resource")
         resource = thing.resources[parts[-1]]
         for name in resource.disk:
             if name not in resource.catalog or "checksum" in seen.query.get("options", ""):
@@ -495,11 +581,20 @@ def item(thing: Thing) -> Reply:
     return Reply(200, json.dumps({"items": [item_of(thing)]}), JSON)
 
 
+def _field_of(thing: Thing) -> str:
+    """The list of a document that contains an object."""
+    if "Scan" in thing.xsi_type:
+        return "scans/scan"
+    return "experiments/experiment" if "Session" in thing.xsi_type else "assessors/assessor"
+
+
 def item_of(thing: Thing) -> dict[str, object]:
     fields = {**thing.fields, "ID": thing.id, "id": thing.id, "label": thing.label}
-    scans = [item_of(child) for child in thing.children.values() if "Scan" in child.xsi_type]
+    below: dict[str, list[dict[str, object]]] = {}
+    for child in thing.children.values() if thing.xsi_type != "xnat:projectData" else ():
+        below.setdefault(_field_of(child), []).append(item_of(child))
     return {
-        "children": [{"field": "scans/scan", "items": scans}] if scans else [],
+        "children": [{"field": field, "items": items} for field, items in below.items()],
         "data_fields": fields,
         "meta": {"xsi:type": thing.xsi_type, "isHistory": False},
     }
@@ -515,7 +610,7 @@ def resource_rows(owner: Thing) -> Iterator[dict[str, str]]:
             "tags": r.tags,
             "file_count": str(len(r.catalog)),
             "file_size": str(sum(len(r.disk[n]) for n in r.catalog)),
-            "cat_id": owner.id,
+            "cat_id": owner.id if "Scan" in owner.xsi_type else "",
             "category": "scans" if "Scan" in owner.xsi_type else "resources",
         }
 

@@ -14,6 +14,7 @@ from peer import (
     OLD,
     Peer,
     Reply,
+    Thing,
     busy,
     closed,
     cut_answer,
@@ -101,6 +102,40 @@ def first_member_lost(handler, seen):
     return reply
 
 
+def made_and(status: int, words: str):
+    """Another client makes the object in the same moment, and this one gets *status*."""
+
+    def act(handler, seen):
+        handler.read_body(seen)
+        handler.process(seen)
+        return page(status, words)
+
+    return act
+
+
+def another_session_remains(handler, seen):
+    """Of two sessions of one label, made at once, the other client's remained: an empty one."""
+    peer = handler.server.peer
+    with peer.lock:
+        for project in peer.projects.values():
+            for subject in project.children.values():
+                for label, held in subject.children.items():
+                    other = Thing(f"XNAT_E9{peer.number()}", label, held.xsi_type, subject=subject.id)
+                    other.fields["subject_ID"] = subject.id
+                    subject.children[label] = other
+
+
+def gone_with_its_scans(handler, seen):
+    """As `another_session_remains`, before a file is stored."""
+    handler.read_body(seen)
+    another_session_remains(handler, seen)
+    return page(404, "Unable to identify scan")
+
+
+CONCURRENT = "java.util.ConcurrentModificationException"
+NULL_POINTER = 'Cannot invoke "getPrearchiveCode()" because the return value is null'
+OBJECT = "/(subjects|experiments|scans|resources)/[^/]*$"
+
 SCRIPTS = [
     Script("nothing goes wrong", lambda peer: None),
     # Temporary refusals
@@ -156,6 +191,21 @@ SCRIPTS = [
     ),
     Script(
         "500 on the session, which is made all the same",
-        _fails("PUT", "/experiments/[^/]*$", lambda h, s: (h.read_body(s), h.process(s), page(500, "x"))[2]),
+        _fails("PUT", "/experiments/[^/]*$", made_and(500, "x")),
     ),
+    Script("409: another client made the subject", _fails("PUT", "/subjects/[^/]*$", made_and(409, "Duplicate label"))),
+    Script("409, and the object is not there yet", _fails("PUT", OBJECT, page(409, "Duplicate label"), 2)),
+    Script("500 while somebody makes a project", _fails("PUT", "/experiments/[^/]*$", page(500, NULL_POINTER), 2)),
+    Script("404 of an object that is being made", _fails("PUT", OBJECT, page(404, "Unable to identify experiment"), 2)),
+    Script(
+        "500 of a resource that is made all the same", _fails("PUT", "/resources/[^/]*$", made_and(500, CONCURRENT))
+    ),
+    Script("500 of a resource that is not made", _fails("PUT", "/resources/[^/]*$", page(500, CONCURRENT), 3)),
+    Script("500, and the file is listed though refused", _fails("PUT", FILES, made_and(500, CONCURRENT), 2)),
+    Script("another client's session remained before the files", _fails("PUT", SINGLE, gone_with_its_scans)),
+    Script(
+        "another client's session remained after the files",
+        _fails("GET", "/scans/ALL/files$", another_session_remains),
+    ),
+    Script("409 on every object", _fails("PUT", "/experiments/[^/]*$", page(409, "Duplicate label"), 999), heals=False),
 ]

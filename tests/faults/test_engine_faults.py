@@ -42,8 +42,8 @@ from xnatferry.planning.remote_state import Fingerprint
 from xnatferry.planning.undo_plan import RunEffects
 from xnatferry.sources.model import LocalFile
 from xnatferry.transfer import resource_sender
-from xnatferry.transfer.engine import PushResult, carry_out
-from xnatferry.transfer.events import Outcome
+from xnatferry.transfer.engine import carry_out
+from xnatferry.transfer.events import Outcome, PushResult
 from xnatferry.transfer.undo_run import plan_of, undo
 from xnatferry.transfer.verify import BY_SIZE, COMPUTED, FETCHED, IN_CATALOG, LISTED
 from xnatferry.xnat.model import Address, Level
@@ -620,7 +620,7 @@ def test_what_a_run_made_is_gone_or_named(name, act, times, code, bench_for):
     bench = bench_for()
     result = bench.push()
     assert result.exit_code == 0
-    plan = plan_of(deeds_of(bench, result), bench.through, bench.project)
+    plan = plan_of(deeds_of(bench, result), bench.through, bench.project, remove_project=True)
     if act is not None:
         bench.proxy.fail("DELETE", "/projects/", act, times=times)
     receipts = undo(plan, bench.through)
@@ -643,7 +643,7 @@ def test_a_removal_takes_nothing_along_whose_name_begins_the_same(bench_for):
         bench.file(bench.results.child(Level.FILE, name), name.encode())
     result = bench.push()
     assert result.exit_code == 0
-    plan = plan_of(deeds_of(bench, result), bench.through, bench.project)
+    plan = plan_of(deeds_of(bench, result), bench.through, bench.project, remove_project=True)
     bench.proxy.fail("DELETE", "/files/", prefix_delete, times=999)
     receipts = undo(plan, bench.through)
     failed = {receipt.address.file: receipt.message for receipt in receipts if receipt.exit_code}

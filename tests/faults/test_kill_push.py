@@ -200,7 +200,7 @@ def test_killed_anywhere_a_push_goes_on_or_is_taken_back(ground):
             _nothing_sent_twice(ground, first, open_files, what)
         else:
             for run in ground.runs(project):
-                undone = ground.start("undo", run.name, "-y")
+                undone = ground.start("undo", run.name, "-y", "--remove-project")
                 out, _ = undone.communicate(timeout=500)
                 assert undone.returncode == 0, f"{what}\n{out}"
             assert ground.state(project) == before, what

@@ -58,8 +58,8 @@ def test_sessions_are_asked_about_side_by_side(peer, remote, resource):
         elif not both.wait(4):  # less than the client waits before it asks again
             alone.append(seen.path)
 
-    peer.fail("GET", "/scans/ALL/files", wait, times=2)
-    assert [held.file.name for held in list_files_below(remote, Address("P"))] == ["a.txt"]
+    peer.fail("GET", "/experiments/[^/]*/files", wait, times=2)
+    assert [held.file.name for held in list_files_below(remote, Address("P")).files] == ["a.txt"]
     assert len(asked) == 2
     assert alone == []
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from peer import JSON, Reply
+from peer import JSON, Reply, Thing
 
 from xnatferry.client.listings import decode_item, decode_listing, remote_file
 from xnatferry.client.responses import ServerResponse, error_of, kept_names, not_logged_in
@@ -146,7 +146,10 @@ def playing(peer, remote):
 SESSION = Address("P", "S01", "E01")
 
 
-def test_lists_through_the_client(playing):
+def test_lists_through_the_client(playing, peer):
+    ids = {"S01": "<SUBJECT_ID_1>", "S02": "<SUBJECT_ID_2>"}
+    subjects = {label: Thing(number, label, "xnat:subjectData") for label, number in ids.items()}
+    peer.projects["P"] = Thing("P", "P", "xnat:projectData", children=subjects)
     rows = playing("GET", "/experiments$", "experiments-lists/columns-subject").list_sessions("P")
     assert {(r["label"], r["subject_label"], r["date"], r["xsiType"]) for r in rows} == {
         ("E01", "S01", "2020-01-02", "xnat:mrSessionData"),

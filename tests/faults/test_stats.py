@@ -138,6 +138,9 @@ def test_a_resource_of_a_subject(filled, remote, tmp_path):
 def test_what_the_server_lists_beside(filled, remote, tmp_path):
     subjects = [{"ID": "1", "label": "s6", "gender": "female", "dob": "1980-01-01"}]
     subjects += [{"ID": "2", "label": "s7", "gender": "M", "dob": "", "age": "41"}]
+    for number, row in enumerate(subjects, 1):
+        below = {"id": f"E{number}", "label": f"{row['label']}_MR1", "project": "P"}
+        row |= {f"xnat:subjectdata/experiments/experiment/{name}": value for name, value in below.items()}
     sessions = [
         {
             "ID": f"E{number}",

@@ -120,6 +120,7 @@ def test_undo_is_the_inverse_of_push(remote, samples, tmp_path_factory, before, 
         assert state(remote, project) == there
         return
     assert state(remote, project) != there
-    receipts = undo(plan_of(find_run(folder / "runs", name).effects(), remote, project), remote)
+    effects = find_run(folder / "runs", name).effects()
+    receipts = undo(plan_of(effects, remote, project, remove_project=True), remote)
     assert [receipt for receipt in receipts if receipt.exit_code] == []
     assert state(remote, project) == there

@@ -3,7 +3,7 @@
 import pytest
 from peer import Reply, Resource, Thing, busy, listing, page
 
-from xnatferry.errors import ConflictError, ForbiddenError, UnavailableError
+from xnatferry.errors import ConflictError, ForbiddenError, RefusedError, UnavailableError
 from xnatferry.planning.remote_state import Fingerprint, HeldFile
 from xnatferry.planning.undo_plan import RunEffects, UndoAction
 from xnatferry.transfer.events import Began, Outcome
@@ -52,7 +52,9 @@ def outcomes(receipts):
 
 def test_what_a_run_made_is_read_and_goes_the_innermost_first(peer, things, remote, effects):
     told, journal = [], []
-    receipts = undo(plan_of(effects, remote, "P"), remote, listener=told.append, journal=journal.append)
+    receipts = undo(
+        plan_of(effects, remote, "P", remove_project=True), remote, listener=told.append, journal=journal.append
+    )
     assert [receipt.address for receipt in receipts] == [NIFTI, SESSION, SUBJECT, PROJECT]
     assert set(outcomes(receipts).values()) == {Outcome.REMOVED}
     assert peer.projects == {}
@@ -62,7 +64,7 @@ def test_what_a_run_made_is_read_and_goes_the_innermost_first(peer, things, remo
 
 def test_a_project_that_is_not_there_holds_nothing(peer, remote, effects):
     assert take_inventory(remote, "P", effects).objects == frozenset()
-    assert {step.fate for step in plan_of(effects, remote, "P").steps} == {UndoAction.GONE}
+    assert {step.action for step in plan_of(effects, remote, "P", remove_project=True).steps} == {UndoAction.GONE}
 
 
 OWN = [place.child(Level.RESOURCE, "R").child(Level.FILE, "a.txt") for place in (PROJECT, SUBJECT, SESSION, SCAN)]
@@ -71,7 +73,7 @@ OWN = [place.child(Level.RESOURCE, "R").child(Level.FILE, "a.txt") for place in 
 @pytest.mark.parametrize("theirs", OWN, ids=["project", "subject", "session", "scan"])
 def test_a_file_of_somebody_else_keeps_what_holds_it(peer, things, remote, effects, theirs):
     put(peer, things, theirs, b"theirs")
-    plan = plan_of(effects, remote, "P")
+    plan = plan_of(effects, remote, "P", remove_project=True)
     stays = {step.address for step in plan.stays}
     assert stays == {theirs.container, *theirs.container.ancestors()}
     assert all(receipt.exit_code == 0 for receipt in undo(plan, remote))
@@ -80,7 +82,7 @@ def test_a_file_of_somebody_else_keeps_what_holds_it(peer, things, remote, effec
 
 @pytest.mark.parametrize("theirs", OWN, ids=["project", "subject", "session", "scan"])
 def test_a_file_that_came_after_the_plan_keeps_what_holds_it(peer, things, remote, effects, theirs):
-    plan = plan_of(effects, remote, "P")
+    plan = plan_of(effects, remote, "P", remove_project=True)
     put(peer, things, theirs, b"theirs")
     receipts = undo(plan, remote)
     place = SESSION if theirs.container == SCAN else theirs.container  # the scan would go with its session
@@ -92,17 +94,17 @@ def test_a_file_that_came_after_the_plan_keeps_what_holds_it(peer, things, remot
 
 @pytest.mark.parametrize("data", [b"other", b"longer than it was"])
 def test_a_file_that_came_or_changed_after_the_plan_keeps_its_resource(peer, things, remote, effects, data):
-    plan = plan_of(effects, remote, "P")
+    plan = plan_of(effects, remote, "P", remove_project=True)
     put(peer, things, IMAGE, data)
     receipts = undo(plan, remote)
     assert not [receipt for receipt in receipts if not receipt.exit_code]
-    assert "t1.nii came or changed meanwhile" in receipts[0].message
+    assert "t1.nii was added or changed meanwhile" in receipts[0].message
     assert peer.files("P", "s", "s_MR1", "1", "NIFTI") == {"t1.nii": data}
 
 
 @pytest.mark.parametrize(("level", "stays"), [(PROJECT, 1), (SUBJECT, 2), (SESSION, 3)], ids=str)
 def test_an_object_that_came_after_the_plan_keeps_what_holds_it(peer, things, remote, effects, level, stays):
-    plan = plan_of(effects, remote, "P")
+    plan = plan_of(effects, remote, "P", remove_project=True)
     kinds = {PROJECT: "xnat:subjectData", SUBJECT: "xnat:mrSessionData", SESSION: "xnat:mrScanData"}
     things[level].children["7"] = (
         Thing("XNAT_7", "7", kinds[level]) if level is not SESSION else Thing("7", "7", kinds[level])
@@ -110,17 +112,17 @@ def test_an_object_that_came_after_the_plan_keeps_what_holds_it(peer, things, re
     receipts = undo(plan, remote)
     failed = [receipt.address for receipt in receipts if receipt.exit_code]
     assert failed == [PROJECT, SUBJECT, SESSION][:stays][::-1]
-    assert f"{level}: holds " in next(receipt.message for receipt in receipts if receipt.address == level)
+    assert f"{level}: not removed; " in next(receipt.message for receipt in receipts if receipt.address == level)
     assert "7" in things[level].children
 
 
 @pytest.mark.parametrize("when", ["before the plan", "after the plan"])
 def test_an_assessor_keeps_its_session(peer, things, remote, effects, when):
-    plan = plan_of(effects, remote, "P")
-    peer.fail("GET", "/assessors$", listing([{"label": "A", "ID": "XNAT_E7"}]), times=99)
+    plan = plan_of(effects, remote, "P", remove_project=True)
+    things[SESSION].children["A"] = Thing("XNAT_E7", "A", "xnat:qcAssessmentData")
     peer.fail("GET", "/assessors/A/resources$", listing([]), times=99)
     if when == "before the plan":
-        plan = plan_of(effects, remote, "P")
+        plan = plan_of(effects, remote, "P", remove_project=True)
         assert "assessor A" in next(step.reason for step in plan.stays if step.address == SESSION)
     receipts = undo(plan, remote)
     assert {receipt.address for receipt in receipts if not receipt.exit_code} <= {NIFTI, SCAN}
@@ -130,15 +132,17 @@ def test_an_assessor_keeps_its_session(peer, things, remote, effects, when):
 def test_a_session_of_another_subject_keeps_nobody(peer, things, remote, effects):
     other = things[PROJECT].children["t"] = Thing("XNAT_S2", "t", "xnat:subjectData")
     other.children["t_MR1"] = Thing("XNAT_E2", "t_MR1", "xnat:mrSessionData", subject="XNAT_S2")
-    receipts = undo(plan_of(effects, remote, "P"), remote)
+    receipts = undo(plan_of(effects, remote, "P", remove_project=True), remote)
     assert outcomes(receipts) == dict.fromkeys((NIFTI, SESSION, SUBJECT), Outcome.REMOVED)
     assert peer.projects["P"].children.keys() == {"t"}
 
 
-def test_a_session_without_a_subject_is_nobodys(peer, things, remote, effects):
+def test_a_listed_session_that_cannot_be_read_stops_an_undo(peer, things, remote, effects):
+    """It may be below a subject that the undo would remove."""
     row = {"ID": "XNAT_E9", "label": "lost", "subject_label": "", "xsiType": "xnat:mrSessionData"}
     peer.fail("GET", "/experiments$", listing([row]), times=99)
-    assert take_inventory(remote, "P", effects).objects == {PROJECT, SUBJECT}
+    with pytest.raises(RefusedError, match="lost"):
+        take_inventory(remote, "P", effects)
 
 
 def test_an_empty_resource_of_a_scan_is_seen(peer, things, remote, effects):
@@ -205,7 +209,7 @@ def test_what_somebody_else_removed_meanwhile_is_no_failure(peer, things, remote
     other = SCAN.child(Level.RESOURCE, "OTHER").child(Level.FILE, "b.txt")
     put(peer, things, other, b"b")
     effects = RunEffects(stored={IMAGE: SENT, other: Fingerprint(1, digest_of([b"b"]))})
-    plan = plan_of(effects, remote, "P")
+    plan = plan_of(effects, remote, "P", remove_project=True)
     del things[SCAN].resources["NIFTI"]
     assert outcomes(undo(plan, remote)) == {IMAGE: Outcome.FOUND, other: Outcome.REMOVED}
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
     from xnatferry.console.screen import Screen
     from xnatferry.planning.plan import Plan
-    from xnatferry.transfer.engine import PushResult
+    from xnatferry.transfer.events import PushResult
     from xnatferry.transfer.rate_limit import RateLimit
     from xnatferry.xnat.model import Address
 

@@ -11,7 +11,6 @@ import click
 from xnatferry.cli.connection import connected
 from xnatferry.cli.help_sections import DownloadCommand
 from xnatferry.cli.options import WORKERS, output_options, screen_from, server_options, workers_from
-from xnatferry.errors import DataError
 
 if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
@@ -65,7 +64,7 @@ def pull_command(address: str, dest: Path, **options: object) -> int:
             screen.lines(pull_plan_lines(plan, everything=screen.verbose))
         screen.records(pull_plan_records(plan))
         if dry_run:
-            return DataError.exit_code if plan.refusals else 0
+            return plan.refused
         return _pull(plan, remote, screen, workers=workers_from(options), local=bool(options["local"]))
 
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xnatferry.errors import ConflictError, DataError, VerifyError, XnatferryError
+from xnatferry.errors import ConflictError, VerifyError, XnatferryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from xnatferry.console.screen import Screen
     from xnatferry.planning.plan import Plan
     from xnatferry.planning.shards import Shard
-    from xnatferry.transfer.engine import PushResult
-    from xnatferry.transfer.events import Listener, Verdict
+    from xnatferry.transfer.events import Listener, PushResult, Verdict
     from xnatferry.transfer.rate_limit import RateLimit
 
 __all__ = ["PushOptions", "exit_of_plan", "push_plan"]
@@ -33,7 +32,7 @@ def exit_of_plan(plan: Plan) -> int:
 
     if not plan.blocked and plan.conflicts and plan.on_conflict is OnConflict.FAIL:
         return ConflictError.exit_code
-    return DataError.exit_code if plan.refusals or plan.blocked else 0
+    return max((refusal.exit_code for refusal in (*plan.refusals, *plan.blocked)), default=0)
 
 
 @dataclass(frozen=True, slots=True)

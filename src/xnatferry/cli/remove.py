@@ -43,6 +43,11 @@ def remove_command(address: str, *, remove_files: bool | None, **options: object
         summary = removal_summary(remote, target)
         if not screen.quiet:
             screen.lines(tree_lines(summary.nodes))
+        if target.level is Level.PROJECT:
+            screen.lines([f"{target}: this server never accepts the ID of a deleted project again."])
+        if summary.shared:
+            shared = counted(len(summary.shared), "session")
+            screen.lines([f"{shared} shared from other projects: only the share is removed, the files are kept."])
         files = f"{counted(summary.files, 'file')} ({human_bytes(summary.size_bytes)})"
         action = f"and its {files}" if remove_files else f"and keep its {files} on the disk of the server"
         screen.confirm(f"Remove {target.level} {target} {action} from {remote.connection.url}?")

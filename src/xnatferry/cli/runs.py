@@ -70,10 +70,15 @@ def runs_command(run: str | None, *, report: Path | None, **options: object) -> 
 @click.command("undo")
 @click.argument("run", shell_complete=completes(run_names))
 @server_options
+@click.option(
+    "--remove-project",
+    is_flag=True,
+    help="Also remove the project if the run created it. XNAT never accepts the ID of a deleted project again.",
+)
 @click.option("-n", "--dry-run", is_flag=True, help="Show the plan and stop.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @output_options
-def undo_command(run: str, *, dry_run: bool, **options: object) -> int:
+def undo_command(run: str, *, dry_run: bool, remove_project: bool, **options: object) -> int:
     """Remove what a run created.
 
     Removes objects and files that RUN created, unless they were changed since or contain data of others. Does not
@@ -90,7 +95,8 @@ def undo_command(run: str, *, dry_run: bool, **options: object) -> int:
         raise UsageError(f"{one.name} cannot be undone: it is not a push or a copy")
     same_server(one, options)
     with connected(options, screen) as remote:
-        plan = plan_of(one.effects(), remote, str(one.attributes["project"]))
+        project = str(one.attributes["project"])
+        plan = plan_of(one.effects(), remote, project, remove_project=remove_project)
         screen.lines(undo_lines(plan))
         screen.records(undo_records(plan))
         if dry_run:

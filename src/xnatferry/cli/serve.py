@@ -25,13 +25,8 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 uses a free one.")
 @click.option("--certfile", type=_FILE, help="Certificate chain (PEM) for HTTPS.")
 @click.option("--keyfile", type=_FILE, help="Private key of the certificate (PEM), if it is not in --certfile.")
-@click.option(
-    "--check", is_flag=True, help="Compare the database with the files and stop; exit code 8 when they differ."
-)
-@click.option("--certfile", type=_FILE, help="Certificate chain (PEM): serve HTTPS.")
-@click.option("--keyfile", type=_FILE, help="Private key of the certificate (PEM), when it is not in that file.")
 @click.option("--strict", is_flag=True, help="Fail where a stock XNAT 1.8.11 fails, to test programs against it.")
-@click.option("--check", is_flag=True, help="Compare metadata with files and stop; exit code 8 when they disagree.")
+@click.option("--check", is_flag=True, help="Compare the database with the files and stop; exit code 8 if they differ.")
 @click.option("--deep", is_flag=True, help="With --check: hash every file too.")
 @output_options
 def serve_command(

@@ -7,12 +7,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import unescape
 
-from xnatferry.errors import NotXnatError
+from xnatferry.client.listings import first_item, not_an_item
 from xnatferry.xnat.records import Attributes
 
 if TYPE_CHECKING:
@@ -42,16 +41,11 @@ def decode_attributes(response: ServerResponse) -> Attributes:
     Raises:
         NotXnatError: The answer is not an item.
     """
+    item = first_item(response)
     try:
-        return _attributes_of(json.loads(response.text)["items"][0])
-    except (ValueError, LookupError, TypeError, AttributeError):
-        url = response.url.partition("?")[0]
-        raise NotXnatError(
-            f"{url}: the answer is not an XNAT item; check the server address",
-            status=response.status,
-            method=response.method,
-            url=url,
-        ) from None
+        return _attributes_of(item)
+    except (LookupError, TypeError, AttributeError):
+        raise not_an_item(response) from None
 
 
 def _attributes_of(item: Mapping[str, Any]) -> Attributes:
@@ -75,6 +69,7 @@ def _attributes_of(item: Mapping[str, Any]) -> Attributes:
         parts["scans/scan"],
         parts["assessors/assessor"],
         str(own.get("subject_ID") or ""),
+        str(own.get("ID") or ""),
     )
 
 

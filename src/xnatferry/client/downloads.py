@@ -45,10 +45,11 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Downloads:
-    """Downloads over one `Requester`."""
+    """Downloads over one `Requester`; *path* returns the URL path of an address."""
 
-    def __init__(self, talk: Requester) -> None:
+    def __init__(self, talk: Requester, path: Callable[[Address], str]) -> None:
         self._requester = talk
+        self._path = path
         self._gives_parts = True
 
     def file(
@@ -143,7 +144,7 @@ class Downloads:
 
     def _receive(self, address: Address, held: RemoteFile, take: Callable[[StreamedResponse], T]) -> T:
         try:
-            return self._requester.receive(Request("GET", address.path), take)
+            return self._requester.receive(Request("GET", self._path(address)), take)
         except NotFoundError:
             if not held.uri.startswith("/data/"):
                 raise
@@ -156,7 +157,7 @@ class Downloads:
         def take(streamed: StreamedResponse) -> str:
             return _store(streamed, lambda _: None, page_expected=True).digest
 
-        return self._requester.receive(Request("GET", address.path), take)
+        return self._requester.receive(Request("GET", self._path(address)), take)
 
     def content(self, address: Address, size_bytes: int, *, deep: bool = False) -> Content | None:
         """What a gzip file unpacks to; None where it is no whole gzip stream.
@@ -184,7 +185,7 @@ class Downloads:
             except GzipError:
                 return None
 
-        return self._requester.receive(Request("GET", address.path), take)
+        return self._requester.receive(Request("GET", self._path(address)), take)
 
     def _part(self, address: Address, start: int, length: int, size_bytes: int) -> bytes:
         """A part of a file that is listed with *size_bytes*; empty where just this part does not come."""
@@ -202,7 +203,7 @@ class Downloads:
             except UnavailableError:
                 return b""  # 1.8.11 breaks off where a part ends behind the file: it is shorter than listed
 
-        asked = Request("GET", address.path, headers=(("Range", f"bytes={start}-{last}"),))
+        asked = Request("GET", self._path(address), headers=(("Range", f"bytes={start}-{last}"),))
         try:
             part = self._requester.receive(asked, take)
         except RefusedError:  # 416: the file is shorter than listed
@@ -230,7 +231,7 @@ class Downloads:
                     raise VerifyError(f"{address}: {broken} is damaged in the downloaded zip; file not stored")
                 return hasher.size_bytes
 
-        return self._requester.receive(Request("GET", f"{address.path}/files", (("format", "zip"),)), take)
+        return self._requester.receive(Request("GET", f"{self._path(address)}/files", (("format", "zip"),)), take)
 
 
 def _check_content(address: Address, path: Path, digest: str) -> None:

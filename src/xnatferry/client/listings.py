@@ -14,11 +14,20 @@ from xnatferry.xnat.records import RemoteFile
 from xnatferry.xnat.result_set import Row, TableError, decode_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from xnatferry.client.responses import ServerResponse
 
-__all__ = ["Item", "decode_item", "decode_listing", "decoded_name", "remote_file"]
+__all__ = [
+    "Item",
+    "decode_item",
+    "decode_listing",
+    "decoded_name",
+    "first_item",
+    "item_fields",
+    "not_an_item",
+    "remote_file",
+]
 
 #: ``data_fields`` of an item, with its data type under ``xsi:type``.
 Item = dict[str, str]
@@ -26,7 +35,7 @@ Item = dict[str, str]
 #: Columns with parts of a path.
 _PATHS = frozenset({"URI", "Name"})
 _IN_RESOURCE = re.compile(r"/resources/([^/]+)/files/(.*)", re.DOTALL)
-_SCAN = re.compile(r"/scans/([^/]+)/")
+_OWNER = re.compile(r"/(scans|assessors|reconstructions)/([^/]+)/")
 # Characters that must be encoded in a path: a name that contains one was not percent-encoded.
 _NEVER_IN_PATH = re.compile(r"[^!-~]|[\"#<>?\[\\\]^`{|}]|%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
@@ -89,7 +98,7 @@ def remote_file(row: Row) -> RemoteFile:
         _, found, name = uri.partition("/files/")
         name = name if found else low.get("name", "")
     before = uri[: inside.start()] if inside is not None else uri
-    scan = _SCAN.search(f"{before}/")
+    owner = {found[1]: unquote(found[2]) for found in _OWNER.finditer(f"{before}/")}
     size = low.get("size", "").strip()
     return RemoteFile(
         resource=low.get("collection") or (unquote(inside[1]) if inside is not None else ""),
@@ -97,7 +106,9 @@ def remote_file(row: Row) -> RemoteFile:
         size_bytes=int(size) if size.isdecimal() else 0,
         digest=normal_digest(low.get("digest")),
         uri=uri,
-        scan=unquote(scan[1]) if scan is not None else None,
+        scan=owner.get("scans"),
+        assessor=owner.get("assessors"),
+        reconstruction=owner.get("reconstructions"),
         format=low.get("file_format", ""),
         content=low.get("file_content", ""),
         tags=low.get("file_tags", ""),
@@ -110,17 +121,39 @@ def decode_item(response: ServerResponse) -> Item:
     Raises:
         NotXnatError: The answer is not an item.
     """
+    return item_fields(first_item(response))
+
+
+def first_item(response: ServerResponse) -> dict[str, Any]:
+    """The first item of an item JSON, as it is; the others are older versions of it.
+
+    Raises:
+        NotXnatError: The answer is not an item.
+    """
     try:
         item: Any = json.loads(response.text)["items"][0]
-        fields = {str(key): "" if value is None else str(value) for key, value in item["data_fields"].items()}
-        return {**fields, "xsi:type": str(item.get("meta", {}).get("xsi:type", ""))}
+        fields, meta = item["data_fields"], item.setdefault("meta", {})
+        if isinstance(fields, dict) and isinstance(meta, dict) and isinstance(item.setdefault("children", []), list):
+            return dict(item)
     except (ValueError, LookupError, TypeError, AttributeError):
-        raise NotXnatError(
-            f"{response.url.partition('?')[0]}: the answer is not an XNAT item; check the server address",
-            status=response.status,
-            method=response.method,
-            url=response.url.partition("?")[0],
-        ) from None
+        pass
+    raise not_an_item(response)
+
+
+def not_an_item(response: ServerResponse) -> NotXnatError:
+    """The error for an answer that is not an item although one was requested."""
+    return NotXnatError(
+        f"{response.url.partition('?')[0]}: the answer is not an XNAT item; check the server address",
+        status=response.status,
+        method=response.method,
+        url=response.url.partition("?")[0],
+    )
+
+
+def item_fields(item: Mapping[str, Any]) -> Item:
+    """The ``data_fields`` of one item of an item JSON, with its data type under ``xsi:type``."""
+    fields = {str(key): "" if value is None else str(value) for key, value in item["data_fields"].items()}
+    return {**fields, "xsi:type": str(item.get("meta", {}).get("xsi:type", ""))}
 
 
 def _plain(key: str, value: str) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 import time
-from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xnatferry.client.http import Body, Request
 from xnatferry.client.listings import Item, decoded_name
 from xnatferry.client.remote_reader import RemoteReader, resource_of
-from xnatferry.client.responses import ServerResponse, kept_names
+from xnatferry.client.responses import ServerResponse, kept_names, project_refused, removal_refused
 from xnatferry.client.session_documents import has_document, session_document
 from xnatferry.client.upload_requests import archive_request, file_request
 from xnatferry.errors import ConflictError, ForbiddenError, NotFoundError, RefusedError, RemoteError, UsageError
@@ -22,7 +22,7 @@ from xnatferry.xnat.model import Address, Level
 from xnatferry.xnat.records import Ensured, ScanDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from xnatferry.client.http import Timeouts
     from xnatferry.client.settings import Connection
@@ -32,6 +32,9 @@ __all__ = ["Remote"]
 #: Seconds in which parts of the server may not know a new project yet (1.8: permission caches).
 _SETTLING_S = 6.0
 _SETTLING_TRIES = 12
+#: Tries of a request that competes with other clients, and seconds between two tries.
+_RACE_TRIES = 4
+_RACE_PAUSE_S = 0.5
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -56,10 +59,10 @@ class Remote(RemoteReader):
             return Ensured(project, project, created=False)
         try:
             self._put(Request("PUT", Address(project).path, tuple(fields.items())))
-        except RemoteError:
+        except RemoteError as error:
             # Another client created it, or the server failed afterwards: two at once make 1.6.4 answer 500.
             if not self.project_exists(project):
-                raise
+                raise project_refused(project, error) from None
             return Ensured(project, project, created=False)
         self._new_projects[project] = time.monotonic()
         return Ensured(project, project, created=True)
@@ -124,8 +127,8 @@ class Remote(RemoteReader):
         if held is not None:
             _same_type(address, held, xsi_type)
             return Ensured(label, label, created=False)
-        self._put(Request("PUT", address.path, (("xsiType", xsi_type), *_prefixed(xsi_type, fields))))
-        return Ensured(label, label, created=True)
+        request = Request("PUT", address.path, (("xsiType", xsi_type), *_prefixed(xsi_type, fields)))
+        return replace(self._made(address, request), id=label)
 
     def ensure_assessor(self, address: Address, *, xsi_type: str, fields: Mapping[str, str] = _NOTHING) -> Ensured:
         """Create an image assessor unless it exists."""
@@ -139,18 +142,16 @@ class Remote(RemoteReader):
         content: str = "",
         tags: str = "",
     ) -> Ensured:
-        """Create a resource unless it exists: servers answer 409 for an existing one (1.6.4 and 1.8)."""
+        """Create a resource unless it exists: servers answer 409 for an existing one (1.6.4 and 1.8).
+
+        Of several parallel requests some get 500 although the resource is created (1.8.11).
+        """
         label = address.resource or ""
         query = tuple(
             (key, value) for key, value in (("format", format), ("content", content), ("tags", tags)) if value
         )
-        try:
-            self._put(Request("PUT", address.path, query))
-        except RefusedError as error:
-            if error.status != 409:
-                raise
-            return Ensured(label, label, created=False)
-        return Ensured(label, label, created=True)
+        _, created = self._settled(Request("PUT", address.path, query), lambda: self.exists(address), sure={409})
+        return Ensured(label, label, created=created)
 
     def set_fields(self, address: Address, fields: Mapping[str, str]) -> None:
         """Change fields of a project, subject, session, scan or assessor; other fields are not changed.
@@ -262,14 +263,26 @@ class Remote(RemoteReader):
             raise NotFoundError(f"{address}: {address.level} not found", status=404, url=address.path)
         flag = "true" if remove_files else "false"
         request = Request("DELETE", address.path, (("removeFiles", flag),))
-        with suppress(NotFoundError):  # a repeated request finds nothing; the check below decides
+        try:
             self._requester.ask(request, repeat=True)
+        except NotFoundError:  # a repeated request finds nothing; the check below decides
+            pass
+        except ForbiddenError as error:
+            raise self._undeletable(address, error) from None
         if self.exists(address):
             raise RefusedError(
                 f"{address}: not removed, although the server confirmed it; check the permissions of the account",
                 method="DELETE",
                 url=address.path,
             )
+
+    def _undeletable(self, address: Address, error: ForbiddenError) -> ForbiddenError:
+        """The error of a refused removal; names the session types if they are the cause."""
+        if address.level not in {Level.SUBJECT, Level.SESSION} or (set_up := self.set_up_types()) is None:
+            return error
+        rows = self.read_project(address.project).sessions_of(address.subject)
+        hidden = [row for row in rows if address.session in {None, row["label"]} and row["xsiType"] not in set_up]
+        return removal_refused(str(address), hidden, error) if hidden else error
 
     def _no_longer_names(self, address: Address) -> None:
         names = [file.name for file in self.list_files(resource_of(address))]
@@ -321,19 +334,44 @@ class Remote(RemoteReader):
     def _made(self, address: Address, request: Request) -> Ensured:
         """PUT an object that did not exist; 201 means that this request created it.
 
-        Of several parallel requests some get 409 or 500 although the object is created (1.6.4). A repeat after a lost
-        reply gets 200: the object did not exist before, so the first try created it.
+        A repeat after a lost reply gets 200: the object did not exist before, so the first try created it. Scans
+        always get 200.
         """
         label = getattr(address, address.level.value)
-        try:
-            response = self._put(request)
-        except RefusedError as error:
-            held = self.item(address) if error.status in {409, 500} else None
-            if held is None:
-                raise
+        response, created = self._settled(request, lambda: self.item(address) is not None)
+        if response is None:
+            held = self.item(address) or {}
             return Ensured(held.get("ID") or label, label, created=False)
         accession = response.text.strip().rpartition("/")[2]
-        return Ensured(accession or label, label, created=response.status == 201 or response.attempts > 1)
+        created = address.scan is not None or response.status == 201 or response.attempts > 1
+        return Ensured(accession or label, label, created=created)
+
+    def _settled(
+        self, request: Request, there: Callable[[], bool], *, sure: Collection[int] = ()
+    ) -> tuple[ServerResponse | None, bool]:
+        """Send the PUT of an object that other clients may create at the same time, until the object exists.
+
+        Of several parallel requests some get 404, 409 or 500: the object exists a moment later, or the next try
+        creates it (recorded: 1.6.4 and 1.8.11). So does a request whose project another client is creating (500).
+
+        Args:
+            request: The PUT.
+            there: Checks whether the object exists.
+            sure: Statuses that mean that it exists, without a check.
+
+        Returns:
+            The answer, or None if another client created the object; and whether this request created it.
+        """
+        for left in reversed(range(_RACE_TRIES)):
+            try:
+                return self._put(request), True
+            except (RefusedError, NotFoundError) as error:
+                if error.status in sure or (error.status in {409, 500} and there()):
+                    return None, False
+                if error.status not in {404, 409, 500} or not left:
+                    raise
+            self._pause(_RACE_PAUSE_S)
+        raise AssertionError("unreachable")
 
 
 #: List elements without names are sent in documents only; in a query they would be too long.

@@ -10,26 +10,26 @@ from xnatferry.client.attributes import decode_attributes
 from xnatferry.client.downloads import Downloads, Seen
 from xnatferry.client.http import Request
 from xnatferry.client.listings import Item, decode_item, decode_listing, decoded_name, remote_file
+from xnatferry.client.project_listing import read_project
 from xnatferry.client.requester import Requester
-from xnatferry.client.site import SiteFacts, read_site
-from xnatferry.errors import NotFoundError, RefusedError
+from xnatferry.client.site import SiteFacts, read_set_up_types, read_site
+from xnatferry.errors import NotFoundError, RefusedError, VerifyError
 from xnatferry.xnat.catalog import CatalogError, decode_catalog
 from xnatferry.xnat.digest import normal_digest
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
     from pathlib import Path
 
     from xnatferry.client.http import Timeouts
     from xnatferry.client.settings import Connection, Secret
     from xnatferry.xnat.gzip_stream import Content
-    from xnatferry.xnat.records import Attributes, RemoteFile
+    from xnatferry.xnat.records import Attributes, ProjectListing, RemoteFile
     from xnatferry.xnat.result_set import Row
 
 __all__ = ["RemoteReader", "resource_of"]
 
-_SESSION_COLUMNS = ("ID", "label", "subject_label", "xsiType", "date")
 _SCAN_COLUMNS = ("ID", "type", "quality", "note", "series_description", "xsiType")
 
 
@@ -53,7 +53,9 @@ class RemoteReader:
     ) -> None:
         self.connection = connection
         self._requester = Requester(connection, timeouts, pause=pause)
-        self._downloads = Downloads(self._requester)
+        self._downloads = Downloads(self._requester, self._path)
+        #: IDs of sessions that are shared without their subject: their content has no path of labels.
+        self._ids: dict[Address, str] = {}
         self._pause = pause
 
     def __enter__(self) -> Self:
@@ -95,6 +97,13 @@ class RemoteReader:
         """Version of the server, such as ``1.8.11``; ``unknown`` if it does not tell."""
         return self.check().version
 
+    def set_up_types(self) -> frozenset[str] | None:
+        """Data types that the site has set up: sessions of other types are in no listing of their project.
+
+        None if the server does not tell.
+        """
+        return read_set_up_types(self._requester)
+
     def issue_token(self) -> tuple[str, Secret] | None:
         """A new alias token of this account; None if the server issues none."""
         return issue_token(self._requester)
@@ -125,7 +134,7 @@ class RemoteReader:
         1.6.4 and 1.8 find a session by its label anywhere in the project: ``subject_ID`` is its subject.
         """
         try:
-            response = self._requester.ask(Request("GET", address.container.path, (("format", "json"),)))
+            response = self._requester.ask(Request("GET", self._path(address.container), (("format", "json"),)))
         except NotFoundError as error:
             if error.status is None:  # no server answered at all
                 raise
@@ -138,7 +147,9 @@ class RemoteReader:
         1.6.4 and 1.8 find a session by its label anywhere in the project: `Attributes.subject_id` is its subject.
         """
         try:
-            return decode_attributes(self._requester.ask(Request("GET", address.container.path, (("format", "json"),))))
+            return decode_attributes(
+                self._requester.ask(Request("GET", self._path(address.container), (("format", "json"),)))
+            )
         except NotFoundError as error:
             if error.status is None:  # no server answered at all
                 raise
@@ -153,15 +164,32 @@ class RemoteReader:
         columns = ("ID", "label", *more)
         return self._list(f"{Address(project).path}/subjects", columns, ask=columns if more else ())
 
+    def read_project(
+        self,
+        project: str,
+        *,
+        subject_fields: Sequence[str] = (),
+        session_fields: Sequence[str] = (),
+        details: Container[str] | None = None,
+    ) -> ProjectListing:
+        """All subjects and sessions of a project; see `xnatferry.client.project_listing`."""
+        found = read_project(
+            self._requester, project, subject_fields=subject_fields, session_fields=session_fields, details=details
+        )
+        subjects = found.subject_labels
+        for row in found.sessions:
+            if row["subject_label"] not in subjects:
+                self._ids[Address(project, row["subject_label"], row["label"])] = row["ID"]
+        return found
+
     def list_sessions(self, project: str, *, more: Sequence[str] = ()) -> list[Row]:
-        """Sessions and other subject assessors of a project: ``ID label subject_label xsiType date``.
+        """Sessions and other subject assessors of a project; see `ProjectListing.sessions`.
 
         Args:
             project: Project ID.
             more: Paths of further fields (``xnat:subjectAssessorData/age``), which the rows have by these names.
         """
-        columns = (*_SESSION_COLUMNS, *more)
-        return self._list(f"{Address(project).path}/experiments", columns, ask=columns)
+        return list(self.read_project(project, session_fields=more).sessions)
 
     def list_scans(self, address: Address) -> list[Row]:
         """Scans of a session: ``ID type quality note series_description xsiType``.
@@ -170,42 +198,68 @@ class RemoteReader:
             NotFoundError: The session does not exist (1.6.4 answers 500).
         """
         try:
-            return self._list(f"{address.path}/scans", _SCAN_COLUMNS)
+            return self._list(f"{self._path(address)}/scans", _SCAN_COLUMNS)
         except RefusedError as error:
             if error.status == 500 and self.item(address) is None:
                 raise NotFoundError(f"{address}: session not found", status=404, url=error.url) from None
             raise
 
     def list_assessors(self, address: Address) -> list[Row]:
-        """Image assessors of a session: at least ``ID``, ``label``, ``xsiType``."""
-        return self._list(f"{address.path}/assessors", ("ID", "label", "xsiType"))
+        """Image assessors of a session: ``ID label xsiType``.
+
+        They are read from the document of the session: listings omit types that the site has not set up.
+
+        Raises:
+            NotFoundError: The session does not exist.
+        """
+        session = self.attributes(address)
+        if session is None:
+            raise NotFoundError(f"{address}: session not found", status=404, url=address.path)
+        return [
+            {"ID": found.id, "label": label, "xsiType": found.xsi_type} for label, found in session.assessors.items()
+        ]
 
     def list_resources(self, address: Address, *, all_scans: bool = False) -> list[Row]:
         """Resources of one object: ``label format content file_count file_size category cat_id``.
 
+        A resource without a label has its ID as label, which XNAT accepts in paths as well.
+
         Args:
             address: Project, subject, session, scan or assessor.
-            all_scans: Of a session, those of its scans and assessors as well.
+            all_scans: Of a session, those of its scans, assessors and reconstructions as well.
         """
         columns = ("label", "format", "content", "file_count", "file_size", "category", "cat_id")
         more = (("all", "true"),) if all_scans else ()
-        return self._list(f"{address.container.path}/resources", columns, more=more)
+        rows = self._list(f"{self._path(address.container)}/resources", columns, more=more)
+        return [{**row, "label": row["label"] or row.get("xnat_abstractresource_id", "")} for row in rows]
+
+    def list_session_files(self, address: Address) -> list[RemoteFile]:
+        """All files of a session: its own, and those of its scans, assessors and reconstructions."""
+        return [remote_file(row) for row in self._list(f"{self._path(address)}/files", more=(("all", "true"),))]
 
     def list_files(self, address: Address, *, all_scans: bool = False) -> list[RemoteFile]:
         """Files of a resource, of all resources of an object, or of all scans of a session. Empty when there is none.
 
         Raises:
             NotFoundError: The object does not exist; but 1.6.4 lists nothing for a session that does not exist.
+            VerifyError: A file of a scan is listed without its scan.
         """
         where = resource_of(address)
-        path = f"{where.path}/scans/ALL/files" if all_scans else f"{where.path}/files"
+        path = f"{self._path(where)}/scans/ALL/files" if all_scans else f"{self._path(where)}/files"
         try:
             rows = self._list(path)
         except NotFoundError:
             if self.item(where) is None:
                 raise
             return []
-        return [remote_file(row) for row in rows]
+        except RefusedError as error:  # 1.8.11, by the ID of a session without scans
+            if error.status != 500 or not all_scans or self.list_scans(where):
+                raise
+            return []
+        files = [remote_file(row) for row in rows]
+        if all_scans and (lost := next((file for file in files if file.scan is None), None)):
+            raise VerifyError(f"{address}: file {lost.name}: its listed URI {lost.uri!r} contains no scan")
+        return files
 
     def list_digests(self, address: Address) -> dict[str, str]:
         """MD5s in the catalog document of a resource, by name in the resource.
@@ -214,7 +268,7 @@ class RemoteReader:
         Empty if the resource does not exist, or the answer is not a catalog.
         """
         try:
-            response = self._requester.ask(Request("GET", resource_of(address).path, (("format", "xml"),)))
+            response = self._requester.ask(Request("GET", self._path(resource_of(address)), (("format", "xml"),)))
             catalog = decode_catalog(response.body)
         except (NotFoundError, CatalogError):
             return {}
@@ -250,6 +304,14 @@ class RemoteReader:
         return self._downloads.archive(address, target)
 
     # Internal
+
+    def _path(self, address: Address) -> str:
+        """The URL path for reading *address*."""
+        if address.session is None or not self._ids:
+            return address.path
+        session = Address(address.project, address.subject, address.session)
+        number = self._ids.get(session)
+        return address.path if number is None else f"/data/experiments/{number}{address.path[len(session.path) :]}"
 
     def _list(
         self,

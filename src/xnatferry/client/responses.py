@@ -22,9 +22,20 @@ from xnatferry.errors import (
 from xnatferry.xnat.error_page import is_error_page, message_of_page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["ServerResponse", "error_of", "is_login_page", "kept_names", "not_logged_in", "retry_after"]
+    from xnatferry.xnat.result_set import Row
+
+__all__ = [
+    "ServerResponse",
+    "error_of",
+    "is_login_page",
+    "kept_names",
+    "not_logged_in",
+    "project_refused",
+    "removal_refused",
+    "retry_after",
+]
 
 _LOGIN_FORM = re.compile(r"Login\.vm|j_spring_security_check|<input[^>]+type=[\"']?password", re.IGNORECASE)
 # Standard sentences of Restlet, when XNAT gives no reason.
@@ -152,6 +163,32 @@ def kept_names(text: str) -> list[str]:
         return []
     names = found.get("duplicates", [])
     return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def project_refused(project: str, error: RemoteError) -> RemoteError:
+    """Why a project cannot be created; a 403 has more causes than the server tells."""
+    if not isinstance(error, ForbiddenError):
+        return error
+    return _again(
+        error,
+        f"{project}: project not created: a project with this ID was deleted before (XNAT never accepts it again), "
+        "is not visible for this account, or the account must not create projects; choose another ID with --project, "
+        f"or ask an administrator (server: {error})",
+    )
+
+
+def removal_refused(what: str, hidden: Sequence[Row], error: ForbiddenError) -> ForbiddenError:
+    """Why *what* cannot be removed: the site has not set up the types of its sessions *hidden*."""
+    named = ", ".join(f"{row['label']} ({row['xsiType']})" for row in hidden)
+    return _again(
+        error,
+        f"{what}: not removed: nobody can delete sessions of a type that the site has not set up: {named}; ask an "
+        "administrator to set up the type (Administer > Data Types) and remove them again, or remove the whole project",
+    )
+
+
+def _again(error: ForbiddenError, message: str) -> ForbiddenError:
+    return ForbiddenError(message, status=error.status, method=error.method, url=error.url)
 
 
 def _redirected(response: ServerResponse) -> RemoteError:

@@ -13,8 +13,9 @@ from xnatferry.errors import ForbiddenError, NotFoundError, NotXnatError, Refuse
 if TYPE_CHECKING:
     from xnatferry.client.requester import Requester
 
-__all__ = ["SiteFacts", "read_site"]
+__all__ = ["SiteFacts", "read_set_up_types", "read_site"]
 
+_TYPE = re.compile(r'"([A-Za-z][\w-]*:\w+)"')
 _USER = re.compile(r"User '(.*)' is logged in")
 
 
@@ -45,6 +46,21 @@ def read_site(requester: Requester, url: str) -> SiteFacts:
     if found is None:
         raise NotXnatError(f"{url}: not an XNAT; check the server address", url=url)
     return SiteFacts(url, _version(requester), found[1])
+
+
+def read_set_up_types(requester: Requester) -> frozenset[str] | None:
+    """Data types of experiments that the site has set up; None if the server does not tell.
+
+    1.7 and later list them for every account at the first address, all versions at the second.
+    """
+    for path in ("/xapi/schemas/datatypes/searchable", "/data/search/elements?format=json"):
+        try:
+            types = frozenset(_TYPE.findall(requester.ask(Request("GET", path)).text))
+        except (NotFoundError, ForbiddenError, RefusedError, NotXnatError):
+            continue
+        if any(one.endswith("SessionData") for one in types):
+            return types
+    return None
 
 
 def _version(requester: Requester) -> str:

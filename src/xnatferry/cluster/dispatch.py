@@ -19,8 +19,8 @@ from distributed import KilledWorker, wait
 from xnatferry.cluster.plan_parts import split, subject_of
 from xnatferry.cluster.tasks import ClusterTask, TaskReport, failed, run_task, running_tasks
 from xnatferry.errors import StoppedError, TransferError, UnavailableError, XnatferryError
-from xnatferry.transfer.engine import PushResult, carry_out, check_sendable
-from xnatferry.transfer.events import Began, BytesSent, Event, Listener, Outcome, Receipt, Stage, Verdict
+from xnatferry.transfer.engine import carry_out, check_sendable
+from xnatferry.transfer.events import Began, BytesSent, Event, Listener, Outcome, PushResult, Receipt, Stage, Verdict
 from xnatferry.transfer.run_context import Outage
 from xnatferry.wording import counted
 

@@ -28,11 +28,12 @@ from xnatferry.transfer.engine import carry_out
 from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict
 from xnatferry.transfer.payload import fingerprint
 from xnatferry.transfer.rate_limit import RateLimit
+from xnatferry.xnat.records import ProjectListing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from xnatferry.transfer.engine import PushResult
+    from xnatferry.transfer.events import PushResult
     from xnatferry.xnat.model import Address
     from xnatferry.xnat.result_set import Row
 
@@ -261,18 +262,16 @@ class _OneSubject(Remote):
     def project_exists(self, project: str) -> bool:  # noqa: ARG002  # the shape of a destination
         return True
 
-    def list_subjects(self, project: str, **_: object) -> list[Row]:  # noqa: ARG002
+    def read_project(self, project: str, **_: object) -> ProjectListing:  # noqa: ARG002
         held = self.item(self._subject)
-        return [] if held is None else [{"ID": held.get("ID", ""), "label": self._subject.subject or ""}]
-
-    def list_sessions(self, project: str, **_: object) -> list[Row]:
-        subjects = {row["ID"]: row["label"] for row in self.list_subjects(project)}
-        rows: list[Row] = []
+        subjects = [] if held is None else [{"ID": held.get("ID", ""), "label": self._subject.subject or ""}]
+        labels = {row["ID"]: row["label"] for row in subjects}
+        sessions: list[Row] = []
         for label in self._sessions:
             held = self.item(replace(self._subject, session=label))
             if held is not None:
                 # A session is found by its label anywhere in the project: its own field says whose it is.
                 owner = held.get("subject_ID", "")
-                known = subjects.get(owner, owner)
-                rows.append({"label": label, "subject_label": known, "xsiType": held.get("xsi:type", "")})
-        return rows
+                known = labels.get(owner, owner)
+                sessions.append({"label": label, "subject_label": known, "xsiType": held.get("xsi:type", "")})
+        return ProjectListing(tuple(subjects), tuple(sessions))

@@ -13,7 +13,7 @@ from xnatferry.wording import counted, human_bytes, human_seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from xnatferry.transfer.engine import PushResult
+    from xnatferry.transfer.events import PushResult
     from xnatferry.xnat.model import Address
 
 __all__ = ["nothing_record", "proof_counts", "push_lines", "push_record", "verdict_counts", "verdict_lines"]

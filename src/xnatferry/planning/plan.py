@@ -111,12 +111,14 @@ class Refusal:
         reasons: One sentence each.
         address: Its address, if known.
         path: Its path on the disk.
+        exit_code: Exit code of the command: 7 for refused data, 8 for files that cannot be verified.
     """
 
     relative: str
     reasons: tuple[str, ...]
     path: Path
     address: Address | None = None
+    exit_code: int = 7
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,10 +109,14 @@ class UndoPlan:
 
 
 _UNCERTAIN = "was on its way when the run was killed, and the local file has changed since, so it cannot be recognised"
+_PROJECT = "is kept: XNAT never accepts the ID of a deleted project again; add --remove-project to remove it"
 
 
-def plan_undo(effects: RunEffects, now: Inventory) -> UndoPlan:
-    """Decide about everything that a run created, replaced or changed."""
+def plan_undo(effects: RunEffects, now: Inventory, *, remove_project: bool = False) -> UndoPlan:
+    """Decide about everything that a run created, replaced or changed.
+
+    A project that it created is kept unless *remove_project*: XNAT never accepts a deleted project ID again (403).
+    """
     files = {address: _file_action(address, sent, now) for address, sent in effects.stored.items()}
     removable = {address for address, step in files.items() if step.action is UndoAction.REMOVE}
     children: dict[Address, set[Address]] = defaultdict(set)
@@ -131,6 +135,8 @@ def plan_undo(effects: RunEffects, now: Inventory) -> UndoPlan:
             objects.append(
                 UndoStep(address, UndoAction.STAY, f"contains {_named(others)}, which this undo does not remove")
             )
+        elif address.level is Level.PROJECT and not remove_project:
+            objects.append(UndoStep(address, UndoAction.STAY, _PROJECT))
         else:
             inside = {getattr(child, child.level.value): now.files.get(child) for child in children[address]}
             objects.append(UndoStep(address, UndoAction.REMOVE, holds=inside))

@@ -17,7 +17,7 @@ from xnatferry.checks.finding_catalog import listed
 from xnatferry.errors import DataError, ForbiddenError, NotFoundError, RefusedError
 from xnatferry.planning.plan import OnConflict, Refusal
 from xnatferry.results.pull_plan import PullPlan, plan_pull
-from xnatferry.results.remote_files import FileAt, list_files_below, own_files
+from xnatferry.results.remote_files import FileAt, FilesBelow, list_files_below, own_files
 from xnatferry.sources.bids.names import BidsName, bids_schema, parse_name
 from xnatferry.wording import counted
 from xnatferry.xnat.bids_manifest import (
@@ -95,9 +95,10 @@ def plan_bids_pull(
         DataError: *address* is not one of them, or a manifest is not valid.
         NotFoundError: *address* does not exist.
     """
-    export = read_bids_export(remote, list_files_below(remote, address, workers=workers), address, workers=workers)
+    held = list_files_below(remote, address, workers=workers)
+    export = read_bids_export(remote, held.files, address, workers=workers)
     plan = plan_pull(
-        export.files,
+        FilesBelow(export.files, held.unplaced),
         folder,
         server=remote.connection.url,
         address=address,

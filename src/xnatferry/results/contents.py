@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import NotFoundError, UsageError
-from xnatferry.results.remote_files import sessions_below
+from xnatferry.results.remote_files import own_files, session_files, sessions_below
 from xnatferry.xnat.model import Address, Level
 from xnatferry.xnat.thread_map import thread_map
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from xnatferry.client.remote import Remote
+    from xnatferry.planning.plan import Refusal
+    from xnatferry.results.remote_files import FileAt
     from xnatferry.xnat.records import Attributes, RemoteFile
 
 __all__ = ["Contents", "read_contents", "read_same"]
@@ -32,6 +34,7 @@ class Contents:
         files: The rows of the listings.
         doubled: Files that are listed more than once.
         subjects: Subject of each session of the project.
+        unplaced: Files without an address.
     """
 
     server: str
@@ -40,6 +43,7 @@ class Contents:
     files: dict[Address, RemoteFile] = field(default_factory=dict)
     doubled: set[Address] = field(default_factory=set)
     subjects: dict[str, str] = field(default_factory=dict)
+    unplaced: tuple[Refusal, ...] = ()
 
     def add(self, other: Contents) -> None:
         """Add the contents of another object."""
@@ -47,6 +51,7 @@ class Contents:
         self.resources |= other.resources
         self.doubled |= other.doubled | (self.files.keys() & other.files.keys())
         self.files |= other.files
+        self.unplaced += other.unplaced
 
     def in_project(self, project: str) -> Contents:
         """The same under another project ID."""
@@ -61,6 +66,7 @@ class Contents:
             {moved(address): file for address, file in self.files.items()},
             {moved(address) for address in self.doubled},
             self.subjects,
+            self.unplaced,
         )
 
 
@@ -99,8 +105,9 @@ def read_same(remote: Remote, wanted: Contents, project: str, *, workers: int = 
     found = Contents(remote.connection.url)
     if not remote.project_exists(project):
         return found
-    subjects = {row["label"] for row in remote.list_subjects(project)}
-    found.subjects = {row["label"]: row["subject_label"] for row in remote.list_sessions(project)}
+    listed = remote.read_project(project, details=())
+    subjects = listed.subject_labels
+    found.subjects = {row["label"]: row["subject_label"] for row in listed.sessions}
     above = [Address(project)] if Address(project) in wanted.objects else []
     above += [a for a in wanted.objects if a.level is Level.SUBJECT and a.subject in subjects]
     sessions = [
@@ -142,7 +149,7 @@ def _own(remote: Remote, container: Address, found: Contents) -> None:
     for row in rows:
         found.resources[container.child(Level.RESOURCE, row["label"])] = _resource_fields(row)
     if rows:
-        _note(found, container, remote.list_files(container))
+        _note(found, own_files(remote, container))
 
 
 def _session(remote: Remote, session: Address) -> Contents:
@@ -158,26 +165,24 @@ def _session(remote: Remote, session: Address) -> Contents:
         if row["category"] in {"scans", "resources", ""}:
             container = session.child(Level.SCAN, owner)
             found.resources[container.child(Level.RESOURCE, row["label"])] = _resource_fields(row)
-    # Also files of resources that the listing of resources leaves out.
-    _note(found, session, remote.list_files(session))
-    if attributes.scans:
-        _note(found, session, remote.list_files(session, all_scans=True))
     for label, of_assessor in attributes.assessors.items():
         assessor = session.child(Level.ASSESSOR, label)
         found.objects[assessor] = of_assessor
-        _own(remote, assessor, found)
+        for row in remote.list_resources(assessor):
+            found.resources[assessor.child(Level.RESOURCE, row["label"])] = _resource_fields(row)
+    # Also files of resources that the listing of resources leaves out.
+    held = session_files(remote, session, attributes)
+    _note(found, held.files)
+    found.unplaced = held.unplaced
     return found
 
 
-def _note(found: Contents, container: Address, files: Iterable[RemoteFile]) -> None:
-    for file in files:
-        owner = container if file.scan is None else container.child(Level.SCAN, file.scan)
-        resource = owner.child(Level.RESOURCE, file.resource or "unnamed")
-        address = resource.child(Level.FILE, file.name)
-        if address in found.files:
-            found.doubled.add(address)
-        found.files[address] = file
-        found.resources.setdefault(resource, {})
+def _note(found: Contents, files: Iterable[FileAt]) -> None:
+    for one in files:
+        if one.address in found.files:
+            found.doubled.add(one.address)
+        found.files[one.address] = one.file
+        found.resources.setdefault(one.address.child(Level.FILE, None), {})
 
 
 def _resource_fields(row: Mapping[str, str]) -> dict[str, str]:

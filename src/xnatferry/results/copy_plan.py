@@ -56,7 +56,7 @@ def plan_copy(
         server=there.server,
         project=project,
         steps=tuple(_own_kind_last(in_tree_order(planner.steps.values()))),
-        refusals=tuple(planner.refused.values()),
+        refusals=(*planner.refused.values(), *source.unplaced),
         findings=tuple(_findings(planner.skipped_fields)),
         on_conflict=on_conflict,
     )

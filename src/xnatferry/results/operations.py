@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from platformdirs import user_state_path
 
 from xnatferry.errors import joint_exit_code
 from xnatferry.planning.plan import OnConflict
+from xnatferry.planning.session_types import type_findings
 from xnatferry.results.bids_export import plan_bids_pull
 from xnatferry.results.contents import read_contents, read_same
 from xnatferry.results.copy_plan import plan_copy as decide_copy
@@ -16,7 +18,7 @@ from xnatferry.results.pull_plan import PullPlan, check_pullable
 from xnatferry.results.pull_plan import plan_pull as decide_pull
 from xnatferry.results.pull_run import PullResult, fetch_all
 from xnatferry.results.remote_files import list_files_below
-from xnatferry.transfer.engine import PushResult, carry_out, check_sendable
+from xnatferry.transfer.engine import carry_out, check_sendable
 from xnatferry.transfer.journal import Journal
 from xnatferry.transfer.sharded_runs import find_run as find_run_in
 from xnatferry.transfer.undo_run import plan_of
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
     from xnatferry.planning.plan import Plan
     from xnatferry.planning.undo_plan import UndoPlan
-    from xnatferry.transfer.events import Listener, Receipt
+    from xnatferry.transfer.events import Listener, PushResult, Receipt
     from xnatferry.transfer.runs import Run
 
 __all__ = [
@@ -142,7 +144,7 @@ def plan_copy(
     place = Address.parse(address) if isinstance(address, str) else address
     there = project or place.project
     contents = read_contents(remote, place, workers=workers).in_project(there)
-    return decide_copy(
+    plan = decide_copy(
         contents,
         read_same(target, contents, there, workers=workers),
         from_project=place.project,
@@ -151,6 +153,7 @@ def plan_copy(
         on_conflict=on_conflict,
         update_fields=update_fields,
     )
+    return replace(plan, findings=(*plan.findings, *type_findings(plan, target.set_up_types)))
 
 
 def copy(
@@ -209,23 +212,28 @@ def find_run(name: str = "latest", *, folder: Path | None = None) -> Run:
     return find_run_in(folder or _runs(), name)
 
 
-def plan_undo(run: Run, remote: Remote) -> UndoPlan:
+def plan_undo(run: Run, remote: Remote, *, remove_project: bool = False) -> UndoPlan:
     """What `undo` would remove, and what it would not change, with reasons.
+
+    Args:
+        run: A push or copy.
+        remote: Its server.
+        remove_project: Whether to remove a project that the run created; XNAT never accepts its ID again.
 
     Raises:
         RemoteError: The server cannot be read.
     """
-    return plan_of(run.effects(), remote, str(run.attributes["project"]))
+    return plan_of(run.effects(), remote, str(run.attributes["project"]), remove_project=remove_project)
 
 
-def undo(run: Run, remote: Remote, *, listener: Listener = _ignore) -> list[Receipt]:
-    """Remove what *run* created; the undo is also recorded as a run.
+def undo(run: Run, remote: Remote, *, remove_project: bool = False, listener: Listener = _ignore) -> list[Receipt]:
+    """Remove what *run* created; the undo is also recorded as a run. Arguments are those of `plan_undo`.
 
     Raises:
         RemoteError: The server cannot be read.
         JournalError: The journal cannot be written.
     """
-    plan = plan_undo(run, remote)
+    plan = plan_undo(run, remote, remove_project=remove_project)
     about = {name: run.attributes.get(name) for name in ("server", "local", "project")}
     with Journal.begin(run.folder.parent, "undo", {**about, "undoes": run.name}) as journal:
         receipts = carry_out_undo(plan, remote, listener=listener, journal=journal)

@@ -19,10 +19,10 @@ from xnatferry.xnat.model import Address
 from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from xnatferry.results.remote_files import FileAt
+    from xnatferry.results.remote_files import FileAt, FilesBelow
     from xnatferry.xnat.records import RemoteFile
 
 __all__ = ["Layout", "PullFile", "PullPlan", "check_pullable", "files_layout", "plan_pull"]
@@ -89,6 +89,11 @@ class PullPlan:
         return sum(file.held.size_bytes for file in self.fetched)
 
     @property
+    def refused(self) -> int:
+        """Exit code for the refusals; 0 if there are none."""
+        return max((refusal.exit_code for refusal in self.refusals), default=0)
+
+    @property
     def conflicts(self) -> tuple[PullFile, ...]:
         """Local files that differ and are not replaced."""
         return tuple(file for file in self.files if file.decision is Decision.DIFFERS)
@@ -105,7 +110,7 @@ def files_layout(address: Address) -> tuple[str, ...]:
 
 
 def plan_pull(
-    held: Sequence[FileAt],
+    held: FilesBelow,
     folder: Path,
     *,
     server: str,
@@ -127,12 +132,12 @@ def plan_pull(
         workers: How many local files are read at the same time.
         folds: Whether the disk ignores the case of names; None checks it.
     """
-    places = {one.address: layout(one.address) for one in held}
-    clashing = clashes((places[one.address] for one in held), folds=_folds(folder) if folds is None else folds)
+    places = {one.address: layout(one.address) for one in held.files}
+    clashing = clashes((places[one.address] for one in held.files), folds=_folds(folder) if folds is None else folds)
     inside = _Inside(folder)
-    refusals: list[Refusal] = []
+    refusals = list(held.unplaced)
     kept: list[tuple[FileAt, Path]] = []
-    for one in held:
+    for one in held.files:
         parts = places[one.address]
         why = path_problem(parts, windows=os.name == "nt") or clashing.get(parts) or inside.problem(parts)
         if why is not None:

@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import (
-    DataError,
     DiskFullError,
     StoppedError,
     TransferError,
@@ -42,7 +41,7 @@ class PullResult:
         missing: Files that were not downloaded.
         disk_full: Whether the disk was full.
         stopped: Whether the user stopped it.
-        refused: Whether files could not be stored on this disk.
+        refused: Exit code of files that cannot be stored on this disk or have no address; 0 if there are none.
     """
 
     receipts: tuple[Receipt, ...]
@@ -50,7 +49,7 @@ class PullResult:
     missing: tuple[PullFile, ...] = ()
     disk_full: bool = False
     stopped: bool = False
-    refused: bool = False
+    refused: int = 0
 
     @property
     def failures(self) -> tuple[Receipt, ...]:
@@ -63,7 +62,7 @@ class PullResult:
         if self.stopped:
             return StoppedError.exit_code
         code = joint_exit_code(receipt.exit_code for receipt in self.receipts)
-        return code or (DataError.exit_code if self.refused else 0)
+        return code or self.refused
 
 
 def fetch_all(
@@ -154,7 +153,7 @@ class _Fetch:
             missing=tuple(file for file in self._plan.fetched if file not in done),
             disk_full=self._full.is_set(),
             stopped=self._stop.is_set(),
-            refused=bool(self._plan.refusals),
+            refused=self._plan.refused,
         )
 
     def _emit(self, event: Event) -> None:

@@ -16,6 +16,7 @@ from xnatferry.results.stats_runs import Collected, assembled, read_run, table_n
 from xnatferry.results.stats_table import Place, Remark, RemarkKind, StatsTable
 from xnatferry.sources.folder_walk import natural_key
 from xnatferry.xnat.model import Address, Level
+from xnatferry.xnat.records import ProjectListing
 from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
@@ -75,22 +76,25 @@ def _places(remote: RemoteReader, container: Address, *, itself: bool) -> list[P
     where = remote.connection.url
     project = container.project
     try:
-        subjects = {row["label"]: row for row in remote.list_subjects(project, more=_SUBJECT_FIELDS)}
+        listed = remote.read_project(project, subject_fields=_SUBJECT_FIELDS, session_fields=(_AGE,))
     except NotFoundError:
-        subjects = {}
-    if not subjects and not remote.project_exists(project):
+        listed = ProjectListing()
+    subjects = {row["label"]: row for row in listed.subjects}
+    if not listed.subjects and not remote.project_exists(project):
         raise NotFoundError(f"{project}: project not found on {where}, or not visible for this account")
-    if container.subject is not None and container.subject not in subjects:
+    if (
+        container.subject is not None
+        and container.subject not in subjects
+        and not listed.sessions_of(container.subject)
+    ):
         raise NotFoundError(f"{Address(project, container.subject)}: subject not found on {where}")
     if itself and container.session is None:
         label = container.subject
-        return [Place(project) if label is None else _subject_place(project, label, subjects[label])]
+        return [Place(project) if label is None else _subject_place(project, label, subjects.get(label, {}))]
     rows = [
         row
-        for row in remote.list_sessions(project, more=(_AGE,))
-        if row["xsiType"].endswith("essionData")
-        and container.subject in {None, row["subject_label"]}
-        and container.session in {None, row["label"]}
+        for row in listed.sessions_of(container.subject)
+        if row["xsiType"].endswith("essionData") and container.session in {None, row["label"]}
     ]
     if container.session is not None and not rows:
         session = Address(project, container.subject, container.session)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.errors import NotFoundError
+from xnatferry.results.remote_files import session_files
+from xnatferry.wording import counted
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
@@ -49,13 +50,13 @@ def read_tree(
 ) -> list[Node]:
     """The objects at and below *address*; the projects when it is None.
 
-    A project shows its subjects and sessions in four requests, a session its scans, assessors and resources in five, a
+    A project shows its subjects and sessions in four requests, a session its scans, assessors and resources in six, a
     resource its files.
 
     Args:
         remote: The server.
         address: The root of the tree.
-        depth: Levels below it; None for the defaults above. Levels below sessions take five requests per session.
+        depth: Levels below it; None for the defaults above. Levels below sessions take three requests per session.
         counted: Whether the files of subjects and sessions are counted, with one request each; None counts up to
             `CHEAP` objects. Files of sessions that are shown with their content are always counted.
         workers: How many objects are read at the same time.
@@ -86,26 +87,37 @@ def read_tree(
     return [node for node in nodes if node.depth <= levels]
 
 
+def _about(row: Row, project: str) -> dict[str, str]:
+    """The attributes of a session that are shown; of a shared one also its project."""
+    shared = {} if row["project"] == project else {"shared": f"shared from {row['project']}"}
+    return _some(row, type="xsiType", date="date") | shared
+
+
 def _some(row: Mapping[str, str], **names: str) -> dict[str, str]:
-    return {shown: row[name] for shown, name in names.items() if row.get(name)}
+    return _given({shown: row.get(name, "") for shown, name in names.items()})
+
+
+def _given(said: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in said.items() if value}
 
 
 def _project(remote: Remote, address: Address, levels: int, *, counted: bool | None, workers: int) -> list[Node]:
-    subjects = sorted(row["label"] for row in remote.list_subjects(address.project))
+    listed = remote.read_project(address.project)
+    rows: dict[str, list[Row]] = {label: [] for label in sorted(listed.subject_labels)}
+    for row in sorted(listed.sessions, key=lambda row: (row["subject_label"], row["label"])):
+        rows.setdefault(row["subject_label"], []).append(row)
     if address.subject is not None:
-        if address.subject not in subjects:
+        if address.subject not in rows:
             raise NotFoundError(f"{address}: subject not found on {remote.connection.url}")
-        subjects = [address.subject]
-    rows: defaultdict[str, list[Row]] = defaultdict(list)
-    for row in sorted(remote.list_sessions(address.project), key=lambda row: row["label"]):
-        rows[row.get("subject_label", "")].append(row)
-    wanted = [(Address(address.project, label), rows[label]) for label in subjects]
+        rows = {address.subject: rows[address.subject]}
+    wanted = [(Address(address.project, label), of_subject) for label, of_subject in rows.items()]
     if counted is None:
         counted = len(wanted) + sum(len(sessions) for _, sessions in wanted) <= CHEAP
     opened = levels - (2 if address.subject is None else 1)
     counted = counted or opened > 0
     with ThreadPoolExecutor(workers) as pool:
-        own = pool.map(lambda one: _own(remote, one[0], read=counted or address.subject is not None), wanted)
+        here = listed.subject_labels if counted or address.subject is not None else frozenset()
+        own = pool.map(lambda one: _own(remote, one[0], read=one[0].subject in here), wanted)
         below = [
             [pool.submit(_session, remote, subject, row, opened, counted=counted) for row in sessions]
             for subject, sessions in wanted
@@ -126,7 +138,7 @@ def _own(remote: Remote, subject: Address, *, read: bool) -> list[Node]:
 
 def _session(remote: Remote, subject: Address, row: Row, levels: int, *, counted: bool) -> list[Node]:
     """A session of a listing, with *levels* below it."""
-    session, attributes = subject.child(Level.SESSION, row["label"]), _some(row, type="xsiType", date="date")
+    session, attributes = subject.child(Level.SESSION, row["label"]), _about(row, subject.project)
     if levels > 0:
         return _opened(remote, session, attributes, levels)
     if not counted:
@@ -152,12 +164,12 @@ def _above(
 def _part(remote: Remote, address: Address, levels: int) -> list[Node]:
     """A session, or one scan or assessor of it."""
     session = Address(address.project, address.subject, address.session)
-    known = {row["label"]: row for row in remote.list_sessions(address.project)}
-    row = known.get(session.session or "")
-    if row is None or row.get("subject_label", session.subject) != session.subject:
+    listed = remote.read_project(address.project, details={session.session or ""})
+    row = next((one for one in listed.sessions_of(session.subject) if one["label"] == session.session), None)
+    if row is None:
         raise NotFoundError(f"{session}: session not found on {remote.connection.url}")
     if address.level is Level.SESSION:
-        return _opened(remote, session, _some(row, type="xsiType", date="date"), levels)
+        return _opened(remote, session, _about(row, address.project), levels)
     inside = _opened(remote, session, {}, levels + 1, only=address)
     if not inside[1:]:
         raise NotFoundError(f"{address}: {address.level} not found on {remote.connection.url}")
@@ -168,64 +180,83 @@ def _opened(
     remote: Remote, session: Address, attributes: Mapping[str, str], levels: int, *, only: Address | None = None
 ) -> list[Node]:
     """A session with its scans, assessors and resources, and their files if more than two levels are requested."""
+    known = remote.attributes(session)
+    if known is None:
+        raise NotFoundError(f"{session}: session not found on {remote.connection.url}")
+    rows = remote.list_resources(session, all_scans=True)
+    labels = {found.id: label for label, found in known.assessors.items()}
+    held: dict[Address, list[RemoteFile]] = {}
+    about: dict[Address, Mapping[str, str]] = {}
+    for row in rows:
+        if (owner := _owner(session, row, labels)) is not None:
+            resource = owner.child(Level.RESOURCE, row["label"])
+            held[resource] = []
+            about[resource] = {} if owner.scan else _some(row, format="format", content="content")
+    listed = session_files(remote, session, known)
+    for one in listed.files:
+        held.setdefault(one.address.child(Level.FILE, None), []).append(one.file)
+    inside = _Inside(held, about, files=levels > 2)
     below: list[Node] = []
-    files = levels > 2
-    scans = (
-        sorted(remote.list_scans(session), key=lambda scan: _natural(scan["ID"])) if _takes(only, Level.SCAN) else []
-    )
-    held = _by_resource(remote.list_files(session, all_scans=True)) if scans else {}
-    for scan in scans:
-        here = session.child(Level.SCAN, scan["ID"])
-        if only in {None, here}:
-            about = _some(scan, type="type", quality="quality")
-            below += _above(here, list(_counted(here, held, files=files)), counted=True, attributes=about)
-    for assessor in remote.list_assessors(session) if _takes(only, Level.ASSESSOR) else []:
-        here = session.child(Level.ASSESSOR, assessor["label"])
-        if only in {None, here}:
-            inner = list(_resources(remote, here, 0, files=files))
-            below += _above(here, inner, counted=True, attributes=_some(assessor, type="xsiType"))
-    if only is None:
-        below += _resources(remote, session, 0, files=files)
-    return _above(session, below, counted=True, attributes=attributes)
+    for scan in sorted(known.scans, key=_natural):
+        said = {name: known.scans[scan].fields.get(name, "") for name in ("type", "quality")}
+        here = session.child(Level.SCAN, scan)
+        below += _above(here, inside.of(here), counted=True, attributes=_given(said))
+    for label, assessor in known.assessors.items():
+        here = session.child(Level.ASSESSOR, label)
+        below += _above(here, inside.of(here), counted=True, attributes={"type": assessor.xsi_type})
+    below += inside.of(session)
+    if only is not None:
+        below = [node for node in below if node.address == only or only.holds(node.address)]
+    if listed.unplaced:
+        attributes = {**attributes, "unplaced": f"{counted(len(listed.unplaced), 'file')} without an address"}
+    first, *others = _above(session, below, counted=True, attributes=attributes)
+    sizes = [row["file_size"] for row in rows if _owner(session, row, labels) is None]
+    extra = sum(int(size) for size in sizes if size.isdecimal())
+    first = replace(first, files=(first.files or 0) + len(listed.unplaced), size_bytes=first.size_bytes + extra)
+    return [first, *others]
 
 
-def _takes(only: Address | None, level: Level) -> bool:
-    return only is None or only.level is level
+def _owner(session: Address, row: Row, labels: Mapping[str, str]) -> Address | None:
+    """The object that contains a listed resource of a session; None if the resource has no address."""
+    match row["category"]:
+        case "scans":
+            return session.child(Level.SCAN, row["cat_id"])
+        case "assessors":
+            return session.child(Level.ASSESSOR, labels.get(row["cat_id"], row["cat_id"]))
+        case "resources" | "":
+            return session
+    return None
 
 
-def _resources(remote: Remote, container: Address, depth: int, *, files: bool = False) -> Iterator[Node]:
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """The resources in a session, with their files."""
+
+    held: Mapping[Address, list[RemoteFile]]
+    about: Mapping[Address, Mapping[str, str]]
+    files: bool = field(kw_only=True)
+
+    def of(self, container: Address) -> list[Node]:
+        """Nodes of the resources of one object."""
+        nodes: list[Node] = []
+        for resource in sorted(one for one in self.held if one.container == container):
+            inside = self.held[resource]
+            size = sum(file.size_bytes for file in inside)
+            nodes.append(Node(resource, 0, self.about.get(resource, {}), size, len(inside)))
+            if self.files:
+                nodes += _files(resource, inside, 1)
+        return nodes
+
+
+def _resources(remote: Remote, container: Address, depth: int) -> Iterator[Node]:
     for row in remote.list_resources(container):
-        label = row.get("label", "")
-        if label:
-            here = container.child(Level.RESOURCE, label)
-            size, count = row.get("file_size", ""), row.get("file_count", "")
-            yield Node(
-                here,
-                depth,
-                _some(row, format="format", content="content"),
-                int(size) if size.isdecimal() else 0,
-                int(count) if count.isdecimal() else None,
-            )
-            if files:
-                yield from _files(here, remote.list_files(here), depth + 1)
-
-
-def _by_resource(files: Iterable[RemoteFile]) -> dict[tuple[str | None, str], list[RemoteFile]]:
-    found: dict[tuple[str | None, str], list[RemoteFile]] = {}
-    for file in files:
-        found.setdefault((file.scan, file.resource), []).append(file)
-    return found
-
-
-def _counted(
-    container: Address, held: Mapping[tuple[str | None, str], list[RemoteFile]], *, files: bool
-) -> Iterator[Node]:
-    for (scan, resource), inside in sorted(held.items(), key=lambda item: item[0][1]):
-        if scan == container.scan:
-            here = container.child(Level.RESOURCE, resource)
-            yield Node(here, 0, {}, sum(file.size_bytes for file in inside), len(inside))
-            if files:
-                yield from _files(here, inside, 1)
+        here = container.child(Level.RESOURCE, row["label"])
+        about = _some(row, format="format", content="content")
+        size, count = row["file_size"], row["file_count"]
+        if not (size.isdecimal() and count.isdecimal()):  # 1.6.4 lists no counts
+            files = remote.list_files(here)
+            size, count = str(sum(file.size_bytes for file in files)), str(len(files))
+        yield Node(here, depth, about, int(size), int(count))
 
 
 def _files(resource: Address, files: Iterable[RemoteFile], depth: int) -> Iterator[Node]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from xnatferry.errors import NotFoundError
 from xnatferry.results.remote_tree import Node, read_tree
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["RemovalSummary", "leftovers", "removal_summary"]
 
 
+#: Levels from an address down to resources.
+_DOWN: Final = {Level.PROJECT: 4, Level.SUBJECT: 3}
+
+
 @dataclass(frozen=True, slots=True)
 class RemovalSummary:
     """Everything at and below an address.
@@ -23,11 +27,13 @@ class RemovalSummary:
         nodes: The objects, containers first.
         files: Number of files in them.
         size_bytes: Their size.
+        shared: Sessions shared from other projects: only the share is removed, their files are kept.
     """
 
     nodes: tuple[Node, ...]
     files: int
     size_bytes: int
+    shared: tuple[Address, ...] = ()
 
 
 def removal_summary(remote: Remote, address: Address) -> RemovalSummary:
@@ -36,19 +42,14 @@ def removal_summary(remote: Remote, address: Address) -> RemovalSummary:
     Raises:
         NotFoundError: *address* does not exist.
     """
-    nodes: list[Node] = []
-    for node in read_tree(remote, address):
-        nodes.append(node)
-        if node.address.level is Level.SESSION and address.level in {Level.PROJECT, Level.SUBJECT}:
-            inner = read_tree(remote, node.address)[1:]
-            nodes.extend(Node(n.address, n.depth + node.depth, n.attributes, n.size_bytes, n.files) for n in inner)
+    nodes = read_tree(remote, address, depth=_DOWN.get(address.level))
     if address.level is Level.FILE:
         nodes = [node for node in nodes if node.address == address]
         return RemovalSummary(tuple(nodes), len(nodes), sum(node.size_bytes for node in nodes))
-    resources = [node for node in nodes if node.address.level is Level.RESOURCE]
-    return RemovalSummary(
-        tuple(nodes), sum(node.files or 0 for node in resources), sum(node.size_bytes for node in resources)
-    )
+    shared = [node for node in nodes if "shared" in node.attributes]
+    files = (nodes[0].files or 0) - sum(node.files or 0 for node in shared)
+    size = nodes[0].size_bytes - sum(node.size_bytes for node in shared)
+    return RemovalSummary(tuple(nodes), files, size, tuple(node.address for node in shared))
 
 
 def leftovers(remote: Remote, address: Address) -> list[str]:

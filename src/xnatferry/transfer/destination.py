@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from xnatferry.xnat.gzip_stream import Content
     from xnatferry.xnat.model import Address
-    from xnatferry.xnat.records import Attributes, Ensured, RemoteFile, ScanDocument
+    from xnatferry.xnat.records import Attributes, Ensured, ProjectListing, RemoteFile, ScanDocument
     from xnatferry.xnat.result_set import Row
 
 __all__ = ["Body", "Destination"]
@@ -25,11 +25,8 @@ class Destination(Protocol):
     def project_exists(self, project: str) -> bool:
         """Whether this account can see the project."""
 
-    def list_subjects(self, project: str) -> list[Row]:
-        """Subjects of a project: at least ``ID`` and ``label``."""
-
-    def list_sessions(self, project: str) -> list[Row]:
-        """Sessions of a project: ``ID``, ``label``, ``subject_label``, ``xsiType``, ``date``."""
+    def read_project(self, project: str, *, details: Container[str] | None = None) -> ProjectListing:
+        """All subjects and sessions of a project; *details*: labels of sessions whose type and date are needed."""
 
     def list_scans(self, address: Address) -> list[Row]:
         """Scans of a session: ``ID``, ``type``, ``quality``, ``note``, ``series_description``, ``xsiType``."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,13 +19,11 @@ from xnatferry.errors import (
     DataError,
     StoppedError,
     UnavailableError,
-    VerifyError,
     XnatferryError,
-    joint_exit_code,
 )
 from xnatferry.planning.plan import Decision, OnConflict, Plan, Step
 from xnatferry.transfer.batching import BodySizeLimit
-from xnatferry.transfer.events import Began, Event, Listener, Outcome, Proof, Receipt, Stage, Verdict
+from xnatferry.transfer.events import Began, Event, Listener, Outcome, Proof, PushResult, Receipt, Stage, Verdict
 from xnatferry.transfer.grouping import SessionSteps, by_session, subjects_of_documents
 from xnatferry.transfer.resource_sender import ResourceSender
 from xnatferry.transfer.run_context import RunContext
@@ -44,45 +41,9 @@ if TYPE_CHECKING:
     from xnatferry.transfer.grouping import Resources
     from xnatferry.transfer.rate_limit import RateLimit
 
-__all__ = ["PushResult", "carry_out", "check_sendable"]
+__all__ = ["carry_out", "check_sendable"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class PushResult:
-    """Receipts and verdicts of a push.
-
-    Attributes:
-        receipts: One for each step that was tried.
-        verdicts: One for each file of the plan.
-        left: Files that differ on the server and were not changed, by the policy.
-        stopped: Whether the user stopped it.
-    """
-
-    receipts: tuple[Receipt, ...]
-    verdicts: tuple[Verdict, ...]
-    left: frozenset[Address] = frozenset()
-    stopped: bool = False
-
-    @property
-    def exit_code(self) -> int:
-        """Exit code: the common one of all failed steps, else 1; 8 when a file is not verified."""
-        if self.stopped:
-            return StoppedError.exit_code
-        if self.failures:
-            return joint_exit_code(receipt.exit_code for receipt in self.failures)
-        return VerifyError.exit_code if self.unproven else 0
-
-    @property
-    def failures(self) -> tuple[Receipt, ...]:
-        """Receipts of steps that did not succeed."""
-        return tuple(r for r in self.receipts if r.outcome in {Outcome.FAILED, Outcome.STOPPED})
-
-    @property
-    def unproven(self) -> tuple[Verdict, ...]:
-        """Verdicts of files that are not verified, without files that the policy did not change."""
-        return tuple(v for v in self.verdicts if not v.proof.good and v.address not in self.left)
 
 
 def carry_out(
@@ -172,6 +133,9 @@ class _Run:
         self._failed_sessions: dict[Address, dict[Address, Receipt]] = {}
         self._made_by_document: frozenset[Address] = frozenset()
         self._created_here: set[Address] = set()
+        self._lost: set[Address] = set()
+        self._ids: dict[Address, str] = {}
+        self._remade: set[Address] = set()
 
     def carry_out(self) -> PushResult:
         sessions = by_session(self._plan)
@@ -233,8 +197,22 @@ class _Run:
                 work.append((step, sends, len(sends) == len(own)))
         verify = partial(self._verify, session, files)
         left = CompletionLatch(len(work), verify)
-        more: list[Work] = [partial(self._resource, step, sends, left, complete) for step, sends, complete in work]
+        remake = partial(self._remake, session)
+        more: list[Work] = [
+            partial(self._resource, step, sends, left, remake, complete=complete) for step, sends, complete in work
+        ]
         return more or [verify]
+
+    def _remake(self, session: SessionSteps) -> None:
+        """Create a session of this run once more.
+
+        If clients create one session at the same time, several get 201 and XNAT keeps the session of one (recorded:
+        1.8.11); what the others stored in theirs is lost.
+        """
+        if session.step.decision is Decision.CREATE and session.step.address.session is not None:
+            self._created_here -= {session.step.address, *(scan.address for scan in session.scans)}
+            self._remade.add(session.step.address)
+            self._create_session(session)
 
     def _make_ready(self, session: SessionSteps) -> dict[Address, Receipt]:
         """Create a session with its scans, or the new scans of one that is there; returns what failed."""
@@ -276,6 +254,7 @@ class _Run:
         made = self._destination.create_session_document(
             step.address, xsi_type=step.xsi_type, fields=step.fields, scans=scans
         )
+        self._ids[step.address] = made.id
         return _outcome(made.created)
 
     def _ensure_subject(self, step: Step) -> Outcome:
@@ -297,8 +276,19 @@ class _Run:
         fields = {word: step.fields.get(word, "") for word in ("format", "content", "tags")}
         return _outcome(self._destination.ensure_resource(step.address, **fields).created)
 
-    def _resource(self, step: Step, files: Sequence[Step], left: CompletionLatch, complete: bool) -> list[Work]:  # noqa: FBT001  # one caller
-        sender = ResourceSender(self._destination, step, files, self._emit, self._context, complete=complete)
+    def _resource(
+        self, step: Step, files: Sequence[Step], left: CompletionLatch, remake: Callable[[], None], *, complete: bool
+    ) -> list[Work]:
+        sender = ResourceSender(
+            self._destination,
+            step,
+            files,
+            self._emit,
+            self._context,
+            remake=remake,
+            complete=complete,
+            overwrite=any(file.address in self._lost for file in files),
+        )
         comes_with_files = (
             step.decision is Decision.CREATE
             and step.address.container in self._created_here
@@ -322,17 +312,42 @@ class _Run:
             log.info("stored %d of %d files in %s", stored, len(files), step.address)
         return left.count_down()
 
-    def _verify(self, session: SessionSteps, files: Sequence[Step]) -> None:
+    def _verify(self, session: SessionSteps, files: Sequence[Step]) -> list[Work]:
         try:
             verdicts = self._verifier.session(session.step.address, files, self._sent)
+            if lost := self._newly_lost(session, verdicts):
+                self._remake(session)
+                files = [file for file in files if file.address not in lost]
+                verdicts = [verdict for verdict in verdicts if verdict.address not in lost]
         except XnatferryError as error:
             self._receive(Receipt.failed(session.step.address, error))
+            lost = set()
             verdicts = [Verdict(file.address, Proof.UNKNOWN, message=str(error)) for file in files]
         for file in files:
             self._sent.pop(file.address, None)
         self._record_verdicts(verdicts)
         good = sum(verdict.proof.good for verdict in verdicts)
         log.info("verified %d of %d files of %s", good, len(files), session.step.address)
+        again = {
+            address: (step, found)
+            for address, (step, own) in (session.resources | session.pictures).items()
+            if (found := [file for file in own if file.address in lost])
+        }
+        return self._resource_work(session, again) if again else []
+
+    def _newly_lost(self, session: SessionSteps, verdicts: Iterable[Verdict]) -> set[Address]:
+        """Files that this run stored and that are missing, as XNAT kept the session of another client."""
+        address = session.step.address
+        missing = {verdict.address for verdict in verdicts if verdict.proof is Proof.MISSING} - self._lost
+        lost = {one for one in missing if one in self._sent and self._sent[one].outcome is Outcome.STORED}
+        if not lost or address not in self._ids:
+            return set()
+        if address not in self._remade:
+            held = self._destination.item(address)
+            if held is not None and held.get("ID") in {None, "", self._ids[address]}:
+                return set()
+        self._lost |= lost
+        return lost
 
     def _record_verdicts(self, verdicts: Iterable[Verdict]) -> None:
         for verdict in verdicts:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from xnatferry.errors import StoppedError
+from xnatferry.errors import StoppedError, VerifyError, joint_exit_code
 
 if TYPE_CHECKING:
     from xnatferry.errors import XnatferryError
     from xnatferry.xnat.model import Address
 
-__all__ = ["Began", "BytesSent", "Event", "Listener", "Outcome", "Proof", "Receipt", "Stage", "Verdict"]
+__all__ = ["Began", "BytesSent", "Event", "Listener", "Outcome", "Proof", "PushResult", "Receipt", "Stage", "Verdict"]
 
 
 class Outcome(StrEnum):
@@ -80,6 +80,42 @@ class Verdict:
     proof: Proof
     size_bytes: int = 0
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """Receipts and verdicts of a push.
+
+    Attributes:
+        receipts: One for each step that was tried.
+        verdicts: One for each file of the plan.
+        left: Files that differ on the server and were not changed, by the policy.
+        stopped: Whether the user stopped it.
+    """
+
+    receipts: tuple[Receipt, ...]
+    verdicts: tuple[Verdict, ...]
+    left: frozenset[Address] = frozenset()
+    stopped: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code: the common one of all failed steps, else 1; 8 when a file is not verified."""
+        if self.stopped:
+            return StoppedError.exit_code
+        if self.failures:
+            return joint_exit_code(receipt.exit_code for receipt in self.failures)
+        return VerifyError.exit_code if self.unproven else 0
+
+    @property
+    def failures(self) -> tuple[Receipt, ...]:
+        """Receipts of steps that did not succeed."""
+        return tuple(r for r in self.receipts if r.outcome in {Outcome.FAILED, Outcome.STOPPED})
+
+    @property
+    def unproven(self) -> tuple[Verdict, ...]:
+        """Verdicts of files that are not verified, without files that the policy did not change."""
+        return tuple(v for v in self.verdicts if not v.proof.good and v.address not in self.left)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from xnatferry.transfer.destination import Destination
-    from xnatferry.transfer.engine import PushResult
+    from xnatferry.transfer.events import PushResult
     from xnatferry.transfer.journal import Journal
 
 __all__ = ["RESOURCE", "record_on_server"]

@@ -120,8 +120,9 @@ def fetch_remote_state(
     """
     if not destination.project_exists(project):
         return RemoteState(server, project_exists=False)
-    subjects = frozenset(row["label"] for row in destination.list_subjects(project))
-    sessions = {row["label"]: _bare(row) for row in destination.list_sessions(project)}
+    listed = destination.read_project(project, details=query.sessions)
+    subjects = listed.subject_labels
+    sessions = {row["label"]: _bare(row) for row in listed.sessions}
     there = [label for label in query.sessions if label in sessions]
     owners = [subject for subject in query.own if subject is None or subject in subjects]
     described = sorted(query.subjects & subjects) if query.all_fields else []
@@ -156,15 +157,15 @@ def project_sessions(destination: Destination, project: str) -> tuple[list[Known
     """
     if not destination.project_exists(project):
         return [], frozenset()
+    listed = destination.read_project(project)
     sessions = [
-        KnownSession(row.get("subject_label", ""), row["label"], row.get("xsiType", ""), row.get("date", ""))
-        for row in destination.list_sessions(project)
+        KnownSession(row["subject_label"], row["label"], row["xsiType"], row["date"]) for row in listed.sessions
     ]
-    return sessions, frozenset(row["label"] for row in destination.list_subjects(project))
+    return sessions, listed.subject_labels
 
 
 def _bare(row: Row) -> RemoteSession:
-    return RemoteSession(row.get("subject_label", ""), intern(row.get("xsiType", "")))
+    return RemoteSession(row["subject_label"], intern(row["xsiType"]))
 
 
 def _own(destination: Destination, container: Address, resources: set[str]) -> dict[tuple[str, str], HeldFile]:
@@ -182,8 +183,7 @@ def _own(destination: Destination, container: Address, resources: set[str]) -> d
 def _session(
     destination: Destination, project: str, label: str, bare: RemoteSession, query: SessionQuery, *, all_fields: bool
 ) -> RemoteSession:
-    # A session whose subject is not listed can be read by its label alone.
-    address = Address(project, bare.subject or "-", label)
+    address = Address(project, bare.subject, label)
     files: dict[tuple[str | None, str, str], HeldFile] = {}
     scans: dict[str, dict[str, str]] = {}
     if query.scans:

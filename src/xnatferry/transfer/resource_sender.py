@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
-from xnatferry.errors import FileChangedError, RefusedError, UnavailableError, XnatferryError
+from xnatferry.errors import FileChangedError, NotFoundError, RefusedError, UnavailableError, XnatferryError
 from xnatferry.planning.plan import Decision, Payload, Step, Transport
 from xnatferry.planning.remote_state import Fingerprint
 from xnatferry.transfer.batching import batches, halves
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from xnatferry.transfer.destination import Destination
     from xnatferry.transfer.run_context import RunContext
+    from xnatferry.xnat.records import RemoteFile
 
 __all__ = ["ResourceSender"]
 
@@ -67,7 +68,9 @@ class ResourceSender:
         files: The file steps to send.
         emit: Called with progress.
         context: Shared by all senders of a run.
+        remake: Creates the session once more, if this run created it and it does not exist on the server.
         complete: Whether *files* are all files of the resource in the plan.
+        overwrite: Whether files of an earlier try of this run on the disk of the server are replaced.
     """
 
     def __init__(
@@ -78,14 +81,18 @@ class ResourceSender:
         emit: Callable[[Event], None],
         context: RunContext,
         *,
+        remake: Callable[[], None] = lambda: None,
         complete: bool = True,
+        overwrite: bool = False,
     ) -> None:
         self._destination = destination
         self._resource = resource
         self._files = files
         self._emit = emit
         self._context = context
+        self._remake = remake
         self._complete = complete
+        self._overwrite = overwrite
         self._bodies = RequestBodies(resource, emit, context)
         self._random = SystemRandom()
 
@@ -116,7 +123,7 @@ class ResourceSender:
         # The record of snapshots is sent after the snapshots.
         for decision in reversed(decisions) if self._has_pictures() else decisions:
             steps = [step for step in self._files if step.decision is decision]
-            overwrite = decision is Decision.UPDATE
+            overwrite = self._overwrite or decision is Decision.UPDATE
             if not steps:
                 continue
             if self._resource.transport is Transport.SINGLE:
@@ -173,13 +180,15 @@ class ResourceSender:
             size = batch.size_bytes
             try:
                 kept = self._send(batch)
-            except (UnavailableError, RefusedError) as error:
+            except (UnavailableError, RefusedError, NotFoundError) as error:
                 if _too_large(error) and len(batch.steps) > 1:
                     self._context.body_size_limit.refused(size)
                     yield from self._split(batch)
                     return
                 self._wait_before_next(error, attempt)
                 cuts += error.status in _CUT_OFF
+                if isinstance(error, NotFoundError):
+                    self._remake()
             else:
                 self._context.body_size_limit.taken(size)
                 self._context.outage.succeeded()
@@ -205,13 +214,15 @@ class ResourceSender:
         for group in groups:
             yield from self._deliver(_Batch(group, batch.overwrite))
 
-    def _wait_before_next(self, error: UnavailableError | RefusedError, attempt: int) -> None:
+    def _wait_before_next(self, error: UnavailableError | RefusedError | NotFoundError, attempt: int) -> None:
         """Wait before the next try.
 
         Raises:
             RemoteError: *error* is permanent, or this was the last try.
         """
         if attempt == ATTEMPTS or (isinstance(error, RefusedError) and error.status != 500):
+            raise error
+        if isinstance(error, NotFoundError) and (error.status is None or attempt > 1):
             raise error
         pause = FIRST_PAUSE_S * 2 ** (attempt - 1) * (0.5 + self._random.random())
         requested = error.retry_after_s if isinstance(error, UnavailableError) else None
@@ -221,7 +232,7 @@ class ResourceSender:
 
     def _settled(self, batch: _Batch) -> Iterator[Receipt]:
         """After a failed try: receipts for files that the server lists; the others remain in the batch."""
-        held = {file.name: file for file in self._destination.list_files(self._resource.address)}
+        held = {file.name: file for file in self._listed()}
         left = []
         for step in batch.steps:
             listed = held.get(step.address.file or "")
@@ -240,6 +251,12 @@ class ResourceSender:
                 left.append(step)
         batch.steps = left
         batch.overwrite = True
+
+    def _listed(self) -> list[RemoteFile]:
+        try:
+            return self._destination.list_files(self._resource.address)
+        except NotFoundError:  # another client is creating its container
+            return []
 
     def _send(self, batch: _Batch) -> list[str]:
         """Send one request; returns the names of files that the server did not replace."""

@@ -14,7 +14,7 @@ from xnatferry.transfer.payload import file_pieces
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from xnatferry.transfer.destination import Destination
     from xnatferry.xnat.records import Attributes
@@ -33,9 +33,9 @@ def take_inventory(destination: Destination, project: str, effects: RunEffects) 
     touched = {*effects.created, *effects.stored, *effects.replaced, *effects.changed, *effects.uncertain}
     objects: set[Address] = {Address(project)}
     files: dict[Address, HeldFile] = {}
-    objects |= {Address(project, row["label"]) for row in destination.list_subjects(project)}
-    rows = {row["label"]: row for row in destination.list_sessions(project)}
-    objects |= {Address(project, row["subject_label"], label) for label, row in rows.items() if row["subject_label"]}
+    listed = destination.read_project(project, details=())
+    objects |= {Address(project, row["label"]) for row in listed.subjects}
+    objects |= {Address(project, row["subject_label"], row["label"]) for row in listed.sessions}
     for above in _containers(touched, objects):
         more, held = _own(destination, above)
         objects |= more
@@ -141,25 +141,33 @@ def _fields(destination: Destination, address: Address) -> dict[str, str]:
 
 
 def _session(destination: Destination, session: Address) -> tuple[set[Address], dict[Address, HeldFile]]:
-    objects: set[Address] = set()
     files: dict[Address, HeldFile] = {}
     scans = [session.child(Level.SCAN, row["ID"]) for row in destination.list_scans(session)]
-    objects.update(scans)
     assessors = [session.child(Level.ASSESSOR, row["label"]) for row in destination.list_assessors(session)]
-    objects.update(assessors)
-    for container in (session, *assessors):
+    objects = {*scans, *assessors, *_resources(destination, session)}
+    for container in assessors:
         resources, held_there = _own(destination, container)
         objects |= resources
         files |= held_there
     held = destination.list_files(session, all_scans=True) if scans else []
+    own = any(address.level is Level.RESOURCE and address.parent == session for address in objects)
+    held += destination.list_files(session) if own else []
     for file in held:
         resource = session.child(Level.SCAN, file.scan).child(Level.RESOURCE, file.resource)
         objects.add(resource)
         files[resource.child(Level.FILE, file.name)] = HeldFile(file.size_bytes, file.digest)
-    for scan in scans:
-        if not any(address.parent == scan for address in objects):
-            objects.update(scan.child(Level.RESOURCE, row["label"]) for row in destination.list_resources(scan))
     return objects, files
+
+
+def _resources(destination: Destination, session: Address) -> Iterator[Address]:
+    """The resources of a session and of its scans; those of a reconstruction as one of the session, with its ID."""
+    for row in destination.list_resources(session, all_scans=True):
+        if row["category"] == "scans":
+            yield session.child(Level.SCAN, row["cat_id"]).child(Level.RESOURCE, row["label"])
+        elif row["category"] in {"resources", ""}:
+            yield session.child(Level.RESOURCE, row["label"])
+        elif row["category"] != "assessors":
+            yield session.child(Level.RESOURCE, f"{row['label']} of {row['category']} {row['cat_id']}")
 
 
 def undo(
@@ -225,24 +233,26 @@ def _check_empty(step: UndoStep, destination: Destination) -> None:
     address = step.address
     inside: list[str] = []
     if address.level is Level.PROJECT:
-        inside = [row["label"] for row in destination.list_subjects(address.project)]
+        inside = [row["label"] for row in destination.read_project(address.project, details=()).subjects]
     elif address.level is Level.SUBJECT:
-        sessions = destination.list_sessions(address.project)
-        inside = [row["label"] for row in sessions if row["subject_label"] == address.subject]
+        inside = [
+            row["label"] for row in destination.read_project(address.project, details=()).sessions_of(address.subject)
+        ]
     elif address.level is Level.SESSION:
         inside = [row["ID"] for row in destination.list_scans(address) if row["ID"] not in step.holds]
         inside += [file.name for file in destination.list_files(address, all_scans=True)]
         inside += [row["label"] for row in destination.list_assessors(address)]
-    inside += [row["label"] for row in destination.list_resources(address)]
+    inside += [row["label"] for row in destination.list_resources(address, all_scans=address.level is Level.SESSION)]
     if inside:
         raise ConflictError(f"{address}: not removed; {inside[0]} was added meanwhile")
 
 
-def plan_of(effects: RunEffects, destination: Destination, project: str) -> UndoPlan:
+def plan_of(effects: RunEffects, destination: Destination, project: str, *, remove_project: bool = False) -> UndoPlan:
     """Read the server and decide what an undo of *effects* would do."""
     now = take_inventory(destination, project, effects)
     stored, replaced = (_recognised(files, now, destination) for files in (effects.stored, effects.replaced))
-    return plan_undo(replace(effects, stored=stored, replaced=replaced), now)
+    effects = replace(effects, stored=stored, replaced=replaced)
+    return plan_undo(effects, now, remove_project=remove_project)
 
 
 def _recognised(

@@ -10,7 +10,9 @@ from xnatferry.xnat.interning import no_fields
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Attributes", "Ensured", "RemoteFile", "ScanDocument"]
+    from xnatferry.xnat.result_set import Row
+
+__all__ = ["Attributes", "Ensured", "ProjectListing", "RemoteFile", "ScanDocument"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class RemoteFile:
         digest: MD5, or None if the server lists none.
         uri: Address as the server spells it.
         scan: Scan ID, None for a resource of the session or above.
+        assessor: ID of its assessor, if listed.
+        reconstruction: ID of its reconstruction, if listed.
         format: Format of the catalog entry.
         content: Content of the catalog entry.
         tags: Tags of the catalog entry, comma separated.
@@ -55,6 +59,8 @@ class RemoteFile:
     content: str = ""
     tags: str = ""
     content_digest: str | None = None
+    assessor: str | None = None
+    reconstruction: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ class Attributes:
         scans: Facts of the scans in it, by ID.
         assessors: Facts of the image assessors in it, by label.
         subject_id: Accession ID of the subject of a session.
+        id: Accession ID of the object.
     """
 
     xsi_type: str
@@ -91,3 +98,28 @@ class Attributes:
     scans: Mapping[str, Attributes] = field(default_factory=dict)
     assessors: Mapping[str, Attributes] = field(default_factory=dict)
     subject_id: str = ""
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectListing:
+    """The subjects and sessions of a project, with those shared into it, by their labels in the project.
+
+    Attributes:
+        subjects: ``ID label`` and the requested fields.
+        sessions: Sessions and other subject assessors: ``ID label subject_ID subject_label xsiType date project`` and
+            the requested fields; ``project`` is the owner. If ``subject_label`` is not in *subjects*, the session is
+            shared without its subject.
+    """
+
+    subjects: tuple[Row, ...] = ()
+    sessions: tuple[Row, ...] = ()
+
+    @property
+    def subject_labels(self) -> frozenset[str]:
+        """Labels of the subjects."""
+        return frozenset(row["label"] for row in self.subjects)
+
+    def sessions_of(self, subject: str | None) -> list[Row]:
+        """The sessions of one subject, by its label; of all when it is None."""
+        return [row for row in self.sessions if subject in {None, row["subject_label"]}]

@@ -17,10 +17,10 @@ SENT = Fingerprint(10, OURS)
 MADE = (PROJECT, SUBJECT, SESSION, SCAN, NIFTI)
 
 
-def undo(*, objects=MADE, files=None, fields=None, edited=None, **effects):
+def undo(*, objects=MADE, files=None, fields=None, edited=None, remove_project=True, **effects):
     held = {IMAGE: HeldFile(10, OURS)} if files is None else files
     now = Inventory(frozenset(objects), held, fields or {}, edited or {})
-    return plan_undo(RunEffects(**effects), now)
+    return plan_undo(RunEffects(**effects), now, remove_project=remove_project)
 
 
 def fates(plan):
@@ -64,6 +64,15 @@ def test_what_a_run_made_goes_in_the_fewest_pieces_the_innermost_first():
     assert [step.address for step in plan.acts] == [NIFTI, SESSION, SUBJECT, PROJECT], "the scan goes with its session"
     assert plan.acts[0].holds == {"t1.nii.gz": HeldFile(10, OURS)}
     assert plan.acts[1].holds == {"1": None}
+
+
+def test_a_project_is_kept_unless_its_removal_is_requested():
+    """XNAT never accepts the ID of a deleted project again."""
+    plan = undo(created=created(*MADE), stored={IMAGE: SENT}, remove_project=False)
+    assert [step.address for step in plan.acts] == [NIFTI, SESSION, SUBJECT]
+    (kept,) = plan.stays
+    assert kept.address == PROJECT
+    assert "--remove-project" in kept.reason
 
 
 def test_a_scan_whose_session_stays_goes_by_itself():

@@ -9,8 +9,8 @@ from typing import Final
 
 from starlette.responses import Response
 
-from xnatferry.server import access, responses
-from xnatferry.server.element_security import offered_types
+from xnatferry.server import responses
+from xnatferry.server.element_security import is_set_up
 from xnatferry.server.pages import login_page
 from xnatferry.server.request_scope import Refusal, Route, Scope
 from xnatferry.server.routes import users
@@ -121,9 +121,8 @@ def datatypes(_scope: Scope) -> Response:
 
 def searchable(scope: Scope) -> Response:
     """GET /xapi/schemas/datatypes/searchable: the types of imaging sessions that are set up."""
-    with scope.archive.database.read() as connection:
-        types = offered_types(connection, scope.archive.settings, access.readable_projects(connection, scope.account))
-    return _json([one for one in types if extends(one, "xnat:imageSessionData")])
+    types = (one for one in type_names() if extends(one, "xnat:imageSessionData"))
+    return _json([one for one in types if is_set_up(scope.archive.settings, one)])
 
 
 def prearchive(scope: Scope) -> Response:
