@@ -14,6 +14,7 @@ SRC = ROOT / "src" / "xnatferry"
 MAY_IMPORT = {
     "errors": set(),
     "durable": set(),
+    "retry": set(),
     "wording": set(),
     "__init__": {"api", "client", "console", "xnat"},
     "__main__": {"cli"},
@@ -61,7 +62,7 @@ ONLY_MODULES = {
 }
 LONGEST_MODULE = 400
 #: Importable from every package.
-OPEN = {"errors", "durable", "wording", "__version__"}
+OPEN = {"errors", "durable", "retry", "wording", "__version__"}
 #: Packages of one layer that import each other.
 PEERS = {frozenset({"sources", "checks"})}
 

@@ -66,10 +66,12 @@ class XnatferryError(Exception):
     Attributes:
         exit_code: Exit code of the command line.
         retryable: Whether the same request may succeed later.
+        may_have_acted: Whether the act may have been carried out although it failed.
     """
 
     exit_code = 1
     retryable = False
+    may_have_acted = False
 
 
 class UsageError(XnatferryError):
@@ -93,6 +95,8 @@ class ConflictError(XnatferryError):
 class TransferError(XnatferryError):
     """A file could not be transferred."""
 
+    may_have_acted = True
+
 
 class FileChangedError(TransferError):
     """A local file changed since the plan was made."""
@@ -112,6 +116,7 @@ class StoppedError(XnatferryError):
     """The user stopped the run; the same command continues it."""
 
     exit_code = 130
+    may_have_acted = True
 
 
 class ArchiveError(XnatferryError):
@@ -133,7 +138,10 @@ class RemoteError(XnatferryError):
         status: HTTP status, or None without an answer.
         method: HTTP method of the request.
         url: URL of the request, without credentials.
+        attempts: How often the request was sent and may have been carried out, including the last time.
     """
+
+    attempts = 1
 
     def __init__(self, message: str, *, status: int | None = None, method: str = "", url: str = "") -> None:
         super().__init__(message)
@@ -175,6 +183,7 @@ class UnavailableError(RemoteError):
 
     exit_code = 5
     retryable = True
+    may_have_acted = True
 
     def __init__(
         self,
@@ -191,3 +200,8 @@ class UnavailableError(RemoteError):
 
 class RefusedError(RemoteError):
     """The server refused the request, or failed."""
+
+    @property
+    def may_have_acted(self) -> bool:  # type: ignore[override]
+        """Whether the server failed (500), which XNAT also does after the act is done."""
+        return self.status == 500

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from xnatferry.client.remote import Remote
     from xnatferry.sources.model import LocalFile
+    from xnatferry.transfer.earlier_runs import EarlierRuns
     from xnatferry.transfer.events import Verdict
     from xnatferry.transfer.runs import Run
 
@@ -46,6 +47,7 @@ def plan(
     workers: int = 8,
     snapshots: bool = False,
     reports: Mapping[Path, Sequence[LocalFile]] | None = None,
+    earlier: EarlierRuns | None = None,
 ) -> Plan:
     """Compare a discovery with the server, and decide every step. Nothing is sent.
 
@@ -60,6 +62,7 @@ def plan(
         workers: How many sessions are read at the same time.
         snapshots: Whether scans get snapshots, which are made during the push.
         reports: Reports about sources, by the path of the source, which are added as resource ``VALIDATION``.
+        earlier: Earlier runs to this project; uploads that they did not finish are finished.
 
     Raises:
         UsageError: The rules cannot be used.
@@ -72,10 +75,12 @@ def plan(
         mapped, matching_findings = matched.mapped, matched.findings
         mapped = replace(mapped, conflicting=(*mapped.conflicting, *same_place(mapped.placements, rules)))
     mapped = with_attached((selection or Selection()).of(mapped), reports or {})
-    query = query_of(mapped.placements, all_fields=update_fields)
+    query = query_of(mapped.placements, all_fields=update_fields, gzip=rules.gzip)
     state = fetch_remote_state(
         remote, server=remote.connection.url, project=rules.project, query=query, workers=workers
     )
+    if earlier is not None:
+        state = earlier.without_parts(state, remote)
     pictured, without = images_for_snapshots(mapped.placements, workers=workers) if snapshots else ({}, ())
     decided = reconcile(
         mapped,
@@ -144,8 +149,14 @@ def verify_run(run: Run, remote: Remote, *, workers: int = 4, deep: bool = False
     return verify_plan(plan, remote, sent, workers=workers, deep=deep)
 
 
-def recheck(plan: Plan, remote: Remote, *, workers: int = 8) -> Plan:
+def recheck(plan: Plan, remote: Remote, *, workers: int = 8, earlier: EarlierRuns | None = None) -> Plan:
     """Check that a stored plan is still valid; what an earlier push of it has done is marked as SAME.
+
+    Args:
+        plan: A stored plan.
+        remote: The server.
+        workers: How many sessions are read at the same time.
+        earlier: Earlier runs to this project; uploads that they did not finish are finished.
 
     Raises:
         ConflictError: Source or server changed since; the message names what.
@@ -153,6 +164,8 @@ def recheck(plan: Plan, remote: Remote, *, workers: int = 8) -> Plan:
     """
     query = query_of_plan(plan)
     state = fetch_remote_state(remote, server=plan.server, project=plan.project, query=query, workers=workers)
+    if earlier is not None:
+        state = earlier.without_parts(state, remote)
     return validate_plan(
         plan,
         state,

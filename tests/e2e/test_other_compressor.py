@@ -433,7 +433,7 @@ def test_commands_on_two_computers(ferry, tmp_path, elsewhere, option):
     done = ferry("push", *arguments, "-y", "--json")
     assert done.code == 0, done.text
     assert done.record("result")["sent_bytes"] == 0
-    assert "nothing to do" in ferry("push", tmp_path / "plan.json", "-y").text
+    assert "Up to date" in ferry("push", tmp_path / "plan.json", "-y").text
     verified = ferry("verify", *arguments, "--json")
     assert verified.code == 0, verified.text
     assert [r["message"] for r in verified.records if r["record"] == "verdict"] == [FROM_HEADER, FROM_HEADER]

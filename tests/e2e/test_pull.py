@@ -218,7 +218,7 @@ def test_ctrl_c_ends_soon_and_leaves_no_half_file(ferry, command, tmp_path):
     running.until("stopped")
     running.process.send_signal(signal.SIGINT)
     running.go_on()
-    assert "same command again to continue" in running.ended(130) + running.said
+    assert "Run the same command again to continue" in running.ended(130) + running.said
     assert not list(out.rglob("*.part"))
     assert ferry("pull", "P", out).code == 0
     assert len(tree(out)) == 40

@@ -52,6 +52,22 @@ def test_results_hang_on_what_is_asked_and_can_be_taken_back(ferry, cat12, level
     assert "P" not in addresses(ferry)
 
 
+def test_many_files_of_which_some_are_compressed_on_the_way(ferry, tmp_path):
+    """More files than go one by one travel in one archive, whose length is told beforehand."""
+    folder = tmp_path / "in" / "ann"
+    folder.mkdir(parents=True)
+    for number in range(10):
+        (folder / f"m{number}.nii").write_bytes(bytes(2000) + bytes([number]))
+    (folder / "report.txt").write_text("x")
+    arguments = ("push", folder.parent, "--as", "files", "-p", "P", "--resource", "CAT12", "--gzip", "-y")
+    done = ferry(*arguments)
+    assert done.code == 0, done.text
+    assert "nothing to do" in ferry(*arguments).out
+    names = {address.rpartition("/")[2] for address in addresses(ferry, "P/ann/ann_MR1/resources/CAT12")}
+    assert names >= {"m0.nii.gz", "m9.nii.gz", "report.txt"}
+    assert ferry("verify", "latest", "--deep").code == 0
+
+
 def test_one_file_or_folder_for_the_project(ferry, cat12):
     done = ferry("push", cat12, "-p", "P", "-y", "--as", "files", "--level", "project", "--resource", "CAT12")
     assert done.code == 0, done.text

@@ -137,7 +137,7 @@ def test_interrupt_says_how_to_go_on_and_the_same_push_does(ferry, command, tmp_
     push.process.send_signal(signal.SIGINT)
     push.go_on()
     said = push.ended(130) + push.said
-    assert "goes on" in said
+    assert "Run the same command again to continue" in said
     again = ferry("push", tmp_path / "in", "-p", "P", "-y")
     assert again.code == 0, again.text
     assert "40 files verified (MD5 equal)" in again.out

@@ -448,6 +448,10 @@ class Peer:
         if seen.method == "DELETE":
             owner.resources.pop(label, None)
             return Reply(200)
+        if seen.method == "GET":
+            return (
+                self._catalog_document(held) if held is not None else page(404, "Unable to find the specified catalog.")
+            )
         if held is not None:
             return page(409, "Specified resource already exists.")
         owner.resources[label] = Resource(
@@ -469,7 +473,7 @@ class Peer:
                     return Reply(200, held.disk[name], {"Content-Type": "application/octet-stream"})
             return Reply(404)
         if seen.method == "DELETE":
-            return self._delete_file(owner.resources.get(label), raw)
+            return self._delete_file(owner.resources.get(label), raw, keep=seen.query.get("removeFiles") == "false")
         if not self.may_edit:
             return Reply(200, b"", TEXT)
         inbody = seen.query.get("inbody") == "true"
@@ -491,6 +495,8 @@ class Peer:
         for name, content in members.items():
             if name in resource.disk and seen.query.get("overwrite", "false") in {"false", "0"}:
                 kept.append(name)
+                if self.era == NEW and name not in resource.catalog:  # bytes that lay there unlisted
+                    self.catalogue(resource, name, seen.query)
                 continue
             resource.disk[name] = content
             self.catalogue(resource, name, seen.query)
@@ -502,14 +508,33 @@ class Peer:
         first = resource.catalog.get(name, {}).get("digest")
         digest = hashlib.md5(resource.disk[name]).hexdigest()
         entry = {key: (query or {}).get(key, "") for key in ("format", "content", "tags")}
-        resource.catalog[name] = {**entry, "digest": first if first and self.digests == "stale" else digest}
+        keeps = self.era == OLD or self.digests == "stale"
+        resource.catalog[name] = {
+            **entry,
+            "digest": first if first and keeps else digest,
+            "modified": ""
+            if first is None
+            else ' modifiedBy="admin" modifiedEventId="2" modifiedTime="2024-01-02T03:04:05.678"',
+        }
 
-    def _delete_file(self, resource: Resource | None, raw: str) -> Reply:
+    def _catalog_document(self, resource: Resource) -> Reply:
+        """As recorded: 1.6.4 keeps the MD5 of the bytes that were stored first, and marks the entry as modified."""
+        entries = "".join(
+            f'<cat:entry URI="{name}" digest="{entry["digest"] if self.digests or self.era == OLD else ""}"'
+            f"{entry.get('modified', '')}/>"
+            for name, entry in resource.catalog.items()
+        )
+        body = f'<cat:Catalog ID="1" xmlns:cat="http://nrg.wustl.edu/catalog"><cat:entries>{entries}</cat:entries></cat:Catalog>'
+        return Reply(200, body, {"Content-Type": "text/xml"})
+
+    def _delete_file(self, resource: Resource | None, raw: str, *, keep: bool) -> Reply:
         names = [] if resource is None else list(resource.catalog)
         gone = [n for n in names if n == raw or (self.era == NEW and n.startswith(raw))]
         for name in gone:
             assert resource is not None
-            del resource.catalog[name], resource.disk[name]
+            del resource.catalog[name]
+            if not keep:
+                del resource.disk[name]
         return Reply(200) if gone or self.era == OLD else page(404, "No matched files")
 
     def _files(self, resources: list[tuple[Resource, str]]) -> Reply:
@@ -766,6 +791,20 @@ def lost_reply(handler: Handler, seen: Seen) -> Reply | None:
 def reset_in_body(handler: Handler, seen: Seen) -> Reply | None:
     """The connection drops while the body is on its way; nothing is stored."""
     handler.read_body(seen, most=1000)
+    handler.reset()
+    return None
+
+
+def cut_in_body(handler: Handler, seen: Seen) -> Reply | None:
+    """The connection drops while the body is on its way; 1.8.11 leaves what came on its disk, unlisted (recorded)."""
+    handler.read_body(seen, most=1000)
+    peer = handler.server.peer
+    keep = peer.catalogue
+    peer.catalogue = lambda resource, name, query=None: None  # type: ignore[method-assign]
+    try:
+        handler.process(seen)
+    finally:
+        peer.catalogue = keep  # type: ignore[method-assign]
     handler.reset()
     return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 import threading
 import time
 from collections import Counter
@@ -295,6 +296,20 @@ def reset_in_body(handler: Handler, seen: Seen) -> None:
 def closed(handler: Handler, seen: Seen) -> None:
     handler.read_body(seen)
     raise HangupError
+
+
+def cut_in_body(handler: Handler, seen: Seen) -> None:
+    """The archive gets half of the body, then the end of the connection: both ends of the way break."""
+    half = int(seen.headers.get("content-length", 0)) // 2
+    handler.read_body(seen, most=half)
+    head = "".join(f"{name}: {value}\r\n" for name, value in seen.headers.items())
+    proxy = handler.server.proxy
+    with socket.create_connection((proxy.target.hostname, proxy.target.port), timeout=30) as upstream:
+        upstream.sendall(f"{seen.method} {seen.target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + seen.body)
+        upstream.shutdown(socket.SHUT_WR)
+        while upstream.recv(65536):  # the archive closes when it has put away what came
+            pass
+    handler.reset()
 
 
 def cut_answer(handler: Handler, seen: Seen) -> None:

@@ -1,4 +1,4 @@
-"""A push is killed with SIGKILL at random points; run again, it ends where an uninterrupted one does, and undo leads back.
+"""A push is killed with SIGKILL at random points, before an archive that keeps parts of uploads; run again, it ends where an uninterrupted one does, and undo leads back.
 
 ``XNATFERRY_TORTURE=200`` says at how many points; the seed of a failure is in its message, and ``XNATFERRY_SEED`` repeats it.
 """
@@ -12,12 +12,13 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from proxy import HangupError, running_proxy
+from proxy import HangupError, cut_in_body, running_proxy
 
 from xnatferry.client.remote import Remote
 from xnatferry.client.settings import Connection, Secret
@@ -26,7 +27,7 @@ from xnatferry.xnat.model import Address, Level
 
 KILLS = int(os.environ.get("XNATFERRY_TORTURE", "20"))
 SEED = int(os.environ.get("XNATFERRY_SEED", random.randrange(1 << 30)))
-PHASES = ("before", "in the body", "done")
+PHASES = ("before", "in the body", "cut", "done")
 
 
 def script() -> str:
@@ -97,7 +98,7 @@ def ground(tmp_path_factory):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(sample.read_bytes() + _padding(maker))
     process = subprocess.Popen(
-        [script(), "serve", "--root", str(folder / "root"), "--port", "0", "--json"],
+        [script(), "serve", "--strict", "--root", str(folder / "root"), "--port", "0", "--json"],
         env={**os.environ, "XNATFERRY_ADMIN_PASSWORD": "admin-secret"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -149,6 +150,9 @@ def killed(ground: Ground, kind: str, project: str, point: int, phase: str) -> s
             return
         if phase == "in the body":
             handler.read_body(seen, most=int(seen.headers.get("content-length", 0)) // 2)
+        elif phase == "cut":
+            with suppress(HangupError, OSError):
+                cut_in_body(handler, seen)
         elif phase == "done":
             handler.forward(seen)
         victim.process.kill()

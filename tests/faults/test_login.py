@@ -9,7 +9,7 @@ import pytest
 from peer import LOGIN_PAGE, PASSWORD, Reply, expired, page
 
 from xnatferry.errors import AuthenticationError, ForbiddenError, NotXnatError, UnavailableError, XnatferryError
-from xnatferry.xnat.model import Address
+from xnatferry.xnat.model import Address, Level
 
 
 def logins(peer):
@@ -88,6 +88,28 @@ def test_a_server_that_opens_sessions_all_the_time_is_lived_with(peer, remote):
         assert remote.list_projects() == []
     assert len(logins(peer)) == 2
     assert len(peer.seen("GET", "/data/projects$")) == 6
+
+
+def test_a_write_answered_under_another_login_is_ours(peer, remote):
+    """A load balancer gives the session to another node: the request was carried out, and is not taken for another's."""
+    remote.ensure_project("P")
+    peer.fail("PUT", "/subjects/s1$", _with_new_session)
+    assert remote.ensure_subject(Address("P", "s1")).created
+    peer.fail("PUT", "/resources/R$", _with_new_session)
+    assert remote.ensure_resource(Address("P", "s1", resource="R")).created
+    assert len(peer.seen("PUT", "/resources/R$")) == 2
+
+
+def test_an_upload_answered_under_another_login_is_not_repeated_unseen(peer, remote):
+    resource = Address("P", "s1", resource="R")
+    remote.ensure_project("P")
+    remote.ensure_subject(Address("P", "s1"))
+    remote.ensure_resource(resource)
+    peer.fail("PUT", "/files/", _with_new_session)
+    with pytest.raises(UnavailableError, match="another login"):
+        remote.send_file(resource.child(Level.FILE, "a"), lambda: [b"a"], 1)
+    assert len(peer.seen("PUT", "/files/")) == 1
+    assert [file.name for file in remote.list_files(resource)] == ["a"]
 
 
 def _with_new_session(handler, seen):

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import threading
+from pathlib import Path
 
 import pytest
 from peer import Reply, Resource, Thing, cut_answer, expired, page
@@ -135,6 +136,17 @@ def test_a_file_in_the_place_of_a_folder_is_refused_with_what_is_in_it(peer, rem
     assert everything(tmp_path) == [f"{BELOW}/c"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file that can be opened and not be read")
+def test_a_local_file_that_cannot_be_read_leaves_the_others_alone(peer, remote, resource, tmp_path):
+    put(peer, resource, bad=b"", good=b"good")
+    (tmp_path / BELOW).mkdir(parents=True)
+    (tmp_path / BELOW / "bad").symlink_to("/proc/self/mem")
+    plan, _ = pull(remote, tmp_path, on_conflict=OnConflict.SKIP)
+    (left,) = plan.conflicts
+    assert "cannot be read" in left.reason
+    assert (tmp_path / BELOW / "good").read_bytes() == b"good"
+
+
 def test_a_file_that_comes_changed_gets_no_name(peer, remote, resource, tmp_path):
     store(peer, resource, "t1.nii", b"right bytes")
     resource.disk["t1.nii"] = b"wrong bytes"
@@ -231,7 +243,7 @@ def test_a_full_disk_stops_the_files_that_follow(peer, remote, resource, tmp_pat
     assert result.disk_full
     assert len(peer.seen("GET", "/files/[abc]$")) == 1, "what cannot be kept is not fetched"
     assert len(result.missing) == len(result.failures) == 3
-    assert sorted("not fetched: the disk is full" in receipt.message for receipt in result.failures) == [
+    assert sorted("not downloaded: the disk is full" in receipt.message for receipt in result.failures) == [
         False,
         True,
         True,

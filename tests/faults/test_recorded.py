@@ -171,6 +171,26 @@ def test_lists_through_the_client(playing, peer):
     assert (item["label"], item["date"], item["xsi:type"]) == ("E01", "2021-05-06", "xnat:mrSessionData")
 
 
+def document_of(step):
+    """The catalog as it was, from its outline: an element a line."""
+    lines = (line.strip().replace('"<', '"').replace('>"', '"') for line in step["body"]["xml"])
+    entries = "".join(f"<{line}/>" for line in lines if line.startswith("cat:entry "))
+    head = '<cat:Catalog ID="NIFTI" xmlns:cat="http://nrg.wustl.edu/catalog">'
+    return f"{head}<cat:entries>{entries}</cat:entries></cat:Catalog>"
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"), [("catalog", "5d41402abc4b2a76b9719d911017c592"), ("catalog-after-overwrite", None)]
+)
+def test_a_digest_of_replaced_bytes_is_none(peer, remote, name, digest):
+    """1.6.4 goes on giving the MD5 of the bytes that were stored first."""
+    step = named(f"catalogs/{name}")
+    assert "5d41402abc4b2a76b9719d911017c592" in document_of(step)
+    peer.fail("GET", "/resources/NIFTI$", Reply(200, document_of(step), {"Content-Type": "text/xml"}))
+    found = remote.list_digests(Address("P", "S01", "E01", "1", resource="NIFTI"))
+    assert found == {"a.txt": digest, "sub/b.txt": "135bf26348041512fc6163dffb59066f"}
+
+
 def test_scans_of_a_session_that_is_not_there(playing):
     """1.6.4 answers 500."""
     with pytest.raises(NotFoundError):

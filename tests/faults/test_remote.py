@@ -18,6 +18,7 @@ from xnatferry.errors import (
     NotFoundError,
     NotXnatError,
     RefusedError,
+    RemoteError,
     TransferError,
     UnavailableError,
     UsageError,
@@ -79,7 +80,7 @@ def test_everything_is_made_once(peer, era, remote):
     assert [e.created for e in first] == [True] * 5
     assert [e.created for e in again] == [False] * 5
     assert [(e.id, e.label) for e in first] == [(e.id, e.label) for e in again]
-    assert len(peer.seen("PUT")) == writes + 1, "an existing resource is asked for by its PUT, nothing else is touched"
+    assert len(peer.seen("PUT")) == writes, "what is there is not touched"
     assert first[1].id.startswith("XNAT_S")
     assert first[2].id.startswith("XNAT_E")
     subject = peer.projects["P"].children["s1"]
@@ -194,6 +195,43 @@ def test_a_lost_race_is_no_failure(peer, era, remote, status):
     assert not remote.ensure_project("Q").created
 
 
+@pytest.mark.parametrize("what", ["project", "subject", "session", "scan", "resource"])
+@pytest.mark.parametrize("times", [1, 5])
+def test_what_lost_its_reply_is_ours_and_what_was_there_is_not(peer, era, remote, what, times):
+    acts = {
+        "project": lambda: remote.ensure_project("P"),
+        "subject": lambda: remote.ensure_subject(SUBJECT),
+        "session": lambda: remote.ensure_session(SESSION),
+        "scan": lambda: remote.ensure_scan(SCAN),
+        "resource": lambda: remote.ensure_resource(RESOURCE, format="NIFTI"),
+    }
+    for name, act in acts.items():
+        if name == what:
+            break
+        act()
+    peer.fail("PUT", "/", lost_reply, times=times)
+    assert acts[what]().created
+    assert not peer.faults[0].left or times == 5
+    peer.faults.clear()
+    peer.fail("PUT", "/", lost_reply, times=times)
+    assert not acts[what]().created
+    assert peer.faults[0].left == times, "nothing is sent for what is there"
+
+
+@pytest.mark.parametrize("status", [403, 409])
+def test_a_refusal_makes_nothing_ours(peer, remote, status):
+    remote.ensure_project("P")
+    remote.ensure_session(SESSION)
+    remote.ensure_scan(SCAN)
+    peer.fail("PUT", "/resources/NIFTI", page(status, "The user does not have permission"), times=99)
+    if status == 409:
+        assert not remote.ensure_resource(RESOURCE).created
+    else:
+        with pytest.raises(ForbiddenError) as caught:
+            remote.ensure_resource(RESOURCE)
+        assert not caught.value.may_have_acted
+
+
 def test_a_real_failure_stays_one(peer, remote):
     remote.ensure_project("P")
     peer.fail("PUT", "/subjects/s1$", page(500, "out of memory"), times=9)
@@ -215,13 +253,30 @@ def test_eight_threads_make_the_same_subject_once(peer, era, remote):
     assert len({e.id for e in made}) == 1
 
 
-@pytest.mark.parametrize("status", [403, 404, 422])
+NOT_YET = {
+    403: "The user does not have permission",
+    404: "Unable to identify project",
+    422: "Submitted subject record must include the project attribute.",
+}
+
+
+@pytest.mark.parametrize("status", NOT_YET)
 def test_a_new_project_may_take_a_moment(peer, remote, pauses, status):
     """1.8 knows a new project at once, its permission caches do not."""
     remote.ensure_project("P")
-    peer.fail("PUT", "/subjects/", page(status, "not yet"), times=2)
+    peer.fail("PUT", "/subjects/", page(status, NOT_YET[status]), times=2)
     assert remote.ensure_subject(SUBJECT).created
     assert pauses == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(("status", "words"), [(404, "Unable to find it"), (422, "An error occurred parsing the XML")])
+def test_what_is_not_about_a_new_project_is_not_repeated(peer, remote, pauses, status, words):
+    remote.ensure_project("P")
+    peer.fail("PUT", "/subjects/", page(status, words), times=9)
+    with pytest.raises(RemoteError, match=words):
+        remote.ensure_subject(SUBJECT)
+    assert pauses == []
+    assert len(peer.seen("PUT", "/subjects/")) == 1
 
 
 def test_an_old_project_is_not_waited_for(peer, remote, pauses):

@@ -3,9 +3,9 @@
 import pytest
 from peer import busy
 
+from xnatferry import retry
 from xnatferry.planning.plan import Decision, Payload, Plan, Step, Transport
 from xnatferry.sources.model import LocalFile
-from xnatferry.transfer import resource_sender
 from xnatferry.transfer.engine import carry_out
 from xnatferry.transfer.events import Outcome
 from xnatferry.xnat.model import Address, Level
@@ -18,7 +18,7 @@ OURS, THEIRS = b"our bytes", b"not ours."
 
 @pytest.fixture
 def push(remote, tmp_path, monkeypatch):
-    monkeypatch.setattr(resource_sender, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_S", 0.001)
     containers = [Step(Address("P"), Decision.CREATE), Step(Address("P", "s"), Decision.CREATE)]
     containers.append(Step(SESSION, Decision.CREATE, xsi_type="xnat:mrSessionData"))
 

@@ -23,6 +23,7 @@ from peer import (
 )
 
 import xnatferry
+from xnatferry import retry
 from xnatferry.client.client import Client
 from xnatferry.client.remote import Remote
 from xnatferry.client.settings import Connection, Secret
@@ -30,6 +31,7 @@ from xnatferry.errors import (
     AuthenticationError,
     ConflictError,
     DataError,
+    FileChangedError,
     NotFoundError,
     NotXnatError,
     UnavailableError,
@@ -230,7 +232,7 @@ def test_an_upload_is_given_up_in_the_end(peer, xnat, image):
     peer.fail("PUT", "/files/", busy(), times=99)
     with pytest.raises(UnavailableError):
         xnat.put_file(image, NIFTI)
-    assert len(peer.seen("PUT", "/files/")) == 4
+    assert len(peer.seen("PUT", "/files/")) == retry.ATTEMPTS
 
 
 def test_an_answer_that_lies_is_found_out(peer, era, xnat, image, subject):
@@ -341,3 +343,58 @@ def test_connect_says_what_is_wrong(peer, monkeypatch, tmp_path):
         xnatferry.connect(server=peer.url, user=USER, password=PASSWORD)
     with pytest.raises(NotFoundError), pytest.warns(UserWarning, match="not encrypted"):
         xnatferry.connect(server="http://no-such-host.invalid", user=USER, password=PASSWORD)
+
+
+def changes_on_the_way(path, *, place):
+    """Another program writes into *path* when its first bytes have come."""
+
+    def act(handler, seen):
+        handler.read_body(seen, most=1000)
+        with path.open("r+b") as stream:
+            stream.seek(place)
+            stream.write(b"changed")
+
+    return act
+
+
+def parts_of(peer):
+    return list(peer.files("P", "s1", "s1_MR1", "1", "NIFTI").values())
+
+
+@pytest.mark.parametrize("as_archive", [False, True])
+def test_a_mixture_of_two_versions_replaces_nothing(peer, xnat, tmp_path, as_archive):
+    """More than the network holds, so that the change comes while the rest is still to be read."""
+    path = tmp_path / ("big.zip" if as_archive else "big.nii")
+    data = b"A" * (32 << 20)
+    if as_archive:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("big.nii", data)
+    else:
+        path.write_bytes(data)
+    send = xnat.put_archive if as_archive else xnat.put_file
+    send(path, NIFTI)
+    before = parts_of(peer)
+    peer.fail("PUT", "/files/", changes_on_the_way(path, place=31 << 20))
+    with pytest.raises(FileChangedError):
+        send(path, NIFTI, overwrite=True)
+    assert parts_of(peer) == before == [data]
+
+
+def test_a_folder_that_changes_on_the_way_replaces_nothing(peer, xnat, tmp_path):
+    folder = tmp_path / "sub01"
+    folder.mkdir()
+    (folder / "big.nii").write_bytes(b"A" * (32 << 20))
+    xnat.put_archive(folder, NIFTI)
+    peer.fail("PUT", "/files/", changes_on_the_way(folder / "big.nii", place=31 << 20))
+    with pytest.raises(FileChangedError):
+        xnat.put_archive(folder, NIFTI, overwrite=True)
+    assert parts_of(peer) == [b"A" * (32 << 20)]
+
+
+def test_a_server_that_wants_a_long_pause_is_left_to_the_caller(peer, xnat, image, pauses):
+    peer.fail("PUT", "/files/", busy(429, after="3600"), times=99)
+    with pytest.raises(UnavailableError) as caught:
+        xnat.put_file(image, NIFTI)
+    assert caught.value.retry_after_s == 3600
+    assert len(peer.seen("PUT", "/files/")) == 1
+    assert pauses == []

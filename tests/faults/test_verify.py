@@ -1,4 +1,4 @@
-"""What a verdict is worth: which proof each server can give, and that no rung of the ladder takes the word of another."""
+"""What a verdict is worth: which proof each server can give, and that no kind of evidence is taken for another."""
 
 from dataclasses import replace
 
@@ -90,7 +90,7 @@ def test_another_size_is_another_file_whatever_else_is_listed(holds, verdict, pe
     holds(DATA + b"!", digest=RIGHT)
     found = verdict()
     assert (found.proof, found.size_bytes) == (Proof.DIFFERS, len(DATA) + 1)
-    assert f"{len(DATA) + 1} bytes there, {len(DATA)} here" in found.message
+    assert f"{len(DATA) + 1} bytes on the server, {len(DATA)} local" in found.message
     peer.digests = False
     assert verdict().proof is Proof.DIFFERS, "without a digest the size is all there is"
 
@@ -109,9 +109,9 @@ def test_what_is_not_there_is_missing(verdict, address):
 
 
 @pytest.mark.parametrize("era", [OLD], indirect=True)
-def test_an_old_server_says_no_digest_and_no_more_than_the_size_is_proven(holds, verdict, era):
+def test_an_old_server_has_digests_in_its_catalog_documents_only(holds, verdict, era):
     holds()
-    assert verdict().proof is Proof.SIZE
+    assert (verdict().proof, verdict().message) == (Proof.DIGEST, IN_CATALOG)
 
 
 # --- digests that have to be looked for ------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def test_other_bytes_are_found_out_by_fetching_them(holds, verdict, address, out
     holds(b"the wrong bytes")
     found = verdict(receipt=stored(address, outcome))
     assert found.proof is Proof.DIFFERS
-    assert f"{FETCHED}: {WRONG} there, {RIGHT} here" in found.message
+    assert f"{FETCHED}: {WRONG} on the server, {RIGHT} local" in found.message
 
 
 def test_what_travelled_counts_not_what_lies_here_by_now(holds, verdict, address):
@@ -298,7 +298,7 @@ def test_what_cannot_be_fetched_is_not_known(holds, verdict, peer):
     peer.fail("GET", "/files/t1.nii", page(404, "no file"), times=9)
     found = verdict(deep=True)
     assert (found.proof, found.size_bytes) == (Proof.UNKNOWN, len(DATA))
-    assert "cannot be fetched" in found.message
+    assert "cannot be downloaded" in found.message
 
 
 # --- what is here ----------------------------------------------------------------------------------------------------

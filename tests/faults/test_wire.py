@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 from peer import JSON, OLD, Reply, busy, closed, cut_answer, empty_200, lost_reply, page, reset_in_body, running_peer
 
+from xnatferry import retry
 from xnatferry.client.http import Timeouts
 from xnatferry.errors import (
     FileChangedError,
@@ -50,7 +51,7 @@ def test_a_read_is_given_up_in_the_end(peer, remote, pauses):
     with pytest.raises(UnavailableError) as caught:
         remote.list_projects()
     assert (caught.value.status, caught.value.exit_code) == (503, 5)
-    assert len(peer.seen("GET", "/data/projects$")) == 4
+    assert len(peer.seen("GET", "/data/projects$")) == retry.ATTEMPTS
     assert sorted(pauses) == pauses or max(pauses) < 6
 
 
@@ -58,7 +59,7 @@ def test_pauses_double_with_jitter(peer, remote, pauses):
     for _ in range(20):
         peer.fail("GET", "/data/projects$", busy(), times=3)
         remote.list_projects()
-    for number, shortest in enumerate((0.2, 0.4, 0.8)):
+    for number, shortest in enumerate((0.25, 0.5, 1.0)):
         tried = pauses[number::3]
         assert all(shortest <= pause <= 3 * shortest for pause in tried)
         assert len(set(tried)) > 1, "clients that failed together must not come back together"

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from xnatferry.planning.plan import Plan
     from xnatferry.planning.shards import Shard
     from xnatferry.sources.model import Discovery, LocalFile
+    from xnatferry.transfer.earlier_runs import EarlierRuns
 
 __all__ = ["make_plan", "plan_command", "push_command", "show_plan", "show_refusals"]
 
@@ -232,9 +233,17 @@ def make_plan(source: Path, options: dict[str, object], screen: Screen, remote: 
             workers=max(workers_from(options), 8),
             snapshots=bool(options.pop("snapshots", False)),
             reports=reports,
+            earlier=_earlier(rules.project, options, remote),
         )
     screen.note(compared_line(plan, time.monotonic() - started))
     return replace(plan, local=bool(options["local"]))
+
+
+def _earlier(project: str, options: dict[str, object], remote: Remote) -> EarlierRuns:
+    from xnatferry.cli.runs import runs_folder
+    from xnatferry.transfer.earlier_runs import EarlierRuns
+
+    return EarlierRuns(runs_folder(), remote.connection.url, project, local=bool(options["local"]))
 
 
 def _reports(discovery: Discovery, screen: Screen) -> dict[Path, tuple[LocalFile, ...]]:
@@ -267,7 +276,7 @@ def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote:
     if shard is not None:
         plan = shard.of_plan(plan)  # subjects of other parts may change meanwhile
     with screen.waiting("Checking that the plan is still valid"):
-        return recheck(plan, remote)
+        return recheck(plan, remote, earlier=_earlier(plan.project, options, remote))
 
 
 def _ignored_options() -> list[str]:

@@ -20,7 +20,7 @@ from xnatferry.client.remote import Remote
 from xnatferry.client.settings import resolve_connection
 from xnatferry.client.upload_confirmation import UploadConfirmer
 from xnatferry.errors import FileChangedError, UsageError
-from xnatferry.xnat.digest import PIECE_BYTES, Hasher
+from xnatferry.xnat.digest import PIECE_BYTES, Hasher, held_back
 from xnatferry.xnat.labels import label_problem, remote_name_problem, resource_label_problem, scan_id_problem
 from xnatferry.xnat.model import Address, Level
 
@@ -323,15 +323,21 @@ class Client:
 def _unchanged(path: Path, content: Content) -> Iterator[bytes]:
     """The bytes of *path*, which must be those that were hashed."""
     hasher = Hasher()
-    try:
-        with path.open("rb") as stream:
-            while piece := stream.read(PIECE_BYTES):
-                hasher.update(piece)
-                yield piece
-    except OSError as error:
-        raise FileChangedError(f"{path}: can no longer be read ({error.strerror})") from None
-    if hasher.digest != content.digest:
-        raise FileChangedError(f"{path}: changed while it was sent; send it again")
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            with path.open("rb") as stream:
+                while piece := stream.read(PIECE_BYTES):
+                    hasher.update(piece)
+                    yield piece
+        except OSError as error:
+            raise FileChangedError(f"{path}: can no longer be read ({error.strerror})") from None
+
+    def check() -> None:
+        if hasher.digest != content.digest:
+            raise FileChangedError(f"{path}: changed while it was sent; send it again")
+
+    return held_back(pieces(), check)
 
 
 def _address(given: Address | str, level: Level | None = None) -> Address:

@@ -29,6 +29,7 @@ from xnatferry.errors import (
     UsageError,
     XnatferryError,
 )
+from xnatferry.retry import Timeouts
 from xnatferry.xnat.digest import PIECE_BYTES
 
 if TYPE_CHECKING:
@@ -53,23 +54,6 @@ _USER_AGENT = f"xnatferry/{__version__}"
 _KEEP_ALIVE_S = 4.0
 # Slowest extraction of an archive that we wait for, in bytes per second.
 _UNPACKING_RATE = 2_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Timeouts in seconds. There is no limit for a complete transfer.
-
-    Attributes:
-        connect_s: For a connection.
-        read_s: For the next bytes of an answer.
-        write_s: For the next bytes of a body to be taken.
-        stored_s: For the answer to an upload, in addition to the time to extract it.
-    """
-
-    connect_s: float = 10.0
-    read_s: float = 120.0
-    write_s: float = 120.0
-    stored_s: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)

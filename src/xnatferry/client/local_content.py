@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 import tarfile
 import zipfile
+import zlib
 from dataclasses import dataclass
+from lzma import LZMAError
 from typing import IO, TYPE_CHECKING
 
 from xnatferry.errors import DataError, FileChangedError
-from xnatferry.xnat.digest import PIECE_BYTES, Hasher
+from xnatferry.xnat.digest import PIECE_BYTES, Hasher, held_back
 from xnatferry.xnat.labels import remote_name_problem
 from xnatferry.xnat.zips import ZipMember, ZipStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path, PurePath
 
     from xnatferry.client.http import Body
 
 __all__ = ["Content", "LocalArchive", "archive_of", "content_of", "member_name"]
+
+
+#: What zipfile and tarfile raise for damaged archives, and for members that they cannot unpack.
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, LZMAError, NotImplementedError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +75,15 @@ def archive_of(path: Path) -> LocalArchive:
     """
     if path.is_dir():
         return _zipped(path)
-    members = {}
-    for name, stream in _members(path):
-        hasher = Hasher()
-        while piece := stream.read(PIECE_BYTES):
-            hasher.update(piece)
-        members[_checked(path, name.removeprefix("./"))] = Content(hasher.size_bytes, hasher.digest)
+    check = _unchanged(path)
+    members = {_checked(path, name.removeprefix("./")): content for name, content in _members(path)}
     if not members:
         raise DataError(f"{path}: the archive contains no files")
-    return LocalArchive(path.name, lambda: _file_pieces(path), path.stat().st_size, frozenset(members), members)
+
+    def body() -> Iterator[bytes]:
+        return held_back(_file_pieces(path), check)
+
+    return LocalArchive(path.name, body, path.stat().st_size, frozenset(members), members)
 
 
 def _zipped(folder: Path) -> LocalArchive:
@@ -87,15 +93,13 @@ def _zipped(folder: Path) -> LocalArchive:
 
     def member(path: Path) -> ZipMember:
         name = _checked(folder, member_name(root, path))
-        size = path.stat().st_size
+        size, check = path.stat().st_size, _unchanged(path)
 
         def pieces() -> Iterator[bytes]:
             hasher = Hasher()
-            for piece in _file_pieces(path):
+            for piece in held_back(_file_pieces(path), check):
                 hasher.update(piece)
                 yield piece
-            if hasher.size_bytes != size:
-                raise FileChangedError(f"{path}: changed while it was read; send it again")
             found[name] = Content(size, hasher.digest)
 
         return ZipMember(name, size, pieces)
@@ -134,14 +138,41 @@ def _file_pieces(path: Path) -> Iterator[bytes]:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _unchanged(path: Path) -> Callable[[], None]:
+    """A check that a file has not changed, for use after it was read.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+
+    def look() -> tuple[int, int]:
+        status = path.stat()
+        return status.st_size, status.st_mtime_ns
+
+    try:
+        before = look()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+    def check() -> None:
+        try:
+            same = look() == before
+        except OSError:
+            same = False
+        if not same:
+            raise FileChangedError(f"{path}: changed while it was read; send it again")
+
+    return check
+
+
+def _members(path: Path) -> Iterator[tuple[str, Content]]:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as packed:
                 for info in packed.infolist():
                     if not info.is_dir():
                         with packed.open(info) as stream:
-                            yield info.filename, stream
+                            yield info.filename, _content(stream)
             return
         with tarfile.open(path) as tarred:
             for entry in tarred:
@@ -150,9 +181,16 @@ def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
                         f"{path}: {entry.name} is a link, which XNAT stores as an empty file; replace it by a copy"
                     )
                 if entry.isfile() and (file := tarred.extractfile(entry)) is not None:
-                    yield entry.name, file
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
+                    yield entry.name, _content(file)
+    except (OSError, *_DAMAGED) as error:
         raise DataError(f"{path}: not a readable zip or tar ({error})") from None
+
+
+def _content(stream: IO[bytes]) -> Content:
+    hasher = Hasher()
+    while piece := stream.read(PIECE_BYTES):
+        hasher.update(piece)
+    return Content(hasher.size_bytes, hasher.digest)
 
 
 def _checked(where: Path, name: str) -> str:

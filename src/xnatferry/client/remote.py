@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xnatferry.client.http import Body, Request
@@ -17,24 +16,37 @@ from xnatferry.client.remote_reader import RemoteReader, resource_of
 from xnatferry.client.responses import ServerResponse, kept_names, project_refused, removal_refused
 from xnatferry.client.session_documents import has_document, session_document
 from xnatferry.client.upload_requests import archive_request, file_request
-from xnatferry.errors import ConflictError, ForbiddenError, NotFoundError, RefusedError, RemoteError, UsageError
+from xnatferry.errors import (
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    RefusedError,
+    RemoteError,
+    UnavailableError,
+    UsageError,
+)
 from xnatferry.xnat.model import Address, Level
 from xnatferry.xnat.records import Ensured, ScanDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from xnatferry.client.http import Timeouts
     from xnatferry.client.settings import Connection
+    from xnatferry.xnat.records import RemoteFile
 
 __all__ = ["Remote"]
 
-#: Seconds in which parts of the server may not know a new project yet (1.8: permission caches).
-_SETTLING_S = 6.0
-_SETTLING_TRIES = 12
+#: Seconds in which parts of the server may not know a new project yet (1.8: permission caches), and between two tries.
+_SETTLING_S, _SETTLING_PAUSE_S = 6.0, 0.5
+#: What 1.8 answers then: 403; "Submitted subject record must include the project attribute." (422); "Unable to identify
+#: project" (404). A 404 or 422 in other words has another reason.
+_UNKNOWN_PROJECT = re.compile(r"include the project attribute|identify project", re.IGNORECASE)
 #: Tries of a request that competes with other clients, and seconds between two tries.
 _RACE_TRIES = 4
 _RACE_PAUSE_S = 0.5
+#: Objects with an accession ID, for which 201 means new.
+_TELL_NEW = {Level.SUBJECT, Level.SESSION, Level.ASSESSOR}
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -58,14 +70,12 @@ class Remote(RemoteReader):
         if self.project_exists(project):
             return Ensured(project, project, created=False)
         try:
-            self._put(Request("PUT", Address(project).path, tuple(fields.items())))
+            made = self._made(Address(project), Request("PUT", Address(project).path, tuple(fields.items())))
         except RemoteError as error:
-            # Another client created it, or the server failed afterwards: two at once make 1.6.4 answer 500.
-            if not self.project_exists(project):
-                raise project_refused(project, error) from None
-            return Ensured(project, project, created=False)
-        self._new_projects[project] = time.monotonic()
-        return Ensured(project, project, created=True)
+            raise project_refused(project, error) from None
+        if made.created:
+            self._new_projects[project] = time.monotonic()
+        return made
 
     def ensure_subject(self, address: Address, *, fields: Mapping[str, str] = _NOTHING) -> Ensured:
         """Create a subject unless it exists.
@@ -127,8 +137,7 @@ class Remote(RemoteReader):
         if held is not None:
             _same_type(address, held, xsi_type)
             return Ensured(label, label, created=False)
-        request = Request("PUT", address.path, (("xsiType", xsi_type), *_prefixed(xsi_type, fields)))
-        return replace(self._made(address, request), id=label)
+        return self._made(address, Request("PUT", address.path, (("xsiType", xsi_type), *_prefixed(xsi_type, fields))))
 
     def ensure_assessor(self, address: Address, *, xsi_type: str, fields: Mapping[str, str] = _NOTHING) -> Ensured:
         """Create an image assessor unless it exists."""
@@ -142,16 +151,18 @@ class Remote(RemoteReader):
         content: str = "",
         tags: str = "",
     ) -> Ensured:
-        """Create a resource unless it exists: servers answer 409 for an existing one (1.6.4 and 1.8).
+        """Create a resource unless it exists.
 
-        Of several parallel requests some get 500 although the resource is created (1.8.11).
+        It is searched first, which costs a request: an existing one gets 409 (1.6.4 and 1.8), and so does the repeat of
+        a request whose reply was lost. Only the search shows who created the resource.
         """
         label = address.resource or ""
+        if self._is_listed(address):
+            return Ensured(label, label, created=False)
         query = tuple(
             (key, value) for key, value in (("format", format), ("content", content), ("tags", tags)) if value
         )
-        _, created = self._settled(Request("PUT", address.path, query), lambda: self.exists(address), sure={409})
-        return Ensured(label, label, created=created)
+        return self._made(address, Request("PUT", address.path, query))
 
     def set_fields(self, address: Address, fields: Mapping[str, str]) -> None:
         """Change fields of a project, subject, session, scan or assessor; other fields are not changed.
@@ -244,13 +255,16 @@ class Remote(RemoteReader):
 
     # Removal
 
-    def remove(self, address: Address, *, remove_files: bool) -> None:
+    def remove(
+        self, address: Address, *, remove_files: bool, check: Callable[[Sequence[RemoteFile]], None] | None = None
+    ) -> None:
         """Remove the object at *address*, and check that it is removed.
 
         Args:
             address: An object, a resource or a file.
             remove_files: Whether the files are deleted too. Files of a resource are always moved to the backup of the
                 server.
+            check: Called with the listing of the resource before a file is removed; if it raises, the file is kept.
 
         Raises:
             NotFoundError: It does not exist.
@@ -258,7 +272,10 @@ class Remote(RemoteReader):
             RefusedError: The server confirmed the removal, but the object still exists.
         """
         if address.file is not None:
-            self._no_longer_names(address)
+            listed = self.list_files(resource_of(address))
+            _no_longer_names(address, [file.name for file in listed])
+            if check is not None:
+                check(listed)
         elif not self.exists(address):
             raise NotFoundError(f"{address}: {address.level} not found", status=404, url=address.path)
         flag = "true" if remove_files else "false"
@@ -284,30 +301,19 @@ class Remote(RemoteReader):
         hidden = [row for row in rows if address.session in {None, row["label"]} and row["xsiType"] not in set_up]
         return removal_refused(str(address), hidden, error) if hidden else error
 
-    def _no_longer_names(self, address: Address) -> None:
-        names = [file.name for file in self.list_files(resource_of(address))]
-        name = address.file or ""
-        if name not in names:
-            raise NotFoundError(f"{address}: file not found", status=404, url=address.path)
-        if longer := sorted(other for other in names if other.startswith(name) and other != name):
-            raise ConflictError(
-                f"{address}: not removed: XNAT 1.8 would also remove {', '.join(longer[:3])}, whose names begin with "
-                "this name; remove the longer names first, or the resource"
-            )
-
     # Internal
 
     def _put(self, request: Request) -> ServerResponse:
         """PUT an object, repeated after errors; also while parts of the server do not know a new project."""
         made = self._new_projects.get(request.path.split("/")[3])
         new = made is not None and time.monotonic() - made < _SETTLING_S
-        for _ in range(_SETTLING_TRIES if new else 0):
+        for _ in range(round(_SETTLING_S / _SETTLING_PAUSE_S) if new else 0):
             try:
                 return self._requester.ask(request, repeat=True)
             except (ForbiddenError, NotFoundError, RefusedError) as error:
-                if error.status not in {403, 404, 422}:
+                if error.status != 403 and not (error.status in {404, 422} and _UNKNOWN_PROJECT.search(str(error))):
                     raise
-            self._pause(_SETTLING_S / _SETTLING_TRIES)
+            self._pause(_SETTLING_PAUSE_S)
         return self._requester.ask(request, repeat=True)
 
     def _ensure_labelled(self, address: Address, query: tuple[tuple[str, str], ...]) -> Ensured:
@@ -332,46 +338,64 @@ class Remote(RemoteReader):
         return Ensured(held.get("ID") or address.session or "", address.session or "", created=False)
 
     def _made(self, address: Address, request: Request) -> Ensured:
-        """PUT an object that did not exist; 201 means that this request created it.
+        """PUT an object that did not exist right before, and find out whether this request created it.
 
-        A repeat after a lost reply gets 200: the object did not exist before, so the first try created it. Scans
-        always get 200.
+        Where XNAT answers 201 or 200, 201 means new. Of several parallel requests some get 409 or 500 although the
+        object is created (1.6.4, 1.8.11), or 404: the object exists a moment later,
+        or the next try creates it. A request that was sent again, or whose reply was lost, created the object.
         """
         label = getattr(address, address.level.value)
-        response, created = self._settled(request, lambda: self.item(address) is not None)
-        if response is None:
-            held = self.item(address) or {}
-            return Ensured(held.get("ID") or label, label, created=False)
-        accession = response.text.strip().rpartition("/")[2]
-        created = address.scan is not None or response.status == 201 or response.attempts > 1
-        return Ensured(accession or label, label, created=created)
-
-    def _settled(
-        self, request: Request, there: Callable[[], bool], *, sure: Collection[int] = ()
-    ) -> tuple[ServerResponse | None, bool]:
-        """Send the PUT of an object that other clients may create at the same time, until the object exists.
-
-        Of several parallel requests some get 404, 409 or 500: the object exists a moment later, or the next try
-        creates it (recorded: 1.6.4 and 1.8.11). So does a request whose project another client is creating (500).
-
-        Args:
-            request: The PUT.
-            there: Checks whether the object exists.
-            sure: Statuses that mean that it exists, without a check.
-
-        Returns:
-            The answer, or None if another client created the object; and whether this request created it.
-        """
         for left in reversed(range(_RACE_TRIES)):
             try:
-                return self._put(request), True
-            except (RefusedError, NotFoundError) as error:
-                if error.status in sure or (error.status in {409, 500} and there()):
-                    return None, False
+                response = self._put(request)
+                break
+            except RemoteError as error:
+                looked = error.may_have_acted or error.status in {409, 500}
+                accession = self._accession(address) if looked else None
+                if accession is not None or (address.level is Level.RESOURCE and error.status == 409):
+                    return Ensured(accession or label, label, created=error.retryable or error.attempts > 1)
                 if error.status not in {404, 409, 500} or not left:
                     raise
-            self._pause(_RACE_PAUSE_S)
-        raise AssertionError("unreachable")
+            self._pause(_RACE_PAUSE_S)  # another client creates it, or its container, at this moment
+        accession = response.text.strip().rpartition("/")[2] if address.level in _TELL_NEW else ""
+        new = response.status == 201 or address.level not in _TELL_NEW
+        return Ensured(accession or label, label, created=new or response.attempts > 1)
+
+    def _accession(self, address: Address) -> str | None:
+        """The accession ID of an object, "" if its level has none; None if it does not exist or cannot be read."""
+        try:
+            if address.resource is not None:
+                return "" if self._is_listed(address) else None
+            held = self.item(address)
+        except UnavailableError:
+            return None
+        return None if held is None else held.get("ID", "") if address.level in _REPORT_NEW else ""
+
+    def _is_listed(self, resource: Address) -> bool:
+        """Whether a resource is listed; False also if its container does not exist."""
+        try:
+            rows = self.list_resources(resource.container)
+        except (NotFoundError, RefusedError) as error:
+            if error.status is None:  # the server itself is not found
+                raise
+            return False
+        return any(row["label"] == resource.resource for row in rows)
+
+
+#: Levels with an accession ID; XNAT answers 201 when such an object is new.
+_REPORT_NEW = {Level.SUBJECT, Level.SESSION, Level.ASSESSOR}
+
+
+def _no_longer_names(address: Address, names: Sequence[str]) -> None:
+    """XNAT 1.8 removes every file whose name begins with this name; a ``*`` at its end stands for any ending."""
+    name = address.file or ""
+    if name not in names:
+        raise NotFoundError(f"{address}: file not found", status=404, url=address.path)
+    if others := sorted(other for other in names if other.startswith(name.rstrip("*")) and other != name):
+        raise ConflictError(
+            f"{address}: not removed: XNAT 1.8 would also remove {', '.join(others[:3])}, whose names begin with "
+            "this name; remove the longer names first, or the resource"
+        )
 
 
 #: List elements without names are sent in documents only; in a query they would be too long.

@@ -261,19 +261,23 @@ class RemoteReader:
             raise VerifyError(f"{address}: file {lost.name}: its listed URI {lost.uri!r} contains no scan")
         return files
 
-    def list_digests(self, address: Address) -> dict[str, str]:
-        """MD5s in the catalog document of a resource, by name in the resource.
+    def list_digests(self, address: Address) -> dict[str, str | None]:
+        """MD5s in the catalog document of a resource, by name in the resource; None of bytes that were replaced.
 
-        Listings of 1.6.4 have no digests, its catalogs do (``GET .../resources/LABEL`` answers the catalog itself).
-        Empty if the resource does not exist, or the answer is not a catalog.
+        Listings of 1.6.4 have no digests, its catalogs do (``GET .../resources/LABEL`` answers the catalog itself). It
+        keeps the digest of the bytes stored first, and marks the entry as modified (recorded). Empty if the resource
+        does not exist, or the answer is not a catalog.
         """
         try:
             response = self._requester.ask(Request("GET", self._path(resource_of(address)), (("format", "xml"),)))
             catalog = decode_catalog(response.body)
         except (NotFoundError, CatalogError):
             return {}
-        digests = ((decoded_name(entry.name), normal_digest(entry.digest)) for entry in catalog.entries)
-        return {name: digest for name, digest in digests if digest is not None}
+        return {
+            decoded_name(entry.name): None if entry.modified_by or entry.modified_at else digest
+            for entry in catalog.entries
+            if (digest := normal_digest(entry.digest)) is not None
+        }
 
     # Downloads
 

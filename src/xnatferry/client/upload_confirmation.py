@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import ConflictError, ForbiddenError, RefusedError, UnavailableError, VerifyError
+from xnatferry.retry import pause_before_next
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
@@ -15,11 +17,6 @@ if TYPE_CHECKING:
     from xnatferry.xnat.records import RemoteFile
 
 __all__ = ["UploadConfirmer"]
-
-#: Tries of one upload, the first included.
-ATTEMPTS = 4
-#: Seconds before the second try; doubled each time.
-FIRST_PAUSE_S = 1.0
 
 
 class UploadConfirmer:
@@ -59,20 +56,17 @@ class UploadConfirmer:
             RemoteError: It could not be sent.
         """
         before = {file.name for file in self._remote.list_files(resource)} if not overwrite else set()
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in count(1):
             try:
                 return send(overwrite)
             except (UnavailableError, RefusedError) as error:
-                if attempt == ATTEMPTS or (isinstance(error, RefusedError) and error.status != 500):
-                    raise
-                requested = error.retry_after_s if isinstance(error, UnavailableError) else None
-                self._pause(max(FIRST_PAUSE_S * 2 ** (attempt - 1), requested or 0.0))
+                self._pause(pause_before_next(error, attempt))
             held = {file.name: file for file in self._remote.list_files(resource)}
             if len(sent) == len(names) and all(_same(held.get(name), sent[name]) is True for name in names):
                 return []
             # Bytes of the failed try may be on the server's disk; only files that existed before are protected.
             overwrite = overwrite or before.isdisjoint(names)
-        raise AssertionError  # pragma: no cover  # the loop returns or raises
+        raise AssertionError  # pragma: no cover  # count() does not end
 
     def confirmed(self, resource: Address, sent: Mapping[str, Content], kept: Sequence[str]) -> list[RemoteFile]:
         """Check that the server has *sent*; returns its listing, in the order of the names.

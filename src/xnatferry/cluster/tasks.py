@@ -180,12 +180,12 @@ def _receipt_of(step: Step, found: Step, size_bytes: int, *, ours: bool) -> Rece
 
 
 def failed(part: Plan, error: XnatferryError) -> TaskReport:
-    """The report of a part that could not be pushed at all."""
+    """The report of a part that could not be pushed; it is unknown what lost workers did."""
     subject, message = subject_of(part), str(error)
-    first = Receipt.failed(subject, error)
+    first = replace(Receipt.failed(subject, error), may_have_acted=True)
     why = f"not sent: {subject} could not be pushed"
     others = [s.address for s in part.steps if s.sends and s.address != subject]
-    receipts = [Receipt(address, first.outcome, message=why, exit_code=first.exit_code) for address in others]
+    receipts = [replace(first, address=address, message=why) for address in others]
     verdicts = [Verdict(step.address, Proof.UNKNOWN, message=message) for step in part.files]
     return TaskReport((first, *receipts), tuple(verdicts))
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import ForbiddenError, NotFoundError, RefusedError
-from xnatferry.planning.remote_state import Fingerprint
+from xnatferry.planning.remote_state import LISTED, Fingerprint
 from xnatferry.sources.model import LocalFile
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class FileComparer:
             return Comparison(same=True, message=NO_DIGEST)
         here = self._fingerprint(local, False)  # noqa: FBT003  # as its type says
         same = (here.size_bytes, here.digest) == (held.size_bytes, held.digest)
-        return Comparison(same=same, message="" if same else "the bytes differ")
+        return Comparison(same=same, message=_how_listed(held) if same else "the bytes differ")
 
     def _compare_compressed(
         self, local: LocalFile, held: HeldFile, address: Address, *, ask: bool, deep: bool
@@ -104,7 +104,7 @@ class FileComparer:
             self._compressed[local] = self._fingerprint(local, True)  # noqa: FBT003  # as its type says
         here = self._compressed[local]
         if not deep and here.size_bytes == held.size_bytes and held.digest in {here.digest, None}:
-            return Comparison(same=True, message="" if held.digest else NO_DIGEST)
+            return Comparison(same=True, message=_how_listed(held) if held.digest else NO_DIGEST)
         if not ask:
             return Comparison(same=None)
         try:
@@ -123,6 +123,10 @@ class FileComparer:
         if key not in self._contents:
             self._contents[key] = self._read_content(address, held.size_bytes, deep)
         return self._contents[key]
+
+
+def _how_listed(held: HeldFile) -> str:
+    return "" if held.evidence == LISTED else held.evidence
 
 
 def proof_of(step: Step) -> str:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from xnatferry.xnat.interning import no_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from xnatferry.xnat.gzip_stream import Content
     from xnatferry.xnat.model import Address
 
-__all__ = ["Fingerprint", "HeldFile", "RemoteSession", "RemoteState"]
+__all__ = ["LISTED", "Fingerprint", "HeldFile", "RemoteSession", "RemoteState"]
+
+#: The first kind of evidence of `xnatferry.transfer.digest_ladder`.
+LISTED = "digest in the listing"
 
 
 @dataclass(frozen=True, slots=True)
 class HeldFile:
-    """A file that the server lists; *digest* is None where it lists none."""
+    """A file that the server lists.
+
+    Attributes:
+        digest: MD5 of its bytes; None where that is not known.
+        evidence: How the digest was found, or why there is none; see `xnatferry.transfer.digest_ladder`.
+    """
 
     size_bytes: int
     digest: str | None = None
+    evidence: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,29 @@ class RemoteState:
     own_files: Mapping[tuple[str | None, str], Mapping[str, HeldFile]] = field(default_factory=dict)
     subject_fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     all_fields: bool = False
+
+    def without(self, files: Iterable[Address]) -> RemoteState:
+        """The same state with some files left out."""
+        gone = set(files)
+        if not gone:
+            return self
+        sessions = dict(self.sessions)
+        own = dict(self.own_files)
+        for address in gone:
+            label, name = address.resource or "", address.file or ""
+            if address.session is None:
+                place = (address.subject, label)
+                own[place] = {key: file for key, file in own[place].items() if key != name}
+                continue
+            session = sessions[address.session]
+            if address.assessor is None:
+                kept = {key: file for key, file in session.files.items() if key != (address.scan, label, name)}
+                sessions[address.session] = replace(session, files=kept)
+            else:
+                of_it = session.assessors[address.assessor]
+                left = {key: file for key, file in of_it.items() if key != (label, name)}
+                sessions[address.session] = replace(session, assessors={**session.assessors, address.assessor: left})
+        return replace(self, sessions=sessions, own_files=own)
 
     def fields_of(self, address: Address) -> Mapping[str, str]:
         """The fields of a subject, session or scan by path, as far as they were requested."""

@@ -6,6 +6,7 @@ changed since is not touched, nor the objects that contain it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -78,15 +79,17 @@ class UndoStep:
         action: What happens to it.
         reason: Why it is not changed.
         fields: Values to restore, by XNAT path.
+        current: Values of those fields when the plan was made.
         backup: Saved content of a file.
-        holds: Allowed content when it is removed: files of a resource with size and MD5 of the plan, or scans of a
-            session. With any other content it is not removed.
+        holds: Allowed content when the step is done: a file, or the files of a resource, by name with size and MD5 of
+            the plan; or scans of a session. With any other content nothing is done.
     """
 
     address: Address
     action: UndoAction
     reason: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
+    current: Mapping[str, str] = field(default_factory=dict)
     backup: Path | None = None
     holds: Mapping[str, HeldFile | None] = field(default_factory=dict)
 
@@ -110,6 +113,7 @@ class UndoPlan:
 
 _UNCERTAIN = "was on its way when the run was killed, and the local file has changed since, so it cannot be recognised"
 _PROJECT = "is kept: XNAT never accepts the ID of a deleted project again; add --remove-project to remove it"
+_UNKNOWN = "may have been changed by others: the server lists no digest, and the file cannot be downloaded"
 
 
 def plan_undo(effects: RunEffects, now: Inventory, *, remove_project: bool = False) -> UndoPlan:
@@ -118,6 +122,7 @@ def plan_undo(effects: RunEffects, now: Inventory, *, remove_project: bool = Fal
     A project that it created is kept unless *remove_project*: XNAT never accepts a deleted project ID again (403).
     """
     files = {address: _file_action(address, sent, now) for address, sent in effects.stored.items()}
+    _keep_neighbours(files, now)
     removable = {address for address, step in files.items() if step.action is UndoAction.REMOVE}
     children: dict[Address, set[Address]] = defaultdict(set)
     for address in (*now.objects, *now.files):
@@ -142,7 +147,7 @@ def plan_undo(effects: RunEffects, now: Inventory, *, remove_project: bool = Fal
             objects.append(UndoStep(address, UndoAction.REMOVE, holds=inside))
             removable.add(address)
     # A file is removed with its resource, a scan with its session, in one request after another check.
-    # Longer names first: XNAT 1.8 removes with a file every other file whose name begins with its name.
+    # Longer names first; see `_keep_neighbours`.
     single = [step for address, step in sorted(files.items(), reverse=True) if not _goes_with(address, removable)]
     kept = [step for step in objects if not (step.action is UndoAction.REMOVE and _goes_with(step.address, removable))]
     doubtful = [
@@ -172,7 +177,31 @@ def _file_action(address: Address, sent: Fingerprint, now: Inventory) -> UndoSte
         return UndoStep(address, UndoAction.GONE, "no longer exists")
     if held.size_bytes != sent.size_bytes or held.digest not in {None, sent.digest}:
         return UndoStep(address, UndoAction.STAY, "was changed since")
-    return UndoStep(address, UndoAction.REMOVE)
+    if held.digest is None:
+        return UndoStep(address, UndoAction.STAY, _UNKNOWN)
+    return UndoStep(address, UndoAction.REMOVE, holds={address.file or "": held})
+
+
+def _keep_neighbours(files: dict[Address, UndoStep], now: Inventory) -> None:
+    """Keep a file if its removal would also remove a file that stays.
+
+    XNAT 1.8 removes with a file every other file whose name begins with its name
+    (``CatalogUtils.findCatEntriesWithinPath``).
+    """
+    names: dict[Address | None, list[str]] = defaultdict(list)
+    for address in sorted(now.files):
+        names[address.parent].append(address.file or "")
+    for address in sorted(files, reverse=True):  # longer names first: a kept file may keep others
+        name, there = address.file or "", names[address.parent]
+        for other in there[bisect_right(there, name) :]:
+            if not other.startswith(name):
+                break
+            longer = files.get(address.child(Level.FILE, other))
+            if files[address].action is UndoAction.REMOVE and (
+                longer is None or longer.action is not UndoAction.REMOVE
+            ):
+                why = f"not removed: XNAT 1.8 would also remove {other}, whose name begins with this name"
+                files[address] = UndoStep(address, UndoAction.STAY, why)
 
 
 def _restored_files(effects: RunEffects, now: Inventory) -> list[UndoStep]:
@@ -187,7 +216,7 @@ def _restored_files(effects: RunEffects, now: Inventory) -> list[UndoStep]:
                 UndoStep(address, UndoAction.STAY, "was replaced, and its old content was not saved (see --backup)")
             )
         else:
-            steps.append(UndoStep(address, UndoAction.RESTORE, backup=backup))
+            steps.append(UndoStep(address, UndoAction.RESTORE, backup=backup, holds=found.holds))
     return steps
 
 
@@ -197,7 +226,8 @@ def _restored_fields(effects: RunEffects, now: Inventory) -> list[UndoStep]:
         held = now.fields.get(address, {})
         back = {path: before for path, (before, after) in changes.items() if held.get(path) == after}
         if back:
-            steps.append(UndoStep(address, UndoAction.RESTORE, fields=back))
+            current = {path: changes[path][1] for path in back}
+            steps.append(UndoStep(address, UndoAction.RESTORE, fields=back, current=current))
         if len(back) < len(changes):
             other = ", ".join(sorted(set(changes) - set(back)))
             steps.append(UndoStep(address, UndoAction.STAY, f"{other} was changed since"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from xnatferry.errors import NotFoundError, UsageError
 from xnatferry.results.remote_files import own_files, session_files, sessions_below
+from xnatferry.transfer.digest_ladder import DigestLadder
 from xnatferry.xnat.model import Address, Level
 from xnatferry.xnat.thread_map import thread_map
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from xnatferry.results.remote_files import FileAt
     from xnatferry.xnat.records import Attributes, RemoteFile
 
-__all__ = ["Contents", "read_contents", "read_same"]
+__all__ = ["Contents", "add_digests", "read_contents", "read_same"]
 
 _LEVELS = {Level.PROJECT, Level.SUBJECT, Level.SESSION}
 
@@ -118,6 +119,26 @@ def read_same(remote: Remote, wanted: Contents, project: str, *, workers: int = 
     if not above or above[0] != Address(project):
         _describe(remote, Address(project), found)
     return _read(remote, above, sessions, found, workers)
+
+
+def add_digests(contents: Contents, other: Contents, remote: Remote, project: str, *, compute: bool = True) -> None:
+    """Find digests that are not in listings, of files that *other* has with the same size.
+
+    Args:
+        contents: Files of *remote*; changed in place.
+        other: Files of another server.
+        remote: The server.
+        project: ID that the project of *contents* has on it.
+        compute: Whether it may compute digests, which changes its catalogs.
+    """
+    alike = {
+        replace(address, project=project): address
+        for address, file in contents.files.items()
+        if file.digest is None and (twin := other.files.get(address)) and twin.size_bytes == file.size_bytes
+    }
+    sizes = {there: contents.files[address].size_bytes for there, address in alike.items()}
+    for there, digest in DigestLadder(remote).digests(sizes, compute=compute).items():
+        contents.files[alike[there]] = replace(contents.files[alike[there]], digest=digest)
 
 
 def _read(

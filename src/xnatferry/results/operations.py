@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,14 @@ from xnatferry.errors import joint_exit_code
 from xnatferry.planning.plan import OnConflict
 from xnatferry.planning.session_types import type_findings
 from xnatferry.results.bids_export import plan_bids_pull
-from xnatferry.results.contents import read_contents, read_same
+from xnatferry.results.contents import add_digests, read_contents, read_same
 from xnatferry.results.copy_plan import plan_copy as decide_copy
 from xnatferry.results.pull_plan import PullPlan, check_pullable
 from xnatferry.results.pull_plan import plan_pull as decide_pull
 from xnatferry.results.pull_run import PullResult, fetch_all
 from xnatferry.results.remote_files import list_files_below
+from xnatferry.transfer.digest_ladder import DigestLadder
+from xnatferry.transfer.earlier_runs import EarlierRuns
 from xnatferry.transfer.engine import carry_out, check_sendable
 from xnatferry.transfer.journal import Journal
 from xnatferry.transfer.sharded_runs import find_run as find_run_in
@@ -40,6 +43,7 @@ __all__ = [
     "PullResult",
     "begin_run",
     "copy",
+    "earlier_runs",
     "find_run",
     "plan_copy",
     "plan_pull",
@@ -82,7 +86,15 @@ def plan_pull(
         return plan_bids_pull(remote, place, Path(dest), on_conflict=on_conflict, workers=workers)
     held = list_files_below(remote, place, workers=workers)
     url = remote.connection.url
-    return decide_pull(held, Path(dest), server=url, address=place, on_conflict=on_conflict, workers=workers)
+    return decide_pull(
+        held,
+        Path(dest),
+        server=url,
+        address=place,
+        on_conflict=on_conflict,
+        workers=workers,
+        digests=partial(DigestLadder(remote).digests, compute=False),
+    )
 
 
 def pull(
@@ -144,9 +156,12 @@ def plan_copy(
     place = Address.parse(address) if isinstance(address, str) else address
     there = project or place.project
     contents = read_contents(remote, place, workers=workers).in_project(there)
+    held = read_same(target, contents, there, workers=workers)
+    add_digests(contents, held, remote, place.project, compute=False)
+    add_digests(held, contents, target, there)
     plan = decide_copy(
         contents,
-        read_same(target, contents, there, workers=workers),
+        held,
         from_project=place.project,
         project=there,
         relay=remote.relay,
@@ -201,6 +216,17 @@ def begin_run(
     """
     about = {"server": remote.connection.url, "local": plan.local, "project": plan.project, "source": source}
     return Journal.begin(folder or _runs(), verb, {**about, "user": remote.connection.user}, plan=plan)
+
+
+def earlier_runs(remote: Remote, project: str, *, folder: Path | None = None) -> EarlierRuns:
+    """Earlier runs to a project, for `plan`: a push finishes uploads that they did not finish.
+
+    Args:
+        remote: The server.
+        project: Project ID.
+        folder: The folder of all runs; None for that of the command line.
+    """
+    return EarlierRuns(folder or _runs(), remote.connection.url, project)
 
 
 def find_run(name: str = "latest", *, folder: Path | None = None) -> Run:

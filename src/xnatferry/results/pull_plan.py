@@ -13,13 +13,13 @@ from xnatferry.planning.plan import Decision, OnConflict, Refusal
 from xnatferry.results.local_filenames import clashes, path_problem, path_warning
 from xnatferry.transfer.payload import file_pieces
 from xnatferry.wording import counted, human_bytes
-from xnatferry.xnat.digest import digest_of
+from xnatferry.xnat.digest import digest_of_file
 from xnatferry.xnat.gzip_stream import GzipError, content_of
 from xnatferry.xnat.model import Address
 from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from xnatferry.results.remote_files import FileAt, FilesBelow
@@ -119,6 +119,7 @@ def plan_pull(
     on_conflict: OnConflict = OnConflict.FAIL,
     workers: int = 4,
     folds: bool | None = None,
+    digests: Callable[[Mapping[Address, int]], Mapping[Address, str]] = lambda _: {},
 ) -> PullPlan:
     """Map every file to its path below *folder*, and compare it with the local file.
 
@@ -131,6 +132,7 @@ def plan_pull(
         on_conflict: FAIL, SKIP or OVERWRITE.
         workers: How many local files are read at the same time.
         folds: Whether the disk ignores the case of names; None checks it.
+        digests: Finds digests of listed files, given with their sizes, whose local file has the same size.
     """
     places = {one.address: layout(one.address) for one in held.files}
     clashing = clashes((places[one.address] for one in held.files), folds=_folds(folder) if folds is None else folds)
@@ -144,7 +146,16 @@ def plan_pull(
             refusals.append(Refusal(str(one.address), (why,), folder, one.address))
         else:
             kept.append((one, folder.joinpath(*parts)))
-    files = thread_map(lambda pair: _compared(pair[0], pair[1], on_conflict), kept, workers=workers)
+    files = list(thread_map(lambda pair: _compared(pair[0], pair[1], on_conflict), kept, workers=workers))
+    if unsure := {file.address: file.held.size_bytes for file in files if file.reason == _NO_DIGEST}:
+        known = digests(unsure)
+        again = [
+            replace(one, file=replace(one.file, digest=known.get(one.address, one.file.digest))) for one, _ in kept
+        ]
+        files = [
+            _compared(one, file.target, on_conflict) if one.address in known else file
+            for one, file in zip(again, files, strict=True)
+        ]
     plan = PullPlan(server, address, folder, tuple(files), tuple(refusals), on_conflict=on_conflict)
     free = _free_bytes(folder)
     return replace(plan, free_bytes=free, warnings=tuple(_warnings(plan, places.values(), free)))
@@ -196,7 +207,7 @@ def _decide(target: Path, held: RemoteFile) -> tuple[Decision, str, bool]:
         return Decision.SAME, _NO_DIGEST, True
     try:
         if held.digest is not None:
-            same = digest_of(file_pieces(target)) == held.digest
+            same = digest_of_file(target) == held.digest
         else:
             same = content_of(file_pieces(target)).digest == held.content_digest
     except GzipError as error:

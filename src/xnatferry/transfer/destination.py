@@ -102,10 +102,15 @@ class Destination(Protocol):
     def item(self, address: Address) -> Mapping[str, str] | None:
         """Fields of an object, None when it does not exist."""
 
-    def remove(self, address: Address, *, remove_files: bool) -> None:
-        """Remove an object, a resource or a file, and check that it is removed."""
+    def remove(
+        self, address: Address, *, remove_files: bool, check: Callable[[Sequence[RemoteFile]], None] | None = ...
+    ) -> None:
+        """Remove an object, a resource or a file, and check that it is removed.
 
-    def get_file(self, address: Address, target: Path) -> RemoteFile:
+        *check* gets the listing of the resource right before a file is removed; if it raises, the file is kept.
+        """
+
+    def get_file(self, address: Address, target: Path, *, digest: str | None = ...) -> RemoteFile:
         """Fetch one file to *target*, which appears only when it is complete and verified."""
 
     def read_digest(self, address: Address) -> str:
@@ -117,8 +122,8 @@ class Destination(Protocol):
         None where it is no whole gzip stream.
         """
 
-    def list_digests(self, address: Address) -> Mapping[str, str]:
-        """MD5s that the catalog document of a resource holds, by name in the resource; empty where it holds none."""
+    def list_digests(self, address: Address) -> Mapping[str, str | None]:
+        """MD5s in the catalog document of a resource, by name in it; None where they are of replaced bytes."""
 
     def refresh_catalog(self, address: Address, options: Sequence[str]) -> None:
         """Let the server compare a resource's catalog with its disk."""

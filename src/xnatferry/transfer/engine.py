@@ -25,6 +25,7 @@ from xnatferry.planning.plan import Decision, OnConflict, Plan, Step
 from xnatferry.transfer.batching import BodySizeLimit
 from xnatferry.transfer.events import Began, Event, Listener, Outcome, Proof, PushResult, Receipt, Stage, Verdict
 from xnatferry.transfer.grouping import SessionSteps, by_session, subjects_of_documents
+from xnatferry.transfer.journal import Journal
 from xnatferry.transfer.resource_sender import ResourceSender
 from xnatferry.transfer.run_context import RunContext
 from xnatferry.transfer.snapshot_pool import SnapshotPool
@@ -64,7 +65,8 @@ def carry_out(
         destination: The server.
         workers: How many resources are sent at the same time.
         listener: Called with every event, from one thread at a time; its errors are logged and ignored.
-        journal: Called with every event first; its failure ends the run.
+        journal: Called with every event first; its failure ends the run. If it is a `Journal`, uploads
+            that earlier runs in its folder did not finish are finished.
         stop: Set it to stop: running uploads are abandoned, no new ones start.
         rate_limit: A limit on bytes a second for all of them together.
         max_body: Limit of one request in bytes; a lower limit of the server is detected.
@@ -82,6 +84,7 @@ def carry_out(
             rate_limit=rate_limit,
             body_size_limit=BodySizeLimit(max_body),
             snapshot_pool=snapshot_pool,
+            earlier=journal.earlier if isinstance(journal, Journal) else None,
         )
         return _Run(plan, destination, context, workers=workers, listener=listener, journal=journal).carry_out()
 

@@ -55,6 +55,7 @@ class Receipt:
         digest: MD5 of what was sent, for a file.
         message: Why it failed, the answer of the server, or what was scrubbed from a file.
         exit_code: Exit code if only this step failed; 0 when it did not.
+        may_have_acted: Whether a failed step may have been carried out.
     """
 
     address: Address
@@ -63,13 +64,14 @@ class Receipt:
     digest: str | None = None
     message: str = ""
     exit_code: int = 0
+    may_have_acted: bool = False
 
     @classmethod
     def failed(cls, address: Address, error: XnatferryError) -> Receipt:
         """The receipt of a step that failed with *error*."""
-        if isinstance(error, StoppedError):
-            return cls(address, Outcome.STOPPED, exit_code=error.exit_code)
-        return cls(address, Outcome.FAILED, message=str(error), exit_code=error.exit_code)
+        outcome = Outcome.STOPPED if isinstance(error, StoppedError) else Outcome.FAILED
+        message = "" if outcome is Outcome.STOPPED else str(error)
+        return cls(address, outcome, message=message, exit_code=error.exit_code, may_have_acted=error.may_have_acted)
 
 
 @dataclass(frozen=True, slots=True)

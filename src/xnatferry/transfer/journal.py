@@ -26,8 +26,10 @@ from xnatferry import __version__
 from xnatferry.durable import flush_files, flush_folders, replacing, try_lock
 from xnatferry.errors import JournalError
 from xnatferry.planning.plan_file import write_plan
+from xnatferry.transfer.earlier_runs import EarlierRuns
 from xnatferry.transfer.events import Began, BytesSent, Event, Receipt, Stage, Verdict
 from xnatferry.transfer.log_file import RunLogFile, log_event
+from xnatferry.transfer.runs import read_run
 from xnatferry.transfer.step_counts import Counts
 
 if TYPE_CHECKING:
@@ -98,6 +100,13 @@ class Journal:
     def name(self) -> str:
         """Name of the run, as other commands take it."""
         return self.folder.name
+
+    @property
+    def earlier(self) -> EarlierRuns:
+        """Earlier runs to the same project."""
+        about = read_run(self.folder).attributes
+        server, project = str(about.get("server", "")), str(about.get("project", ""))
+        return EarlierRuns(self.folder.parent, server, project, bool(about.get("local")), before=self.name)
 
     def __enter__(self) -> Self:
         return self
@@ -173,6 +182,7 @@ def event_to_dict(event: Began | Receipt | Verdict | Stage) -> dict[str, Any]:
     if isinstance(event, Began):
         return {"record": "began", "addresses": [str(address) for address in event.addresses]}
     if isinstance(event, Receipt):
+        unsure = {"may_have_acted": event.may_have_acted} if event.exit_code else {}
         return {
             "record": "receipt",
             "address": str(event.address),
@@ -181,6 +191,7 @@ def event_to_dict(event: Began | Receipt | Verdict | Stage) -> dict[str, Any]:
             "digest": event.digest,
             "message": event.message,
             "exit_code": event.exit_code,
+            **unsure,
         }
     if isinstance(event, Verdict):
         return {

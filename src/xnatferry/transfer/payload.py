@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
-from functools import lru_cache
+import zlib
+from functools import lru_cache, partial
+from lzma import LZMAError
 from typing import IO, TYPE_CHECKING
 
 from xnatferry.errors import FileChangedError, TransferError
 from xnatferry.planning.plan import Payload, Plan
 from xnatferry.planning.remote_state import Fingerprint
 from xnatferry.sources.scrubbing import scrubbed_pieces
-from xnatferry.xnat.digest import PIECE_BYTES, Hasher
+from xnatferry.xnat.digest import PIECE_BYTES, Hasher, held_back
 from xnatferry.xnat.gzip_stream import GzipStream, Measured
 
 if TYPE_CHECKING:
@@ -32,6 +34,10 @@ __all__ = [
     "payload_pieces",
     "watched",
 ]
+
+
+#: What zipfile and tarfile raise for damaged archives, and for members that they cannot unpack.
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, LZMAError, NotImplementedError, RuntimeError)
 
 
 def check_unchanged(local: LocalFile) -> None:
@@ -110,14 +116,7 @@ def payload_pieces(payload: Payload, walk: ArchiveWalk | None = None, found: Mea
     pieces: Iterable[bytes] = _plain_pieces(local, walk)
     if payload.gzip:
         pieces = _compressed(local, found or measured(local))
-    held = b""
-    for piece in pieces:
-        if held:
-            yield held
-        held = piece
-    check_unchanged(local)
-    if held:
-        yield held
+    yield from held_back(pieces, partial(check_unchanged, local))
 
 
 def measured(local: LocalFile) -> Measured:
@@ -233,6 +232,8 @@ def _pieces(stream: IO[bytes], path: Path) -> Iterator[bytes]:
     while True:
         try:
             piece = stream.read(PIECE_BYTES)
+        except _DAMAGED as error:
+            raise TransferError(f"{path}: not a readable archive ({error})") from error
         except OSError as error:
             raise _unreadable(path, error) from error
         if not piece:
@@ -281,5 +282,5 @@ def _archive_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 stream_or_none = tarred.extractfile(entry) if entry.isfile() else None
                 if stream_or_none is not None:
                     yield entry.name, stream_or_none
-    except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+    except (OSError, *_DAMAGED) as error:
         raise TransferError(f"{path}: not a readable archive ({error})") from error

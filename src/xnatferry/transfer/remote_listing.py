@@ -1,6 +1,7 @@
 """Reads the objects and files of a server that a plan compares.
 
-Two requests per project, two per existing session, one per resource of a project, subject or session.
+Two requests per project, two per existing session, one per resource of a project, subject or session. If listings have
+no digests, one or two more per resource with a file of a requested size.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from xnatferry.planning.plan import Decision
 from xnatferry.planning.remote_state import HeldFile, RemoteSession, RemoteState
 from xnatferry.planning.session_labels import labels_by_type
 from xnatferry.planning.session_matching import KnownSession
+from xnatferry.transfer.digest_ladder import REPLACED, DigestLadder
 from xnatferry.xnat.interning import interned
 from xnatferry.xnat.model import Address, Level
 from xnatferry.xnat.thread_map import thread_map
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.placement import Placement
     from xnatferry.planning.plan import Plan
     from xnatferry.transfer.destination import Destination
-    from xnatferry.xnat.records import RemoteFile
     from xnatferry.xnat.result_set import Row
 
 __all__ = ["RemoteQuery", "SessionQuery", "fetch_remote_state", "project_sessions", "query_of", "query_of_plan"]
@@ -37,9 +38,10 @@ _TOGETHER_FROM = 3
 
 @dataclass(slots=True)
 class SessionQuery:
-    """What a plan needs of one session: its scans, some of its resources, some of its assessors."""
+    """What a plan needs of one session: its scans, and some resources of scans, session and assessors."""
 
     scans: bool = False
+    scan_resources: set[str] = field(default_factory=set)
     resources: set[str] = field(default_factory=set)
     assessors: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
@@ -53,12 +55,14 @@ class RemoteQuery:
         own: Resources of subjects by subject label, and of the project under None.
         subjects: Subjects whose fields are needed.
         all_fields: Whether to ask for all fields, one more request for each subject and session.
+        sizes: Sizes in bytes of the files to compare; None if they are not known beforehand.
     """
 
     sessions: dict[str, SessionQuery] = field(default_factory=lambda: defaultdict(SessionQuery))
     own: dict[str | None, set[str]] = field(default_factory=lambda: defaultdict(set))
     subjects: set[str] = field(default_factory=set)
     all_fields: bool = False
+    sizes: set[int] | None = field(default_factory=set)
 
     def add(
         self, subject: str | None, session: str | None, resource: str, *, on_scan: bool, assessor: str | None = None
@@ -70,14 +74,19 @@ class RemoteQuery:
             self.sessions[session].assessors[assessor].add(resource)
         elif on_scan:
             self.sessions[session].scans = True
+            self.sessions[session].scan_resources.add(resource)
         else:
             self.sessions[session].resources.add(resource)
 
 
-def query_of(placements: Iterable[Placement], *, all_fields: bool = False) -> RemoteQuery:
-    """The query of a new plan; *all_fields* for one that changes fields."""
+def query_of(placements: Iterable[Placement], *, all_fields: bool = False, gzip: bool = False) -> RemoteQuery:
+    """The query of a new plan; *all_fields* for one that changes fields, *gzip* for one that compresses files."""
     query = RemoteQuery(all_fields=all_fields)
+    if gzip:
+        query.sizes = None
     for item in placements:
+        if query.sizes is not None:
+            query.sizes.update(file.size_bytes for file in item.source.files)
         if item.subject_fields:
             query.subjects.add(item.subject)
         labels = {item.session, *(labels_by_type(item.subject) if item.by_type else ())}
@@ -91,6 +100,8 @@ def query_of_plan(plan: Plan) -> RemoteQuery:
     changing = {step.address for step in plan.steps if step.changes and step.decision is Decision.UPDATE}
     query = RemoteQuery(all_fields=bool(changing))
     query.subjects |= {address.subject or "" for address in changing if address.level is Level.SUBJECT}
+    gzip = any(step.payload is not None and step.payload.gzip for step in plan.steps)
+    query.sizes = None if gzip else {step.size_bytes for step in plan.steps if step.payload is not None}
     for step in plan.steps:
         address = step.address
         if address in changing and address.session is not None:
@@ -126,14 +137,15 @@ def fetch_remote_state(
     there = [label for label in query.sessions if label in sessions]
     owners = [subject for subject in query.own if subject is None or subject in subjects]
     described = sorted(query.subjects & subjects) if query.all_fields else []
-    read = partial(_session, destination, project, all_fields=query.all_fields)
+    held_by = _Holdings(destination, query.sizes)
+    read = partial(_session, held_by, project, all_fields=query.all_fields)
     held = thread_map(lambda label: read(label, sessions[label], query.sessions[label]), there, workers=workers)
     sessions.update(zip(there, held, strict=True))
     attributes = thread_map(
         lambda subject: destination.attributes(Address(project, subject)), described, workers=workers
     )
     fields = {label: one.fields for label, one in zip(described, attributes, strict=True) if one is not None}
-    own = thread_map(lambda who: _own(destination, Address(project, who), query.own[who]), owners, workers=workers)
+    own = thread_map(lambda who: held_by.own(Address(project, who), query.own[who]), owners, workers=workers)
     files: dict[tuple[str | None, str], dict[str, HeldFile]] = defaultdict(dict)
     for subject, of_subject in zip(owners, own, strict=True):
         for (resource, name), file in of_subject.items():
@@ -168,22 +180,62 @@ def _bare(row: Row) -> RemoteSession:
     return RemoteSession(row["subject_label"], intern(row["xsiType"]))
 
 
-def _own(destination: Destination, container: Address, resources: set[str]) -> dict[tuple[str, str], HeldFile]:
-    """Files of some resources of one object, by resource and name."""
-    query = [container] if len(resources) >= _TOGETHER_FROM else []
-    query = query or [container.child(Level.RESOURCE, resource) for resource in sorted(resources)]
-    return {
-        (intern(file.resource), intern(file.name)): _held(file)
-        for address in query
-        for file in destination.list_files(address)
-        if file.resource in resources
-    }
+class _Holdings:
+    """Reads files with digests, and remembers what the server does not offer.
+
+    Args:
+        destination: The server.
+        sizes: Sizes in bytes of files whose digest is needed; None for all.
+    """
+
+    def __init__(self, destination: Destination, sizes: set[int] | None) -> None:
+        self.destination = destination
+        self._ladder = DigestLadder(destination)
+        self._sizes = sizes
+
+    def own(self, container: Address, resources: set[str]) -> dict[tuple[str, str], HeldFile]:
+        """Files of some resources of one object, by resource and name."""
+        query = [container] if len(resources) >= _TOGETHER_FROM else []
+        query = query or [container.child(Level.RESOURCE, resource) for resource in sorted(resources)]
+        held = {a: file for address in query for a, file in self._ladder.listed(address).items()}
+        held = {address: file for address, file in held.items() if address.resource in resources}
+        self._compare(held, resources)
+        return {(intern(a.resource or ""), intern(a.file or "")): file for a, file in held.items()}
+
+    def of_scans(self, session: Address, resources: set[str]) -> dict[tuple[str | None, str, str], HeldFile]:
+        """All files of the scans of a session, by scan, resource and name; digests of some resources."""
+        held = self._ladder.listed(session, all_scans=True)
+        self._compare(held, resources)
+        return {
+            (a.scan and intern(a.scan), intern(a.resource or ""), intern(a.file or "")): file
+            for a, file in held.items()
+        }
+
+    def _compare(self, held: dict[Address, HeldFile], resources: set[str]) -> None:
+        """Find digests of files that may be equal to local ones.
+
+        A replaced file is downloaded if the server keeps the digest of the old bytes.
+        """
+        wanted = [
+            address
+            for address, file in held.items()
+            if file.digest is None
+            and address.resource in resources
+            and (self._sizes is None or file.size_bytes in self._sizes)
+        ]
+        self._ladder.climb(held, wanted, fetch={REPLACED})
 
 
 def _session(
-    destination: Destination, project: str, label: str, bare: RemoteSession, query: SessionQuery, *, all_fields: bool
+    held_by: _Holdings,
+    project: str,
+    label: str,
+    bare: RemoteSession,
+    query: SessionQuery,
+    *,
+    all_fields: bool,
 ) -> RemoteSession:
-    address = Address(project, bare.subject, label)
+    address, destination = Address(project, bare.subject, label), held_by.destination
     files: dict[tuple[str | None, str, str], HeldFile] = {}
     scans: dict[str, dict[str, str]] = {}
     if query.scans:
@@ -191,11 +243,11 @@ def _session(
             scan["ID"]: {field: scan[field] for field in _SCAN_FIELDS if field in scan}
             for scan in destination.list_scans(address)
         }
-        for file in destination.list_files(address, all_scans=True) if scans else ():
-            files[file.scan and intern(file.scan), intern(file.resource), intern(file.name)] = _held(file)
-    for (resource, name), held in _own(destination, address, query.resources).items():
+        if scans:
+            files |= held_by.of_scans(address, query.scan_resources)
+    for (resource, name), held in held_by.own(address, query.resources).items():
         files[None, resource, name] = held
-    assessors = _assessors(destination, address, query.assessors) if query.assessors else {}
+    assessors = _assessors(held_by, address, query.assessors) if query.assessors else {}
     attributes = destination.attributes(address) if all_fields else None
     if attributes is not None:
         for scan_id, scan in attributes.scans.items():
@@ -206,17 +258,13 @@ def _session(
     return replace(bare, scans=kept, files=files, fields=fields, assessors=assessors)
 
 
-def _held(file: RemoteFile) -> HeldFile:
-    return HeldFile(file.size_bytes, file.digest)
-
-
 def _assessors(
-    destination: Destination, session: Address, query: Mapping[str, set[str]]
+    held_by: _Holdings, session: Address, query: Mapping[str, set[str]]
 ) -> dict[str, dict[tuple[str, str], HeldFile]]:
     """Files of the requested assessors that exist, by label."""
-    there = {row["label"] for row in destination.list_assessors(session)}
+    there = {row["label"] for row in held_by.destination.list_assessors(session)}
     return {
-        label: _own(destination, session.child(Level.ASSESSOR, label), resources)
+        label: held_by.own(session.child(Level.ASSESSOR, label), resources)
         for label, resources in query.items()
         if label in there
     }

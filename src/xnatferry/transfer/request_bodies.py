@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from functools import partial
 from typing import TYPE_CHECKING
 
 from xnatferry.planning.plan import Payload, Step, Transport
@@ -18,7 +19,7 @@ from xnatferry.transfer.payload import (
     payload_pieces,
     watched,
 )
-from xnatferry.xnat.digest import Hasher
+from xnatferry.xnat.digest import Hasher, held_back
 from xnatferry.xnat.zips import ZipMember, ZipStream
 
 if TYPE_CHECKING:
@@ -100,7 +101,12 @@ class RequestBodies:
         check_unchanged(local)
         self._digests_of_archive(local.path)
         self._rewind(self._resource.address)
-        return lambda: self._counted(self._resource.address, file_pieces(local.path)), local.path.stat().st_size
+
+        def body() -> Iterator[bytes]:
+            pieces = held_back(file_pieces(local.path), partial(check_unchanged, local))
+            return self._counted(self._resource.address, pieces)
+
+        return body, local.path.stat().st_size
 
     def has_ready_archive(self, steps: Sequence[Step]) -> bool:
         """Whether the user's archive can be sent unchanged: a zip of exactly these files, without scrubbing.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from random import SystemRandom
+from itertools import count
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import FileChangedError, NotFoundError, RefusedError, UnavailableError, XnatferryError
 from xnatferry.planning.plan import Decision, Payload, Step, Transport
 from xnatferry.planning.remote_state import Fingerprint
+from xnatferry.retry import pause_before_next
 from xnatferry.transfer.batching import batches, halves
+from xnatferry.transfer.digest_ladder import NO_DIGEST, DigestLadder
 from xnatferry.transfer.events import Began, Event, Outcome, Receipt
 from xnatferry.transfer.payload import fingerprint
 from xnatferry.transfer.request_bodies import RequestBodies
@@ -24,12 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ResourceSender"]
 
-#: Tries of one upload, the first included.
-ATTEMPTS = 5
-#: Seconds before the second try; doubled each time, with jitter.
-FIRST_PAUSE_S = 0.5
-#: If a server requests a longer pause than this, in seconds, the upload fails.
-LONGEST_PAUSE_S = 60.0
 #: Lost connections during one archive after which its size is assumed to be the reason.
 CUTS_BEFORE_SPLIT = 2
 #: No answer at all, or a gateway that did not wait for one.
@@ -94,7 +90,6 @@ class ResourceSender:
         self._complete = complete
         self._overwrite = overwrite
         self._bodies = RequestBodies(resource, emit, context)
-        self._random = SystemRandom()
 
     @property
     def sets_resource_fields(self) -> bool:
@@ -119,11 +114,10 @@ class ResourceSender:
 
     def _first_batches(self) -> Iterator[_Batch]:
         """Files by decision: new files must not replace files that others stored since the plan."""
-        decisions = (Decision.CREATE, Decision.UPDATE)
+        groups = self._by_overwrite()
         # The record of snapshots is sent after the snapshots.
-        for decision in reversed(decisions) if self._has_pictures() else decisions:
-            steps = [step for step in self._files if step.decision is decision]
-            overwrite = self._overwrite or decision is Decision.UPDATE
+        for overwrite in reversed(groups) if self._has_pictures() else groups:
+            steps = groups[overwrite]
             if not steps:
                 continue
             if self._resource.transport is Transport.SINGLE:
@@ -136,6 +130,18 @@ class ResourceSender:
             else:
                 steps = self._bodies.in_archive_order(steps)
                 yield from (_Batch(group, overwrite) for group in batches(steps, limit))
+
+    def _by_overwrite(self) -> dict[bool, list[Step]]:
+        """Files by whether they may replace a file of their name: by the plan, or because an earlier run left it."""
+        replacing = {step.address for step in self._files if step.decision is Decision.UPDATE}
+        earlier, new = self._context.earlier, [s.address for s in self._files if s.decision is Decision.CREATE]
+        if earlier is not None and not earlier.unfinished.keys().isdisjoint(new):
+            listed = DigestLadder(self._destination).listed(self._resource.address)
+            replacing |= earlier.replaceable(new, self._destination, listed)
+        groups: dict[bool, list[Step]] = {False: [], True: []}
+        for step in self._files:
+            groups[step.address in replacing].append(step)
+        return groups
 
     def _image_last(self, steps: Sequence[Step]) -> list[Step]:
         """XNAT gives a resource the format and content of the file stored last (``CatalogUtils.configureResource``)."""
@@ -176,7 +182,7 @@ class ResourceSender:
         """
         cuts = 0
         self._emit(Began(tuple(step.address for step in batch.steps)))
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in count(1):
             size = batch.size_bytes
             try:
                 kept = self._send(batch)
@@ -185,16 +191,20 @@ class ResourceSender:
                     self._context.body_size_limit.refused(size)
                     yield from self._split(batch)
                     return
-                self._wait_before_next(error, attempt)
+                self._context.pause(pause_before_next(error, attempt))
                 cuts += error.status in _CUT_OFF
                 if isinstance(error, NotFoundError):
                     self._remake()
             else:
                 self._context.body_size_limit.taken(size)
                 self._context.outage.succeeded()
-                yield from (self._receipt(step, kept) for step in batch.steps)
-                batch.steps = []
-                return
+                left_over = self._left_over(batch, kept)
+                yield from (self._receipt(step, kept) for step in batch.steps if step not in left_over)
+                batch.steps = left_over
+                if not left_over:
+                    return
+                batch.overwrite, batch.whole = True, False
+                continue
             yield from self._settled(batch)
             if not batch.steps:
                 return
@@ -214,21 +224,22 @@ class ResourceSender:
         for group in groups:
             yield from self._deliver(_Batch(group, batch.overwrite))
 
-    def _wait_before_next(self, error: UnavailableError | RefusedError | NotFoundError, attempt: int) -> None:
-        """Wait before the next try.
-
-        Raises:
-            RemoteError: *error* is permanent, or this was the last try.
-        """
-        if attempt == ATTEMPTS or (isinstance(error, RefusedError) and error.status != 500):
-            raise error
-        if isinstance(error, NotFoundError) and (error.status is None or attempt > 1):
-            raise error
-        pause = FIRST_PAUSE_S * 2 ** (attempt - 1) * (0.5 + self._random.random())
-        requested = error.retry_after_s if isinstance(error, UnavailableError) else None
-        if requested is not None and requested > LONGEST_PAUSE_S:
-            raise error
-        self._context.pause(max(pause, requested or 0.0))
+    def _left_over(self, batch: _Batch, kept: Sequence[str]) -> list[Step]:
+        """New files that the server did not store, because an earlier run left a file there: they are sent again."""
+        earlier = self._context.earlier
+        steps = [step for step in batch.steps if not batch.overwrite and _is_named(step, kept)]
+        if earlier is None or not steps:
+            return []
+        ladder = DigestLadder(self._destination)
+        listed = ladder.listed(self._resource.address)
+        ladder.climb(listed, [step.address for step in steps], fetch=NO_DIGEST)
+        found = {step.address: listed.get(step.address) for step in steps}
+        return [
+            step
+            for step in steps
+            if earlier.is_left_over(step.address, held := found[step.address])
+            and (held is None or held.digest != self._fingerprint_of(step).digest)
+        ]
 
     def _settled(self, batch: _Batch) -> Iterator[Receipt]:
         """After a failed try: receipts for files that the server lists; the others remain in the batch."""
@@ -307,8 +318,8 @@ class ResourceSender:
             self._bodies.complete(step)
         except XnatferryError as error:
             return Receipt.failed(step.address, error)
-        name, expected = step.address.file or "", _payload(step).local.digest
-        if name in kept or name.rsplit("/", 1)[-1] in kept:
+        expected = _payload(step).local.digest
+        if _is_named(step, kept):
             message = "the server did not replace an existing file of this name"
             return Receipt(step.address, Outcome.KEPT, sent.size_bytes, sent.digest, message)
         if expected not in {None, sent.digest} and not _payload(step).gzip:
@@ -316,6 +327,11 @@ class ResourceSender:
             return Receipt.failed(step.address, changed)
         scrub = _payload(step).local.scrub
         return Receipt(step.address, Outcome.STORED, sent.size_bytes, sent.digest, "" if scrub is None else str(scrub))
+
+
+def _is_named(step: Step, kept: Sequence[str]) -> bool:
+    name = step.address.file or ""
+    return name in kept or name.rsplit("/", 1)[-1] in kept
 
 
 def _too_large(error: XnatferryError) -> bool:

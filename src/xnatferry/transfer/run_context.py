@@ -10,6 +10,7 @@ from xnatferry.errors import StoppedError, UnavailableError
 from xnatferry.transfer.batching import BodySizeLimit
 
 if TYPE_CHECKING:
+    from xnatferry.transfer.earlier_runs import EarlierRuns
     from xnatferry.transfer.rate_limit import RateLimit
     from xnatferry.transfer.snapshot_pool import SnapshotPool
 
@@ -61,6 +62,7 @@ class RunContext:
         body_size_limit: The largest body that the server accepts.
         outage: Whether the server is unavailable.
         snapshot_pool: Makes snapshots, if the plan has some.
+        earlier: Earlier runs to the same project, if known.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
@@ -68,6 +70,7 @@ class RunContext:
     body_size_limit: BodySizeLimit = field(default_factory=BodySizeLimit)
     outage: Outage = field(default_factory=Outage)
     snapshot_pool: SnapshotPool | None = None
+    earlier: EarlierRuns | None = None
 
     def check(self) -> None:
         """Check that the next step may start.

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "list_runs", "read_run"]
 
+#: Exit codes of steps that did nothing, in old journals: not permitted, not found, conflict, bad data.
+_REFUSED = {0, 3, 4, 6, 7}
 #: Bytes at the end of a journal that are read first to find its last line.
 _TAIL_BYTES = 4096
 
@@ -154,7 +156,7 @@ class Run:
         plan = self.plan
         steps = {} if plan is None else {step.address: step for step in plan.steps}
         done = {receipt.address: receipt for receipt in self.receipts()}
-        begun = {Address.parse(text) for record in self._records("began") for text in record["addresses"]}
+        begun = self._begun(done)
         created: dict[Address, Mapping[str, str]] = {}
         stored: dict[Address, Fingerprint] = {}
         replaced: dict[Address, Fingerprint] = {}
@@ -188,12 +190,31 @@ class Run:
         kept = {Address.parse(record["address"]): self.folder / record["path"] for record in self._records("backup")}
         return RunEffects(created, stored, replaced, changed, kept, frozenset(uncertain))
 
+    def _begun(self, done: Mapping[Address, Receipt]) -> set[Address]:
+        """Addresses of sent requests, without those in one request with an object that the server refused."""
+        found: set[Address] = set()
+        for record in self._records("began"):
+            addresses = {Address.parse(text) for text in record["addresses"]}
+            refused = [one for one in addresses & done.keys() if _is_refused(done[one])]
+            found |= {
+                one
+                for one in addresses
+                if one in done or not any(one.holds(other) or other.holds(one) for other in refused)
+            }
+        return found
+
     def _records(self, kind: str) -> Iterator[Mapping[str, Any]]:
         return (record for record in self.records() if record.get("record") == kind)
 
 
 def _did_nothing(receipt: Receipt, *, begun: bool) -> bool:
-    return receipt.outcome in {Outcome.FOUND, Outcome.KEPT} or (receipt.outcome is Outcome.STOPPED and not begun)
+    if receipt.outcome in {Outcome.FAILED, Outcome.STOPPED}:
+        return not begun or _is_refused(receipt)
+    return receipt.outcome in {Outcome.FOUND, Outcome.KEPT}
+
+
+def _is_refused(receipt: Receipt) -> bool:
+    return receipt.outcome in {Outcome.FAILED, Outcome.STOPPED} and not receipt.may_have_acted
 
 
 def _sent(step: Step, receipt: Receipt | None) -> Fingerprint | None:
@@ -253,7 +274,8 @@ def _event(record: Mapping[str, Any]) -> Receipt | Verdict | None:
             record["size_bytes"],
             record["digest"],
             record["message"],
-            record.get("exit_code", 0),
+            code := record.get("exit_code", 0),
+            record.get("may_have_acted", code not in _REFUSED),
         )
     if record.get("record") == "verdict":
         proof = Proof(record["proof"])

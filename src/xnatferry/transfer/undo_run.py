@@ -6,18 +6,25 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from xnatferry.errors import ConflictError, NotFoundError, XnatferryError
-from xnatferry.planning.remote_state import Fingerprint, HeldFile
+from xnatferry.errors import ConflictError, NotFoundError, TransferError, VerifyError, XnatferryError
+from xnatferry.planning.plan import Decision, Payload, Step
+from xnatferry.planning.remote_state import Fingerprint
 from xnatferry.planning.undo_plan import Inventory, RunEffects, UndoPlan, UndoStep, plan_undo
-from xnatferry.transfer.events import Began, Listener, Outcome, Receipt
-from xnatferry.transfer.payload import file_pieces
+from xnatferry.sources.model import LocalFile
+from xnatferry.transfer.digest_ladder import NO_DIGEST, DigestLadder, held_file
+from xnatferry.transfer.events import Began, Listener, Outcome, Proof, Receipt
+from xnatferry.transfer.resource_sender import ResourceSender
+from xnatferry.transfer.run_context import RunContext
+from xnatferry.transfer.verify import Verifier
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
+    from xnatferry.planning.remote_state import HeldFile
     from xnatferry.transfer.destination import Destination
-    from xnatferry.xnat.records import Attributes
+    from xnatferry.xnat.records import Attributes, RemoteFile
 
 __all__ = ["plan_of", "take_inventory", "undo"]
 
@@ -36,15 +43,20 @@ def take_inventory(destination: Destination, project: str, effects: RunEffects) 
     listed = destination.read_project(project, details=())
     objects |= {Address(project, row["label"]) for row in listed.subjects}
     objects |= {Address(project, row["subject_label"], row["label"]) for row in listed.sessions}
+    ladder = DigestLadder(destination)
     for above in _containers(touched, objects):
-        more, held = _own(destination, above)
+        more, held = _own(destination, ladder, above)
         objects |= more
-        files |= held
+        files.update(held)
     sessions = {Address(a.project, a.subject, a.session) for a in touched if a.session is not None}
     for session in sorted(sessions & objects):
-        more, held = _session(destination, session)
+        more, held = _session(destination, ladder, session)
         objects |= more
         files |= held
+    sent = {**effects.stored, **effects.replaced}
+    # Of a file compressed on the way, the size also depends on the compressor; see `_recognised`.
+    ours = [a for a in sent if a in files and (sent[a].content or files[a].size_bytes == sent[a].size_bytes)]
+    ladder.climb(files, ours, fetch=NO_DIGEST)
     fields = {address: _fields(destination, address) for address in effects.changed if address.container in objects}
     return Inventory(frozenset(objects), files, fields, _edited(destination, effects, objects))
 
@@ -104,6 +116,10 @@ def _edits(given: Mapping[str, str], attributes: Attributes) -> list[str]:
     return sorted(names)
 
 
+def _same_size(one: HeldFile, other: HeldFile | None) -> bool:
+    return other is not None and one.size_bytes == other.size_bytes
+
+
 def _same_text(one: str, other: str) -> bool:
     """Whether two values are the same to XNAT, which writes ``2000.0`` for ``2000``."""
     try:
@@ -117,16 +133,12 @@ def _containers(touched: Iterable[Address], objects: set[Address]) -> list[Addre
     return sorted({a.container for a in touched if a.container.level in {Level.PROJECT, Level.SUBJECT}} & objects)
 
 
-def _own(destination: Destination, container: Address) -> tuple[set[Address], dict[Address, HeldFile]]:
+def _own(
+    destination: Destination, ladder: DigestLadder, container: Address
+) -> tuple[set[Address], dict[Address, HeldFile]]:
     """The resources of one object, and their files."""
     objects = {container.child(Level.RESOURCE, row["label"]) for row in destination.list_resources(container)}
-    files = {
-        container.child(Level.RESOURCE, file.resource).child(Level.FILE, file.name): HeldFile(
-            file.size_bytes, file.digest
-        )
-        for file in (destination.list_files(container) if objects else ())
-    }
-    return objects, files
+    return objects, ladder.listed(container) if objects else {}
 
 
 def _fields(destination: Destination, address: Address) -> dict[str, str]:
@@ -140,22 +152,22 @@ def _fields(destination: Destination, address: Address) -> dict[str, str]:
     }
 
 
-def _session(destination: Destination, session: Address) -> tuple[set[Address], dict[Address, HeldFile]]:
+def _session(
+    destination: Destination, ladder: DigestLadder, session: Address
+) -> tuple[set[Address], dict[Address, HeldFile]]:
     files: dict[Address, HeldFile] = {}
     scans = [session.child(Level.SCAN, row["ID"]) for row in destination.list_scans(session)]
     assessors = [session.child(Level.ASSESSOR, row["label"]) for row in destination.list_assessors(session)]
     objects = {*scans, *assessors, *_resources(destination, session)}
     for container in assessors:
-        resources, held_there = _own(destination, container)
+        resources, held_there = _own(destination, ladder, container)
         objects |= resources
         files |= held_there
-    held = destination.list_files(session, all_scans=True) if scans else []
-    own = any(address.level is Level.RESOURCE and address.parent == session for address in objects)
-    held += destination.list_files(session) if own else []
-    for file in held:
-        resource = session.child(Level.SCAN, file.scan).child(Level.RESOURCE, file.resource)
-        objects.add(resource)
-        files[resource.child(Level.FILE, file.name)] = HeldFile(file.size_bytes, file.digest)
+    if scans:
+        files |= ladder.listed(session, all_scans=True)
+    if any(address.level is Level.RESOURCE and address.parent == session for address in objects):
+        files |= ladder.listed(session)
+    objects |= {replace(address, file=None) for address in files}
     return objects, files
 
 
@@ -168,83 +180,6 @@ def _resources(destination: Destination, session: Address) -> Iterator[Address]:
             yield session.child(Level.RESOURCE, row["label"])
         elif row["category"] != "assessors":
             yield session.child(Level.RESOURCE, f"{row['label']} of {row['category']} {row['cat_id']}")
-
-
-def undo(
-    plan: UndoPlan,
-    destination: Destination,
-    *,
-    listener: Listener = lambda _: None,
-    journal: Listener = lambda _: None,
-) -> list[Receipt]:
-    """Carry out an undo plan; a step that fails does not stop the others.
-
-    Before an object or resource is removed, it is read again; it is not removed if it changed since the plan was made.
-    """
-    receipts: list[Receipt] = []
-    for step in plan.acts:
-        journal(Began((step.address,)))
-        try:
-            receipt = Receipt(step.address, _act(step, destination))
-        except XnatferryError as error:
-            receipt = Receipt.failed(step.address, error)
-        journal(receipt)
-        listener(receipt)
-        receipts.append(receipt)
-    return receipts
-
-
-def _act(step: UndoStep, destination: Destination) -> Outcome:
-    if step.fields:
-        destination.set_fields(step.address, step.fields)
-        return Outcome.RESTORED
-    if step.backup is not None:
-        body = partial(file_pieces, step.backup)
-        destination.send_file(step.address, body, step.backup.stat().st_size, overwrite=True)
-        return Outcome.RESTORED
-    if step.address.level is Level.RESOURCE:
-        _check_files(step, destination)
-    elif step.address.level is not Level.FILE:
-        _check_empty(step, destination)
-    try:
-        destination.remove(step.address, remove_files=True)
-    except NotFoundError:
-        return Outcome.FOUND  # already removed
-    return Outcome.REMOVED
-
-
-def _check_files(step: UndoStep, destination: Destination) -> None:
-    """Check a resource again before it is removed.
-
-    Raises:
-        ConflictError: A file was added or changed since the plan was made.
-    """
-    for file in destination.list_files(step.address):
-        if step.holds.get(file.name) != HeldFile(file.size_bytes, file.digest):
-            raise ConflictError(f"{step.address}: not removed; {file.name} was added or changed meanwhile")
-
-
-def _check_empty(step: UndoStep, destination: Destination) -> None:
-    """Check an object again before it is removed.
-
-    Raises:
-        ConflictError: Something was added to it since the plan was made.
-    """
-    address = step.address
-    inside: list[str] = []
-    if address.level is Level.PROJECT:
-        inside = [row["label"] for row in destination.read_project(address.project, details=()).subjects]
-    elif address.level is Level.SUBJECT:
-        inside = [
-            row["label"] for row in destination.read_project(address.project, details=()).sessions_of(address.subject)
-        ]
-    elif address.level is Level.SESSION:
-        inside = [row["ID"] for row in destination.list_scans(address) if row["ID"] not in step.holds]
-        inside += [file.name for file in destination.list_files(address, all_scans=True)]
-        inside += [row["label"] for row in destination.list_assessors(address)]
-    inside += [row["label"] for row in destination.list_resources(address, all_scans=address.level is Level.SESSION)]
-    if inside:
-        raise ConflictError(f"{address}: not removed; {inside[0]} was added meanwhile")
 
 
 def plan_of(effects: RunEffects, destination: Destination, project: str, *, remove_project: bool = False) -> UndoPlan:
@@ -271,3 +206,140 @@ def _recognised(
         return Fingerprint(held.size_bytes, held.digest or sent.digest) if same else sent
 
     return {address: as_held(address, sent) for address, sent in files.items()}
+
+
+def undo(
+    plan: UndoPlan,
+    destination: Destination,
+    *,
+    listener: Listener = lambda _: None,
+    journal: Listener = lambda _: None,
+) -> list[Receipt]:
+    """Carry out an undo plan; a step that fails does not stop the others.
+
+    Before each step the server is read again; nothing is done if the object changed since the plan was made. A restored
+    file is downloaded again and compared.
+    """
+    receipts: list[Receipt] = []
+    undoing = _Undoing(destination)
+    for step in plan.acts:
+        journal(Began((step.address,)))
+        try:
+            receipt = undoing.act(step)
+        except XnatferryError as error:
+            receipt = Receipt.failed(step.address, error)
+        journal(receipt)
+        listener(receipt)
+        receipts.append(receipt)
+    return receipts
+
+
+class _Undoing:
+    """Carries out the steps of one undo.
+
+    Args:
+        destination: The server.
+    """
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self._ladder = DigestLadder(destination)
+        self._verifier = Verifier(destination, deep=True)
+
+    def act(self, step: UndoStep) -> Receipt:
+        """Carry out one step.
+
+        Raises:
+            ConflictError: Something was added or changed since the plan was made.
+            VerifyError: The server does not hold what was restored.
+            RemoteError: The server refused the request, or cannot be reached.
+        """
+        address = step.address
+        if step.fields:
+            self._restore_fields(step)
+            return Receipt(address, Outcome.RESTORED)
+        if step.backup is not None:
+            return self._restore_file(step, step.backup)
+        if address.level is Level.RESOURCE:
+            self._check_files(step, self._destination.list_files(address))
+        elif address.level is not Level.FILE:
+            self._check_empty(step)
+        check = partial(self._check_files, step) if address.level is Level.FILE else None
+        try:
+            self._destination.remove(address, remove_files=True, check=check)
+        except NotFoundError:
+            return Receipt(address, Outcome.FOUND)  # already removed
+        return Receipt(address, Outcome.REMOVED)
+
+    def _restore_fields(self, step: UndoStep) -> None:
+        self._check_fields(step, step.current, "was changed meanwhile, so it is not restored", ConflictError)
+        self._destination.set_fields(step.address, step.fields)
+        self._check_fields(step, step.fields, "differs from the restored value", VerifyError)
+
+    def _check_fields(self, step: UndoStep, expected: Mapping[str, str], why: str, kind: type[XnatferryError]) -> None:
+        held = _fields(self._destination, step.address)
+        for path, value in expected.items():
+            if not _same_text(held.get(path, ""), value):
+                raise kind(f"{step.address}: {path} {why}")
+
+    def _restore_file(self, step: UndoStep, backup: Path) -> Receipt:
+        resource = replace(step.address, file=None)
+        rows = self._destination.list_files(resource)
+        self._check_files(step, rows)
+        listed = next({"format": row.format, "content": row.content} for row in rows if row.name == step.address.file)
+        try:
+            status = backup.stat()
+        except OSError as error:
+            raise TransferError(f"{backup}: the saved content cannot be read ({error.strerror})") from None
+        local = LocalFile(backup, backup.name, status.st_size, status.st_mtime_ns)
+        file = Step(step.address, Decision.UPDATE, fields=listed, payload=Payload(local))
+        sender = ResourceSender(self._destination, Step(resource, Decision.SAME), [file], lambda _: None, RunContext())
+        (receipt,) = sender.send()
+        if receipt.exit_code:
+            return receipt
+        session = Address(resource.project, resource.subject, resource.session)
+        (verdict,) = self._verifier.session(session, [file], {step.address: receipt})
+        if verdict.proof is not Proof.DIGEST:
+            raise VerifyError(f"{step.address}: differs from the saved content ({verdict.proof}: {verdict.message})")
+        return replace(receipt, outcome=Outcome.RESTORED)
+
+    def _check_files(self, step: UndoStep, rows: Sequence[RemoteFile]) -> None:
+        """Compare a file or resource with a new listing before it is removed or replaced.
+
+        Raises:
+            ConflictError: A file was added, removed or changed since the plan was made.
+        """
+        resource = replace(step.address, file=None)
+        held = {resource.child(Level.FILE, row.name): held_file(row) for row in rows}
+        if step.address.file is not None:
+            held = {step.address: held[step.address]} if step.address in held else {}
+        self._ladder.climb(
+            held, [a for a, now in held.items() if _same_size(now, step.holds.get(a.file or ""))], fetch=NO_DIGEST
+        )
+        for address, now in held.items():
+            if step.holds.get(address.file or "") != now:
+                raise ConflictError(f"{step.address}: not removed; {address.file} was added or changed meanwhile")
+        if step.backup is not None and not held:
+            raise ConflictError(f"{step.address}: was removed meanwhile, so its saved content is not restored")
+
+    def _check_empty(self, step: UndoStep) -> None:
+        """Check an object again before it is removed.
+
+        Raises:
+            ConflictError: Something was added to it since the plan was made.
+        """
+        address, destination = step.address, self._destination
+        inside: list[str] = []
+        if address.level is Level.PROJECT:
+            inside = [row["label"] for row in destination.read_project(address.project, details=()).subjects]
+        elif address.level is Level.SUBJECT:
+            listed = destination.read_project(address.project, details=())
+            inside = [row["label"] for row in listed.sessions_of(address.subject)]
+        elif address.level is Level.SESSION:
+            inside = [row["ID"] for row in destination.list_scans(address) if row["ID"] not in step.holds]
+            inside += [file.name for file in destination.list_files(address, all_scans=True)]
+            inside += [row["label"] for row in destination.list_assessors(address)]
+        all_scans = address.level is Level.SESSION  # also those of reconstructions
+        inside += [row["label"] for row in destination.list_resources(address, all_scans=all_scans)]
+        if inside:
+            raise ConflictError(f"{address}: not removed; {inside[0]} was added meanwhile")

@@ -1,13 +1,7 @@
-"""Compares the files of a server with what was sent, file by file.
+"""Compares the files of a server with what was sent, file by file; `digest_ladder` lists the kinds of evidence.
 
-Kinds of evidence, from the cheapest to the most expensive; the message of a verdict names the one that was used:
-
-1. the MD5 in the listing (XNAT 1.8 with checksums enabled);
-2. the MD5 in the catalog document of the resource (1.6.4, whose listings have none);
-3. the MD5 that the server computes when its catalog is refreshed, if the account has the permission;
-4. size and name;
-5. the bytes themselves, fetched and hashed: for every file when asked for (``--deep``), and for files of this run whose
-   listed MD5 is not the one that was sent, because servers keep the MD5 of replaced bytes.
+Files are downloaded and hashed if asked for (``--deep``), and files of this run whose digest is not the one that was
+sent, because servers keep the MD5 of replaced bytes.
 
 Of a file that was compressed on the way, the bytes say no more than who compressed it. Where they are not those that
 this run sent, its content is compared (`FileComparer`).
@@ -15,16 +9,24 @@ this run sent, its content is compared (`FileComparer`).
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from xnatferry.errors import FileChangedError, NotFoundError, RefusedError, RemoteError, UnavailableError
+from xnatferry.errors import FileChangedError
 from xnatferry.planning.file_comparison import NO_DIGEST, FileComparer, proof_of
 from xnatferry.planning.plan import Decision, Plan, Step
 from xnatferry.planning.remote_state import Fingerprint, HeldFile
 from xnatferry.planning.snapshot_steps import BY_RECORD
+from xnatferry.transfer.digest_ladder import (
+    BY_SIZE,
+    COMPUTED,
+    FETCHED,
+    IN_CATALOG,
+    LISTED,
+    REPLACED,
+    DigestLadder,
+    resources_of,
+)
 from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict
 from xnatferry.transfer.payload import fingerprint
 from xnatferry.wording import counted
@@ -35,15 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from xnatferry.transfer.destination import Destination
-    from xnatferry.xnat.records import RemoteFile
 
 __all__ = ["Verifier", "verdicts_of", "verify_plan"]
-
-LISTED = "digest in the listing"
-IN_CATALOG = "digest in the catalog document"
-COMPUTED = "digest computed by the server when asked"
-FETCHED = "bytes fetched and hashed"
-BY_SIZE = "size and name; the server gives no digest"
 
 _PROOFS = {Decision.CREATE: Proof.MISSING, Decision.UPDATE: Proof.DIFFERS, Decision.DIFFERS: Proof.DIFFERS}
 
@@ -55,12 +50,17 @@ def verdicts_of(plan: Plan) -> tuple[Verdict, ...]:
         payload = step.payload
         held = payload.held_digest if payload is not None else None
         proof = _PROOFS.get(step.decision, Proof.DIGEST if held is not None else Proof.SIZE)
-        evidence = {Proof.DIGEST: proof_of(step) or LISTED, Proof.SIZE: BY_SIZE}.get(proof, step.reason)
+        evidence = {Proof.DIGEST: _evidence_of(step), Proof.SIZE: BY_SIZE}.get(proof, step.reason)
         if payload is not None and payload.local.made is not None:
             evidence = step.reason
         size = step.size_bytes if step.decision is not Decision.CREATE else 0
         found.append(Verdict(step.address, proof, size, evidence))
     return tuple(found)
+
+
+def _evidence_of(step: Step) -> str:
+    """How the plan knew that the server has the file of *step*."""
+    return proof_of(step) or next((how for how in (IN_CATALOG, COMPUTED, FETCHED) if step.reason.endswith(how)), LISTED)
 
 
 def verify_plan(
@@ -101,12 +101,9 @@ class Verifier:
     """
 
     def __init__(self, destination: Destination, *, deep: bool = False) -> None:
-        self._destination = destination
+        self._ladder = DigestLadder(destination)
         self._comparer = FileComparer(fingerprint, destination.read_content)
         self._deep = deep
-        self._first_try = threading.Lock()
-        self._documents_have_digests = True
-        self._server_computes: bool | None = None
 
     def session(self, session: Address, files: Sequence[Step], sent: Mapping[Address, Receipt]) -> list[Verdict]:
         """List the resources of one session once, and verify every file step.
@@ -123,118 +120,47 @@ class Verifier:
             RemoteError: The server cannot be read.
         """
         listed = self._listed(session, files)
-        evidence_of = dict.fromkeys(listed, LISTED)
-        unlisted = [s for s in files if s.address not in listed and _acknowledged(sent.get(s.address))]
-        if unlisted:
-            refreshed = [self._refresh(resource, "append", "populateStats") for resource in _resources(unlisted)]
-            if any(refreshed):
-                listed = self._listed(session, files)
-                evidence_of = dict.fromkeys(listed, LISTED)
+        unlisted = [s.address for s in files if s.address not in listed and _acknowledged(sent.get(s.address))]
+        refreshed = [self._ladder.refresh(resource, "append", "populateStats") for resource in resources_of(unlisted)]
+        if any(refreshed):
+            listed = self._listed(session, files)
         expected = {step.address: _expected(step, sent.get(step.address)) for step in files if step.address in listed}
         if not self._deep:
-            self._find_digests(session, files, listed, evidence_of)
-        return [self._verdict(step, listed, evidence_of, expected, sent.get(step.address)) for step in files]
+            self._ladder.climb(listed, [step.address for step in files])
+        return [self._verdict(step, listed.get(step.address), expected, sent.get(step.address)) for step in files]
 
-    def _find_digests(
-        self,
-        session: Address,
-        files: Sequence[Step],
-        listed: dict[Address, RemoteFile],
-        evidence_of: dict[Address, str],
-    ) -> None:
-        """Find digests that are not in the listing: in the catalog documents, then by a refresh of the catalog."""
-        if self._documents_have_digests and (without_digest := _without_digest(files, listed)):
-            found = {a: digest for resource in _resources(without_digest) for a, digest in self._documented(resource)}
-            _note(found, IN_CATALOG, without_digest, listed, evidence_of)
-            self._documents_have_digests = self._documents_have_digests and bool(found)
-        if self._server_computes is not False and (without_digest := _without_digest(files, listed)):
-            if self._server_computes is None:
-                with self._first_try:  # the other sessions wait until one knows whether the server does this
-                    found = self._computed(session, without_digest) if self._server_computes is not False else {}
-            else:
-                found = self._computed(session, without_digest)
-            _note(found, COMPUTED, without_digest, listed, evidence_of)
-
-    def _computed(self, session: Address, without_digest: Sequence[Step]) -> dict[Address, str]:
-        """Digests that the server computes on request."""
-        query = [self._refresh(resource, "checksum") for resource in _resources(without_digest)]
-        fresh = self._listed(session, without_digest) if any(query) else {}
-        found = {address: file.digest for address, file in fresh.items() if file.digest is not None}
-        if any(query) and not found:
-            found = {a: digest for resource in _resources(without_digest) for a, digest in self._documented(resource)}
-        self._server_computes = bool(found)
-        return found
-
-    def _documented(self, resource: Address) -> list[tuple[Address, str]]:
-        """Digests in the catalog document of one resource."""
-        try:
-            found = self._destination.list_digests(resource)
-        except UnavailableError:
-            raise
-        except RemoteError:
-            return []
-        return [(replace(resource, file=name), digest) for name, digest in found.items()]
-
-    def _refresh(self, resource: Address, *options: str) -> bool:
-        """Refresh the catalog with *options*; False when this is not permitted or not offered."""
-        try:
-            self._destination.refresh_catalog(resource, options)
-        except UnavailableError:
-            raise
-        except RemoteError:
-            return False
-        return True
-
-    def _listed(self, session: Address, files: Iterable[Step]) -> dict[Address, RemoteFile]:
-        found: dict[Address, RemoteFile] = {}
-        resources = _resources(files)
+    def _listed(self, session: Address, files: Iterable[Step]) -> dict[Address, HeldFile]:
+        resources = resources_of(step.address for step in files)
+        found: dict[Address, HeldFile] = {}
         if any(resource.scan is not None for resource in resources):
-            for file in self._held(session, all_scans=True):
-                found[replace(session, scan=file.scan, resource=file.resource, file=file.name)] = file
+            found |= self._ladder.listed(session, all_scans=True)
         for resource in resources:
             if resource.scan is None:
-                for file in self._held(resource):
-                    found[replace(resource, file=file.name)] = file
+                found |= self._ladder.listed(resource)
         return found
-
-    def _held(self, address: Address, *, all_scans: bool = False) -> list[RemoteFile]:
-        """One listing; empty when the container of the files does not exist, as after a push that was stopped."""
-        try:
-            return self._destination.list_files(address, all_scans=all_scans)
-        except NotFoundError as error:
-            if error.status is None:  # the server itself is not found
-                raise
-            return []
 
     def _verdict(
         self,
         step: Step,
-        listed: Mapping[Address, RemoteFile],
-        evidence_of: Mapping[Address, str],
+        held: HeldFile | None,
         expected: Mapping[Address, Fingerprint | FileChangedError],
         receipt: Receipt | None,
     ) -> Verdict:
         address = step.address
-        held = listed.get(address)
         if held is None:
             return Verdict(address, Proof.MISSING, message=receipt.message if receipt is not None else "")
         if _is_recorded(step, receipt):
             return Verdict(address, Proof.SIZE, held.size_bytes, BY_RECORD)
         here = expected[address]
         if _was_compressed(step) and not _was_sent(receipt):
-            return self._by_content(step, held, evidence_of[address])
-        found = self._by_bytes(held, here, evidence_of[address], address, receipt)
+            return self._by_content(step, held)
+        found = self._by_bytes(held, here, address, receipt)
         if found.proof is Proof.DIFFERS and _was_compressed(step):
-            return self._by_content(step, held, evidence_of[address], otherwise=found)
+            return self._by_content(step, held, otherwise=found)
         return found
 
     def _by_bytes(
-        self,
-        held: RemoteFile,
-        here: Fingerprint | FileChangedError,
-        rung: str,
-        address: Address,
-        receipt: Receipt | None,
+        self, held: HeldFile, here: Fingerprint | FileChangedError, address: Address, receipt: Receipt | None
     ) -> Verdict:
         if isinstance(here, FileChangedError):
             return Verdict(address, Proof.UNKNOWN, held.size_bytes, str(here))
@@ -242,38 +168,37 @@ class Verifier:
             why = f"{counted(held.size_bytes, 'byte')} on the server, {here.size_bytes:,} local"
             return Verdict(address, Proof.DIFFERS, held.size_bytes, why)
         if not self._deep and held.digest == here.digest:
-            return Verdict(address, Proof.DIGEST, held.size_bytes, rung)
+            return Verdict(address, Proof.DIGEST, held.size_bytes, held.evidence)
         # A digest that is not ours may be that of the bytes that were there before ours.
-        stale = held.digest is not None and _acknowledged(receipt)
-        if self._deep or stale:
+        doubtful = held.digest is not None or held.evidence == REPLACED
+        if self._deep or (doubtful and _acknowledged(receipt)):
             return self._fetched(address, held, here)
         if held.digest is None:
-            return Verdict(address, Proof.SIZE, held.size_bytes, BY_SIZE)
-        why = f"{rung}: {held.digest} there, {here.digest} here"
+            return Verdict(address, Proof.SIZE, held.size_bytes, held.evidence)
+        why = f"{held.evidence}: {held.digest} there, {here.digest} here"
         return Verdict(address, Proof.DIFFERS, held.size_bytes, why)
 
-    def _by_content(self, step: Step, held: RemoteFile, rung: str, otherwise: Verdict | None = None) -> Verdict:
+    def _by_content(self, step: Step, held: HeldFile, otherwise: Verdict | None = None) -> Verdict:
         """The verdict of a file that is compressed on the way; *otherwise* where the local file is no longer there."""
         payload, address, size = step.payload, step.address, held.size_bytes
         assert payload is not None  # noqa: S101  # file steps have one
         as_planned = step.decision is Decision.SAME and held.digest is not None and held.digest == payload.held_digest
         if as_planned and not self._deep:
-            return Verdict(address, Proof.DIGEST, size, proof_of(step) or rung)
+            return Verdict(address, Proof.DIGEST, size, proof_of(step) or held.evidence)
         try:
-            found = self._comparer.compare(payload, HeldFile(size, held.digest), address, deep=self._deep)
+            found = self._comparer.compare(payload, held, address, deep=self._deep)
         except FileChangedError as error:
             return otherwise or Verdict(address, Proof.UNKNOWN, size, str(error))
         if found.same is None:
             return Verdict(address, Proof.UNKNOWN, size, found.message)
         if found.message == NO_DIGEST:
-            return Verdict(address, Proof.SIZE, size, BY_SIZE)
-        return Verdict(address, Proof.DIGEST if found.same else Proof.DIFFERS, size, found.message or rung)
+            return Verdict(address, Proof.SIZE, size, held.evidence)
+        return Verdict(address, Proof.DIGEST if found.same else Proof.DIFFERS, size, found.message or held.evidence)
 
-    def _fetched(self, address: Address, held: RemoteFile, here: Fingerprint) -> Verdict:
-        try:
-            there = self._destination.read_digest(address)
-        except (NotFoundError, RefusedError) as error:
-            return Verdict(address, Proof.UNKNOWN, held.size_bytes, f"the file cannot be downloaded: {error}")
+    def _fetched(self, address: Address, held: HeldFile, here: Fingerprint) -> Verdict:
+        there = self._ladder.read(address)
+        if there is None:
+            return Verdict(address, Proof.UNKNOWN, held.size_bytes, "the file cannot be downloaded")
         if there != here.digest:
             why = f"{FETCHED}: {there} on the server, {here.digest} local"
             return Verdict(address, Proof.DIFFERS, held.size_bytes, why)
@@ -297,28 +222,6 @@ def _was_sent(receipt: Receipt | None) -> bool:
 
 def _acknowledged(receipt: Receipt | None) -> bool:
     return receipt is not None and receipt.outcome in {Outcome.STORED, Outcome.KEPT}
-
-
-def _resources(files: Iterable[Step]) -> list[Address]:
-    """The resources of *files*, without duplicates, in order."""
-    return list(dict.fromkeys(replace(step.address, file=None) for step in files))
-
-
-def _without_digest(files: Iterable[Step], listed: Mapping[Address, RemoteFile]) -> list[Step]:
-    return [step for step in files if (held := listed.get(step.address)) is not None and held.digest is None]
-
-
-def _note(
-    found: Mapping[Address, str],
-    evidence: str,
-    steps: Iterable[Step],
-    listed: dict[Address, RemoteFile],
-    evidence_of: dict[Address, str],
-) -> None:
-    for step in steps:
-        if (digest := found.get(step.address)) is not None:
-            listed[step.address] = replace(listed[step.address], digest=digest)
-            evidence_of[step.address] = evidence
 
 
 def _expected(step: Step, receipt: Receipt | None) -> Fingerprint | FileChangedError:

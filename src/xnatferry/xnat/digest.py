@@ -7,10 +7,10 @@ import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["PIECE_BYTES", "Hasher", "digest_of", "digest_of_file", "normal_digest"]
+__all__ = ["PIECE_BYTES", "Hasher", "digest_of", "digest_of_file", "held_back", "normal_digest"]
 
 #: Read and send in pieces of this many bytes: 1 MiB was the fastest measured.
 PIECE_BYTES: Final = 1 << 20
@@ -54,6 +54,21 @@ def digest_of_file(path: Path) -> str:
     """
     with path.open("rb", buffering=0) as stream:
         return digest_of(iter(lambda: stream.read(PIECE_BYTES), b""))
+
+
+def held_back(pieces: Iterable[bytes], check: Callable[[], None]) -> Iterator[bytes]:
+    """Yield *pieces*, the last one only after *check*, which raises if the file has changed.
+
+    So a server never gets a file that changed while it was read.
+    """
+    held = b""
+    for piece in pieces:
+        if held:
+            yield held
+        held = piece
+    check()
+    if held:
+        yield held
 
 
 def normal_digest(text: str | None) -> str | None:

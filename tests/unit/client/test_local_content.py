@@ -120,3 +120,59 @@ def test_content_of(tmp_path):
 )
 def test_names_in_an_archive_are_the_same_from_every_system(root, path):
     assert member_name(root, path) == "sub01/mri/orig.mgz"
+
+
+def damaged_zip(path, compression):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("first.txt", b"sound")
+        archive.writestr("second.txt", bytes(range(256)) * 200)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"second.txt") + 60] ^= 0xFF
+    path.write_bytes(data)
+
+
+def damaged_tar(path):
+    with tarfile.open(path, "w:gz") as archive:
+        entry = tarfile.TarInfo("a.bin")
+        entry.size = 100_000
+        archive.addfile(entry, io.BytesIO(bytes(range(250)) * 400))
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+DAMAGES = {
+    "stored.zip": lambda path: damaged_zip(path, zipfile.ZIP_STORED),
+    "deflated.zip": lambda path: damaged_zip(path, zipfile.ZIP_DEFLATED),
+    "lzma.zip": lambda path: damaged_zip(path, zipfile.ZIP_LZMA),
+    "cut.tar.gz": damaged_tar,
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_archive_is_refused_before_it_is_sent(tmp_path, name):
+    DAMAGES[name](tmp_path / name)
+    with pytest.raises(DataError, match="not a readable zip or tar"):
+        archive_of(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_push_says_the_same_of_it(tmp_path, name):
+    from xnatferry.errors import TransferError
+    from xnatferry.transfer.payload import archive_digests
+
+    DAMAGES[name](tmp_path / name)
+    with pytest.raises(TransferError, match="not a readable archive"):
+        archive_digests(tmp_path / name)
+
+
+def test_an_archive_that_changes_after_it_was_read_is_not_sent_whole(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.bin", bytes(3 << 20))
+    found = archive_of(path)
+    came = []
+    with path.open("r+b") as stream:
+        stream.seek(100)
+        stream.write(b"other")
+    with pytest.raises(FileChangedError):
+        came.extend(found.body())
+    assert sum(map(len, came)) < found.size_bytes

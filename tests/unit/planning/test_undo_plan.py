@@ -35,7 +35,7 @@ def created(*addresses):
     ("held", "action"),
     [
         (HeldFile(10, OURS), UndoAction.REMOVE),
-        (HeldFile(10, None), UndoAction.REMOVE),  # the server lists no digests: the size is all there is
+        (HeldFile(10, None), UndoAction.STAY),  # without a digest, nothing shows that it is ours
         (HeldFile(10, THEIRS), UndoAction.STAY),
         (HeldFile(11, OURS), UndoAction.STAY),
         (HeldFile(11, None), UndoAction.STAY),

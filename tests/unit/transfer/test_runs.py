@@ -5,6 +5,7 @@ import os
 import pytest
 
 from xnatferry.console.runs_view import runs_lines
+from xnatferry.errors import ForbiddenError, RefusedError, StoppedError, UnavailableError
 from xnatferry.planning.plan import Decision, Payload, Plan, Step
 from xnatferry.planning.undo_plan import Inventory, UndoAction, plan_undo
 from xnatferry.sources.model import LocalFile
@@ -15,6 +16,7 @@ from xnatferry.transfer.sharded_runs import find_run
 from xnatferry.xnat.digest import digest_of
 from xnatferry.xnat.model import Address, Level
 
+SESSION, SCAN = Address("P", "s", "s_MR1"), Address("P", "s", "s_MR1", "1")
 RESOURCE = Address("P", "s", "s_MR1", resource="R")
 FILE = RESOURCE.child(Level.FILE, "f.bin")
 
@@ -29,7 +31,10 @@ def run_with(tmp_path):
     plan = Plan(
         "http://x",
         "P",
-        (Step(RESOURCE, Decision.CREATE), Step(FILE, Decision.CREATE, payload=Payload(local))),
+        (
+            *(Step(one, Decision.CREATE) for one in (SESSION, SCAN, RESOURCE)),
+            Step(FILE, Decision.CREATE, payload=Payload(local)),
+        ),
     )
 
     def made(*events, change=lambda path: None):
@@ -60,9 +65,36 @@ def test_when_they_have_changed_the_file_stays_and_is_named(run_with):
 
 
 def test_what_was_stopped_counts_only_when_it_was_begun(run_with):
-    stopped = Receipt(FILE, Outcome.STOPPED, exit_code=130)
+    stopped = Receipt.failed(FILE, StoppedError("stopped by the user"))
     assert FILE not in run_with(stopped).effects().stored
     assert FILE in run_with(Began((FILE,)), stopped).effects().stored
+
+
+REFUSED = ForbiddenError("the account may not do this", status=403)
+LOST = UnavailableError("the connection was lost")
+
+
+@pytest.mark.parametrize(("error", "ours"), [(REFUSED, False), (LOST, True), (RefusedError("500", status=500), True)])
+def test_what_the_server_refused_is_not_of_this_run(run_with, error, ours):
+    """Somebody else may make it afterwards; of a reply that did not come, nobody knows."""
+    effects = run_with(Began((SESSION, SCAN)), Receipt.failed(SESSION, error)).effects()
+    assert set(effects.created) == ({SESSION, SCAN} if ours else set())
+    effects = run_with(Began((FILE,)), Receipt.failed(FILE, error)).effects()
+    assert set(effects.stored) == ({FILE} if ours else set())
+
+
+def test_what_was_found_says_nothing_of_what_went_with_it(run_with):
+    """A worker of a cluster begins with a whole subject at once, and may be lost."""
+    effects = run_with(
+        Began((SESSION, SCAN, FILE)), Receipt(SESSION, Outcome.FOUND), Receipt.failed(FILE, REFUSED)
+    ).effects()
+    assert set(effects.created) == {SCAN}
+
+
+def test_what_followed_a_failure_was_not_tried(run_with):
+    assert (
+        run_with(Receipt(FILE, Outcome.FAILED, message="s_MR1 could not be made", exit_code=5)).effects().stored == {}
+    )
 
 
 def test_what_was_found_or_kept_is_nobodys_deed(run_with):
