@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXAMPLE_SERVER = "https://xnat.example.org"
 #: Where things lie on this computer, and how long what took.
 LOOSE = [
-    (r"(?m)^local archive [/~].*\n?", ""),
+    (r"(?m)^Local archive: .*\n?", ""),
     (r"[/~][^,\n]*/credentials\.json", "CREDENTIALS"),
     (r"\d+(\.\d+)? (s|min|(?:[kMG]?B|bytes)/s)\b", "#"),
     (

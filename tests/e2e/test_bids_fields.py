@@ -239,7 +239,7 @@ def test_a_push_can_be_taken_back_whole(remote, tmp_path):
     ) as journal:
         result = api.push(plan, remote, journal=journal)
         journal.end(result.exit_code)
-    steps = plan_of(find_run(tmp_path, journal.name).effects(), remote, "BACK")
+    steps = plan_of(find_run(tmp_path, journal.name).effects(), remote, "BACK", remove_project=True)
     assert not steps.stays
     assert all(not receipt.exit_code for receipt in undo(steps, remote))
     assert not remote.project_exists("BACK")

@@ -219,7 +219,7 @@ def test_the_session_of_the_server_is_taken_and_two_are_refused(ferry, whole, im
     ferry("push", images / "ann", "-p", "P", "--subject", "ann", "--session", "ann_2022", "--date", "2022-02-02", "-y")
     unclear = ferry("plan", root, "-p", "P")
     assert unclear.code == 7
-    assert "2 sessions" in unclear.text
+    assert "2 possible sessions" in unclear.text
     assert "ann_2020" in unclear.text
     assert "ann_2022 (2022-02-02)" in unclear.text
     dated = ferry("plan", root, "-p", "P", "--session", "ann_2022")

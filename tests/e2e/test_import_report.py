@@ -57,7 +57,7 @@ def test_a_past_run_can_be_told_again_also_without_its_files(ferry, images, tmp_
     page = page_of(tmp_path / "run.html")
     assert "Push into P done" in page.text
     assert len(page.images) == 2
-    assert f"{images / 'bob' / 'T1w.nii.gz'} no longer exists" in page.text
+    assert f"{images / 'bob' / 'T1w.nii.gz'} is no longer there" in page.text
     assert "requests" in page.text
     assert ferry("runs", "--report", tmp_path / "none.html").code == 2
     assert not (tmp_path / "none.html").exists()

@@ -53,11 +53,11 @@ def test_login_whoami_push_logout(ferry, archive, images, login):
 
 KEEPING = """
 import pathlib, sys
-from xnatferry.cli.profiles import Profiles, Remembered
+from xnatferry.cli.profiles import Profiles, SavedProfile
 from xnatferry.client.settings import Secret
 folder, name = pathlib.Path(sys.argv[1]), sys.argv[2]
 for number in range(15):
-    Profiles(folder).keep(Remembered(f"{name}{number}", "https://x.org", "me"), "me", Secret("pw"), token=False)
+    Profiles(folder).keep(SavedProfile(f"{name}{number}", "https://x.org", "me"), "me", Secret("pw"), token=False)
 """
 
 

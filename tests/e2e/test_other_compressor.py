@@ -256,7 +256,7 @@ def test_the_manifest_of_a_dataset_is_the_same_everywhere_and_brings_it_back(tmp
         assert found.header["descrip"].item() == b""
     assert not plan_bids_pull(remote, Address("P"), tmp_path / "back").fetched
     replace_on_server(remote, compressed(one.plan())[0].address, gzip.compress(b"another image"))
-    assert "1 files were changed" in plan_bids_pull(remote, Address("P"), tmp_path / "other").warnings[0]
+    assert "1 file was changed" in plan_bids_pull(remote, Address("P"), tmp_path / "other").warnings[0]
 
 
 def test_where_nothing_lists_a_digest_the_manifest_proves_the_content(tmp_path, remote):

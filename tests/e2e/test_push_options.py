@@ -93,10 +93,10 @@ def test_every_run_has_a_log_without_secrets(ferry, images, archive):
 
 def test_stages_are_plain_lines_where_there_is_no_terminal(ferry, images):
     done = ferry("push", images, "-p", "P", "-y")
-    assert re.search(r"^compared with .* in [\d.]+ s: 0 of 2 sessions are there$", done.err, re.MULTILINE)
-    assert re.search(r"^created \d+ objects \([\d.]+ s\)$", done.err, re.MULTILINE)
-    assert re.search(r"^sent 4 files, .* \([\d.]+ s\)$", done.err, re.MULTILINE)
-    assert re.search(r"^verified 4 files \([\d.]+ s\)$", done.err, re.MULTILINE)
+    assert re.search(r"^Compared with .* in [\d.]+ s: 0 of 2 sessions exist there$", done.err, re.MULTILINE)
+    assert re.search(r"^Created \d+ objects \([\d.]+ s\)$", done.err, re.MULTILINE)
+    assert re.search(r"^Sent 4 files, .* \([\d.]+ s\)$", done.err, re.MULTILINE)
+    assert re.search(r"^Verified 4 files \([\d.]+ s\)$", done.err, re.MULTILINE)
     assert "\x1b" not in done.text
     write_image(images / "eve" / "T1w.nii.gz", seed=50)
     assert ferry("push", images, "-p", "P", "-y", "-q").err == ""

@@ -62,7 +62,7 @@ def test_many_files_of_which_some_are_compressed_on_the_way(ferry, tmp_path):
     arguments = ("push", folder.parent, "--as", "files", "-p", "P", "--resource", "CAT12", "--gzip", "-y")
     done = ferry(*arguments)
     assert done.code == 0, done.text
-    assert "nothing to do" in ferry(*arguments).out
+    assert "Up to date" in ferry(*arguments).out
     names = {address.rpartition("/")[2] for address in addresses(ferry, "P/ann/ann_MR1/resources/CAT12")}
     assert names >= {"m0.nii.gz", "m9.nii.gz", "report.txt"}
     assert ferry("verify", "latest", "--deep").code == 0

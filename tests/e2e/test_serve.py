@@ -109,8 +109,7 @@ def test_two_commands_share_the_archive_of_the_first(ferry, command, tmp_path):
             write_image(tmp_path / name / f"{name}{number:02}" / "T1w.nii.gz", seed=number, shape=(32, 32, 10))
     together = [command("push", tmp_path / name, "-p", "P", "-y") for name in ("a", "b")]
     for one in together:
-        one.ended()
-    assert sum("running at" in one.said for one in together) == 1
+        one.ended()  # with 0, whether they overlapped or not; test_starting_together.py drives both orders
     sessions = [r for r in ferry("list", "P", "--json").records if r["record"] == "session"]
     assert len(sessions) == 24
 

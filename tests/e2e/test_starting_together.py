@@ -27,10 +27,10 @@ def test_who_comes_while_the_archive_is_made_waits_for_it(command, images, point
         second.ended()  # nobody has the archive: it is the second one's
         first.go_on()
     else:
-        second.until("waiting for the local archive")
+        second.until("Waiting for the local archive")
         first.go_on()
         second.ended()
-        assert "running at" in second.said
+        assert "served at" in second.said
     first.ended()
 
 
@@ -45,7 +45,7 @@ def test_who_saw_no_archive_and_comes_too_late_joins(command, images, point):
         late.ended()
         first.go_on()
     else:
-        late.until("waiting for the local archive")
+        late.until("Waiting for the local archive")
         first.go_on()
         late.ended()
     first.ended()
@@ -55,10 +55,10 @@ def test_who_waits_for_one_that_dies_makes_the_archive(command):
     first = command("list", "--json", at=POINTS["before the credential"])
     first.until("stopped")
     second = command("list", "--json")
-    second.until("waiting for the local archive")
+    second.until("Waiting for the local archive")
     first.process.kill()
     second.ended()
-    assert "running at" not in second.said
+    assert "served at" not in second.said
 
 
 def test_many_commands_at_once_share_one_archive(command):

@@ -77,10 +77,10 @@ def test_a_folder_without_a_server(ferry, subjects_dir: Path, tmp_path: Path) ->
     [
         (("aseg", "./none"), 4, "folder not found"),
         (("aseg", "NONE"), 4, "project not found"),
-        (("aseg", "A/B/C/D"), 2, "no address"),
+        (("aseg", "A/B/C/D"), 2, "not an address"),
         (("asge", "NONE"), 2, "asge"),
         (("aseg", "NONE", "-o", "table.doc"), 2, ".parquet"),
-        (("aseg", "NONE", "-o", "no/such/table.csv"), 2, "no folder"),
+        (("aseg", "NONE", "-o", "no/such/table.csv"), 2, "does not exist"),
         (("aseg", "{folder}", "--measure", "weight"), 2, "no measurement 'weight'"),
     ],
 )

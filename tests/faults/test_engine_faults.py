@@ -714,5 +714,5 @@ def test_what_had_to_be_sent_twice_is_of_this_run(act, pattern, bench_for):
     assert bench.proxy.faults[0].hits
     assert result.exit_code == 0
     assert {r.outcome for r in result.receipts} == {Outcome.CREATED, Outcome.STORED}
-    undo(plan_of(deeds_of(bench, result), bench.through, bench.project), bench.through)
+    undo(plan_of(deeds_of(bench, result), bench.through, bench.project, remove_project=True), bench.through)
     assert bench.behind.item(Address(bench.project)) is None

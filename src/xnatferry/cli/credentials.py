@@ -83,7 +83,7 @@ class Credentials:
             held = self._read_file()
             held[key] = asdict(credential)
             write_private(self.file, json.dumps(held, indent=1) + "\n")
-        return f"{self.file}, readable by you only: this computer has no keyring that works"
+        return f"{self.file} (mode 600; no working keyring on this computer)"
 
     def find(self, key: str) -> Credential | None:
         """The credential of *key*; None when there is none, or the keyring does not return it.

@@ -38,9 +38,9 @@ def runs_folder() -> Path:
 @REPORT
 @output_options
 def runs_command(run: str | None, *, report: Path | None, **options: object) -> int:
-    """List past runs, newest first, or show one.
+    """List past runs, or show one.
 
-    RUN is a name from the list, or 'latest' for the newest push.
+    Runs are listed newest first. RUN is a name from the list, or 'latest' for the newest push.
     """
     from xnatferry.console.runs_view import run_lines, run_record, runs_lines
     from xnatferry.transfer.runs import list_runs

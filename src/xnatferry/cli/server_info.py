@@ -16,7 +16,7 @@ __all__ = ["list_command", "whoami_command"]
 @server_options
 @output_options
 def list_command(address: str | None, *, depth: int | None, **options: object) -> int:
-    """List projects, subjects, sessions and files of a server as a tree.
+    """List projects, subjects, sessions and files of a server.
 
     ADDRESS is PROJECT[/SUBJECT[/SESSION[/scans/ID | /resources/LABEL ...]]]. Without ADDRESS, projects are listed.
 

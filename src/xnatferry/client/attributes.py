@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from xnatferry.client.responses import ServerResponse
 
-__all__ = ["decode_attributes"]
+__all__ = ["decode_attributes", "prefixed_fields"]
 
 #: Lists of items that have their own addresses, or exist on one server only.
 _OWN_ADDRESS = re.compile(
@@ -102,3 +102,16 @@ def _text(value: object) -> str:
         return "true" if value else "false"
     # Values of query parameters are stored with XML entities (``TurbineUtils.escapeParam``).
     return unescape(str(value), {"&quot;": '"', "&apos;": "'"})
+
+
+#: List elements without names are sent in documents only; in a query they would be too long.
+_BY_POSITION = re.compile(r"\[\d+\]")
+
+
+def prefixed_fields(xsi_type: str, fields: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Fields by full path, as some short names mean a field of another type (``orientation`` is PET's)."""
+    return tuple(
+        (key if ":" in key.partition("/")[0] else f"{xsi_type}/{key}", value)
+        for key, value in fields.items()
+        if not _BY_POSITION.search(key)
+    )

@@ -10,10 +10,11 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from xnatferry.client.attributes import prefixed_fields
 from xnatferry.client.http import Body, Request
 from xnatferry.client.listings import Item, decoded_name
 from xnatferry.client.remote_reader import RemoteReader, resource_of
-from xnatferry.client.responses import ServerResponse, kept_names, project_refused, removal_refused
+from xnatferry.client.responses import ServerResponse, check_removable, kept_names, project_refused, removal_refused
 from xnatferry.client.session_documents import has_document, session_document
 from xnatferry.client.upload_requests import archive_request, file_request
 from xnatferry.errors import (
@@ -45,8 +46,6 @@ _UNKNOWN_PROJECT = re.compile(r"include the project attribute|identify project",
 #: Tries of a request that competes with other clients, and seconds between two tries.
 _RACE_TRIES = 4
 _RACE_PAUSE_S = 0.5
-#: Objects with an accession ID, for which 201 means new.
-_TELL_NEW = {Level.SUBJECT, Level.SESSION, Level.ASSESSOR}
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -94,7 +93,7 @@ class Remote(RemoteReader):
         Raises:
             ConflictError: The label belongs to a session of another subject or type. XNAT would move it.
         """
-        query = (("xsiType", xsi_type), *_prefixed(xsi_type, fields))
+        query = (("xsiType", xsi_type), *prefixed_fields(xsi_type, fields))
         return self._ensured_session(address, xsi_type, Request("PUT", address.path, query))
 
     def create_session_document(
@@ -137,11 +136,13 @@ class Remote(RemoteReader):
         if held is not None:
             _same_type(address, held, xsi_type)
             return Ensured(label, label, created=False)
-        return self._made(address, Request("PUT", address.path, (("xsiType", xsi_type), *_prefixed(xsi_type, fields))))
+        return self._made(
+            address, Request("PUT", address.path, (("xsiType", xsi_type), *prefixed_fields(xsi_type, fields)))
+        )
 
     def ensure_assessor(self, address: Address, *, xsi_type: str, fields: Mapping[str, str] = _NOTHING) -> Ensured:
         """Create an image assessor unless it exists."""
-        return self._ensure_labelled(address, (("xsiType", xsi_type), *_prefixed(xsi_type, fields)))
+        return self._ensure_labelled(address, (("xsiType", xsi_type), *prefixed_fields(xsi_type, fields)))
 
     def ensure_resource(
         self,
@@ -181,7 +182,7 @@ class Remote(RemoteReader):
             query += (("name", held.get("name") or address.project),)  # 1.6.4 resets a name that is not sent
         elif address.level not in {Level.PROJECT, Level.SUBJECT}:
             xsi_type = held["xsi:type"]
-            query = (("xsiType", xsi_type), *_prefixed(xsi_type, fields))  # 1.6.4 needs the type of every scan
+            query = (("xsiType", xsi_type), *prefixed_fields(xsi_type, fields))  # 1.6.4 needs the type of every scan
         self._put(Request("PUT", address.path, query))
 
     # Files
@@ -273,7 +274,7 @@ class Remote(RemoteReader):
         """
         if address.file is not None:
             listed = self.list_files(resource_of(address))
-            _no_longer_names(address, [file.name for file in listed])
+            check_removable(address, [file.name for file in listed])
             if check is not None:
                 check(listed)
         elif not self.exists(address):
@@ -357,8 +358,8 @@ class Remote(RemoteReader):
                 if error.status not in {404, 409, 500} or not left:
                     raise
             self._pause(_RACE_PAUSE_S)  # another client creates it, or its container, at this moment
-        accession = response.text.strip().rpartition("/")[2] if address.level in _TELL_NEW else ""
-        new = response.status == 201 or address.level not in _TELL_NEW
+        accession = response.text.strip().rpartition("/")[2] if address.level in _REPORT_NEW else ""
+        new = response.status == 201 or address.level not in _REPORT_NEW
         return Ensured(accession or label, label, created=new or response.attempts > 1)
 
     def _accession(self, address: Address) -> str | None:
@@ -384,31 +385,6 @@ class Remote(RemoteReader):
 
 #: Levels with an accession ID; XNAT answers 201 when such an object is new.
 _REPORT_NEW = {Level.SUBJECT, Level.SESSION, Level.ASSESSOR}
-
-
-def _no_longer_names(address: Address, names: Sequence[str]) -> None:
-    """XNAT 1.8 removes every file whose name begins with this name; a ``*`` at its end stands for any ending."""
-    name = address.file or ""
-    if name not in names:
-        raise NotFoundError(f"{address}: file not found", status=404, url=address.path)
-    if others := sorted(other for other in names if other.startswith(name.rstrip("*")) and other != name):
-        raise ConflictError(
-            f"{address}: not removed: XNAT 1.8 would also remove {', '.join(others[:3])}, whose names begin with "
-            "this name; remove the longer names first, or the resource"
-        )
-
-
-#: List elements without names are sent in documents only; in a query they would be too long.
-_BY_POSITION = re.compile(r"\[\d+\]")
-
-
-def _prefixed(xsi_type: str, fields: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Fields by full path, as some short names mean a field of another type (``orientation`` is PET's)."""
-    return tuple(
-        (key if ":" in key.partition("/")[0] else f"{xsi_type}/{key}", value)
-        for key, value in fields.items()
-        if not _BY_POSITION.search(key)
-    )
 
 
 def _same_type(address: Address, held: Item, xsi_type: str) -> None:

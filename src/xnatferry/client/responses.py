@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 from xnatferry.errors import (
     AuthenticationError,
+    ConflictError,
     ForbiddenError,
     NotFoundError,
     NotXnatError,
@@ -24,10 +25,12 @@ from xnatferry.xnat.error_page import is_error_page, message_of_page
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from xnatferry.xnat.model import Address
     from xnatferry.xnat.result_set import Row
 
 __all__ = [
     "ServerResponse",
+    "check_removable",
     "error_of",
     "is_login_page",
     "kept_names",
@@ -223,3 +226,20 @@ def _made(kind: type[RemoteError], response: ServerResponse, message: str) -> Re
     if kind in {RefusedError, NotFoundError, ForbiddenError}:
         message = f"{message} [{response.method} {where}]"
     return kind(message, status=response.status, method=response.method, url=response.url.partition("?")[0])
+
+
+def check_removable(address: Address, names: Sequence[str]) -> None:
+    """XNAT 1.8 removes every file whose name begins with this name; a ``*`` at its end stands for any ending.
+
+    Raises:
+        NotFoundError: The file is not listed.
+        ConflictError: Other files would be removed too.
+    """
+    name = address.file or ""
+    if name not in names:
+        raise NotFoundError(f"{address}: file not found", status=404, url=address.path)
+    if others := sorted(other for other in names if other.startswith(name.rstrip("*")) and other != name):
+        raise ConflictError(
+            f"{address}: not removed: XNAT 1.8 would also remove {', '.join(others[:3])}, whose names begin with "
+            "this name; remove the longer names first, or the resource"
+        )

@@ -90,7 +90,8 @@ class FileComparer:
             return self._compare_compressed(payload.local, held, address, ask=ask, deep=deep)
         local = payload.local
         if held.size_bytes != local.size_bytes:
-            return Comparison(same=False, message=f"{held.size_bytes} bytes there, {local.size_bytes} here")
+            why = f"{held.size_bytes:,} bytes on the server, {local.size_bytes:,} local"
+            return Comparison(same=False, message=why)
         if held.digest is None:
             return Comparison(same=True, message=NO_DIGEST)
         here = self._fingerprint(local, False)  # noqa: FBT003  # as its type says

@@ -202,7 +202,7 @@ def _decide(target: Path, held: RemoteFile) -> tuple[Decision, str, bool]:
     if not target.is_file():
         return Decision.DIFFERS, "a folder or device with this name exists", False
     if there.st_size != held.size_bytes:
-        return Decision.DIFFERS, f"{there.st_size} bytes here, {held.size_bytes} on the server", True
+        return Decision.DIFFERS, f"{there.st_size:,} bytes local, {held.size_bytes:,} on the server", True
     if held.digest is None and held.content_digest is None:
         return Decision.SAME, _NO_DIGEST, True
     try:

@@ -191,10 +191,11 @@ class ResourceSender:
                     self._context.body_size_limit.refused(size)
                     yield from self._split(batch)
                     return
-                self._context.pause(pause_before_next(error, attempt))
-                cuts += error.status in _CUT_OFF
-                if isinstance(error, NotFoundError):
+                if isinstance(error, NotFoundError) and error.status is not None and attempt == 1:
                     self._remake()
+                else:
+                    self._context.pause(pause_before_next(error, attempt))
+                    cuts += error.status in _CUT_OFF
             else:
                 self._context.body_size_limit.taken(size)
                 self._context.outage.succeeded()

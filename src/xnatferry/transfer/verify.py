@@ -175,7 +175,7 @@ class Verifier:
             return self._fetched(address, held, here)
         if held.digest is None:
             return Verdict(address, Proof.SIZE, held.size_bytes, held.evidence)
-        why = f"{held.evidence}: {held.digest} there, {here.digest} here"
+        why = f"{held.evidence}: {held.digest} on the server, {here.digest} local"
         return Verdict(address, Proof.DIFFERS, held.size_bytes, why)
 
     def _by_content(self, step: Step, held: HeldFile, otherwise: Verdict | None = None) -> Verdict:

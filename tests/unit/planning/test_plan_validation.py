@@ -73,16 +73,16 @@ def test_a_file_that_is_as_planned_or_has_arrived(step, held, decision):
 @pytest.mark.parametrize(
     ("step", "held", "why"),
     [
-        (file(CREATE), HeldFile(10, THEIRS), "a file of this name by now"),
-        (file(CREATE), HeldFile(11, OURS), "a file of this name by now"),
-        (file(CREATE), HeldFile(11, None), "a file of this name by now"),
-        (file(CREATE, gzip=True), HeldFile(8, OURS), "a file of this name by now"),
-        (file(UPDATE, held_digest=BEFORE), HeldFile(12, THEIRS), "other bytes than when the plan was made"),
-        (file(UPDATE, held_digest=BEFORE), HeldFile(10, THEIRS), "other bytes than when the plan was made"),
-        (file(SAME, held_digest=OURS), HeldFile(10, THEIRS), "other bytes than when the plan was made"),
-        (file(DIFFERS, held_digest=BEFORE), HeldFile(12, THEIRS), "other bytes than when the plan was made"),
-        (file(UPDATE, held_digest=BEFORE), None, "is gone"),
-        (file(SAME, held_digest=OURS), None, "is gone"),
+        (file(CREATE), HeldFile(10, THEIRS), "a file of this name was added"),
+        (file(CREATE), HeldFile(11, OURS), "a file of this name was added"),
+        (file(CREATE), HeldFile(11, None), "a file of this name was added"),
+        (file(CREATE, gzip=True), HeldFile(8, OURS), "a file of this name was added"),
+        (file(UPDATE, held_digest=BEFORE), HeldFile(12, THEIRS), "content changed since the plan was made"),
+        (file(UPDATE, held_digest=BEFORE), HeldFile(10, THEIRS), "content changed since the plan was made"),
+        (file(SAME, held_digest=OURS), HeldFile(10, THEIRS), "content changed since the plan was made"),
+        (file(DIFFERS, held_digest=BEFORE), HeldFile(12, THEIRS), "content changed since the plan was made"),
+        (file(UPDATE, held_digest=BEFORE), None, "was removed since"),
+        (file(SAME, held_digest=OURS), None, "was removed since"),
     ],
 )
 def test_a_file_that_somebody_else_changed_stops_the_plan(step, held, why):
@@ -97,14 +97,14 @@ def test_objects_that_are_there_are_not_made_again_and_lost_ones_stop_the_plan(a
     assert check(Step(address, SAME), server()).decision is SAME
     empty = RemoteState("http://x", project_exists=False)
     assert check(Step(address, CREATE), empty).decision is CREATE
-    assert "is gone" in check(Step(address, SAME), empty)
-    assert "is gone" in check(Step(address, UPDATE, changes={"note": ("", "x")}), empty)
+    assert "was removed since" in check(Step(address, SAME), empty)
+    assert "was removed since" in check(Step(address, UPDATE, changes={"note": ("", "x")}), empty)
 
 
 def test_a_scan_of_its_number_is_needed_not_just_any():
     assert check(Step(SCAN, CREATE), server(scans={"2": {}})).decision is CREATE
-    assert "is gone" in check(Step(SCAN, SAME), server(scans={"2": {}}))
-    assert "is gone" in check(Step(SUBJECT, SAME), server(subjects=("t",)))
+    assert "was removed since" in check(Step(SCAN, SAME), server(scans={"2": {}}))
+    assert "was removed since" in check(Step(SUBJECT, SAME), server(subjects=("t",)))
 
 
 def test_a_resource_is_there_when_it_holds_a_file():
@@ -115,7 +115,7 @@ def test_a_resource_is_there_when_it_holds_a_file():
 
 @pytest.mark.parametrize("decision", [CREATE, SAME])
 def test_a_session_that_went_to_another_subject_stops_the_plan(decision):
-    assert "belongs to subject other by now" in check(Step(SESSION, decision), server(subject="other"))
+    assert "was moved to subject other" in check(Step(SESSION, decision), server(subject="other"))
     assert check(Step(SESSION, decision), server(subject="")).decision is SAME, "the listing does not say whose it is"
     assert check(Step(SCAN, decision), server(subject="other")).decision is SAME, "said once, of the session"
 
@@ -130,14 +130,14 @@ def test_changes_of_fields_are_made_once_and_never_over_somebody_else():
     half = check(change, at(quality="b"))
     assert (half.decision, half.changes) == (UPDATE, {"note": ("", "n")})
     assert check(change, at(quality="b", note="n")).decision is SAME
-    assert "quality is 'z' by now" in check(change, at(quality="z"))
-    assert "note is 'z' by now" in check(change, at(quality="b", note="z"))
+    assert "quality was changed to 'z'" in check(change, at(quality="z"))
+    assert "note was changed to 'z'" in check(change, at(quality="b", note="z"))
 
 
 def test_a_subject_says_its_fields_by_their_full_path():
     change = Step(SUBJECT, UPDATE, xsi_type="xnat:subjectData", changes={"xnat:subjectData/group": ("", "patient")})
     assert check(change, server(subject_fields={"s": {"group": "patient"}})).decision is SAME
-    assert "'control' by now" in check(change, server(subject_fields={"s": {"group": "control"}}))
+    assert "was changed to 'control'" in check(change, server(subject_fields={"s": {"group": "control"}}))
 
 
 SNAPSHOTS = SCAN.child(Level.RESOURCE, "SNAPSHOTS")
@@ -178,11 +178,11 @@ def test_without_a_record_in_the_plan_nothing_vouches_for_a_picture():
 def test_a_picture_that_is_gone_stops_the_plan():
     made = LocalFile(Path("t1.nii.gz"), "scan_qc.gif", 9, 1, made=Made("ORIGINAL", OURS))
     picture = Step(SNAPSHOTS.child(Level.FILE, "scan_qc.gif"), SAME, payload=Payload(made))
-    assert "is gone" in check(picture, server())
+    assert "was removed since" in check(picture, server())
 
 
 def test_ten_reasons_are_shown_and_the_others_counted():
-    assert "source x moved; make it again" in check(Step(PROJECT, SAME), server(), moved=["source x moved"])
+    assert "source x moved; create the plan again" in check(Step(PROJECT, SAME), server(), moved=["source x moved"])
     why = check(Step(PROJECT, SAME), server(), moved=[f"no {number}" for number in range(12)])
     assert "no 9 (and 2 more)" in why
     assert "more)" not in check(Step(PROJECT, SAME), server(), moved=[f"no {number}" for number in range(10)])

@@ -120,7 +120,7 @@ def test_pictures_are_drawn_of_what_is_still_there_and_the_page_says_of_what_not
     assert [thumbnail.name for thumbnail in gallery.thumbnails] == ["s2_MR1 scan 1"]
     assert gallery.thumbnails[0].data_uri.startswith("data:image/webp;base64,UklGR")
     notes = {thumbnail.name: thumbnail.note for thumbnail in gallery.missing}
-    assert "no longer exists" in notes["s0_MR1 scan 1"]
+    assert "no longer there" in notes["s0_MR1 scan 1"]
     assert "has changed" in notes["s1_MR1 scan 1"]
     assert "no picture" in notes["s3_MR1 scan 1"]
     assert "3 images without a picture" in Page(Import(plan).html()).text

@@ -70,12 +70,24 @@ def change(file: str, how: Callable[[bytes], bytes | None]) -> Callable[[Path], 
 
 BROKEN = {
     "gone": ("aseg", change("aseg.stats", lambda _: None), "subject", 2, "does not exist"),
-    "empty": ("aseg", change("aseg.stats", lambda _: b""), "broken", 2, "it is empty"),
-    "cut in the header": ("aseg", change("aseg.stats", lambda c: c[:3000]), "broken", 2, "no number|no end|no table"),
+    "empty": ("aseg", change("aseg.stats", lambda _: b""), "broken", 2, "the file is empty"),
+    "cut in the header": (
+        "aseg",
+        change("aseg.stats", lambda c: c[:3000]),
+        "broken",
+        2,
+        "no number|incomplete|no table",
+    ),
     "cut in a row": ("aseg", change("aseg.stats", lambda c: c[:-40]), "broken", 2, "cells"),
     "cut between rows": ("aseg", change("aseg.stats", lambda c: b"".join(c.splitlines(True)[:-2])), "broken", 2, "45"),
-    "cut in the last number": ("aparc", change("lh.aparc.stats", lambda c: c.rstrip()[:-1]), "broken", 3, "no end"),
-    "no text at all": ("aseg", change("aseg.stats", lambda _: bytes(range(256))), "broken", 2, "no table|no end"),
+    "cut in the last number": (
+        "aparc",
+        change("lh.aparc.stats", lambda c: c.rstrip()[:-1]),
+        "broken",
+        3,
+        "the last line is incomplete",
+    ),
+    "no text at all": ("aseg", change("aseg.stats", lambda _: bytes(range(256))), "broken", 2, "no table|incomplete"),
     "a hemisphere gone": (
         "aparc",
         change("lh.aparc.stats", lambda _: None),

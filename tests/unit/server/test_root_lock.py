@@ -30,7 +30,9 @@ def other(tmp_path):
 
 
 def test_a_second_claim_names_the_first(tmp_path, other):
-    with pytest.raises(ArchiveError, match=rf"process {other.pid} on .* since 20.* at http://127.0.0.1:8123"):
+    with pytest.raises(
+        ArchiveError, match=rf"process {other.pid} on .* since 20.* and listens on http://127.0.0.1:8123"
+    ):
         RootLock(tmp_path).claim()
     info = read_root_owner(tmp_path)
     assert (info.pid, info.url) == (other.pid, "http://127.0.0.1:8123")
