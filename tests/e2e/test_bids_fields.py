@@ -11,13 +11,14 @@ import pytest
 
 import xnatferry
 from tests.e2e.conftest import write_image
-from xnatferry import api
+from xnatferry import api, samples
 from xnatferry.planning.mapping import MappingRules
 from xnatferry.server.archive import running_archive
 from xnatferry.sources.bids.dataset import BidsChoices
 from xnatferry.xnat.model import Address
 
 DATA = Path(__file__).parents[1] / "data" / "bids"
+SAMPLES = Path(samples.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +124,7 @@ def test_a_pet_session_has_its_tracer_its_frames_and_centimetres(remote, documen
 
 
 def test_eeg_and_meg_have_sessions_of_their_type(remote):
-    push(DATA / "tiny_bids", "EEGS", remote)
+    push(SAMPLES / "tiny_bids", "EEGS", remote)
     (session,) = remote.list_sessions("EEGS")
     assert (session["label"], session["xsiType"], session["date"]) == ("01_eeg", "xnat:eegSessionData", "2000-01-01")
     push(DATA / "ds000117", "MEGS", remote)

@@ -336,6 +336,9 @@ def test_jobs_of_slurm(ferry, site, many, tmp_path):
         assert ended.code == 0, ended.text
         assert f"{2 * SUBJECTS} files verified (MD5 equal)" in ended.out
         assert door.most <= 3
+        env["DASK_JOBQUEUE__SLURM__SHARED_TEMP_DIRECTORY"] = str(tmp_path / "a blank")
+        refused = ferry("push", many, "-p", "Q", "-y", *TEMPLATE, "--cluster", "slurm", env=env)
+        assert (refused.code, "shared-temp-directory" in refused.err) == (2, True), refused.text
     finally:
         door.close()
         for pid in pids.read_text().split():

@@ -14,6 +14,13 @@ from tests.e2e.conftest import run_started
 
 pytestmark = pytest.mark.skipif(not fork_server.USED, reason="every command is started as a user starts it")
 
+# As pip writes it: the kernel takes no path with a blank after #!.
+START = (
+    f"#!{sys.executable}"
+    if " " not in sys.executable
+    else f"#!/bin/sh\n'''exec' '{sys.executable}' \"$0\" \"$@\"\n' '''"
+)
+
 LOOK = """
 import json, os, signal, sys, threading
 streams = [sys.stdin, sys.stdout, sys.stderr]
@@ -23,7 +30,7 @@ json.dump({
     "path": sys.path,
     "main": {name: repr(value) for name, value in globals().items() if name in ("__name__", "__file__", "__package__", "__spec__")},
     "folder": os.getcwd(),
-    "environment": dict(os.environ),
+    "environment": {name: value for name, value in os.environ.items() if name != "PWD"},  # a shell may have set it
     "umask": umask,
     "signals": {str(one): str(signal.getsignal(one)) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGCHLD)},
     "threads": len(os.listdir("/proc/self/task")),
@@ -42,7 +49,7 @@ def both(ferry, tmp_path, monkeypatch):
 
     def both(text, *arguments, stdin=""):
         script = tmp_path / "program"
-        script.write_text(f"#!{sys.executable}\n{text}")
+        script.write_text(f"{START}\n{text}")
         script.chmod(0o700)
         given = {"stdin": stdin, "env": ferry.environment | {"WORD": "\udcff", "TZ": "Asia/Tokyo"}, "timeout": 60}
         ended = [run([str(script), *arguments], **given) for run in (ferry.forks.run, run_started)]

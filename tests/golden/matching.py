@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 
 _ANYTHING = {
-    "TIME": r"(?:\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?|\w{3} \w{3} +\d+ [\d:]+ \w+ \d{4}|\d{8}_\d{6,9})",
+    "TIME": r"(?:\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?|\w{3} \w{3} +\d+ [\d:]+ [\w+-]+ \d{4}|\d{8}_\d{6,9})",
     "N": r"\d+",
     "LOGIN": r"[0-9A-F]{32}",
     "UUID": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",

@@ -31,6 +31,7 @@ _COMMANDS = {
     "push": ("push", "Upload data, and verify it."),
     "remove": ("remove", "Delete an object of a server, after showing what is in it."),
     "runs": ("runs", "List past runs, or show one."),
+    "samples": ("samples", "Write sample data to try xnatferry with."),
     "serve": ("serve", "Run the local archive as a server until Ctrl-C."),
     "stats": ("stats", "Collect FreeSurfer measurements in one table."),
     "table": ("table", "Write a mapping table of a folder, to edit and push."),

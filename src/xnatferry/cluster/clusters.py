@@ -7,6 +7,8 @@ import importlib.util
 import logging
 import os
 import re
+import shlex
+import sys
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +158,7 @@ def _jobs(workers: int) -> Any:
     options = dask.config.get("jobqueue.slurm.scheduler-options", None) or {}
     try:
         cluster = SLURMCluster(
+            python=dask.config.get("jobqueue.slurm.python", None) or shlex.quote(sys.executable),  # part of a script
             security=True,
             protocol="tls://",
             shared_temp_directory=str(_folder_of_certificates()),
@@ -175,10 +178,12 @@ def _folder_of_certificates() -> Path:
 
     named = dask.config.get("jobqueue.slurm.shared-temp-directory", None)
     folder = Path(os.path.expandvars(named)).expanduser() if named else user_cache_path("xnatferry", appauthor=False)
+    where = "set jobqueue.slurm.shared-temp-directory in Dask's configuration"
+    if shlex.quote(str(folder)) != str(folder):
+        raise UsageError(f"--cluster slurm: {folder}: Dask cannot use a path with such characters; {where}")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        where = "set jobqueue.slurm.shared-temp-directory in Dask's configuration"
         raise UsageError(f"--cluster slurm: cannot create {folder} ({error.strerror}); {where}") from None
     return folder
 
