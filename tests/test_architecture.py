@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "pictures": {"sources", "checks"},
     "results": {"xnat", "freesurfer", "sources", "checks", "planning", "transfer", "client", "pictures"},
     "reports": {"xnat", "sources", "checks", "planning", "transfer", "results", "pictures"},
+    "selftest": {"xnat", "sources", "planning", "transfer", "client", "results", "pipeline"},
     "pipeline": {"sources", "planning", "transfer", "client", "results"},
     "api": {"pipeline", "sources", "planning", "transfer", "results"},
     "cluster": {"xnat", "planning", "transfer", "client", "pipeline"},
@@ -47,6 +48,7 @@ MAY_IMPORT = {
         "console",
         "reports",
         "samples",
+        "selftest",
     },
     "testing": {"server"},
 }

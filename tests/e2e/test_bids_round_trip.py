@@ -291,7 +291,7 @@ def datasets(draw):
         for name in draw(st.sets(st.sampled_from(["README", "CHANGES", "odd name.txt", ".hidden"])))
     }
     for path in draw(
-        st.sets(st.sampled_from(["stimuli/a+b/pic 1.jpg", "phenotype/t.tsv", "code/run.py", "extra/x#y%20.txt"]))
+        st.sets(st.sampled_from(["stimuli/a+b/pic 1.jpg", "phenotype/t.tsv", "code/run.py", "extra/x#y é.txt"]))
     ):
         tree[path] = draw(contents)
     subjects = draw(st.lists(labels, min_size=1, max_size=3, unique_by=str.casefold))

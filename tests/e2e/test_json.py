@@ -93,6 +93,7 @@ def test_every_record_is_as_documented(ferry, images, tmp_path):
     watch(ferry("remove", "P/bob/bob_MR1/scans/1", "--remove-files", "-y", "--json"))
     watch(ferry("undo", second, "-y", "--json"))
     watch(ferry("runs", "--json"))
+    watch(ferry("selftest", "-p", "SCRATCH", "-y", "--json"))
     process = subprocess.Popen(
         ferry.command("serve", "--root", tmp_path / "root", "--port", "0", "--json"),
         env=ferry.environment,

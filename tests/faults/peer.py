@@ -181,8 +181,12 @@ class Peer:
                     for p in self.projects.values()
                 ]
                 return listing(rows)
+            case ["data", *_] if self.era == NEW and re.search("%25|%3B|;", seen.path):  # recorded from 1.8.11
+                return page(405 if seen.method in {"PUT", "DELETE"} else 500, "site page")
             case ["data", "projects", *rest]:
                 return self._below(seen, rest)
+            case ["data", "experiments", sessions, "scans", scans, "files"] if seen.query.get("format") == "zip":
+                return self._zip(list(self._scan_resources(sessions.split(","), scans.split(","))))
             case ["data", "experiments", number, *rest]:
                 home = next((p for p in self.projects.values() if self._session(p, number)), None)
                 if home is None:
@@ -291,14 +295,14 @@ class Peer:
                 return listing([row for owner, _ in owners for row in resource_rows(owner)], title="Resources")
             case ["files"] if seen.method == "GET":
                 if seen.query.get("format") == "zip":
-                    return self._zip([r for owner, _ in owners for r in owner.resources.values()])
+                    return self._zip([(owner.label, r) for owner, _ in owners for r in owner.resources.values()])
                 return self._files([(r, base) for owner, base in owners for r in owner.resources.values()])
             case ["resources", label]:
                 return self._resource(seen, owners[0][0], label)
             case ["resources", label, "files"] if seen.method == "GET":
                 found = owners[0][0].resources.get(label)
                 if seen.query.get("format") == "zip":
-                    return self._zip([found] if found else [])
+                    return self._zip([(owners[0][0].label, found)] if found else [])
                 return self._files([(found, owners[0][1])] if found else [])
             case ["resources", label, "files", *name]:
                 raw = seen.path.split(f"/resources/{label}/files/", 1)[-1] if name else ""
@@ -435,7 +439,7 @@ class Peer:
         for child in [] if document is None else document:
             if child.tag == f"{XNAT}scans":
                 for scan in child:
-                    fields = {"type": scan.get("type", "")} | {e.tag.removeprefix(XNAT): e.text or "" for e in scan}
+                    fields = {"type": scan.get("type", "")} | dict(fields_of(scan))
                     session.children[scan.get("ID", "")] = Thing(
                         scan.get("ID", ""), scan.get("ID", ""), scan.get(XSI, ""), fields
                     )
@@ -480,8 +484,12 @@ class Peer:
         if inbody and not seen.body:
             return page(500, "In-body File posts must include the file directly as the body of the message.")
         body = seen.body if inbody else form_part(seen)
+        given = {key: seen.query[key] for key in ("format", "content") if key in seen.query}
         if label not in owner.resources:
-            owner.resources[label] = Resource(self.number(), label)
+            owner.resources[label] = Resource(self.number(), label, **given)
+        elif self.era == NEW:  # the last file names its resource; on 1.6.4 the first does (both recorded)
+            for key, value in given.items():
+                setattr(owner.resources[label], key, value)
         return self.store(owner.resources[label], seen, raw, body)
 
     def store(self, resource: Resource, seen: Seen, raw: str, body: bytes) -> Reply:
@@ -556,14 +564,25 @@ class Peer:
                 rows.append(row)
         return listing(rows, title="Files", counted=False)
 
-    def _zip(self, resources: list[Resource]) -> Reply:
-        if not any(resource.catalog for resource in resources):
+    def _scan_resources(self, sessions: list[str], scans: list[str]) -> Iterator[tuple[str, Resource]]:
+        every = [
+            s for p in self.projects.values() for subject in p.children.values() for s in subject.children.values()
+        ]
+        for session in every:
+            for scan in session.children.values() if session.id in sessions else ():
+                if {scan.id, scan.fields.get("type"), "ALL"} & set(scans):
+                    kind = re.sub(r"\W", "_", scan.fields.get("type", ""))
+                    place = f"{session.label}/scans/{scan.id}{'-' if kind else ''}{kind}"
+                    yield from ((place, resource) for resource in scan.resources.values())
+
+    def _zip(self, resources: list[tuple[str, Resource]]) -> Reply:
+        if not any(resource.catalog for _, resource in resources):
             return page(404, MISSING)
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w") as packed:
-            for resource in resources:
+            for place, resource in resources:
                 for name in resource.catalog:
-                    packed.writestr(f"S/resources/{resource.label}/files/{name}", resource.disk[name])
+                    packed.writestr(f"{place}/resources/{resource.label}/files/{name}", resource.disk[name])
         return Reply(200, out.getvalue(), {"Content-Type": "application/zip"})
 
     def _refresh(self, seen: Seen) -> Reply:
@@ -649,6 +668,16 @@ def unpack(name: str, body: bytes) -> dict[str, bytes] | None:
             return {e.name: file.read() for e in tarred if (file := tarred.extractfile(e)) is not None}
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError):
         return None
+
+
+def fields_of(element: ET.Element, above: str = "") -> Iterator[tuple[str, str]]:
+    """Values of a document by path, attributes of elements below the top included."""
+    for child in element:
+        path = above + child.tag.removeprefix(XNAT)
+        yield from ((f"{path}/{name}", value) for name, value in child.attrib.items())
+        if (child.text or "").strip() or not len(child):
+            yield path, child.text or ""
+        yield from fields_of(child, f"{path}/")
 
 
 def form_part(seen: Seen) -> bytes:

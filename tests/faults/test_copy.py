@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from peer import Resource, Thing, cut_answer
+from peer import Reply, Resource, Thing, cut_answer, page
 
 from xnatferry.client.remote import Remote
 from xnatferry.client.settings import Connection, Secret
@@ -103,3 +103,26 @@ def test_a_stream_that_nobody_reads_any_more_ends_its_thread(peer, remote, sourc
         if thread.name == "relay":
             thread.join(10)
             assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("count", [5, 30], ids=["one by one", "packed"])
+@pytest.mark.parametrize("odd", ["50%.txt", "a;b.txt", "not given.txt", "other bytes.txt"])
+def test_one_file_that_cannot_be_copied_does_not_fail_the_others(peer, remote, source, target, odd, count):
+    """1.8.11 stores names with "%" and ";" from archives, but does not send them (recorded)."""
+    for number in range(count - 1):
+        source.disk[f"{number:02}.txt"] = b"text"
+        peer.catalogue(source, f"{number:02}.txt")
+    del source.disk[FILE.file], source.catalog[FILE.file]
+    source.disk[odd] = b"odd"
+    peer.catalogue(source, odd)
+    if odd == "not given.txt":
+        peer.fail("GET", "/files/not", page(500, "java.lang.NullPointerException"), times=99)
+    if odd == "other bytes.txt":
+        source.disk[odd] = b"other"
+        peer.fail("GET", "/files/other", Reply(200, b"dod", {"Content-Type": "text/plain"}), times=99)
+    plan, result = copy(remote, target)
+    assert {file.name for file in target.list_files(FILE.parent)} == set(source.disk) - {odd}
+    assert [r.address.file for r in result.failures] == ([] if plan.refusals else [odd])
+    assert [refusal.address.file for refusal in plan.refusals] == ([odd] if "%" in odd or ";" in odd else [])
+    assert sum(verdict.proof.good for verdict in result.verdicts) == count - 1
+    assert plan.refusals or result.exit_code

@@ -113,7 +113,7 @@ class Bench:
         self.container(self.results, transport=Transport.PACKED, fields={"format": "TXT", "content": "STATS"})
         self.container(self.ready, transport=Transport.READY)
         self.file(self.nifti.child(Level.FILE, "t1.nii.gz"), b"\x1f\x8b" + os.urandom(30_000), fields=image)
-        self.file(self.nifti.child(Level.FILE, "t1 é+#&%41.json"), b'{"odd": "name"}')
+        self.file(self.nifti.child(Level.FILE, "t1 é+#&.json"), b'{"odd": "name"}')
         self.file(self.nifti.child(Level.FILE, "empty.bval"), b"")
         for number in range(12):
             data = os.urandom(4000) if number else b""
@@ -459,7 +459,7 @@ VARIANTS = [
     Variant("500 after the file landed", fails("PUT", SINGLE, landed_500), check=every_file_once),
     Variant("500 after the archives landed", fails("PUT", ARCHIVE, landed_500, 2), check=tidy),
     Variant("500 on every upload", fails("PUT", FILES, page(500, "NullPointerException"), 999), heals=False, code=1),
-    Variant("a byte changed on the way", fails("PUT", SINGLE, spoilt), heals=False, code=8),
+    Variant("a byte changed on the way", fails("PUT", IMAGE, spoilt), heals=False, code=8),
     Variant("an overwrite of the same size is cut off, no digests",
             lambda bench: (replaces(bench), no_digests(bench), bench.proxy.fail("PUT", IMAGE, reset_in_body))),
     Variant("stale digest after an overwrite", stale, check=lambda bench, result: (rung(LISTED, FETCHED)(bench, result), fetched_one(bench, result))),
@@ -550,7 +550,8 @@ def test_resources_of_a_new_session_come_with_their_files(era, bench_for):
     bench = bench_for(era)
     result = bench.push()
     assert result.exit_code == 0
-    assert made_alone(bench) == {"FREESURFER7"}, "only what its upload does not describe is made before"
+    # On 1.6.4 the first file names its resource (recorded); of others than 1.8 nothing is assumed.
+    assert made_alone(bench) == ({"FREESURFER7"} if era == NEW else {"FREESURFER7", "NIFTI"})
     made = {r.address for r in result.receipts if r.outcome is Outcome.CREATED}
     assert {bench.nifti, bench.results, bench.ready} <= made
     (row,) = bench.behind.list_resources(bench.nifti.container)

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from peer import Reply, Resource, Thing, cut_answer, expired, page
+from peer import Resource, Thing, cut_answer, expired, page
 
 from xnatferry.errors import ConflictError
 from xnatferry.planning.plan import Decision, OnConflict
@@ -183,6 +183,8 @@ def test_an_expired_login_is_renewed(peer, remote, resource, tmp_path):
 def test_a_page_with_an_error_is_no_file(peer, remote, resource, tmp_path):
     put(peer, resource, a=b"a", b=b"b")
     peer.fail("GET", "/files/a", page(500, "java.lang.NullPointerException"), times=99)
+    zips = page(500, "no zip")
+    peer.fail("GET", "/R/files$", zips, times=99, where=lambda seen: seen.query.get("format") == "zip")
     _, result = pull(remote, tmp_path)
     assert result.exit_code == 1
     assert "NullPointerException" in result.failures[0].message
@@ -274,13 +276,26 @@ def test_progress_is_told_piece_by_piece_and_adds_up(peer, remote, resource, tmp
     assert max(pieces) < size / 2, "a file is never in memory as a whole"
 
 
-def test_a_file_that_only_the_listing_can_spell_is_fetched_by_its_uri(peer, remote, resource, tmp_path):
-    store(peer, resource, "t1.nii", b"bytes")
+@pytest.mark.parametrize("name", ["t1.nii", "50%.txt", "100%25.txt", "a;b.txt", "p%20coded.txt"])
+def test_a_file_that_the_server_does_not_send_alone_is_taken_from_the_zip(era, peer, remote, resource, tmp_path, name):
+    """1.8.11 answers 500 for URLs with "%25" and ";", but stores such names from archives (recorded)."""
+    store(peer, resource, name, b"bytes")
+    store(peer, resource, "other.txt", b"other")
     peer.fail("GET", "/resources/R/files/t1.nii$", page(404, "no such file"))
-    reached = "/data/experiments/XNAT_E1/resources/17/files/t1.nii"
-    peer.fail("GET", f"{reached}$", Reply(200, b"bytes", {"Content-Type": "application/octet-stream"}))
-    assert pull(remote, tmp_path)[1].exit_code == 0
-    assert peer.seen("GET", f"{reached}$")
+    _, result = pull(remote, tmp_path)
+    assert result.exit_code == 0
+    assert {verdict.proof.good for verdict in result.verdicts} == {True}
+    assert (tmp_path / BELOW / name).read_bytes() == b"bytes"
+    assert not pull(remote, tmp_path)[0].fetched
+
+
+def test_two_names_with_one_url_get_their_own_bytes(era, peer, remote, resource, tmp_path):
+    """é.txt sent by PUT is listed percent-encoded, and is found first under the URL of é.txt from an archive."""
+    put(peer, resource, **{"%C3%A9.txt": b"by PUT", "é.txt": b"member"})
+    _, result = pull(remote, tmp_path)
+    assert result.exit_code == 0
+    assert (tmp_path / BELOW / "%C3%A9.txt").read_bytes() == b"by PUT"
+    assert (tmp_path / BELOW / "é.txt").read_bytes() == b"member", "1.6.4 has no digest to distinguish them"
 
 
 def test_every_file_of_the_plan_gets_a_verdict_and_what_travelled_a_receipt(peer, remote, resource, tmp_path):

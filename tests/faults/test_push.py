@@ -2,7 +2,7 @@
 
 import pytest
 from peer import running_peer
-from scripts import SCRIPTS
+from scripts import SCRIPTS, another_session_remains
 
 from xnatferry import retry
 from xnatferry.client.http import Timeouts
@@ -20,7 +20,7 @@ SESSION = Address("P", "s1", "s1_MR1")
 NIFTI = Address("P", "s1", "s1_MR1", "1", resource="NIFTI")
 FS = Address("P", "s1", "s1_MR1", resource="FREESURFER7")
 CONTENT = {
-    NIFTI.child(Level.FILE, "t1 é+#.nii.gz"): b"\x1f\x8bimage" * 3000,
+    NIFTI.child(Level.FILE, "t1,(a)=+@1.nii.gz"): b"\x1f\x8bimage" * 3000,
     FS.child(Level.FILE, "s1/stats/aseg.stats"): b"# Measure\n" * 300,
     FS.child(Level.FILE, "s1/mri/orig é.mgz"): b"\x1f\x8b" * 20000,
     FS.child(Level.FILE, "s1/touch/empty"): b"",
@@ -85,3 +85,11 @@ def test_a_push_ends_proven_or_names_every_file(script, era, plan, monkeypatch):
         assert script.heals or any(not (verdicts.get(a) and verdicts[a].proof.good) for a in CONTENT), (
             "it healed after all"
         )
+
+
+def test_files_that_are_sent_again_replace_those_of_the_first_try(plan, peer, remote):
+    """The folder of a session whose label another client took can still contain the bytes."""
+    peer.fail("GET", "/scans/ALL/files$", another_session_remains)
+    assert carry_out(plan, remote, workers=1).exit_code == 0
+    sent = [seen.query.get("overwrite") for seen in peer.seen("PUT", "/resources/NIFTI/files/")]
+    assert sent == ["false", "true"]

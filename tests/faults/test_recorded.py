@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from peer import JSON, Reply, Thing
@@ -11,7 +12,7 @@ from xnatferry.client.responses import ServerResponse, error_of, kept_names, not
 from xnatferry.errors import AuthenticationError, NotFoundError, RefusedError
 from xnatferry.xnat.error_page import error_page
 from xnatferry.xnat.labels import remote_name_problem
-from xnatferry.xnat.model import Address
+from xnatferry.xnat.model import Address, quote_name
 
 RECORDED = Path(__file__).resolve().parents[1] / "golden" / "wide" / "recorded-1.6.4"
 STEPS = [step for path in sorted(RECORDED.glob("*.json")) for step in json.loads(path.read_text(encoding="utf-8"))]
@@ -75,25 +76,43 @@ def test_every_table_is_read(step):
 @pytest.mark.parametrize("step", FILES, ids=ids(FILES))
 def test_every_file_has_a_name_a_size_and_a_resource(step):
     for row, file in zip(step["body"]["table"]["rows"], map(remote_file, decode_listing(answer_of(step))), strict=True):
-        assert file.name.rsplit("/", 1)[-1] in {
-            row["Name"],
-            "ha#sh.txt",
-            "per%cent.txt",
-            "n ame.txt",
-            "été.txt",
-            "sp ace.txt",
-        }
+        assert file.name.rsplit("/", 1)[-1] == row["Name"]
         assert file.resource == row["collection"] or not row["collection"]
         assert file.size_bytes == int(row["Size"])
         assert file.digest is None
-        assert remote_name_problem(file.name) is None or file.name.endswith("_catalog.xml")
+        assert remote_name_problem(file.name) is None or file.name.endswith(("_catalog.xml", "per%25cent.txt"))
         assert (file.scan is not None) == ("/scans/" in row["URI"])
 
 
-def test_special_names_come_back_as_they_were_sent():
+def test_names_are_used_as_listed():
+    """Names that other programs sent by PUT are listed percent-encoded, and are the names in downloaded zips."""
     rows = named("files-multipart/list-names")["body"]["csv"]["rows"]
     names = {remote_file(row).name for row in rows}
-    assert {"été.txt", "n ame.txt", "pl+us.txt", "ha#sh.txt", "per%cent.txt", "a(1),b.txt", "A.txt", "a.txt"} <= names
+    assert {"%C3%A9t%C3%A9.txt", "n%20ame.txt", "pl+us.txt", "ha%23sh.txt", "per%25cent.txt", "a(1),b.txt"} <= names
+
+
+NAMES_1_8 = json.loads((RECORDED.parents[1] / "new" / "recorded-1.8.11" / "names-archives.json").read_text("utf-8"))
+
+
+def test_listed_names_are_the_names_in_the_zip():
+    answers = {step["step"].rpartition("/")[2]: step for step in NAMES_1_8}
+    rows = answers["list"]["body"]["table"]["rows"]
+    zipped = {name.partition("/files/")[2] for name, _ in answers["zip-of-all"]["body"]["zip"]}
+    assert {remote_file(row).name for row in rows} == zipped
+    assert {"p%20coded.txt", "p%cent.txt", "s;emi.txt", "b[1].txt", "a b/c d.txt"} <= zipped
+
+
+@pytest.mark.parametrize(
+    "step",
+    [s for s in NAMES_1_8 if s["request"].startswith("GET") and "/R/files/" in s["request"]],
+    ids=lambda s: s["step"],
+)
+def test_names_that_1_8_11_does_not_send_are_refused(step):
+    name = unquote(step["request"].partition("/files/")[2])
+    if step["request"].endswith(f"/files/{quote_name(name)}"):  # our client does not send the other URLs
+        assert (remote_name_problem(name) is None) == (step["status"] == 200)
+    if step["status"] == 200:
+        assert unquote(quote_name(name)) == name
 
 
 ITEMS = [s for s in STEPS if isinstance(s["body"], dict) and "items" in str(s["body"].get("json", ""))[:12]]

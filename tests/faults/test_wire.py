@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from peer import JSON, OLD, Reply, busy, closed, cut_answer, empty_200, lost_reply, page, reset_in_body, running_peer
+from peer import JSON, Reply, busy, closed, cut_answer, empty_200, lost_reply, page, reset_in_body, running_peer
 
 from xnatferry import retry
 from xnatferry.client.http import Timeouts
@@ -286,23 +286,23 @@ def test_a_certificate_file_that_cannot_be_read(tmp_path):
     assert ssl.OPENSSL_VERSION
 
 
-def test_names_travel_as_they_are_meant(peer, era, ready):
-    for name in (
-        "sp ace.txt",
-        "pl+us.txt",
-        "h#ash?.txt",
-        "per%41cent.txt",
-        "été/ü.txt",
-        "a&b=c;d.txt",
-        "q'uote,(1)@x:y.txt",
-        "~t[1].txt",
-    ):
-        place = Address("P", "s", "E", resource="R", file=name)
-        ready.send_file(place, lambda: [b"x"], 1)
-        assert name in [file.name for file in ready.list_files(place)], f"{name} in {peer.era}"
-        assert ready.read_digest(place)
-    if era == OLD:
-        assert "sp%20ace.txt" in peer.files("P", "s", "E", "R")
+PLAIN = ["q'uote,(1)@x:y.txt", "a&b=c.txt", "st*r$!.txt", "pl+us.txt", "~t.txt"]
+MEMBERS = ["sp ace.txt", "sp ace+plus.txt", "h#ash?.txt", "été/ü.txt", "t[1]{2}.txt", "%C3%A9.txt"]
+
+
+@pytest.mark.parametrize("name", [*PLAIN, *MEMBERS])
+@pytest.mark.parametrize("data", [b"x", b""])
+def test_names_are_stored_as_sent(era, peer, ready, name, data):
+    """Every version stores the name unchanged: names that need escapes in a URL are sent in a zip."""
+    place = Address("P", "s", "E", resource="R", file=name)
+    ready.send_file(place, lambda: [data] if data else [], len(data), format="TXT")
+    assert peer.files("P", "s", "E", "R") == {name: data}
+    (listed,) = ready.list_files(place)
+    assert (listed.name, listed.format) == (name, "TXT")
+    assert ready.read_digest(place)
+    (put,) = peer.seen("PUT", "/files/")
+    assert put.path.endswith("/files/upload.zip") == (name in MEMBERS)
+    assert ready.send_file(place, lambda: [data] if data else [], len(data)) == [name]
 
 
 def test_a_peer_for_each_test():

@@ -32,6 +32,7 @@ _COMMANDS = {
     "remove": ("remove", "Delete an object of a server, after showing what is in it."),
     "runs": ("runs", "List past runs, or show one."),
     "samples": ("samples", "Write sample data to try xnatferry with."),
+    "selftest": ("selftest", "Check on a server, in a scratch project, that xnatferry works."),
     "serve": ("serve", "Run the local archive as a server until Ctrl-C."),
     "stats": ("stats", "Collect FreeSurfer measurements in one table."),
     "table": ("table", "Write a mapping table of a folder, to edit and push."),

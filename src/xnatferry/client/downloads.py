@@ -1,15 +1,16 @@
-"""Downloads files; a file gets its final name only when it is complete and verified."""
+"""Downloads files, one by one or many as one zip; a file gets its final name only when it is complete and verified."""
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import zipfile
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
 from xnatferry.client.http import Request, StreamedResponse
 from xnatferry.client.responses import error_of
@@ -19,6 +20,7 @@ from xnatferry.errors import (
     ConflictError,
     DiskFullError,
     NotFoundError,
+    NotXnatError,
     RefusedError,
     TransferError,
     UnavailableError,
@@ -26,6 +28,8 @@ from xnatferry.errors import (
 )
 from xnatferry.xnat.digest import PIECE_BYTES, Hasher
 from xnatferry.xnat.gzip_stream import HEAD_BYTES, TAIL_BYTES, Content, GzipError, content_of, is_marked, read_marks
+from xnatferry.xnat.thread_map import thread_map
+from xnatferry.xnat.zip_reader import ZipFormatError, zip_members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -34,14 +38,36 @@ if TYPE_CHECKING:
     from xnatferry.xnat.model import Address
     from xnatferry.xnat.records import RemoteFile
 
-__all__ = ["Downloads", "Seen"]
+__all__ = ["Downloads", "Seen", "WantedFile"]
 
 #: Called with the number of received bytes; negative when a download starts again.
 Seen = Callable[[int], None]
 
-T = TypeVar("T")
+log = logging.getLogger(__name__)
 
+#: Members of a zip of at most this many bytes are read into memory and written in parallel.
+_SMALL_BYTES = 1 << 17
+_WRITERS = 8
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass(frozen=True, slots=True)
+class WantedFile:
+    """A file to download.
+
+    Attributes:
+        address: The file.
+        held: Its row of the listing.
+        target: Path of the new file; its folder is created if it does not exist.
+        replace: Whether an existing file is replaced.
+        seen: Called with progress; an exception ends the download.
+    """
+
+    address: Address
+    held: RemoteFile
+    target: Path
+    replace: bool
+    seen: Seen
 
 
 class Downloads:
@@ -105,51 +131,68 @@ class Downloads:
             TransferError: It cannot be written here.
         """
         expected = digest or held.digest
-        page_expected = _is_page(address)
+        wanted = WantedFile(address, held, target, replace, seen)
+        return self._requester.receive(
+            Request("GET", self._path(address)),
+            lambda streamed: _stored(wanted, _checked(streamed, page_expected=_is_page(address)), expected),
+        )
 
-        def take(streamed: StreamedResponse) -> str:
-            came = 0
+    def from_zip(
+        self, path: str, choose: Callable[[str], WantedFile | None], done: Callable[[WantedFile, str], None]
+    ) -> None:
+        """Download many files in one request; each is verified like a file that is downloaded alone.
 
-            def write(piece: bytes) -> None:
-                nonlocal came
-                stream.write(piece)
-                came += len(piece)
-                seen(len(piece))
+        Files that are missing in the zip, differ from the listing or cannot be written are left out: *done* is not
+        called with them. The request is repeated after temporary errors; files that are done are kept.
 
-            with _partial_file(target, replace=replace) as stream:
-                try:
-                    hasher = _store(streamed, write, page_expected=page_expected)
-                except UnavailableError:
-                    seen(-came)
-                    raise
-                if hasher.size_bytes != held.size_bytes or (expected is not None and hasher.digest != expected):
-                    raise VerifyError(
-                        f"{address}: received {hasher.size_bytes} bytes with MD5 {hasher.digest}, but the server lists "
-                        f"{held.size_bytes} bytes with {f'MD5 {expected}' if expected else 'no MD5'}; file not stored"
-                    )
-                if held.content_digest is not None:
-                    stream.flush()
-                    _check_content(address, Path(stream.name), held.content_digest)
-                return hasher.digest
+        Args:
+            path: URL path of a listing of files, which the server offers as a zip too.
+            choose: Returns the file for the name of a member; None if it is not wanted, or is done.
+            done: Called with each stored file and its MD5.
 
-        return self._receive(address, held, take)
+        Raises:
+            RemoteError: The zip cannot be downloaded or read.
+            DiskFullError: The disk is full.
+        """
+
+        def store(wanted: WantedFile, pieces: Iterable[bytes]) -> None:
+            try:
+                done(wanted, _stored(wanted, pieces, wanted.held.digest))
+            except DiskFullError:
+                raise
+            except (VerifyError, TransferError, ConflictError) as error:
+                log.info("%s: left out of the zip download: %s", wanted.address, error)
+
+        def small(streamed: StreamedResponse) -> Iterator[tuple[WantedFile, bytes]]:
+            for name, pieces in zip_members(_checked(streamed, page_expected=False)):
+                wanted = choose(name)
+                if wanted is None:
+                    continue
+                if wanted.held.size_bytes > _SMALL_BYTES:
+                    store(wanted, pieces)
+                elif len(data := _at_most(pieces, wanted.held.size_bytes)) == wanted.held.size_bytes:
+                    yield wanted, data
+
+        def take(streamed: StreamedResponse) -> None:
+            try:
+                # Small files are written in parallel: a disk flushes several files in the time of one.
+                for _ in thread_map(lambda one: store(one[0], [one[1]]), small(streamed), workers=_WRITERS):
+                    pass
+            except ZipFormatError as error:
+                raise NotXnatError(f"{path}: the downloaded zip cannot be read: {error}", url=path) from None
+
+        self._requester.receive(Request("GET", path, (("format", "zip"),)), take)
 
     def relay_stream(self, address: Address, held: RemoteFile) -> Iterator[bytes]:
         """The bytes of one file as a stream, compared with its row at the end; see `streaming.relay_stream`."""
 
         def receive(take: Callable[[Iterable[bytes]], None]) -> None:
-            self._receive(address, held, lambda streamed: take(_checked(streamed, page_expected=_is_page(address))))
+            self._requester.receive(
+                Request("GET", self._path(address)),
+                lambda streamed: take(_checked(streamed, page_expected=_is_page(address))),
+            )
 
         return relay_stream(receive, address, held)
-
-    def _receive(self, address: Address, held: RemoteFile, take: Callable[[StreamedResponse], T]) -> T:
-        try:
-            return self._requester.receive(Request("GET", self._path(address)), take)
-        except NotFoundError:
-            if not held.uri.startswith("/data/"):
-                raise
-            # Stored under another spelling of its name, which only the listing has.
-            return self._requester.receive(Request("GET", quote(held.uri, safe="/-._~")), take)
 
     def digest(self, address: Address) -> str:
         """MD5 of one file, downloaded and not stored."""
@@ -246,6 +289,47 @@ def _check_content(address: Address, path: Path, digest: str) -> None:
 
 def _is_page(address: Address) -> bool:
     return (address.file or "").lower().endswith((".html", ".htm", ".xhtml"))
+
+
+def _stored(wanted: WantedFile, pieces: Iterable[bytes], expected: str | None) -> str:
+    """Write a file beside its target, verify it and give it its final name; returns its MD5."""
+    held, hasher, came = wanted.held, Hasher(), 0
+    with _partial_file(wanted.target, replace=wanted.replace) as stream:
+        try:
+            for piece in pieces:
+                hasher.update(piece)
+                if hasher.size_bytes > held.size_bytes:
+                    break
+                stream.write(piece)
+                came += len(piece)
+                wanted.seen(len(piece))
+            _check_same(wanted, hasher, expected)
+            if held.content_digest is not None:
+                stream.flush()
+                _check_content(wanted.address, Path(stream.name), held.content_digest)
+        except (UnavailableError, ZipFormatError, VerifyError):
+            wanted.seen(-came)
+            raise
+    return hasher.digest
+
+
+def _at_most(pieces: Iterable[bytes], size_bytes: int) -> bytes:
+    """The bytes of a member; if it is longer than *size_bytes*, one byte more."""
+    data = b""
+    for piece in pieces:
+        data += piece
+        if len(data) > size_bytes:
+            break
+    return data[: size_bytes + 1]
+
+
+def _check_same(wanted: WantedFile, received: Hasher, expected: str | None) -> None:
+    held = wanted.held
+    if received.size_bytes != held.size_bytes or (expected is not None and received.digest != expected):
+        raise VerifyError(
+            f"{wanted.address}: received {received.size_bytes} bytes with MD5 {received.digest}, but the server lists "
+            f"{held.size_bytes} bytes with {f'MD5 {expected}' if expected else 'no MD5'}; file not stored"
+        )
 
 
 def _store(streamed: StreamedResponse, write: Callable[[bytes], object], *, page_expected: bool) -> Hasher:

@@ -22,7 +22,6 @@ __all__ = [
     "Item",
     "decode_item",
     "decode_listing",
-    "decoded_name",
     "first_item",
     "item_fields",
     "not_an_item",
@@ -36,30 +35,6 @@ Item = dict[str, str]
 _PATHS = frozenset({"URI", "Name"})
 _IN_RESOURCE = re.compile(r"/resources/([^/]+)/files/(.*)", re.DOTALL)
 _OWNER = re.compile(r"/(scans|assessors|reconstructions)/([^/]+)/")
-# Characters that must be encoded in a path: a name that contains one was not percent-encoded.
-_NEVER_IN_PATH = re.compile(r"[^!-~]|[\"#<>?\[\\\]^`{|}]|%(?![0-9A-Fa-f]{2})")
-_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
-_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
-
-
-def decoded_name(listed: str) -> str:
-    """The name of a file, from its name in a listing.
-
-    Servers store a name as in the URL: 1.6.4 always, 1.8 unless it contains ``%20`` or ``%2B``; members of archives
-    keep their names. So a name is decoded only if it is a valid encoding: everything that must be escaped is
-    escaped, and nothing else.
-
-    >>> decoded_name("sp%20ace.txt"), decoded_name("100%.txt"), decoded_name("a%41.txt")
-    ('sp ace.txt', '100%.txt', 'a%41.txt')
-    """
-    if "%" not in listed or _NEVER_IN_PATH.search(listed):
-        return listed
-    if any(int(code, 16) in _UNRESERVED for code in _ESCAPE.findall(listed)):
-        return listed
-    try:
-        return unquote(listed, errors="strict")
-    except UnicodeDecodeError:
-        return listed
 
 
 def decode_listing(response: ServerResponse, columns: Sequence[str] = ()) -> list[Row]:
@@ -87,6 +62,8 @@ def decode_listing(response: ServerResponse, columns: Sequence[str] = ()) -> lis
 def remote_file(row: Row) -> RemoteFile:
     """A file from its row. Only the URI has the path in the resource; ``Name`` is its last part.
 
+    The name is not decoded: it is stored like this, is the name in downloaded zips, and is requested like this.
+
     Rows of 1.6.4 have no digest, and rows of 1.8 an empty one if checksums are disabled.
     """
     low = {key.lower(): value for key, value in row.items()}
@@ -102,7 +79,7 @@ def remote_file(row: Row) -> RemoteFile:
     size = low.get("size", "").strip()
     return RemoteFile(
         resource=low.get("collection") or (unquote(inside[1]) if inside is not None else ""),
-        name=decoded_name(name),
+        name=name,
         size_bytes=int(size) if size.isdecimal() else 0,
         digest=normal_digest(low.get("digest")),
         uri=uri,

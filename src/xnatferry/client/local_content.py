@@ -194,6 +194,6 @@ def _content(stream: IO[bytes]) -> Content:
 
 
 def _checked(where: Path, name: str) -> str:
-    if problem := remote_name_problem(name, alone=False):
+    if problem := remote_name_problem(name):
         raise DataError(f"{where}: the name {name!r} cannot be stored: {problem}")
     return name

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Self
 
 from xnatferry.client.alias_tokens import invalidate_token, issue_token
 from xnatferry.client.attributes import decode_attributes
-from xnatferry.client.downloads import Downloads, Seen
+from xnatferry.client.downloads import Downloads, Seen, WantedFile
 from xnatferry.client.http import Request
-from xnatferry.client.listings import Item, decode_item, decode_listing, decoded_name, remote_file
+from xnatferry.client.listings import Item, decode_item, decode_listing, remote_file
 from xnatferry.client.project_listing import read_project
 from xnatferry.client.requester import Requester
 from xnatferry.client.site import SiteFacts, read_set_up_types, read_site
@@ -53,10 +54,11 @@ class RemoteReader:
     ) -> None:
         self.connection = connection
         self._requester = Requester(connection, timeouts, pause=pause)
-        self._downloads = Downloads(self._requester, self._path)
+        self._downloads = Downloads(self._requester, self.url_path)
         #: IDs of sessions that are shared without their subject: their content has no path of labels.
         self._ids: dict[Address, str] = {}
         self._pause = pause
+        self._version: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -66,6 +68,11 @@ class RemoteReader:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.connection.user} at {self.connection.url})"
+
+    @property
+    def requester(self) -> Requester:
+        """Sends requests that have no method here."""
+        return self._requester
 
     @property
     def requests(self) -> int:
@@ -104,6 +111,15 @@ class RemoteReader:
         """
         return read_set_up_types(self._requester)
 
+    def last_file_names_resource(self) -> bool:
+        """Whether a resource gets the format and content of the file stored last: 1.8 does this, 1.6.4 keeps the first.
+
+        False for versions without a recording.
+        """
+        if self._version is None:
+            self._version = self.server_version()
+        return re.match(r"1\.8\b", self._version) is not None
+
     def issue_token(self) -> tuple[str, Secret] | None:
         """A new alias token of this account; None if the server issues none."""
         return issue_token(self._requester)
@@ -111,6 +127,14 @@ class RemoteReader:
     def invalidate_token(self, alias: str) -> bool:
         """Invalidate an alias token of this account; returns whether it existed."""
         return invalidate_token(self._requester, alias)
+
+    def url_path(self, address: Address) -> str:
+        """The URL path for reading *address*: by ID in a session that is shared without its subject."""
+        if address.session is None or not self._ids:
+            return address.path
+        session = Address(address.project, address.subject, address.session)
+        number = self._ids.get(session)
+        return address.path if number is None else f"/data/experiments/{number}{address.path[len(session.path) :]}"
 
     # Listings
 
@@ -134,7 +158,7 @@ class RemoteReader:
         1.6.4 and 1.8 find a session by its label anywhere in the project: ``subject_ID`` is its subject.
         """
         try:
-            response = self._requester.ask(Request("GET", self._path(address.container), (("format", "json"),)))
+            response = self._requester.ask(Request("GET", self.url_path(address.container), (("format", "json"),)))
         except NotFoundError as error:
             if error.status is None:  # no server answered at all
                 raise
@@ -148,7 +172,7 @@ class RemoteReader:
         """
         try:
             return decode_attributes(
-                self._requester.ask(Request("GET", self._path(address.container), (("format", "json"),)))
+                self._requester.ask(Request("GET", self.url_path(address.container), (("format", "json"),)))
             )
         except NotFoundError as error:
             if error.status is None:  # no server answered at all
@@ -198,7 +222,7 @@ class RemoteReader:
             NotFoundError: The session does not exist (1.6.4 answers 500).
         """
         try:
-            return self._list(f"{self._path(address)}/scans", _SCAN_COLUMNS)
+            return self._list(f"{self.url_path(address)}/scans", _SCAN_COLUMNS)
         except RefusedError as error:
             if error.status == 500 and self.item(address) is None:
                 raise NotFoundError(f"{address}: session not found", status=404, url=error.url) from None
@@ -230,12 +254,12 @@ class RemoteReader:
         """
         columns = ("label", "format", "content", "file_count", "file_size", "category", "cat_id")
         more = (("all", "true"),) if all_scans else ()
-        rows = self._list(f"{self._path(address.container)}/resources", columns, more=more)
+        rows = self._list(f"{self.url_path(address.container)}/resources", columns, more=more)
         return [{**row, "label": row["label"] or row.get("xnat_abstractresource_id", "")} for row in rows]
 
     def list_session_files(self, address: Address) -> list[RemoteFile]:
         """All files of a session: its own, and those of its scans, assessors and reconstructions."""
-        return [remote_file(row) for row in self._list(f"{self._path(address)}/files", more=(("all", "true"),))]
+        return [remote_file(row) for row in self._list(f"{self.url_path(address)}/files", more=(("all", "true"),))]
 
     def list_files(self, address: Address, *, all_scans: bool = False) -> list[RemoteFile]:
         """Files of a resource, of all resources of an object, or of all scans of a session. Empty when there is none.
@@ -245,7 +269,7 @@ class RemoteReader:
             VerifyError: A file of a scan is listed without its scan.
         """
         where = resource_of(address)
-        path = f"{self._path(where)}/scans/ALL/files" if all_scans else f"{self._path(where)}/files"
+        path = f"{self.url_path(where)}/scans/ALL/files" if all_scans else f"{self.url_path(where)}/files"
         try:
             rows = self._list(path)
         except NotFoundError:
@@ -259,7 +283,8 @@ class RemoteReader:
         files = [remote_file(row) for row in rows]
         if all_scans and (lost := next((file for file in files if file.scan is None), None)):
             raise VerifyError(f"{address}: file {lost.name}: its listed URI {lost.uri!r} contains no scan")
-        return files
+        # A label also finds resources of the scans of a session, and the ID of a scan finds other scans of this type.
+        return [file for file in files if all_scans or file.scan in {None, where.scan}]
 
     def list_digests(self, address: Address) -> dict[str, str | None]:
         """MD5s in the catalog document of a resource, by name in the resource; None of bytes that were replaced.
@@ -269,12 +294,12 @@ class RemoteReader:
         does not exist, or the answer is not a catalog.
         """
         try:
-            response = self._requester.ask(Request("GET", self._path(resource_of(address)), (("format", "xml"),)))
+            response = self._requester.ask(Request("GET", self.url_path(resource_of(address)), (("format", "xml"),)))
             catalog = decode_catalog(response.body)
         except (NotFoundError, CatalogError):
             return {}
         return {
-            decoded_name(entry.name): None if entry.modified_by or entry.modified_at else digest
+            entry.name: None if entry.modified_by or entry.modified_at else digest
             for entry in catalog.entries
             if (digest := normal_digest(entry.digest)) is not None
         }
@@ -290,6 +315,12 @@ class RemoteReader:
     ) -> str:
         """Download one file whose row of a listing is known; returns its MD5. See `Downloads.listed`."""
         return self._downloads.listed(address, target, held, replace=replace, seen=seen)
+
+    def fetch_zip(
+        self, path: str, choose: Callable[[str], WantedFile | None], done: Callable[[WantedFile, str], None]
+    ) -> None:
+        """Download many files in one request; see `Downloads.from_zip`."""
+        self._downloads.from_zip(path, choose, done)
 
     def relay(self, address: Address, held: RemoteFile) -> Iterator[bytes]:
         """The bytes of one file as a stream; see `Downloads.relay_stream`."""
@@ -308,14 +339,6 @@ class RemoteReader:
         return self._downloads.archive(address, target)
 
     # Internal
-
-    def _path(self, address: Address) -> str:
-        """The URL path for reading *address*."""
-        if address.session is None or not self._ids:
-            return address.path
-        session = Address(address.project, address.subject, address.session)
-        number = self._ids.get(session)
-        return address.path if number is None else f"/data/experiments/{number}{address.path[len(session.path) :]}"
 
     def _list(
         self,

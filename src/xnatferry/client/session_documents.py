@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from xnatferry.client.http import Request
 from xnatferry.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from xnatferry.xnat.model import Address
     from xnatferry.xnat.records import ScanDocument
 
-__all__ = ["has_document", "session_document"]
+__all__ = ["document_request", "fields_by_scan", "has_document", "scan_of", "session_document"]
 
 _XNAT = "http://nrg.wustl.edu/xnat"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
@@ -112,6 +115,44 @@ def session_document(
     _sort(root, _SESSION)
     document: bytes = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
     return document
+
+
+def _of_scan(scan: str, path: str) -> str:
+    return f"{scan}\n{path}"
+
+
+def fields_by_scan(fields: Mapping[str, str], scans: Sequence[ScanDocument]) -> dict[str, str]:
+    """The fields of a session and its scans in one mapping, as a refusal can name any of them."""
+    everything = {_of_scan("", path): value for path, value in fields.items()}
+    for scan in scans:
+        everything |= {_of_scan(scan.id, path): value for path, value in scan.fields.items()}
+    return everything
+
+
+def scan_of(key: str) -> tuple[str, str]:
+    """Scan ID ("" for the session itself) and path of a key of `fields_by_scan`; any other key is a path."""
+    scan, _, path = key.rpartition("\n")
+    return scan, path
+
+
+def document_request(
+    address: Address,
+    xsi_type: str,
+    fields: Mapping[str, str],
+    scans: Sequence[ScanDocument],
+    taken: Mapping[str, str],
+) -> Request:
+    """The PUT of the document of a session, with the fields in *taken*."""
+
+    def chosen(scan: str, of: Mapping[str, str]) -> dict[str, str]:
+        return {path: value for path, value in of.items() if _of_scan(scan, path) in taken}
+
+    kept = [replace(scan, fields=chosen(scan.id, scan.fields)) for scan in scans]
+    document = session_document(
+        address.project, address.session or "", xsi_type=xsi_type, fields=chosen("", fields), scans=kept
+    )
+    headers = (("Content-Type", "text/xml"),)
+    return Request("PUT", address.path, headers=headers, body=lambda: [document], size_bytes=len(document))
 
 
 def _root_name(xsi_type: str) -> str:

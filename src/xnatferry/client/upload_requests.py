@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from xnatferry.client.http import Body, Request
 from xnatferry.errors import UsageError
+from xnatferry.xnat.labels import is_plain_name
 from xnatferry.xnat.model import Address, Level
+from xnatferry.xnat.zips import ZipMember, ZipStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +30,21 @@ def file_request(
     format: str,  # noqa: A002  # XNAT's word
     content: str,
 ) -> Request:
-    """The PUT of one file: in the body of the request, or as a form if it is empty, as a body must not be empty."""
+    """The PUT of one file: in the body of the request, or as a form if it is empty, as a body must not be empty.
+
+    XNAT stores the escapes of a URL, so a name that needs escapes is sent in an archive of one file.
+    """
+    if not is_plain_name(address.file or ""):
+        archive = ZipStream([ZipMember(address.file or "", size_bytes, body)])
+        return archive_request(
+            address.child(Level.FILE, None),
+            lambda: archive,
+            archive.size_bytes,
+            name="upload.zip",
+            overwrite=overwrite,
+            format=format,
+            content=content,
+        )
     query = _query(overwrite=overwrite, format=format, content=content)
     if size_bytes == 0:
         return _form_request(address, query)
@@ -51,7 +67,7 @@ def archive_request(
     overwrite: bool,
     format: str,  # noqa: A002  # XNAT's word
     content: str,
-    tags: str,
+    tags: str = "",
 ) -> Request:
     """The PUT of an archive to be extracted.
 

@@ -13,7 +13,7 @@ from xnatferry.wording import counted, human_bytes, human_seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from xnatferry.transfer.events import PushResult
+    from xnatferry.transfer.events import PushResult, Receipt
     from xnatferry.xnat.model import Address
 
 __all__ = ["nothing_record", "proof_counts", "push_lines", "push_record", "verdict_counts", "verdict_lines"]
@@ -36,6 +36,7 @@ def push_lines(result: PushResult, seconds: float) -> Iterator[Text]:
     for receipt in result.receipts:
         if receipt.outcome is Outcome.KEPT:
             yield Text(f"not replaced  {receipt.address}  {receipt.message}", style="yellow")
+    yield from _changed_field_lines(result.changed_fields)
     yield from verdict_lines(result.unproven)
     size = human_bytes(sum(r.size_bytes for r in sent))
     yield Text(f"{counted(len(sent), 'file')} sent, {size} in {human_seconds(seconds)} ({human_bytes(rate)}/s)")
@@ -46,6 +47,16 @@ def push_lines(result: PushResult, seconds: float) -> Iterator[Text]:
         yield Text(f"{counted(len(result.failures), 'step')} failed", style="bold red")
     if result.stopped:
         yield Text("Stopped. Run the same command again to continue.", style="bold yellow")
+
+
+def _changed_field_lines(changed: Sequence[Receipt]) -> Iterator[Text]:
+    """Fields that the server stored differently; objects with the same changes share one line."""
+    alike: dict[str, list[Receipt]] = {}
+    for receipt in changed:
+        alike.setdefault(receipt.message, []).append(receipt)
+    for message, receipts in alike.items():
+        more = f" and {len(receipts) - 1} more" if len(receipts) > 1 else ""
+        yield Text(f"warning: {receipts[0].address}{more}: {message}", style="yellow")
 
 
 def verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[Text]:
@@ -114,6 +125,9 @@ def push_record(result: PushResult, seconds: float, exit_code: int, run: str) ->
         "sent_bytes": sum(r.size_bytes for r in result.receipts if r.outcome is Outcome.STORED),
         "verdicts": {proof.value: n for proof, n in Counter(v.proof for v in result.verdicts).items()},
         "failed": len(result.failures),
+        "changed_fields": [
+            {"address": str(receipt.address), "changes": receipt.message} for receipt in result.changed_fields
+        ],
         "left": len(result.left),
         "stopped": result.stopped,
     }

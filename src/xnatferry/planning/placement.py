@@ -184,8 +184,7 @@ def is_packed(source: Source) -> bool:
 
 def file_name_reasons(source: Source) -> list[str]:
     """Why XNAT cannot store its files under their names."""
-    alone = not is_packed(source)
-    named = ((file.name, remote_name_problem(file.name, alone=alone)) for file in source.files)
+    named = ((file.name, remote_name_problem(file.name)) for file in source.files)
     return [f"file name {name!r}: {problem}" for name, problem in named if problem]
 
 

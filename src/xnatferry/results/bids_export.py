@@ -105,6 +105,7 @@ def plan_bids_pull(
         layout=export.layout,
         on_conflict=on_conflict,
         workers=workers,
+        listed=held.files,
     )
     refusals, warnings = (*export.refusals, *plan.refusals), (*export.warnings, *plan.warnings)
     return replace(plan, refusals=refusals, warnings=warnings)

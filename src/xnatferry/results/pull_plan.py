@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import ConflictError
@@ -19,7 +20,7 @@ from xnatferry.xnat.model import Address
 from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from xnatferry.results.remote_files import FileAt, FilesBelow
@@ -67,6 +68,7 @@ class PullPlan:
         warnings: One sentence each.
         on_conflict: What happens to local files that differ.
         free_bytes: Free bytes on the disk of *folder*; None if unknown.
+        listed_bytes: Bytes of all files in each resource on the server.
     """
 
     server: str
@@ -77,6 +79,7 @@ class PullPlan:
     warnings: tuple[str, ...] = ()
     on_conflict: OnConflict = OnConflict.FAIL
     free_bytes: int | None = None
+    listed_bytes: Mapping[Address, int] = field(default_factory=dict)
 
     @property
     def fetched(self) -> tuple[PullFile, ...]:
@@ -120,6 +123,7 @@ def plan_pull(
     workers: int = 4,
     folds: bool | None = None,
     digests: Callable[[Mapping[Address, int]], Mapping[Address, str]] = lambda _: {},
+    listed: Sequence[FileAt] | None = None,
 ) -> PullPlan:
     """Map every file to its path below *folder*, and compare it with the local file.
 
@@ -133,6 +137,7 @@ def plan_pull(
         workers: How many local files are read at the same time.
         folds: Whether the disk ignores the case of names; None checks it.
         digests: Finds digests of listed files, given with their sizes, whose local file has the same size.
+        listed: All files on the server, if *held* are only some of them.
     """
     places = {one.address: layout(one.address) for one in held.files}
     clashing = clashes((places[one.address] for one in held.files), folds=_folds(folder) if folds is None else folds)
@@ -156,9 +161,14 @@ def plan_pull(
             _compared(one, file.target, on_conflict) if one.address in known else file
             for one, file in zip(again, files, strict=True)
         ]
-    plan = PullPlan(server, address, folder, tuple(files), tuple(refusals), on_conflict=on_conflict)
     free = _free_bytes(folder)
-    return replace(plan, free_bytes=free, warnings=tuple(_warnings(plan, places.values(), free)))
+    sizes: Counter[Address] = Counter()
+    for one in held.files if listed is None else listed:
+        sizes[replace(one.address, file=None)] += one.file.size_bytes
+    plan = PullPlan(
+        server, address, folder, tuple(files), tuple(refusals), (), on_conflict, free_bytes=free, listed_bytes=sizes
+    )
+    return replace(plan, warnings=tuple(_warnings(plan, places.values(), free)))
 
 
 def check_pullable(plan: PullPlan) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from xnatferry.client.downloads import WantedFile
 from xnatferry.errors import (
     DiskFullError,
+    NotFoundError,
+    RefusedError,
     StoppedError,
     TransferError,
     VerifyError,
@@ -18,13 +21,17 @@ from xnatferry.errors import (
 )
 from xnatferry.planning.plan import Decision
 from xnatferry.results.pull_plan import check_pullable
+from xnatferry.results.zip_batches import resource_batches, zip_batches
 from xnatferry.transfer.events import BytesSent, Event, Listener, Outcome, Proof, Receipt, Stage, Verdict
-from xnatferry.transfer.task_pool import TaskPool
+from xnatferry.transfer.task_pool import TaskPool, Work
 from xnatferry.wording import counted
+from xnatferry.xnat.labels import is_encoded, is_plain_name
+from xnatferry.xnat.model import quote_name
 
 if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
     from xnatferry.results.pull_plan import PullFile, PullPlan
+    from xnatferry.results.zip_batches import ZipBatch
 
 __all__ = ["PullResult", "fetch_all"]
 
@@ -103,36 +110,88 @@ class _Fetch:
         self._full = threading.Event()
         self._lock = threading.Lock()
         self._receipts: dict[PullFile, Receipt] = {}
+        self._unserved: dict[PullFile, XnatferryError] = {}
+        #: XNAT searches a name as it is in the URL first, so the escaped URL of another name finds these files.
+        self._encoded = {file.address for file in plan.files if is_encoded(file.address.file or "")}
 
     def run(self, workers: int) -> PullResult:
         files = self._plan.fetched
         self._emit(Stage("fetch", counted(len(files), "file")))
-        TaskPool(workers, self._stop).run([partial(self._fetch, file) for file in files])
+        batches = zip_batches(self._plan, workers, self._remote.url_path)
+        together = {file for batch in batches for file in batch.files}
+        alone = [partial(self._fetch, file) for file in files if file not in together]
+        TaskPool(workers, self._stop).run([*(partial(self._fetch_zip, batch) for batch in batches), *alone])
+        if self._unserved and not self._stop.is_set():
+            last = resource_batches(self._unserved, self._remote.url_path)
+            TaskPool(workers, self._stop).run([partial(self._fetch_zip, batch, last=True) for batch in last])
         return self._result()
 
+    def _fetch_zip(self, batch: ZipBatch, *, last: bool = False) -> list[Work]:
+        """Download a zip; returns the downloads of files that it lacked, unless they failed before (*last*)."""
+        index, left = batch.index(), set(batch.files)
+
+        def choose(member: str) -> WantedFile | None:
+            self._check_stop()
+            file = index.find(member)
+            return self._wanted(file) if file in left else None
+
+        def done(wanted: WantedFile, digest: str) -> None:
+            file = by_address[wanted.address]
+            left.discard(file)
+            self._receive(file, Receipt(file.address, Outcome.STORED, file.held.size_bytes, digest))
+
+        by_address = {file.address: file for file in batch.files}
+        try:
+            self._check_usable()
+            self._remote.fetch_zip(batch.path, choose, done)
+        except XnatferryError as error:
+            log.info("%s: zip download failed: %s", batch.path, error)
+            if isinstance(error, DiskFullError):
+                self._full.set()
+        if not last:
+            return [partial(self._fetch, file) for file in batch.files if file in left]
+        for file in left:
+            self._receive(file, Receipt.failed(file.address, self._unserved[file]))
+        return []
+
     def _fetch(self, file: PullFile) -> None:
-        receipt = self._fetched(file)
+        try:
+            self._check_usable()
+            wanted = self._wanted(file)
+            if (
+                not is_encoded(file.address.file or "")
+                and (other := replace(file.address, file=quote_name(file.address.file or ""))) in self._encoded
+            ):
+                raise VerifyError(f"{file.address}: its URL is that of {other.file}")
+            digest = self._remote.fetch(file.address, file.held, file.target, replace=wanted.replace, seen=wanted.seen)
+        except XnatferryError as error:
+            if isinstance(error, DiskFullError):
+                self._full.set()
+            if _is_unserved(error, file):
+                self._unserved[file] = error
+            else:
+                self._receive(file, Receipt.failed(file.address, error))
+            return
+        self._receive(file, Receipt(file.address, Outcome.STORED, file.held.size_bytes, digest))
+
+    def _wanted(self, file: PullFile) -> WantedFile:
+        return WantedFile(
+            file.address,
+            file.held,
+            file.target,
+            replace=file.decision is Decision.UPDATE,
+            seen=lambda size: self._seen(file, size),
+        )
+
+    def _receive(self, file: PullFile, receipt: Receipt) -> None:
         with self._lock:
             self._receipts[file] = receipt
         self._emit(receipt)
 
-    def _fetched(self, file: PullFile) -> Receipt:
-        try:
-            self._check_stop()
-            if self._full.is_set():
-                raise TransferError("not downloaded: the disk is full")
-            digest = self._remote.fetch(
-                file.address,
-                file.held,
-                file.target,
-                replace=file.decision is Decision.UPDATE,
-                seen=lambda size: self._seen(file, size),
-            )
-        except XnatferryError as error:
-            if isinstance(error, DiskFullError):
-                self._full.set()
-            return Receipt.failed(file.address, error)
-        return Receipt(file.address, Outcome.STORED, file.held.size_bytes, digest)
+    def _check_usable(self) -> None:
+        self._check_stop()
+        if self._full.is_set():
+            raise TransferError("not downloaded: the disk is full")
 
     def _seen(self, file: PullFile, size_bytes: int) -> None:
         self._check_stop()
@@ -163,6 +222,16 @@ class _Fetch:
                 self._listener(event)
             except Exception:  # an error in a display must not stop a transfer
                 log.exception("listener failed on %r", event)
+
+
+def _is_unserved(error: XnatferryError, file: PullFile) -> bool:
+    """Whether the server may have the file, but not under its URL.
+
+    XNAT 1.8.11 answers 500 for names with "%" or ";", and can return another file for a name that needs escapes.
+    """
+    if isinstance(error, (NotFoundError, RefusedError)):
+        return error.status is not None
+    return isinstance(error, VerifyError) and not is_plain_name(file.address.file or "")
 
 
 def _verdict(file: PullFile, receipt: Receipt | None) -> Verdict:

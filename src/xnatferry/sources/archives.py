@@ -143,7 +143,7 @@ def _refuse_unsafe(found: list[Member]) -> None:
             raise ArchiveProblem(
                 f"{member.path} is a hard link, device or pipe; extract the archive and push the folder"
             )
-        if problem := remote_name_problem(member.path, alone=False):
+        if problem := remote_name_problem(member.path):
             raise ArchiveProblem(f"member {member.path!r}: {problem}; extract the archive and push the folder")
     name, times = Counter(member.path for member in found).most_common(1)[0]
     if times > 1:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from xnatferry.xnat.gzip_stream import Content
     from xnatferry.xnat.model import Address
-    from xnatferry.xnat.records import Attributes, Ensured, ProjectListing, RemoteFile, ScanDocument
+    from xnatferry.xnat.records import Attributes, Ensured, FieldChange, ProjectListing, RemoteFile, ScanDocument
     from xnatferry.xnat.result_set import Row
 
 __all__ = ["Body", "Destination"]
@@ -21,6 +21,9 @@ Body = Callable[[], Iterable[bytes]]
 
 class Destination(Protocol):
     """A server that holds projects, subjects, sessions, scans, resources and files."""
+
+    def last_file_names_resource(self) -> bool:
+        """Whether a resource gets the format and content of the file stored last, not of the first one."""
 
     def project_exists(self, project: str) -> bool:
         """Whether this account can see the project."""
@@ -61,8 +64,8 @@ class Destination(Protocol):
     ) -> Ensured:
         """Create a resource unless it exists."""
 
-    def set_fields(self, address: Address, fields: Mapping[str, str]) -> None:
-        """Change fields of an existing object."""
+    def set_fields(self, address: Address, fields: Mapping[str, str]) -> tuple[FieldChange, ...]:
+        """Change fields of an existing object; returns the fields that the server stored differently."""
 
     def send_file(
         self,

@@ -14,13 +14,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
-from xnatferry.errors import (
-    ConflictError,
-    DataError,
-    StoppedError,
-    UnavailableError,
-    XnatferryError,
-)
+from xnatferry.errors import ConflictError, DataError, StoppedError, UnavailableError, XnatferryError
 from xnatferry.planning.plan import Decision, OnConflict, Plan, Step
 from xnatferry.transfer.batching import BodySizeLimit
 from xnatferry.transfer.events import Began, Event, Listener, Outcome, Proof, PushResult, Receipt, Stage, Verdict
@@ -41,6 +35,7 @@ if TYPE_CHECKING:
     from xnatferry.transfer.destination import Destination
     from xnatferry.transfer.grouping import Resources
     from xnatferry.transfer.rate_limit import RateLimit
+    from xnatferry.xnat.records import Ensured, FieldChange
 
 __all__ = ["carry_out", "check_sendable"]
 
@@ -171,7 +166,7 @@ class _Run:
             elif step.address.level is Level.PROJECT:
                 self._emit(Began((step.address,)))
                 made = self._destination.ensure_project(step.address.project, fields=step.fields)
-                self._receive(Receipt(step.address, _outcome(made.created)))
+                self._receive(_made(step, made))
             elif step.address.level is Level.SUBJECT:
                 self._guard(step, partial(self._ensure_subject, step))
 
@@ -251,33 +246,31 @@ class _Run:
         receipts = [self._guard(step, partial(act, step)) for step, act in acts]
         return {receipt.address: receipt for receipt in receipts if receipt.exit_code}
 
-    def _create_session(self, session: SessionSteps) -> Outcome:
+    def _create_session(self, session: SessionSteps) -> Receipt:
         step = session.step
         scans = [ScanDocument(s.address.scan or "", s.xsi_type, s.fields) for s in session.scans]
         made = self._destination.create_session_document(
             step.address, xsi_type=step.xsi_type, fields=step.fields, scans=scans
         )
         self._ids[step.address] = made.id
-        return _outcome(made.created)
+        return _made(step, made)
 
-    def _ensure_subject(self, step: Step) -> Outcome:
-        return _outcome(self._destination.ensure_subject(step.address, fields=step.fields).created)
+    def _ensure_subject(self, step: Step) -> Receipt:
+        return _made(step, self._destination.ensure_subject(step.address, fields=step.fields))
 
-    def _ensure_scan(self, step: Step) -> Outcome:
-        made = self._destination.ensure_scan(step.address, xsi_type=step.xsi_type, fields=step.fields)
-        return _outcome(made.created)
+    def _ensure_scan(self, step: Step) -> Receipt:
+        return _made(step, self._destination.ensure_scan(step.address, xsi_type=step.xsi_type, fields=step.fields))
 
-    def _ensure_assessor(self, step: Step) -> Outcome:
-        made = self._destination.ensure_assessor(step.address, xsi_type=step.xsi_type, fields=step.fields)
-        return _outcome(made.created)
+    def _ensure_assessor(self, step: Step) -> Receipt:
+        return _made(step, self._destination.ensure_assessor(step.address, xsi_type=step.xsi_type, fields=step.fields))
 
-    def _change_fields(self, step: Step) -> Outcome:
-        self._destination.set_fields(step.address, {path: wanted for path, (_, wanted) in step.changes.items()})
-        return Outcome.CHANGED
+    def _change_fields(self, step: Step) -> Receipt:
+        wanted = {path: value for path, (_, value) in step.changes.items()}
+        return _receipt(step, Outcome.CHANGED, self._destination.set_fields(step.address, wanted))
 
-    def _ensure_resource(self, step: Step) -> Outcome:
+    def _ensure_resource(self, step: Step) -> Receipt:
         fields = {word: step.fields.get(word, "") for word in ("format", "content", "tags")}
-        return _outcome(self._destination.ensure_resource(step.address, **fields).created)
+        return _made(step, self._destination.ensure_resource(step.address, **fields))
 
     def _resource(
         self, step: Step, files: Sequence[Step], left: CompletionLatch, remake: Callable[[], None], *, complete: bool
@@ -358,12 +351,12 @@ class _Run:
                 self._verdicts.append(verdict)
             self._emit(verdict)
 
-    def _guard(self, step: Step, act: Callable[[], Outcome], made_with: tuple[Address, ...] = ()) -> Receipt:
+    def _guard(self, step: Step, act: Callable[[], Receipt], made_with: tuple[Address, ...] = ()) -> Receipt:
         """Run *act* and write the receipt; an error of one object does not stop the others."""
         try:
             self._context.check()
             self._emit(Began(made_with or (step.address,)))
-            receipt = Receipt(step.address, act())
+            receipt = act()
             self._context.outage.succeeded()
         except XnatferryError as error:
             if isinstance(error, UnavailableError):
@@ -396,5 +389,9 @@ class _Run:
                 log.exception("listener failed on %r", event)
 
 
-def _outcome(created: bool) -> Outcome:  # noqa: FBT001  # reads as a question
-    return Outcome.CREATED if created else Outcome.FOUND
+def _made(step: Step, made: Ensured) -> Receipt:
+    return _receipt(step, Outcome.CREATED if made.created else Outcome.FOUND, made.changes)
+
+
+def _receipt(step: Step, outcome: Outcome, changes: Iterable[FieldChange]) -> Receipt:
+    return Receipt(step.address, outcome, message="; ".join(map(str, changes)))

@@ -53,7 +53,8 @@ class Receipt:
     Attributes:
         size_bytes: Bytes of a stored file; 0 for an object.
         digest: MD5 of what was sent, for a file.
-        message: Why it failed, the answer of the server, or what was scrubbed from a file.
+        message: Why it failed, the answer of the server, what was scrubbed from a file, or which fields of an object
+            the server stored differently.
         exit_code: Exit code if only this step failed; 0 when it did not.
         may_have_acted: Whether a failed step may have been carried out.
     """
@@ -113,6 +114,11 @@ class PushResult:
     def failures(self) -> tuple[Receipt, ...]:
         """Receipts of steps that did not succeed."""
         return tuple(r for r in self.receipts if r.outcome in {Outcome.FAILED, Outcome.STOPPED})
+
+    @property
+    def changed_fields(self) -> tuple[Receipt, ...]:
+        """Receipts of objects with fields that the server stored differently; the message names the fields."""
+        return tuple(r for r in self.receipts if r.message and not r.exit_code and r.address.file is None)
 
     @property
     def unproven(self) -> tuple[Verdict, ...]:

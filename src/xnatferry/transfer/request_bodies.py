@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import zipfile
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from xnatferry.errors import XnatferryError
 from xnatferry.planning.plan import Payload, Step, Transport
 from xnatferry.planning.remote_state import Fingerprint
 from xnatferry.transfer.events import BytesSent, Event
@@ -51,6 +53,7 @@ class RequestBodies:
         self._sizes: dict[Address, int] = {}
         self._measured: dict[Address, Measured] = {}
         self._reported: dict[Address, int] = {}
+        self._unread: set[Address] = set()
         self._member_digests: dict[str, Fingerprint] | None = None
         self._walk: ArchiveWalk | None = None
 
@@ -66,7 +69,8 @@ class RequestBodies:
         """How many bytes of *step* go out. What is compressed is made twice: its length must be announced."""
         payload, address = _payload(step), step.address
         if payload.gzip and address not in self._measured:
-            self._measured[address] = measured(payload.local)
+            with self._noting_unread(step):
+                self._measured[address] = measured(payload.local)
         found = self._measured.get(address)
         self._sizes[address] = payload.local.size_bytes if found is None else found.size_bytes
         return self._sizes[address]
@@ -160,8 +164,24 @@ class RequestBodies:
     def _hashed(self, step: Step) -> Iterator[bytes]:
         self._rewind(step.address)
         hasher = self._hashers[step.address] = Hasher()
-        pieces = payload_pieces(_payload(step), self._walk, self._measured.get(step.address))
-        return self._counted(step.address, pieces, hasher)
+        return self._counted(step.address, self._read(step), hasher)
+
+    def _read(self, step: Step) -> Iterator[bytes]:
+        with self._noting_unread(step):
+            yield from payload_pieces(_payload(step), self._walk, self._measured.get(step.address))
+
+    @contextmanager
+    def _noting_unread(self, step: Step) -> Iterator[None]:
+        self._unread.discard(step.address)
+        try:
+            yield
+        except XnatferryError:
+            self._unread.add(step.address)
+            raise
+
+    def unread(self, steps: Sequence[Step]) -> Step | None:
+        """The one of *steps* that could not be read from the disk, or from the server that it is copied from."""
+        return next((step for step in steps if step.address in self._unread), None)
 
     def _rewind(self, address: Address) -> None:
         if reported := self._reported.pop(address, 0):

@@ -95,17 +95,20 @@ class ResourceSender:
     def sets_resource_fields(self) -> bool:
         """Whether the uploads alone give a new resource the format, content and tags of the plan.
 
-        XNAT creates a missing resource for an upload and gives it the format and content of the upload (recorded:
-        1.6.4; 1.8: ``CatalogUtils.configureResource``). Only for sessions that no other writer uses.
+        XNAT creates a missing resource for an upload and gives it the format and content of the upload. 1.6.4 keeps
+        those of the first file, 1.8.11 those of the last file (both recorded). Only for sessions that no other writer
+        uses.
         """
         fields = self._resource.fields
         if not self._files or not fields.get("format") or not fields.get("content"):
             return False
         if self._resource.transport is not Transport.SINGLE:
             return True
-        last = self._image_last(self._files)[-1]
-        fields_sent = self._entry_fields(last)
-        return not fields.get("tags") and all(fields_sent.get(word) == fields[word] for word in ("format", "content"))
+        order = self._image_last(self._files)
+        fields_sent = self._entry_fields(order[-1])
+        if any(fields_sent.get(word) != fields[word] for word in ("format", "content")) or fields.get("tags"):
+            return False
+        return self._entry_fields(order[0]) == fields_sent or self._destination.last_file_names_resource()
 
     def send(self) -> Iterator[Receipt]:
         """Send everything; yields one receipt per file, also after errors."""
@@ -140,7 +143,7 @@ class ResourceSender:
             replacing |= earlier.replaceable(new, self._destination, listed)
         groups: dict[bool, list[Step]] = {False: [], True: []}
         for step in self._files:
-            groups[step.address in replacing].append(step)
+            groups[self._overwrite or step.address in replacing].append(step)
         return groups
 
     def _image_last(self, steps: Sequence[Step]) -> list[Step]:
@@ -161,12 +164,28 @@ class ResourceSender:
         return step.fields.get("format") == self._resource.fields.get("format")
 
     def _deliver(self, batch: _Batch) -> Iterator[Receipt]:
+        """Send a batch; if a file cannot be read, it is left out and the others are sent."""
+        while batch.steps:
+            try:
+                self._context.check()
+                yield from self._send_until_settled(batch)
+            except XnatferryError as error:
+                unread = self._bodies.unread(batch.steps)
+                if unread is not None and len(batch.steps) > 1:
+                    yield Receipt.failed(unread.address, error)
+                    batch.steps = [step for step in batch.steps if step is not unread]
+                    batch.whole = False
+                    yield from self._settled_or_failed(batch)
+                    continue
+                if unread is None and isinstance(error, UnavailableError) and error.status != 429:
+                    self._context.outage.failed(error)
+                yield from (Receipt.failed(step.address, error) for step in batch.steps)
+                batch.steps = []
+
+    def _settled_or_failed(self, batch: _Batch) -> Iterator[Receipt]:
         try:
-            self._context.check()
-            yield from self._send_until_settled(batch)
+            yield from self._settled(batch)
         except XnatferryError as error:
-            if isinstance(error, UnavailableError) and error.status != 429:
-                self._context.outage.failed(error)
             yield from (Receipt.failed(step.address, error) for step in batch.steps)
             batch.steps = []
 
@@ -187,6 +206,8 @@ class ResourceSender:
             try:
                 kept = self._send(batch)
             except (UnavailableError, RefusedError, NotFoundError) as error:
+                if self._bodies.unread(batch.steps) is not None:
+                    raise
                 if _too_large(error) and len(batch.steps) > 1:
                     self._context.body_size_limit.refused(size)
                     yield from self._split(batch)

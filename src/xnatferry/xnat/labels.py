@@ -1,4 +1,4 @@
-"""Rules for labels, scan IDs and file names in XNAT.
+"""Rules for labels, scan IDs and file names in XNAT, and for file names in URLs.
 
 Sources: XNAT's ``XftStringUtils.REGEX_VALID_ID`` for ids and labels; the resource endpoints for resource labels;
 ``CatalogUtils`` for file names.
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 __all__ = [
     "LABEL_LIMIT",
     "clean_label",
     "decode_label",
     "encode_label",
+    "is_encoded",
+    "is_plain_name",
     "label_problem",
     "remote_name_problem",
     "resource_label_problem",
@@ -26,6 +28,12 @@ LABEL_LIMIT = 64
 
 #: Longest part of a path on the disks of servers.
 _PART_BYTES = 255
+# Unreserved characters and delimiters that a path may contain (RFC 3986, 3.3), except ";", which 1.8.11 refuses.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9/._~!$&'()*+,=:@-]*")
+_UNRESERVED = re.compile(r"[A-Za-z0-9/._~-]")
+_CODE = re.compile(r"%([0-9A-Fa-f]{2})")
+# Escapes that 1.8.11 refuses in a URL (recorded).
+_NEVER_SERVED = re.compile(r"%(25|3B)")
 _LABEL = re.compile(r"[A-Za-z0-9_-]+")
 # Words that make XNAT's query guard drop a resource request silently when the label holds a character such as "-".
 _SQL = re.compile(r"(select|insert|update|delete|drop|alter|union|create|grant|exec)", re.IGNORECASE)
@@ -69,20 +77,42 @@ def resource_label_problem(label: str) -> str | None:
     return None
 
 
-def remote_name_problem(name: str, *, alone: bool = True) -> str | None:
+def is_plain_name(name: str) -> bool:
+    """Whether *name* needs no escapes in a URL, so that every version of XNAT stores it unchanged.
+
+    XNAT stores the name as in the URL of a PUT: 1.6.4 percent-encoded, 1.8.11 too unless it contains ``%20`` or
+    ``%2B`` (both recorded). Members of archives keep their names.
+    """
+    return _PLAIN_NAME.fullmatch(name) is not None
+
+
+def is_encoded(name: str) -> bool:
+    """Whether *name* is a valid percent-encoding, as servers list names that other programs sent by PUT.
+
+    Everything that must be escaped is escaped, and nothing else. Such a name is requested unchanged: XNAT searches the
+    name as it is in the URL before it decodes it.
+
+    >>> is_encoded("%C3%A9.txt"), is_encoded("100%.txt"), is_encoded("a%41.txt")
+    (True, False, False)
+    """
+    codes = _CODE.findall(name)
+    if not codes or not is_plain_name(_CODE.sub("", name)):
+        return False
+    return not any(code != code.upper() or _UNRESERVED.fullmatch(chr(int(code, 16))) for code in codes)
+
+
+def remote_name_problem(name: str) -> str | None:
     """Why *name* cannot be the path of a file in a resource; None when it can.
 
-    Names are sent percent-encoded. The names refused here would be lost or hidden on a real XNAT, or leave its folder:
-    it stores a name encoded unless it contains a blank or a plus, and may decode it twice.
-
-    Args:
-        name: The path in the resource.
-        alone: Whether it is part of a URL; members of an archive keep their names.
+    The names refused here would be lost or hidden on a real XNAT, leave its folder, or could not be downloaded.
     """
     if any(0xD800 <= ord(c) <= 0xDFFF for c in name):
         return "it is not UTF-8; rename the file"
     if not name or name.startswith("/") or name.endswith("/"):
         return "it is not a relative path"
+    if ";" in name or ("%" in name and (not is_encoded(name) or _NEVER_SERVED.search(name))):
+        odd = ";" if ";" in name else "%"
+        return f"it contains {odd!r}, and XNAT 1.8 refuses URLs with it (405, 500); rename the file"
     if problem := _unfit_problem(name):
         return problem
     if "%" in name and (problem := _unfit_problem(unquote(name))):
@@ -90,9 +120,6 @@ def remote_name_problem(name: str, *, alone: bool = True) -> str | None:
     for part in name.split("/"):
         if len(part.encode()) > _PART_BYTES:
             return f"a part of it has {len(part.encode())} bytes; the limit is {_PART_BYTES}"
-        if alone and (encoded := len(quote(part, safe=""))) > _PART_BYTES:
-            why = f"a part of it has {encoded} bytes when percent-encoded, as XNAT stores it"
-            return f"{why}; the limit is {_PART_BYTES}; use a shorter name or ASCII letters"
     if name.endswith("_catalog.xml"):
         return "names ending with _catalog.xml are reserved by XNAT"
     return None

@@ -17,6 +17,7 @@ from sys import intern
 from urllib.parse import quote
 
 from xnatferry.errors import UsageError
+from xnatferry.xnat.labels import is_encoded, is_plain_name
 
 __all__ = ["Address", "Level", "quote_name"]
 
@@ -175,8 +176,9 @@ class Address:
 
 
 def quote_name(name: str) -> str:
-    """Percent-encode the path of a file inside a resource, keeping its slashes.
+    """The path of a file in a resource as a part of a URL.
 
-    ``+`` is sent as ``%2B``: XNAT 1.8 form-decodes names as soon as one of them holds ``%20`` or ``%2B``.
+    Names without escapes, and names that a server lists percent-encoded, are not changed, so that XNAT stores and finds
+    them. In other names ``+`` becomes ``%2B``: XNAT 1.8 form-decodes names that contain ``%20`` or ``%2B``.
     """
-    return quote(name, safe="/-._~")
+    return name if is_plain_name(name) or is_encoded(name) else quote(name, safe="/-._~")

