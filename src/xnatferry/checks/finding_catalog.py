@@ -47,6 +47,7 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = {
     "NII25": (_ERROR, "file name is not UTF-8"),
     "NII26": (_ERROR, "subject folder is named like an image type"),
     "NII27": (_WARNING, "folder name is not used"),
+    "NII34": (_WARNING, "name and sidecar give different series numbers"),
     "SID01": (_ERROR, "sidecar cannot be read"),
     "SID02": (_WARNING, "sidecar and header disagree"),
     "DWI01": (_ERROR, "gradient table does not match the image"),

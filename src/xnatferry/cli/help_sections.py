@@ -10,7 +10,7 @@ __all__ = ["DownloadCommand", "SectionedCommand", "sections_of"]
 
 #: Headings in their order, with the parameter names of their options.
 _SECTIONS = {
-    "Source": "kind templates rules sourcedata only exclude max_sessions shard",
+    "Source": "kind templates preset rules sourcedata only exclude max_sessions shard",
     "Destination": "project existing_only to_server to_profile to_project to_user to_config",
     "Server": "server user password config profile ca insecure",
     "Mapping": "subject session session_template session_type resource level assessor assessor_type format content tags"

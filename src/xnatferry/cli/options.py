@@ -146,10 +146,16 @@ _SOURCE = (
         "groups (?P<subject>...). May be repeated; the first match is used.",
     ),
     click.option(
+        "--preset",
+        type=click.Choice(["none", "dcm2niix", "dcm2nii", "spm"]),
+        help="Converter that named the images; none: do not look for series numbers  [recognised automatically]",
+    ),
+    click.option(
         "--rules",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="TOML file with rules that recognise results of other programs.",
+        help="TOML file with rules that recognise results of other programs, or with --as nifti names of series and "
+        "types of scans.",
     ),
     click.option(
         "--allow-incomplete",
@@ -346,10 +352,12 @@ def read_source(source: Path, options: dict[str, object], screen: Screen) -> Dis
     kind = options.pop("kind", None)
     templates = options.pop("templates", ())
     rules = options.pop("rules", None)
+    preset = options.pop("preset", None)
     discovery = discover(
         source,
         kind=Kind(str(kind)) if kind else None,
         template=templates if isinstance(templates, tuple) else (),
+        preset=str(preset) if preset else None,
         allow_incomplete=bool(options.pop("allow_incomplete", False)),
         deep=bool(options.pop("deep", False)),
         bids=_bids_choices(options),

@@ -35,7 +35,8 @@ def discovery_line(discovery: Discovery) -> str:
     size = human_bytes(sum(source.size_bytes for source in discovery.sources))
     subjects = len({source.claims.subject for source in discovery.sources if source.claims.subject})
     of = f" of {counted(subjects, 'subject')}" if subjects else ""
-    return f"{discovery.root}: {counted(len(discovery.sources), noun)}{of}, {size} (read as {discovery.kind.value})"
+    how = ", ".join(filter(None, (f"read as {discovery.kind.value}", discovery.reading)))
+    return f"{discovery.root}: {counted(len(discovery.sources), noun)}{of}, {size} ({how})"
 
 
 def source_lines(discovery: Discovery) -> Iterator[Text]:

@@ -69,7 +69,8 @@ def same_place(placements: Sequence[Placement], rules: MappingRules) -> tuple[Re
             claimed["scan", *item.owner, item.scan or "", item.resource.casefold()].append(item)
     conflicting: dict[str, Refusal] = {}
     for (what, subject, session, scan, *_), items in claimed.items():
-        if len(items) > 1:
+        one_series = what == "scan" and len({item.group or item.source.relative for item in items}) == 1
+        if len(items) > 1 and not one_series:
             place = f"scan {scan} of {session}" if scan else session or subject or rules.project
             others = ", ".join(sorted({item.source.relative for item in items}))
             why = f"{counted(len(items), 'source', 'have')} the same address ({place}): {others}"

@@ -134,6 +134,7 @@ def _place(source: Source, rules: MappingRules) -> tuple[Placement | None, tuple
         session_type=session_type,
         scan=label["scan"],
         numbered=label["scan"] is not None,
+        group=claims.group or "",
         on_scan=on_scan,
         session_fields=interned({"date": day}) if day and not of_subject else no_fields(),
         scan_fields=_scan_fields(source, rules, session_type) if on_scan else no_fields(),

@@ -33,6 +33,7 @@ def discover(
     *,
     kind: Kind | None = None,
     template: Sequence[str] = (),
+    preset: str | None = None,
     allow_incomplete: bool = False,
     deep: bool = False,
     bids: BidsChoices | None = None,
@@ -52,11 +53,14 @@ def discover(
         kind: How to read it; recognised when None.
         template: Path templates such as ``{subject}/{type}.nii.gz`` or ``re:(?P<subject>[^/]+)/.*``; the first
             that matches counts.
+        preset: Converter that named the images of a folder (a name in `xnatferry.sources.series.PRESETS`); ``none``
+            looks for no series in sidecars and names; recognised when None.
         allow_incomplete: Whether incomplete FreeSurfer subjects, and images of BIDS datasets that are empty or cut off,
             are uploaded with a warning.
         deep: Whether volumes and surfaces of FreeSurfer are read to their end, not only their headers.
         bids: Which parts of a BIDS dataset are uploaded, and how.
-        rules: File with more rules that recognise results of other programs.
+        rules: File with more rules that recognise results of other programs; for images, names of converters and
+            types of scans.
         together: Whether everything read as files is one resource.
         allow_private: Whether files that name a person are uploaded with a warning.
         scrub: Whether text that the privacy check flags is removed during the upload; nothing changes on disk.
@@ -81,7 +85,12 @@ def discover(
             else "BIDS names are used; add --as nifti to use it"
         )
         raise UsageError(f"{where}: --template cannot be used with {kind.value}; {instead}")
-    if kind is Kind.BIDS:
+    if preset is not None and (templates or kind is not Kind.NIFTI):
+        why = "a --template says what names mean" if templates else f"it is read as {kind.value}"
+        raise UsageError(f"{where}: --preset cannot be used: {why}")
+    if kind is Kind.NIFTI:
+        found = discover_nifti(where, templates, preset=preset, rules=rules, workers=workers)
+    elif kind is Kind.BIDS:
         found = _bids(where, bids, allow_incomplete=allow_incomplete, workers=workers)
     elif kind is Kind.FILES:
         found = discover_files(where, templates, rules=None if rules is None else read_rules(rules), together=together)
@@ -101,8 +110,6 @@ def _of_kind(
 ) -> Discovery:
     if kind is Kind.FREESURFER:
         return discover_freesurfer(where, templates, allow_incomplete=allow_incomplete, deep=deep, workers=workers)
-    if kind is Kind.NIFTI:
-        return discover_nifti(where, templates, workers=workers)
     if where.is_dir():
         raise UsageError(f"{where}: this is a folder, but --as table needs a file")
     return discover_table(where, allow_incomplete=allow_incomplete, workers=workers)

@@ -257,12 +257,14 @@ class Discovery:
         kind: How it was read.
         sources: In a stable order.
         findings: About the root or about files that belong to no source.
+        reading: Where else labels were read, in a few words for people (``series from 12 sidecars``).
     """
 
     root: Path
     kind: Kind
     sources: tuple[Source, ...]
     findings: tuple[Finding, ...] = ()
+    reading: str = ""
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.checks.images import ImageReport, inspect_image, inspect_pair
 from xnatferry.checks.sidecars import check_gradients, check_sidecar
 from xnatferry.sources.folder_walk import Entry, entry_at, walk
 from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
-from xnatferry.sources.path_layouts import claims_of_path, problem_of_path
+from xnatferry.sources.path_layouts import claims_of_path, names_its_place, problem_of_path
+from xnatferry.sources.series import SeriesRules, read_series_rules
 from xnatferry.sources.sidecar import series_description, sidecar_facts
 from xnatferry.sources.template import AmbiguousPathError, PathTemplate
 from xnatferry.wording import counted, one_or_many
@@ -47,27 +48,76 @@ def split_name(name: str) -> tuple[str, str]:
     return name, ""
 
 
-def discover_nifti(path: Path, templates: Sequence[PathTemplate] = (), *, workers: int | None = None) -> Discovery:
+def discover_nifti(
+    path: Path,
+    templates: Sequence[PathTemplate] = (),
+    *,
+    preset: str | None = None,
+    rules: Path | None = None,
+    workers: int | None = None,
+) -> Discovery:
     """Read a folder of images, or one image.
 
     Args:
         path: A folder, an image, or one half of a ``.hdr``/``.img`` pair.
         templates: Path templates, relative to the folder; the first that matches counts. Without any, the layouts of
-            `xnatferry.sources.path_layouts`.
+            `xnatferry.sources.path_layouts`, completed by the series that `xnatferry.sources.series` finds.
+        preset: Converter that named the images; ``none`` uses only folders and names; recognised when None.
+        rules: File with more rules for names of series and types of scans.
         workers: Threads that read; as many as there are processors when None.
     """
     entries, root = (walk(path), path) if path.is_dir() else (iter(_with_companions(path)), path.parent)
     findings: list[Finding] = []
     others: list[Entry] = []
     placed = _placed(entries, templates, findings, others)
-    read = thread_map(lambda item: image_source(item[0], item[1], item[2], findings=item[3]), placed, workers=workers)
+    series = None if templates or preset == "none" else read_series_rules(rules).of_preset(preset)
+    read = thread_map(
+        lambda item: image_source(
+            item[0],
+            item[1],
+            item[2],
+            findings=item[3],
+            series=None if names_its_place(item[0][0].relative) else series,
+        ),
+        placed,
+        workers=workers,
+    )
     sources = tuple(read)
+    if preset not in {None, "none"}:
+        sources = tuple(_without_series(source, preset or "") for source in sources)
     if not sources and not findings:
         findings.append(
             found("NII22", "no NIfTI images found (.nii, .nii.gz, .hdr with .img); check the path, or use --as", path)
         )
     findings += _ignored_files(others, root)
-    return Discovery(root=root, kind=Kind.NIFTI, sources=_with_duplicates(sources), findings=tuple(findings))
+    return Discovery(
+        root=root,
+        kind=Kind.NIFTI,
+        sources=_with_duplicates(sources),
+        findings=tuple(findings),
+        reading=_reading(sources, series),
+    )
+
+
+def _reading(sources: Sequence[Source], series: SeriesRules | None) -> str:
+    """Where series numbers were read, in a few words; empty if nowhere."""
+    if series is None:
+        return ""
+    numbered = [source for source in sources if (source.claims.group or "").startswith("series ")]
+    named = Counter(found.preset for one in numbered if (found := series.read_name(split_name(one.path.name)[0])))
+    presets = " and ".join(f"{counted(count, 'name')} of {preset}" for preset, count in sorted(named.items()))
+    others = len(numbered) - named.total()
+    sidecars = counted(others, "sidecar") if others else ""
+    return f"series from {' and '.join(filter(None, (presets, sidecars)))}" if numbered else ""
+
+
+def _without_series(source: Source, preset: str) -> Source:
+    """A source whose name the requested preset does not explain is refused."""
+    if (source.claims.group or "").startswith("series "):
+        return source
+    why = f"the name does not match the patterns of {preset}, and no sidecar has a SeriesNumber"
+    todo = "choose another --preset, or use --template or a table"
+    return replace(source, findings=(*source.findings, found("NII20", f"{why}; {todo}", source.path)))
 
 
 def _placed(
@@ -175,6 +225,7 @@ def image_source(
     *,
     findings: Sequence[Finding] = (),
     line: int | None = None,
+    series: SeriesRules | None = None,
 ) -> Source:
     """Read and check one image with its companions.
 
@@ -184,6 +235,7 @@ def image_source(
         claims: Labels from path, template or table.
         findings: Earlier findings; they come first.
         line: Line of the table that names it.
+        series: Rules that find its series in sidecar and name; None to look for none.
     """
     entries = (*images, *companions)
     findings = [*findings, *(found(*entry.problem, entry.path) for entry in entries if entry.problem is not None)]
@@ -194,7 +246,7 @@ def image_source(
     if report.header is not None:
         attributes.update(report.header.attributes())
     by_ending = {split_name(entry.name)[1]: entry.path for entry in companions if entry.problem is None}
-    beside, claims, more = _read_companions(by_ending, report, claims)
+    beside, claims, more = _read_companions(by_ending, report, claims, images[0], series)
     attributes.update(beside)
     return Source(
         kind=Kind.NIFTI,
@@ -230,15 +282,20 @@ def _inspect(images: ImageFiles) -> ImageReport:
 
 
 def _read_companions(
-    by_ending: Mapping[str, Path], report: ImageReport, claims: Claims
+    by_ending: Mapping[str, Path], report: ImageReport, claims: Claims, image: Entry, series: SeriesRules | None
 ) -> tuple[dict[str, str], Claims, list[Finding]]:
     attributes: dict[str, str] = {}
     findings: list[Finding] = []
+    sidecar: Mapping[str, Any] = {}
     if ".json" in by_ending:
         sidecar, findings = check_sidecar(by_ending[".json"], report.header)
         attributes.update(sidecar_facts(sidecar))
         if claims.series_description is None:
             claims = replace(claims, series_description=series_description(sidecar))
+    if series is not None:
+        claims, wrong = series.claims(claims, split_name(image.name)[0], sidecar)
+        if wrong:
+            findings = [*findings, found("NII34", wrong, image.path)]
     bval = by_ending.get(".bval") or by_ending.get(".bvals")
     bvec = by_ending.get(".bvec") or by_ending.get(".bvecs")
     if bval is not None or bvec is not None:

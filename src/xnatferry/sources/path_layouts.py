@@ -22,7 +22,7 @@ from typing import Final
 
 from xnatferry.sources.model import Claims
 
-__all__ = ["claims_of_folder", "claims_of_path", "joined_session", "problem_of_path"]
+__all__ = ["claims_of_folder", "claims_of_path", "joined_session", "names_its_place", "problem_of_path"]
 
 _DOWNLOAD: Final = re.compile(
     r"(?:.*/)?(?P<session>[^/]+)/scans/(?P<scan>[A-Za-z0-9_]+)(?:-(?P<type>[^/]+))?"
@@ -70,9 +70,14 @@ def claims_of_path(relative: str, stem: str) -> Claims:
     return Claims(subject=subject, session=session, type=_without(subject, places[1:2], stem))
 
 
+def names_its_place(relative: str) -> bool:
+    """Whether a path says what each part of it is (rules 1 and 2), so that nothing is guessed."""
+    return _DOWNLOAD.fullmatch(relative) is not None or "sub" in _entities(relative)
+
+
 def problem_of_path(relative: str) -> tuple[str, str] | None:
     """Finding id and message when rules 3-7 may have misread a path, else None."""
-    if _DOWNLOAD.fullmatch(relative) is not None or "sub" in _entities(relative):
+    if names_its_place(relative):
         return None
     places = [folder for folder in relative.split("/")[:-1] if folder.lower() not in _KINDS]
     if places and (match := _TYPE_WORDS.match(places[0])) is not None and match.end() == len(places[0]):
