@@ -67,7 +67,7 @@ _REMOVED_VALUES: Final = frozenset(
 _TOOL_TEXT: Final = re.compile(
     r"(FSL[\d.:a-z]*|SPM\S*( - .*)?|TE=[\d.]+|phase=\d|mb=\d|dcm2nii\S*|FREESURFER.*|[56]\.0\.\d+(:\w+)?"
     r"|v[\d.]+ NIfTI-1 Single file format|ANTs\S*|AFNI\S*|C3D\S*|NiBabel\S*|MRtrix\S*.*|Analyze\S*|dsr|none|n/a"
-    r"|mrs_v\d+_\d+|unknown"
+    r"|mrs_v\d+_\d+|huh\?|unknown"
     r"|Greyscale|Random-Rainbow|(Red|Blue|Green)(-\w+)?|Yellow|Pink|Cool|Copper|Hot|render\w+|MGH-\w+)[;, ]*",
     re.IGNORECASE,
 )
@@ -88,6 +88,12 @@ _NUMERIC: Final = frozenset({20, 22, 24, 26, 32, 34})
 
 _DAY: Final = r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
 _DATE_IN_NAME: Final = re.compile(rf"(?<!\d)({_DAY}|(19|20)\d\d-[01]\d-[0-3]\d|{_DAY}\d{{4,6}})(?!\d)")
+#: Recordings that are folders: formats of CTF, MEF3 and Zarr.
+_FOLDER_FORMAT: Final = re.compile(r"(?<=\.ds)/|(?<=\.mefd)/|(?<=\.zarr)/")
+#: Name of a run of fMRIPrep and its relatives: time and random number. Date of an empty-room session, shifted (BIDS).
+_GIVEN_BY_PROGRAMS: Final = re.compile(
+    r"\d{8}-\d{6}_[\da-f]{8}-[\da-f]{4}-[\da-f-]{22}|(?<=ses-)(18\d\d|19[01]\d|192[0-4])\d{4}(?!\d)"
+)
 _NUMBER_IN_NAME: Final = re.compile(r"(?<![\dA-Fa-f])\d{6,10}(?![\dA-Fa-f])")
 _TWO_NAMES: Final = re.compile(r"[A-Z][A-Za-z'-]{2,}(\^|, ?|_)[A-Z][A-Za-z'-]{2,}")
 
@@ -201,10 +207,14 @@ def mrs_keys(extension: Extension, own: Collection[str]) -> list[str] | None:
 
 
 def path_problem(relative: str, subject: str | None = None) -> str | None:
-    """What in a path looks like a patient number, a date or a name."""
-    if _DATE_IN_NAME.search(relative):
+    """What in a path looks like a patient number, a date or a name.
+
+    Names that programs give are not judged: those within a recording that is a folder, those of runs, shifted dates.
+    """
+    judged = _GIVEN_BY_PROGRAMS.sub("", _FOLDER_FORMAT.split(relative, maxsplit=1)[0])
+    if _DATE_IN_NAME.search(judged):
         return "a date"
-    if _NUMBER_IN_NAME.search(relative):
+    if _NUMBER_IN_NAME.search(judged):
         return "a number of 6 to 10 digits (a patient number?)"
     return "two words like a personal name" if subject and _TWO_NAMES.fullmatch(subject) else None
 

@@ -49,7 +49,8 @@ DESCRIP, AUX, INTENT, DATA_TYPE, DB_NAME, INTENT_CODE = 148, 228, 328, 4, 14, 68
         (DESCRIP, b"FSL5.0\0\0\0left over from before", True),
         (AUX, b"none", False),
         (AUX, b"Jane", True),
-        (INTENT, b"huh?", True),
+        (INTENT, b"huh?", False),  # FreeSurfer's MATLAB functions write it
+        (INTENT, b"Doe", True),
         (INTENT, b"mrs_v0_5", False),
         (INTENT, b"mrs_v0_5 Jane", True),
         (DATA_TYPE, b"dsr", False),
@@ -62,6 +63,18 @@ def test_texts_of_the_header(tmp_path, make_image, start, text, flagged):
     assert ("PRV03" in told(discover(tmp_path))) is flagged
     (file,) = discover(tmp_path, scrub=True).sources[0].files
     assert (file.scrub is not None) is flagged
+
+
+def test_scrubbing_keeps_the_name_of_the_format(tmp_path, make_image):
+    """NIfTI-MRS is recognised by ``intent_name``."""
+    path = make_image(tmp_path / "P1" / "spectrum.nii.gz")
+    with_text(path, INTENT, b"mrs_v0_5\0Jane")
+    with_text(path, DESCRIP, b"DOE^JANE")
+    (file,) = discover(tmp_path, scrub=True).sources[0].files
+    assert set(file.scrub.removed) == {"intent_name", "descrip"}
+    sent = b"".join(scrubbed_pieces([path.read_bytes()], file.scrub))
+    assert sent[INTENT : INTENT + 16] == b"mrs_v0_5".ljust(16, b"\0")
+    assert sent[DESCRIP : DESCRIP + 80] == bytes(80)
 
 
 def test_the_name_of_an_intent_stays(tmp_path, make_image):
@@ -141,6 +154,13 @@ def test_a_scrubbed_sidecar_goes_and_keeps_what_only_warns(tmp_path, make_image)
         ("Doe_Jane/bold.nii.gz", True),
         ("P1/bold_a1b2c3d4e5f6.nii.gz", False),
         ("P1/bold_12345678901.nii.gz", False),
+        ("P1/ses-19210819/bold.nii.gz", False),  # shifted, as BIDS recommends
+        ("P1/ses-18901014/bold.nii.gz", False),
+        ("P1/ses-20090409/bold.nii.gz", True),
+        ("18901014/bold.nii.gz", True),
+        ("P1/x_ieeg.mefd/RA1-000001.segd/a.nii.gz", False),
+        ("P1/4711471_ieeg.mefd/RA1-000001.segd/a.nii.gz", True),
+        ("P1/log/20200910-165242_7b0bf94d-7e47-4201-bcc8-a9c670a824ec/a.nii.gz", False),
     ],
 )
 def test_names(tmp_path, make_image, name, flagged):

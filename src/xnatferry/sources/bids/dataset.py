@@ -219,7 +219,7 @@ class _Dataset:
             entry.relative
             for entry in raw
             # The names of hidden folders and files belong to other programs: .datalad/, .gitattributes.
-            if not entry.relative.startswith(".")
+            if not any(step.startswith(".") for step in entry.relative.split("/"))
             and not self._ignored.matches(entry.relative)
             and not self._schema.allows(entry.relative)
         ]

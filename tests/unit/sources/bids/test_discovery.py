@@ -211,7 +211,7 @@ def test_pairs_of_header_and_image_are_carried_and_listed(dataset):
 
 
 def test_hidden_files_of_other_programs_have_no_bids_name_and_need_none(dataset):
-    hidden = [".datalad/config", ".gitattributes", ".reproman/jobs/a"]
+    hidden = [".datalad/config", ".gitattributes", ".reproman/jobs/a", "sub-01/.datalad/config", "sub-01/anat/.note"]
     discovery = dataset([*hidden, "sub-01/anat/sub-01_T1w.nii.gz"])
     assert "BIDS04" not in ids(discovery)
     assert set(hidden) <= places(discovery).keys()
