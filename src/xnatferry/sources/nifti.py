@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.checks.images import ImageReport, inspect_image, inspect_pair
-from xnatferry.checks.sidecars import check_gradients, check_sidecar
+from xnatferry.checks.sidecars import check_gradients, check_sidecar, is_diffusion
 from xnatferry.sources.folder_walk import Entry, entry_at, walk
 from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
 from xnatferry.sources.path_layouts import claims_of_path, problem_of_path
@@ -194,7 +194,7 @@ def image_source(
     if report.header is not None:
         attributes.update(report.header.attributes())
     by_ending = {split_name(entry.name)[1]: entry.path for entry in companions if entry.problem is None}
-    beside, claims, more = _read_companions(by_ending, report, claims)
+    beside, claims, more = _read_companions(by_ending, report, claims, images[0])
     attributes.update(beside)
     return Source(
         kind=Kind.NIFTI,
@@ -230,7 +230,7 @@ def _inspect(images: ImageFiles) -> ImageReport:
 
 
 def _read_companions(
-    by_ending: Mapping[str, Path], report: ImageReport, claims: Claims
+    by_ending: Mapping[str, Path], report: ImageReport, claims: Claims, image: Entry
 ) -> tuple[dict[str, str], Claims, list[Finding]]:
     attributes: dict[str, str] = {}
     findings: list[Finding] = []
@@ -241,8 +241,9 @@ def _read_companions(
             claims = replace(claims, series_description=series_description(sidecar))
     bval = by_ending.get(".bval") or by_ending.get(".bvals")
     bvec = by_ending.get(".bvec") or by_ending.get(".bvecs")
-    if bval is not None or bvec is not None:
-        gradients, more = check_gradients(bval, bvec, report.header)
+    named = is_diffusion(report.header, claims.type, split_name(image.name)[0])
+    if named or bval is not None or bvec is not None:
+        gradients, more = check_gradients(bval, bvec, report.header, image=image.path)
         findings += more
         if gradients is not None and not any(finding.severity is Severity.ERROR for finding in more):
             attributes.update(gradients.attributes())

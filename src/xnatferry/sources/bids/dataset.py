@@ -40,6 +40,7 @@ __all__ = ["BidsChoices", "discover_bids"]
 
 #: Tables that the cohort reads, and those that have no header.
 _WITHOUT_HEADER_CHECK: Final = ("_sessions.tsv", "_scans.tsv", "_motion.tsv")
+_CHECKED_ELSEWHERE: Final = (".nii", ".nii.gz", ".tsv", ".json", ".bval", ".bvec")
 #: What a pipeline's results were made from; the runs of FreeSurfer that fMRIPrep keeps there are results as well.
 _SOURCES: Final = re.compile(r"sourcedata/(?!freesurfer[^/]*/)")
 
@@ -139,6 +140,7 @@ class _Dataset:
         self._findings += self._description()
         self._findings += self._names(raw)
         self._findings += self._headers(raw)
+        self._findings += self._empty_files(raw)
         self._findings += self._not_uploaded(excluded)
         self._findings += duplicate_labels({part.subject for part in parts}, self._root)
         sessions = _sessions(parts)
@@ -236,6 +238,15 @@ class _Dataset:
             )
             yield found("BIDS13", why, self._root)
         yield from case_duplicates(self._files, self._root)
+
+    def _empty_files(self, raw: Sequence[Entry]) -> Iterator[Finding]:
+        """Recordings and other data without content; images, tables and sidecars have checks of their own."""
+        for entry in raw:
+            *folders, name = ["", *entry.relative.split("/")]
+            is_data = entry.relative.startswith("sub-") and folders[-1] in self._schema.datatypes
+            checked = name.startswith(".") or name.endswith(_CHECKED_ELSEWHERE) or entry.problem is not None
+            if is_data and not entry.size_bytes and not checked:
+                yield found("BIDS27", "the file is empty (0 bytes); copy it again from its source", entry.path)
 
     def _headers(self, raw: Sequence[Entry]) -> Iterator[Finding]:
         """Headers of tables that are uploaded only; `read_cohort` checks those whose values are used."""

@@ -300,7 +300,7 @@ def test_a_table_that_is_too_large_is_not_called_empty(dataset, monkeypatch):
 
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(dataset):
     table = b"\xef\xbb\xbfparticipant_id\tsex\tage\r\nsub-01\tF\tn/a\r\n"
-    discovery = dataset({**IMAGE, "participants.tsv": table})
+    discovery = dataset({**IMAGE, "T1w.json": '{"EchoTime": 0.003}', "participants.tsv": table})
     assert not ids(discovery)
     (attributes,) = {tuple(source.subject_facts.values()) for source in discovery.sources if source.claims.subject}
     assert attributes == ("female",)
