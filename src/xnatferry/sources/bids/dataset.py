@@ -17,7 +17,7 @@ from xnatferry.checks.bids import (
     duplicate_labels,
     fitting_fields,
 )
-from xnatferry.checks.bids_validator import find_validator, run_validator
+from xnatferry.checks.bids_validator import find_validator, not_installed, run_validator
 from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.sources.bids.cohort import Cohort, read_cohort
 from xnatferry.sources.bids.derivatives import pipelines_of, whole_pipeline
@@ -187,8 +187,10 @@ class _Dataset:
 
     def _validated(self) -> bytes:
         """The official validator's report; empty when it is not run."""
-        program = find_validator() if self._choices.validate else None
-        if program is None:
+        if not self._choices.validate:
+            return b""
+        if (program := find_validator()) is None:
+            self._findings.append(not_installed(self._root))
             return b""
         report = run_validator(
             program, self._root, force=self._choices.force, allow_incomplete=self._choices.allow_incomplete
