@@ -31,12 +31,14 @@ def whole(tmp_path_factory):
         DESCRIPTION: '{"Name": "x", "BIDSVersion": "1.8.0"}',
         PEOPLE: "participant_id\tage\tsex\nsub-01\t30\tF\nsub-02\t31\tM\n",
         TASK: '{"TaskName": "rest", "RepetitionTime": 1.0}',
+        **dict.fromkeys(("T1w.json", "dwi.json", "magnitude1.json"), '{"EchoTime": 0.004}'),
     }
     for seed, subject in enumerate(("sub-01", "sub-02")):
         write_image(root / T1.replace("sub-01", subject), seed=seed)
         write_image(root / BOLD.replace("sub-01", subject), seed=10 + seed, shape=(4, 5, 6, 3))
         write_image(root / f"{DWI}.nii.gz".replace("sub-01", subject), seed=20 + seed, shape=(4, 5, 6, 3))
         write_image(root / FMAP.replace("sub-01", subject), seed=30 + seed)
+        write_image(root / FMAP.replace("sub-01", subject).replace("phasediff", "magnitude1"), seed=40 + seed)
         texts |= {
             EVENTS.replace("sub-01", subject): "onset\tduration\n1\t1\n",
             f"{DWI}.bval".replace("sub-01", subject): "0 1000 1000\n",

@@ -3,6 +3,7 @@
 import filecmp
 import json
 import shutil
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -14,8 +15,9 @@ import xnatferry
 from xnatferry import api
 from xnatferry.planning.mapping import MappingRules
 from xnatferry.planning.plan import Decision, OnConflict
-from xnatferry.results.bids_export import plan_bids_pull
+from xnatferry.results.bids_export import plan_bids_pull, read_bids_export
 from xnatferry.results.pull_run import fetch_all
+from xnatferry.results.remote_files import list_files_below
 from xnatferry.server.archive import running_archive
 from xnatferry.sources.bids.dataset import BidsChoices
 from xnatferry.xnat.model import Address, Level
@@ -75,6 +77,47 @@ def test_every_sample_comes_back_byte_for_byte_and_a_second_push_sends_nothing(n
     assert files_below(tmp_path / "back") == files_below(DATA / name)
     again = planned(DATA / name, project, remote)
     assert again.nothing_to_do, changes(again)
+
+
+TOGETHER = {
+    "dataset_description.json": '{"Name": "x", "BIDSVersion": "1.11.0"}',
+    "sub-01/eeg/sub-01_task-rest_eeg.edf": "eeg",
+    "sub-01/eeg/sub-01_task-rest_events.tsv": "onset\tduration\n1\t1\n",
+    "sub-01/eeg/sub-01_task-rest_events.json": '{"a": 1}',
+    "sub-01/eeg/sub-01_task-rest_channels.tsv": "name\ttype\tunits\nCz\tEEG\tuV\n",
+    "sub-01/emg/sub-01_task-rest_emg.edf": "emg",
+    "sub-01/emg/sub-01_task-rest_channels.tsv": "name\ttype\tunits\nA1\tEMG\tuV\n",
+    "sub-01/func/sub-01_task-rest_bold.nii.gz": "",
+    "sub-01/func/sub-01_task-rest_events.tsv": "onset\tduration\n2\t2\n",
+    "sub-01/func/sub-01_task-rest_events.json": '{"a": 2}',
+}
+
+
+@pytest.mark.parametrize("digests", [True, False])
+def test_companions_of_recordings_made_together_share_names_and_all_come_back(remote, tmp_path, digests):
+    """EEG in the scanner: ``eeg`` and ``func`` have events of one name, here also of one size."""
+    root = tmp_path / "dataset"
+    for name, text in TOGETHER.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    project = f"TOGETHER{digests}"
+    push(root, project, remote)
+    address = Address(project)
+    held = list_files_below(remote, address).files
+    if not digests:
+        held = [replace(one, file=replace(one.file, digest=None)) for one in held]
+    export = read_bids_export(remote, held, address)
+    assert not export.refusals
+    assert not export.warnings
+    assert sorted("/".join(parts) for parts in export.places.values()) == sorted(TOGETHER)
+    pull(project, tmp_path / "back", remote)
+    assert files_below(tmp_path / "back") == files_below(root)
+    of_scan = {}
+    for held_at, parts in export.places.items():
+        if held_at.scan is not None:
+            of_scan.setdefault(held_at.scan, set()).add(parts[-2])
+    assert sorted(of_scan.values(), key=str) == [{"eeg"}, {"emg"}, {"func"}]
+    assert planned(root, project, remote).nothing_to_do
 
 
 def test_freesurfer_runs_of_a_dataset_give_statistics_and_come_back(remote, tmp_path):

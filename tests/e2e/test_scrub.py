@@ -1,5 +1,6 @@
 """``--scrub`` and ``--allow-private``: what goes, what stays behind, and that nobody's files are touched."""
 
+import gzip
 import hashlib
 import json
 import shutil
@@ -104,6 +105,31 @@ def test_compression_on_the_way_comes_after_scrubbing(ferry, private, tmp_path):
     assert ferry("pull", "PRIV", tmp_path / "back").code == 0
     (image,) = (tmp_path / "back").rglob("T1w.nii.gz")
     assert nibabel.load(image).header["descrip"].item() == b""
+
+
+def test_tables_and_gzip_headers_arrive_scrubbed(ferry, tmp_path):
+    root = shutil.copytree(DATA / "bids" / "asl003", tmp_path / "asl003")
+    table = root / ".heudiconv" / "01" / "info" / "dicominfo.tsv"
+    table.parent.mkdir(parents=True)
+    table.write_text("series_id\tpatient_id\n1-T1\t4711\n")
+    for image in root.rglob("*.nii.gz"):
+        with image.open("wb") as file, gzip.GzipFile("Doe_Jane.nii", "wb", fileobj=file, mtime=3) as stream:
+            stream.write(nibabel.Nifti1Image(np.zeros((6, 5, 4), "int16"), np.eye(4)).to_bytes())
+    before = digests(root)
+    refused = ferry("check", root)
+    assert refused.code == 7
+    assert "patient_id" in refused.text
+    assert ferry("push", root, "-p", "HEUD", "--scrub", "--yes").code == 0
+    assert "Up to date" in ferry("push", root, "-p", "HEUD", "--scrub", "--yes").text
+    back = tmp_path / "back"
+    assert ferry("pull", "HEUD", back, "--as", "bids").code == 0
+    assert (back / table.relative_to(root)).read_text() == "series_id\tpatient_id\n1-T1\tn/a\n"
+    images = list(back.rglob("*.nii.gz"))
+    assert images
+    for image in images:
+        assert b"Doe" not in image.read_bytes()
+        assert gzip.decompress(image.read_bytes()) == gzip.decompress((root / image.relative_to(back)).read_bytes())
+    assert digests(root) == before
 
 
 def test_a_dataset_comes_back_as_it_was_scrubbed(ferry, tmp_path):

@@ -15,13 +15,15 @@ from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.sources.model import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from xnatferry.sources.model import Finding
 
-__all__ = ["ValidatorReport", "find_validator", "run_validator"]
+__all__ = ["ValidatorReport", "find_validator", "not_installed", "run_validator"]
 
-PROGRAM: Final = "bids-validator-deno"
+#: Programs by preference; the second one is that of npm or of Deno.
+PROGRAMS: Final = ("bids-validator-deno", "bids-validator")
+INSTALL: Final = "install it with: pip install 'xnatferry[bids-validator]'"
 #: Codes for images without voxels, which ``--allow-incomplete`` accepts.
 _EMPTY_IMAGE_CODES: Final = frozenset({"EMPTY_FILE", "NIFTI_HEADER_UNREADABLE", "NIFTI_TOO_SMALL"})
 
@@ -41,11 +43,19 @@ class ValidatorReport:
 
 def find_validator() -> Path | None:
     """The validator's program: beside this Python, else on the search path; None when it is not installed."""
-    beside = Path(sys.executable).with_name(PROGRAM)
-    if beside.is_file():
-        return beside
-    elsewhere = shutil.which(PROGRAM)
-    return Path(elsewhere) if elsewhere is not None else None
+    for name in PROGRAMS:
+        beside = Path(sys.executable).with_name(name)
+        if beside.is_file():
+            return beside
+        if (elsewhere := shutil.which(name)) is not None:
+            return Path(elsewhere)
+    return None
+
+
+def not_installed(root: Path) -> Finding:
+    """That only our own checks were made, and how to install the official validator."""
+    why = f"the official BIDS validator is not installed, so only the checks of xnatferry were made; {INSTALL}"
+    return replace(found("BIDS21", why, root), severity=Severity.INFO)
 
 
 def run_validator(program: Path, root: Path, *, force: bool, allow_incomplete: bool) -> ValidatorReport:
@@ -59,10 +69,11 @@ def run_validator(program: Path, root: Path, *, force: bool, allow_incomplete: b
     """
     try:
         done = subprocess.run(  # noqa: S603  # our own argument list, no shell
-            [str(program), str(root.absolute()), "--format", "json"], capture_output=True, check=False
+            [str(program), str(root.absolute()), "--json"], capture_output=True, check=False
         )
         output = json.loads(done.stdout)["issues"]
-        codes = _by_code(output["issues"], output.get("codeMessages") or {})
+        issues = output["issues"] if "issues" in output else list(_issues_before_2(output))
+        codes = _by_code(issues, output.get("codeMessages") or {})
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         why = (
             f"the BIDS validator gave no report ({type(error).__name__}: {error}); only the checks of"
@@ -77,6 +88,14 @@ def run_validator(program: Path, root: Path, *, force: bool, allow_incomplete: b
             finding = replace(finding, severity=Severity.WARNING)
         findings.append(finding)
     return ValidatorReport(tuple(findings), done.stdout)
+
+
+def _issues_before_2(output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Issues of a validator older than 2.0, which lists files by error and warning, in the newer form."""
+    for issue in [*output["errors"], *output["warnings"]]:
+        about = {"code": issue["key"], "severity": issue["severity"], "issueMessage": issue.get("reason")}
+        places = [file["file"]["relativePath"] for file in issue.get("files") or () if file.get("file")]
+        yield from ({**about, "location": place} for place in places or [""])
 
 
 def _by_code(

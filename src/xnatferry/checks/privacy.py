@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from xnatferry.sources.nifti_header import NiftiHeader
     from xnatferry.sources.scrub_nifti import Extension
@@ -22,25 +23,30 @@ __all__ = [
     "EXTENSION_NAMES",
     "INDIRECT",
     "PERSON",
+    "TableProblem",
     "blocking_keys",
-    "contains_user_details",
     "flagged_texts",
     "indirect_keys",
     "is_free_content",
     "is_full_head",
     "is_marked_defaced",
     "mrs_keys",
+    "names_home",
+    "names_person",
+    "own_labels",
     "path_problem",
     "table_problem",
+    "text_problem",
 ]
 
-#: Keys that name a person, in lower case; they refuse a source.
+#: Keys that name a person, as `_spelt_alike` writes them; they refuse a source.
 PERSON: Final = frozenset(
     {
         "patientname", "patientid", "otherpatientids", "otherpatientnames", "patientbirthdate", "patientbirthtime",
         "patientbirthname", "patientaddress", "patienttelephonenumbers", "patientmothersbirthname", "accessionnumber",
         "referringphysicianname", "performingphysicianname", "requestingphysician", "physiciansofrecord",
         "operatorsname", "operatorname", "patientcomments", "issuerofpatientid", "medicalrecordlocator",
+        "patientdateofbirth", "patientsid", "patientsname", "patientsbirthdate", "patientsaddress",
     }
 )  # fmt: skip
 #: Keys for a place, a device, a date or a body, which identify indirectly; they give a warning.
@@ -49,7 +55,7 @@ INDIRECT: Final = frozenset(
         "patientsex", "patientage", "patientweight", "patientsize", "studyinstanceuid", "seriesinstanceuid", "studyid",
         "acquisitiondatetime", "acquisitiondate", "studydate", "seriesdate", "contentdate", "institutionname",
         "institutionaddress", "institutionaldepartmentname", "deviceserialnumber", "stationname", "imagecomments",
-        "studycomments", "studydescription", "sopinstanceuid", "frameofreferenceuid",
+        "studycomments", "studydescription", "sopinstanceuid", "frameofreferenceuid", "operator",
     }
 )  # fmt: skip
 #: Values that replace a removed name.
@@ -61,7 +67,7 @@ _REMOVED_VALUES: Final = frozenset(
 _TOOL_TEXT: Final = re.compile(
     r"(FSL[\d.:a-z]*|SPM\S*( - .*)?|TE=[\d.]+|phase=\d|mb=\d|dcm2nii\S*|FREESURFER.*|[56]\.0\.\d+(:\w+)?"
     r"|v[\d.]+ NIfTI-1 Single file format|ANTs\S*|AFNI\S*|C3D\S*|NiBabel\S*|MRtrix\S*.*|Analyze\S*|dsr|none|n/a"
-    r"|mrs_v\d+_\d+|unknown"
+    r"|mrs_v\d+_\d+|huh\?|unknown"
     r"|Greyscale|Random-Rainbow|(Red|Blue|Green)(-\w+)?|Yellow|Pink|Cool|Copper|Hot|render\w+|MGH-\w+)[;, ]*",
     re.IGNORECASE,
 )
@@ -82,18 +88,31 @@ _NUMERIC: Final = frozenset({20, 22, 24, 26, 32, 34})
 
 _DAY: Final = r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
 _DATE_IN_NAME: Final = re.compile(rf"(?<!\d)({_DAY}|(19|20)\d\d-[01]\d-[0-3]\d|{_DAY}\d{{4,6}})(?!\d)")
+#: Recordings that are folders: formats of CTF, MEF3 and Zarr.
+_FOLDER_FORMAT: Final = re.compile(r"(?<=\.ds)/|(?<=\.mefd)/|(?<=\.zarr)/")
+#: Name of a run of fMRIPrep and its relatives: time and random number. Date of an empty-room session, shifted (BIDS).
+_GIVEN_BY_PROGRAMS: Final = re.compile(
+    r"\d{8}-\d{6}_[\da-f]{8}-[\da-f]{4}-[\da-f-]{22}|(?<=ses-)(18\d\d|19[01]\d|192[0-4])\d{4}(?!\d)"
+)
 _NUMBER_IN_NAME: Final = re.compile(r"(?<![\dA-Fa-f])\d{6,10}(?![\dA-Fa-f])")
 _TWO_NAMES: Final = re.compile(r"[A-Z][A-Za-z'-]{2,}(\^|, ?|_)[A-Z][A-Za-z'-]{2,}")
 
+_SEPARATORS: Final = re.compile(r"[\s_'-]+")
+#: Columns that are about a person in every table, and those that name a channel or a region in tables of measurements.
 _COLUMNS: Final = re.compile(
-    r"(sur|last|first|given|family|full)_?name|name|address|street|city|zip(_?code)?|postal_?code|postcode|phone|ssn"
-    r"|mrn|medical_record.*|initials|comments?|notes?|remarks?|free_?text|birth_?place|e_?mail"
+    r"(sur|last|first|given|family|full)name|address|street|zip(code)?|postalcode|postcode|phone|ssn"
+    r"|mrn|medicalrecord.*|initials|birthplace|email|technician|radiographer|physician"
 )
+_COLUMNS_OF_PEOPLE: Final = re.compile(r"name|city|comments?|notes?|remarks?|freetext|operators?")
 _REAL_DATE: Final = re.compile(r"(?P<year>(19|20)\d\d)-[01]\d-[0-3]\d|[0-3]?\d[./][01]?\d[./](?P<late>(19|20)\d\d)")
+_DATE_COLUMN: Final = re.compile(r".*(date|birth|dob).*")
+_COMPACT_DATE: Final = re.compile(rf"(?=(?P<year>(19|20)\d\d)){_DAY}(?!\d)")
 _SHIFTED_BEFORE: Final = 1925  # BIDS: dates of an earlier year were shifted on purpose
-_USER_DETAILS: Final = re.compile(
-    rb"(/home/|/Users/|[A-Z]:\\+Users\\+)[\w.-]+|[\w.-]+@[\w-]+\.[\w.-]+|(?i:hostname|username)\W"
-)
+_HOME: Final = re.compile(rb"(/home/|/Users/|[A-Z]:\\+Users\\+)[\w.-]+")
+_USER_DETAILS: Final = re.compile(rb"[\w.-]+@[\w-]+\.[\w.-]+|(?i:hostname|username)\W")
+#: A line ``Patient ID: 4711``; a line of a printed DICOM header, by the tags of name, ID and birth date.
+_NAMED_VALUE: Final = re.compile(r"^[\W\d_]*([A-Za-z][\w' -]{3,40}?)[\"' ]*[:=\t][ \t]*(\S.*)$", re.MULTILINE)
+_DICOM_LINE: Final = re.compile(r"\(0010, ?00[123]0\).*['\[][^'\]]+['\]]")
 
 _HEAD: Final = re.compile(
     r"(?<![a-z])(t1w?|t2w?|pdw?|t1rho|t2star|flair|inplanet[12]|unit1|mprage|mp2rage|f?spgr|flash|megre|ct)(?![a-z])",
@@ -104,23 +123,41 @@ _NO_FACE: Final = re.compile(
 )
 
 
-def blocking_keys(sidecar: Mapping[str, Any], subject: str | None = None) -> list[str]:
-    """Keys at any depth that name a person; the subject's label and values such as ``removed`` pass."""
-    own = {"", (subject or "").casefold(), f"sub-{subject or ''}".casefold()}
-    return sorted({key for key, value in _members(sidecar) if key.lower() in PERSON and not _is_removed(value, own)})
+def _spelt_alike(name: str) -> str:
+    """A name of a field or column without case, blanks, ``_``, ``-`` and apostrophes: ``patient_id`` is PatientID."""
+    return _SEPARATORS.sub("", name).lower()
 
 
-def _is_removed(value: object, own: set[str]) -> bool:
+def names_person(column: str) -> bool:
+    """Whether a field or column names a person."""
+    return _spelt_alike(column) in PERSON
+
+
+def own_labels(subjects: Collection[str]) -> frozenset[str]:
+    """Values that identify nobody further, as they are the labels of *subjects*."""
+    return frozenset(label for subject in subjects for label in (subject.casefold(), f"sub-{subject}".casefold()))
+
+
+def blocking_keys(sidecar: object, own: Collection[str] = ()) -> list[str]:
+    """Keys at any depth that name a person; values in *own* (`own_labels`) and such as ``removed`` pass."""
+    return sorted({key for key, value in _members(sidecar) if names_person(key) and not _is_removed(value, own)})
+
+
+def _is_removed(value: object, own: Collection[str]) -> bool:
     text = str(value).strip().casefold() if isinstance(value, str | int | float) else value
     return (
         text is None or text == [] or text in _REMOVED_VALUES or text in own if not isinstance(text, list) else not text
     )
 
 
-def indirect_keys(sidecar: Mapping[str, Any]) -> list[str]:
+def indirect_keys(sidecar: object) -> list[str]:
     """Keys of `INDIRECT` at any depth that have a value."""
     return sorted(
-        {key for key, value in _members(sidecar) if key.lower() in INDIRECT and value not in ("", None, [], "n/a")}
+        {
+            key
+            for key, value in _members(sidecar)
+            if _spelt_alike(key) in INDIRECT and value not in ("", None, [], "n/a")
+        }
     )
 
 
@@ -160,49 +197,98 @@ def is_free_content(extension: Extension) -> bool:
     return extension.code not in _NUMERIC
 
 
-def mrs_keys(extension: Extension, subject: str | None) -> list[str] | None:
+def mrs_keys(extension: Extension, own: Collection[str]) -> list[str] | None:
     """Keys in the JSON of an MR spectroscopy extension that name a person; None when it cannot be read."""
     try:
         content = json.loads(extension.content.rstrip(b"\x00"))
     except (ValueError, RecursionError):
         return None
-    return blocking_keys(content, subject) if isinstance(content, dict) else None
+    return blocking_keys(content, own) if isinstance(content, dict) else None
 
 
 def path_problem(relative: str, subject: str | None = None) -> str | None:
-    """What in a path looks like a patient number, a date or a name."""
-    if _DATE_IN_NAME.search(relative):
+    """What in a path looks like a patient number, a date or a name.
+
+    Names that programs give are not judged: those within a recording that is a folder, those of runs, shifted dates.
+    """
+    judged = _GIVEN_BY_PROGRAMS.sub("", _FOLDER_FORMAT.split(relative, maxsplit=1)[0])
+    if _DATE_IN_NAME.search(judged):
         return "a date"
-    if _NUMBER_IN_NAME.search(relative):
+    if _NUMBER_IN_NAME.search(judged):
         return "a number of 6 to 10 digits (a patient number?)"
     return "two words like a personal name" if subject and _TWO_NAMES.fullmatch(subject) else None
 
 
-def table_problem(lines: Sequence[str]) -> str | None:
-    """Columns of a tab-separated table that may identify people: by their names, and dates by their values."""
-    if not lines:
-        return None
-    columns = [cell.strip() for cell in lines[0].split("\t")]
-    identifying = [
-        column for column in columns if _COLUMNS.fullmatch(column.lower().replace(" ", "_").replace("-", "_"))
-    ]
-    dates = set()
-    for line in lines[1:]:
-        for column, cell in zip(columns, line.split("\t"), strict=False):
-            match = _REAL_DATE.match(cell.strip())
-            if match is not None and int(match["year"] or match["late"]) >= _SHIFTED_BEFORE:
+@dataclass(frozen=True, slots=True)
+class TableProblem:
+    """What in a table may identify people.
+
+    Attributes:
+        person: Columns that name a person, as fields of sidecars do.
+        suspicious: Other columns, in words; None if there are none.
+    """
+
+    person: tuple[str, ...] = ()
+    suspicious: str | None = None
+
+
+def table_problem(rows: Iterable[Sequence[str]], *, about_people: bool, own: Collection[str] = ()) -> TableProblem:
+    """Columns that may identify people: by their names if they have values, and dates by their values.
+
+    Args:
+        rows: The cells of each line; the first one has the names of the columns.
+        about_people: Whether its rows are people or scans; in other tables a name is that of a channel or region.
+        own: Values that pass in columns that name a person, as in `blocking_keys`.
+    """
+    lines = iter(rows)
+    columns = [(cell, _spelt_alike(cell)) for cell in next(lines, ())]
+    person, identifying, dates = set(), set(), set()
+    for line in lines:
+        for (column, spelt), cell in zip(columns, line, strict=False):
+            text = cell.strip()
+            if spelt in PERSON:
+                person |= set() if _is_removed(text, own) else {column}
+            elif _COLUMNS.fullmatch(spelt) or (about_people and _COLUMNS_OF_PEOPLE.fullmatch(spelt)):
+                identifying |= set() if _is_removed(text, ()) else {column}
+            elif _is_real_date(text, spelt):
                 dates.add(column)
     parts = []
     if identifying:
-        parts.append(f"columns that may name people or contain free text ({', '.join(identifying[:5])})")
+        parts.append(f"columns that may name people or contain free text ({', '.join(sorted(identifying)[:5])})")
     if dates:
         parts.append(f"real dates ({', '.join(sorted(dates)[:5])})")
-    return " and ".join(parts) or None
+    return TableProblem(tuple(sorted(person)), " and ".join(parts) or None)
 
 
-def contains_user_details(beginning: bytes) -> bool:
-    """Whether the beginning of a report or log contains a home folder, a mail address or a host name."""
-    return _USER_DETAILS.search(beginning) is not None
+def _is_real_date(text: str, column: str) -> bool:
+    if not text[:1].isdigit():
+        return False
+    match = _REAL_DATE.match(text) or (_DATE_COLUMN.fullmatch(column) and _COMPACT_DATE.match(text))
+    if not match:
+        return False
+    return int(match["year"] or match["late"]) >= _SHIFTED_BEFORE
+
+
+def names_home(beginning: bytes) -> bool:
+    """Whether the beginning of a text names a home folder."""
+    return _HOME.search(beginning) is not None
+
+
+def text_problem(beginning: bytes, *, is_report: bool, own: Collection[str] = ()) -> str | None:
+    """What in the beginning of a text without fields of its own may identify people.
+
+    Args:
+        beginning: Bytes of the text.
+        is_report: Whether a program wrote it about its run; addresses in other texts are those of authors.
+        own: As in `blocking_keys`.
+    """
+    if is_report and (names_home(beginning) or _USER_DETAILS.search(beginning)):
+        return "home folders, host names or mail addresses"
+    text = beginning.decode("utf-8", "replace")
+    named = (names_person(name) and not _is_removed(value, own) for name, value in _NAMED_VALUE.findall(text))
+    if any(named) or _DICOM_LINE.search(text):
+        return "fields that name a person"
+    return "home folders" if names_home(beginning) else None
 
 
 def is_full_head(name: str, kind: str | None) -> bool:

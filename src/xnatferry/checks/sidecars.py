@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from xnatferry.checks.finding_catalog import found
@@ -17,12 +18,17 @@ if TYPE_CHECKING:
     from xnatferry.sources.model import Finding
     from xnatferry.sources.nifti_header import NiftiHeader
 
-__all__ = ["check_gradients", "check_sidecar", "disagreements"]
+__all__ = ["check_gradients", "check_sidecar", "disagreements", "is_diffusion"]
 
 #: Largest difference of two repetition times, in ms, that is only rounding.
 _SAME_TIME_MS: Final = 1.0
+#: A time that is larger by this factor has another unit.
+_OTHER_UNIT: Final = 10
 #: How far from 1 the length of a direction may be.
 _UNIT_TOLERANCE: Final = 0.01
+#: Volumes that a tensor needs: six directions and one without weighting.
+_FEWEST_VOLUMES: Final = 7
+_DIFFUSION: Final = re.compile(r"(?<![a-z])(dwi|dti|dmri|diff(usion)?|hardi|noddi|dki)(?![a-z])", re.IGNORECASE)
 _SIDECAR_LIMIT_BYTES: Final = 64 << 20
 
 
@@ -46,15 +52,21 @@ def sidecar_at(path: Path) -> tuple[dict[str, Any], list[Finding]]:
 
 def disagreements(sidecar: Mapping[str, Any], header: NiftiHeader | None) -> list[str]:
     """Where a sidecar (with inherited values) and the image header differ: repetition time, number of slices."""
-    if header is None:
-        return []
     differences: list[str] = []
-    given_ms, header_ms = repetition_time_ms(sidecar), header.repetition_time_ms
+    given_ms, header_ms = repetition_time_ms(sidecar), None if header is None else header.repetition_time_ms
     if given_ms is not None and header_ms is not None and abs(given_ms - header_ms) > _SAME_TIME_MS:
         why = f"the repetition time is {given_ms:.10g} ms in the sidecar and {header_ms:.10g} ms in the image header"
         unit = " (BIDS uses seconds, not milliseconds)" if abs(given_ms - 1000 * header_ms) <= 1000 else ""
         differences.append(f"{why}; the value of the sidecar is used{unit}")
     times = sidecar.get("SliceTiming")
+    last = _last_second(times)
+    # The reference image of a series has the repetition time of the series, and slices after it.
+    factor = 1 if header is not None and header.frames > 1 else _OTHER_UNIT
+    if given_ms is not None and last is not None and 1000 * last > factor * given_ms + _SAME_TIME_MS:
+        why = f"SliceTiming goes up to {last:.10g} s, the repetition time is {given_ms / 1000:.10g} s"
+        differences.append(f"{why}; BIDS uses seconds for both")
+    if header is None:
+        return differences
     axis = "ijk".find(str(sidecar.get("SliceEncodingDirection", "k"))[:1])
     fits = 0 <= axis < len(header.shape) and not header.is_cifti
     if isinstance(times, list) and fits and len(times) != header.shape[axis]:
@@ -64,10 +76,27 @@ def disagreements(sidecar: Mapping[str, Any], header: NiftiHeader | None) -> lis
     return differences
 
 
+def _last_second(times: object) -> float | None:
+    """The largest of a list of times in seconds; None if it is no list of numbers."""
+    numbers = times if isinstance(times, list) else []
+    if not numbers or any(isinstance(time, bool) or not isinstance(time, int | float) for time in numbers):
+        return None
+    return float(max(numbers))
+
+
+def is_diffusion(header: NiftiHeader | None, *names: str | None) -> bool:
+    """Whether an image is a diffusion series, by its file name or type and the number of its volumes."""
+    enough = header is not None and header.frames >= _FEWEST_VOLUMES
+    return enough and any(_DIFFUSION.search(name) for name in names if name)
+
+
 def check_gradients(
-    bval: Path | None, bvec: Path | None, header: NiftiHeader | None
+    bval: Path | None, bvec: Path | None, header: NiftiHeader | None, *, image: Path
 ) -> tuple[Gradients | None, list[Finding]]:
-    """Compare gradient tables with each other and with the number of volumes."""
+    """Compare gradient tables of *image* with each other and with the number of volumes."""
+    if bval is None and bvec is None:
+        why = "the diffusion image has no gradient tables (.bval, .bvec); without them it cannot be analysed, add them"
+        return None, [found("DWI04", why, image)]
     findings: list[Finding] = []
     gradients: Gradients | None = None
     volumes = None if header is None else header.frames

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -145,13 +146,16 @@ def read_bids_export(remote: Remote, held: Sequence[FileAt], address: Address, *
 def _together(manifests: Sequence[tuple[Address, list[BidsFile]]]) -> dict[Address, list[BidsFile]]:
     """The entries of the manifests of each object; results of a pipeline are below the dataset, if there is one."""
     several = len({address.file for address, _ in manifests}) > 1
-    together: dict[Address, dict[tuple[str, str, str], BidsFile]] = defaultdict(dict)
+    together: dict[Address, list[BidsFile]] = defaultdict(list)
     for address, entries in sorted(manifests, key=lambda one: one[0].file != MANIFEST_NAME):
         folder = nested_in(address.file or "") if several else ""
-        for entry in entries:
-            moved = replace(entry, path=folder + entry.path) if entry.path else entry
-            together[address.container].setdefault((entry.level, entry.resource, entry.name), moved)
-    return {container: list(entries.values()) for container, entries in together.items()}
+        taken = {_place(entry) for entry in together[address.container]}  # by the manifests before
+        together[address.container] += [
+            replace(entry, path=folder + entry.path) if entry.path else entry
+            for entry in entries
+            if _place(entry) not in taken
+        ]
+    return dict(together)
 
 
 def _manifest(remote: Remote, held: FileAt, target: Path) -> list[BidsFile]:
@@ -234,22 +238,57 @@ def _by_manifest(
     for one in files:
         there[_held_place(one)].append(one)
     changed: list[str] = []
+    entries = list(entries)
+    folders = _folders_of_scans(there, owner, entries)
     for entry in entries:
-        found = there.pop((owner, *_place(entry)), [])
+        found = there.get((owner, *_place(entry)), [])
         if not entry.path:
             continue
         if not found:
             why = f"in the manifest of {owner}, but no longer on the server"
             export.refusals.append(Refusal(entry.path, (why,), Path(entry.path)))
             continue
-        chosen = next((one for one in found if _is_as_pushed(one, entry, contents)), found[0])
+        chosen = min(found, key=partial(_mismatch, entry=entry, folders=folders, contents=contents))
+        found.remove(chosen)
         if not _is_as_pushed(chosen, entry, contents):
             changed.append(entry.path)
         export.add(chosen, entry.path, entry)
+    for entry in entries:
+        there.pop((owner, *_place(entry)), None)
     if changed:
         names = listed(sorted(changed))
         export.warnings.append(f"{counted(len(changed), 'file', 'were')} changed on the server since the push: {names}")
     return [one for rest in there.values() for one in rest]
+
+
+def _folders_of_scans(
+    there: Mapping[tuple[Address, str, str, str], Sequence[FileAt]], owner: Address, entries: Iterable[BidsFile]
+) -> dict[str | None, str]:
+    """The folder of the dataset that each scan is from, by its files with a name of their own.
+
+    Files of two folders may share a name: the channels and events of EEG and EMG recorded together.
+    """
+    by_place: dict[tuple[str, str, str], list[BidsFile]] = defaultdict(list)
+    for entry in entries:
+        by_place[_place(entry)].append(entry)
+    folders = {}
+    for place, same in by_place.items():
+        held = there.get((owner, *place), ())
+        if len(held) == len(same) == 1 and same[0].path:
+            folders[held[0].address.scan] = same[0].path.removesuffix(same[0].name)
+    return folders
+
+
+def _mismatch(
+    one: FileAt,
+    *,
+    entry: BidsFile,
+    folders: Mapping[str | None, str],
+    contents: Mapping[Address, Content | None],
+) -> tuple[bool, bool]:
+    """Sort key among files of one name: those of the entry's folder first, then those with its bytes."""
+    folder = entry.path.removesuffix(entry.name)
+    return folders.get(one.address.scan, folder) != folder, not _is_as_pushed(one, entry, contents)
 
 
 def _is_as_pushed(one: FileAt, entry: BidsFile, contents: Mapping[Address, Content | None]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -11,34 +12,38 @@ from xnatferry.checks.privacy import (
     DICOM_EXTENSION,
     EXTENSION_NAMES,
     blocking_keys,
-    contains_user_details,
     flagged_texts,
     indirect_keys,
     is_free_content,
     is_full_head,
     is_marked_defaced,
     mrs_keys,
+    names_home,
+    own_labels,
     path_problem,
     table_problem,
+    text_problem,
 )
 from xnatferry.errors import FileChangedError
 from xnatferry.sources.freesurfer_scrubbing import holds_faces, scrubbed_subject
 from xnatferry.sources.model import Discovery, Finding, Kind, LocalFile, Scrub, ScrubKind, Severity, Source
 from xnatferry.sources.nifti_header import HeaderError, NiftiHeader, read_header
+from xnatferry.sources.scrub_gzip import HEADER_BYTES, read_gzip_header
 from xnatferry.sources.scrub_nifti import MRS_EXTENSION, Extension, read_extensions, unpacked_image, version_of
+from xnatferry.sources.scrub_table import table_rows
 from xnatferry.sources.scrubbing import scrubbed_file
-from xnatferry.sources.sidecar import SidecarError, read_sidecar
 from xnatferry.xnat.digest import PIECE_BYTES
 from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["check_identifying_text"]
 
 _HEADERS: Final = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
 _REPORTS: Final = (".html", ".log", ".out", ".err", ".toml", ".svg", "citation.md", "citation.tex", "crash.txt")
+_TABLES: Final = (".tsv", ".csv")
 _SMALL_BYTES: Final = 64 << 20
 _HEAD_PIECE_BYTES: Final = 1 << 14
 _REPORT_BYTES: Final = 256 << 10
@@ -93,13 +98,17 @@ def check_identifying_text(
         scrub: Whether files are scrubbed for the upload.
         workers: Threads that read; as many as there are processors when None.
     """
+    subjects = {source.claims.subject for source in discovery.sources if source.claims.subject}
+    all_labels = own_labels(subjects)
 
     def check(source: Source) -> _SourceResult:
         if source.refused:
             return _SourceResult(source)
         if source.kind is Kind.FREESURFER:
             return _SourceResult(_with_path_finding(scrubbed_subject(source) if scrub else source, discovery.root))
-        result = _checked(source, allow_private=allow_private, scrub=scrub)
+        subject = source.claims.subject
+        own = all_labels if subject is None else own_labels([subject])
+        result = _checked(source, own, allow_private=allow_private, scrub=scrub)
         return replace(result, source=_with_path_finding(result.source, discovery.root))
 
     results = list(thread_map(check, discovery.sources, workers=workers))
@@ -120,7 +129,7 @@ def _with_path_finding(source: Source, root: Path) -> Source:
     return source
 
 
-def _checked(source: Source, *, allow_private: bool, scrub: bool) -> _SourceResult:
+def _checked(source: Source, own: Collection[str], *, allow_private: bool, scrub: bool) -> _SourceResult:
     files: list[LocalFile] = []
     findings: list[Finding] = []
     blocked: list[Finding] = []
@@ -128,7 +137,7 @@ def _checked(source: Source, *, allow_private: bool, scrub: bool) -> _SourceResu
     defaced = False
     for file in source.files:
         try:
-            result = _examined(file, source)
+            result = _examined(file, source, own)
             kept = file
             if scrub and result.scrub is not None:
                 kept = scrubbed_file(file, result.scrub, _pieces(file))
@@ -153,31 +162,75 @@ def _checked(source: Source, *, allow_private: bool, scrub: bool) -> _SourceResu
     return _SourceResult(source, tuple(blocked), tuple(heads), defaced)
 
 
-def _examined(file: LocalFile, source: Source) -> _FileResult:
+def _examined(file: LocalFile, source: Source, own: Collection[str]) -> _FileResult:
     low = file.name.lower()
-    if file.member is not None:
+    if file.member is not None or not file.size_bytes:
         return _FileResult()
-    if low.endswith(_HEADERS) and file.size_bytes:
-        return _image(file, source)
+    if low.endswith((".gz", ".mgz")):
+        result = _image(file, source, own) if low.endswith(_HEADERS) else _FileResult()
+        return _with_gzip_header(file, result)
+    if low.endswith(_HEADERS):
+        return _image(file, source, own)
     if low.endswith(".json") and file.size_bytes <= _SMALL_BYTES:
-        return _sidecar(file, source)
-    if low.endswith(".tsv") and file.size_bytes <= _SMALL_BYTES and _is_about_people(file):
-        lines = b"".join(_pieces(file)).decode("utf-8-sig", "replace").splitlines()
-        what = table_problem(lines)
-        why = f"the table contains {what}; it is uploaded unchanged, remove columns if necessary"
-        return _FileResult(permanent=[found("PRV07", why, file.path)] if what else [])
-    if source.kind is not Kind.NIFTI and low.endswith(_REPORTS) and contains_user_details(_beginning(file)):
-        why = "the file contains home folders, host names or mail addresses; it is uploaded unchanged"
-        return _FileResult(permanent=[found("PRV08", why, file.path)])
+        return _sidecar(file, own)
+    if low.endswith(_TABLES):
+        return _table(file, own)
+    if low.endswith(".txt") or (source.kind is not Kind.NIFTI and low.endswith(_REPORTS)):
+        return _text(file, own, is_report=low.endswith(_REPORTS))
     return _FileResult()
 
 
+def _text(file: LocalFile, own: Collection[str], *, is_report: bool) -> _FileResult:
+    return _FileResult(permanent=_user_details(file, text_problem(_beginning(file), is_report=is_report, own=own)))
+
+
+def _user_details(file: LocalFile, what: str | None) -> list[Finding]:
+    return [found("PRV08", f"the file contains {what}; it is uploaded unchanged", file.path)] if what else []
+
+
+def _table(file: LocalFile, own: Collection[str]) -> _FileResult:
+    """Check a table: one about people completely, of others the first rows."""
+    about_people = _is_about_people(file) and file.size_bytes <= _SMALL_BYTES
+    content = b"".join(_pieces(file)) if about_people else _beginning(file)
+    problem = table_problem(table_rows(content.decode("utf-8-sig", "replace")), about_people=about_people, own=own)
+    result = _FileResult(permanent=_user_details(file, "home folders" if names_home(content) else None))
+    if problem.suspicious:
+        why = f"the table contains {problem.suspicious}; it is uploaded unchanged, remove columns if necessary"
+        result.permanent.append(found("PRV07", why, file.path))
+    if problem.person:
+        why = (
+            f"columns that name a person: {', '.join(problem.person)}; remove them, use --scrub, or use --allow-private"
+        )
+        result.blocking.append(found("PRV01", f"{why} if the project may contain them", file.path))
+        result.scrub = Scrub(ScrubKind.TABLE, problem.person, file.size_bytes)
+    return result
+
+
+def _with_gzip_header(file: LocalFile, result: _FileResult) -> _FileResult:
+    """*result* with the texts in the header of a gzip stream; a name that is also that of the file is not one."""
+    header = read_gzip_header(next(_pieces(file, HEADER_BYTES), b""))
+    own = file.name.rpartition("/")[2]
+    if header is None or not (header.comment or header.name not in {"", own, own.removesuffix(".gz")}):
+        return result
+    texts = tuple(f"gzip {name}" for name in ("name", "comment") if getattr(header, name))
+    what = "a comment" if header.comment else path_problem(header.name, header.name.partition(".")[0])
+    why = f"the gzip header contains {what or 'another name of the file'}"
+    finding = found("PRV13", f"{why}; check it (gzip -lN), or use --scrub to remove it", file.path)
+    result.removable.append(finding if what else replace(finding, severity=Severity.INFO))
+    if result.scrub is None:
+        result.scrub = Scrub(ScrubKind.GZIP, texts, file.size_bytes)
+    else:  # the image is compressed anew, with another header
+        result.scrub = replace(result.scrub, removed=(*result.scrub.removed, *texts))
+    return result
+
+
 def _is_about_people(file: LocalFile) -> bool:
-    name = file.name.rpartition("/")[2]
+    """Whether the rows of a table are people or scans; tables in hidden folders list DICOM series and the like."""
+    *folders, name = (file.tree_path or file.name).split("/")
     return (
         name.startswith("participants")
         or name.endswith(("_sessions.tsv", "_scans.tsv"))
-        or ("phenotype/" in file.tree_path)
+        or any(folder in {"phenotype", "sourcedata"} or folder.startswith(".") for folder in folders)
     )
 
 
@@ -194,18 +247,16 @@ def _beginning(file: LocalFile) -> bytes:
     return next(_pieces(file, _REPORT_BYTES), b"")
 
 
-def _sidecar(file: LocalFile, source: Source) -> _FileResult:
+def _sidecar(file: LocalFile, own: Collection[str]) -> _FileResult:
+    content = b"".join(_pieces(file))
     try:
-        sidecar = read_sidecar(b"".join(_pieces(file)))
-    except SidecarError as error:
-        raise FileChangedError(str(error)) from error
-    result = _FileResult(defaced=is_marked_defaced(sidecar))
-    if names := blocking_keys(sidecar, source.claims.subject):
-        why = (
-            f"fields that name a person: {', '.join(names)}; remove them, use --scrub, or use --allow-private"
-            " if the project may contain them"
-        )
-        result.blocking.append(found("PRV01", why, file.path))
+        sidecar = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise FileChangedError(f"the file is not usable JSON ({error})") from error
+    result = _FileResult(defaced=isinstance(sidecar, dict) and is_marked_defaced(sidecar))
+    result.permanent += _user_details(file, "home folders" if names_home(content) else None)
+    if names := blocking_keys(sidecar, own):
+        result.blocking.append(found("PRV01", _naming("fields", names), file.path))
         result.scrub = Scrub(ScrubKind.SIDECAR, tuple(names), file.size_bytes)
     if keys := indirect_keys(sidecar):
         why = f"fields that identify a place, a device, a date or a body: {', '.join(keys)}; they are uploaded"
@@ -213,7 +264,12 @@ def _sidecar(file: LocalFile, source: Source) -> _FileResult:
     return result
 
 
-def _image(file: LocalFile, source: Source) -> _FileResult:
+def _naming(what: str, names: Sequence[str]) -> str:
+    shown = f"{what} that name a person: {', '.join(names)}"
+    return f"{shown}; remove them, use --scrub, or use --allow-private if the project may contain them"
+
+
+def _image(file: LocalFile, source: Source, own: Collection[str]) -> _FileResult:
     pieces = _pieces(file, _HEAD_PIECE_BYTES)
     packed = file.name.lower().endswith(".gz")
     head, extensions = read_extensions(unpacked_image(pieces) if packed else pieces)
@@ -228,7 +284,7 @@ def _image(file: LocalFile, source: Source) -> _FileResult:
     for name in removed:
         why = f"header field {name} contains text that may identify a person or a date; check it, or use --scrub"
         result.removable.append(found("PRV03", why, file.path))
-    dropped = _extensions(file, extensions, source, result, removed)
+    dropped = _extensions(file, extensions, own, result, removed)
     if removed:
         result.scrub = Scrub(ScrubKind.NIFTI, tuple(dict.fromkeys(removed)), file.size_bytes, dropped, packed)
     if header.datatype in _COLOURS or _is_single_slice(header):
@@ -248,7 +304,7 @@ def _is_single_slice(header: NiftiHeader) -> bool:
 
 
 def _extensions(
-    file: LocalFile, extensions: Sequence[Extension], source: Source, result: _FileResult, removed: list[str]
+    file: LocalFile, extensions: Sequence[Extension], own: Collection[str], result: _FileResult, removed: list[str]
 ) -> int:
     """Findings on header extensions; returns the bytes of those that scrubbing removes."""
     dropped = 0
@@ -259,7 +315,7 @@ def _extensions(
         what = EXTENSION_NAMES.get(code, "unknown content")
         size = f"code {code}, {extension.size_bytes} bytes"
         if code == MRS_EXTENSION:
-            names = mrs_keys(extension, source.claims.subject)
+            names = mrs_keys(extension, own)
             if names:
                 why = f"the header extension ({size}) has fields that name a person: {', '.join(names)}"
                 result.blocking.append(

@@ -87,6 +87,8 @@ class ScrubKind(StrEnum):
 
     NIFTI = "nifti"
     SIDECAR = "sidecar"
+    TABLE = "table"
+    GZIP = "gzip"
     FREESURFER = "freesurfer"
 
 
@@ -97,7 +99,8 @@ class Scrub:
     Attributes:
         kind: How the file is read.
         removed: What is removed, never its value: header fields (``descrip``), ``extension 4`` or a key in one
-            (``extension 44 PatientName``); keys of a sidecar; ``user``, ``host`` in a log of FreeSurfer.
+            (``extension 44 PatientName``); keys of a sidecar; columns of a table; ``gzip name``, ``gzip comment``;
+            ``user``, ``host`` in a log of FreeSurfer.
         disk_bytes: Size of the file as it is.
         shorter_bytes: By how much the extensions of an image shrink.
         packed: Whether the file is gzip: it is unpacked to be read, and compressed anew while it is sent.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.checks.images import ImageReport, inspect_image, inspect_pair
-from xnatferry.checks.sidecars import check_gradients, check_sidecar
+from xnatferry.checks.sidecars import check_gradients, check_sidecar, is_diffusion
 from xnatferry.sources.folder_walk import Entry, entry_at, walk
 from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
 from xnatferry.sources.path_layouts import claims_of_path, names_its_place, problem_of_path
@@ -298,8 +298,9 @@ def _read_companions(
             findings = [*findings, found("NII34", wrong, image.path)]
     bval = by_ending.get(".bval") or by_ending.get(".bvals")
     bvec = by_ending.get(".bvec") or by_ending.get(".bvecs")
-    if bval is not None or bvec is not None:
-        gradients, more = check_gradients(bval, bvec, report.header)
+    named = is_diffusion(report.header, claims.type, split_name(image.name)[0])
+    if named or bval is not None or bvec is not None:
+        gradients, more = check_gradients(bval, bvec, report.header, image=image.path)
         findings += more
         if gradients is not None and not any(finding.severity is Severity.ERROR for finding in more):
             attributes.update(gradients.attributes())

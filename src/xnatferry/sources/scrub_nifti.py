@@ -7,6 +7,7 @@ each extension begins with its size (a multiple of 16, these 8 bytes included) a
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,8 @@ __all__ = ["MRS_EXTENSION", "Extension", "read_extensions", "scrubbed_nifti", "u
 #: JSON that MR spectroscopy cannot be read without; keys are taken out of it, it is never dropped.
 MRS_EXTENSION: Final = 44
 _MRS_LIMIT_BYTES: Final = 16 << 20
+#: What readers of NIfTI-MRS recognise the format by, at the start of ``intent_name``.
+_FORMAT_NAME: Final = re.compile(rb"mrs_v\d+_\d+")
 _OFFSET_FIELD: Final = {1: (108, "f"), 2: (168, "q")}
 _PASSED_BYTES: Final = 1 << 20
 
@@ -177,7 +180,8 @@ def scrubbed_nifti(pieces: Iterable[bytes], removed: Sequence[str], shorter_byte
     fresh = bytearray(head)
     for name, (start, length) in TEXT_FIELDS[version].items():
         if name in removed:
-            fresh[start : start + length] = bytes(length)
+            kept = _FORMAT_NAME.match(head, start) if name == "intent_name" else None
+            fresh[start : start + length] = (kept[0] if kept else b"").ljust(length, b"\x00")
     dropped = {int(name.split()[1]) for name in removed if name.startswith("extension ") and name.count(" ") == 1}
     keys = {name.split(" ", 2)[2] for name in removed if name.startswith(f"extension {MRS_EXTENSION} ")}
     if not dropped and not keys:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from xnatferry.errors import FileChangedError
 from xnatferry.sources.model import LocalFile, Scrub, ScrubKind
+from xnatferry.sources.scrub_gzip import without_gzip_texts
 from xnatferry.sources.scrub_json import without_keys
 from xnatferry.sources.scrub_nifti import scrubbed_nifti, unpacked_image
+from xnatferry.sources.scrub_table import without_columns
 from xnatferry.xnat.digest import Hasher
 
 if TYPE_CHECKING:
@@ -38,7 +40,9 @@ def scrubbed_pieces(pieces: Iterable[bytes], scrub: Scrub | None) -> Iterator[by
     if scrub.kind is ScrubKind.NIFTI:
         plain = unpacked_image(pieces) if scrub.packed else pieces
         return scrubbed_nifti(plain, scrub.removed, scrub.shorter_bytes)
-    return _sidecar(pieces, scrub) if scrub.kind is ScrubKind.SIDECAR else _freesurfer(pieces, scrub)
+    if scrub.kind is ScrubKind.GZIP:
+        return without_gzip_texts(pieces)
+    return _freesurfer(pieces, scrub) if scrub.kind is ScrubKind.FREESURFER else _text(pieces, scrub)
 
 
 def scrubbed_file(local: LocalFile, scrub: Scrub, pieces: Iterable[bytes]) -> LocalFile:
@@ -62,12 +66,13 @@ def whole_words(words: Iterable[bytes]) -> re.Pattern[bytes]:
     return re.compile(rb"(?<![A-Za-z0-9])(" + b"|".join(map(re.escape, longest_first)) + rb")(?![A-Za-z0-9])")
 
 
-def _sidecar(pieces: Iterable[bytes], scrub: Scrub) -> Iterator[bytes]:
-    """A sidecar is read completely: the check accepts none above 64 MiB."""
+def _text(pieces: Iterable[bytes], scrub: Scrub) -> Iterator[bytes]:
+    """A sidecar or table, read completely: the check accepts none above 64 MiB."""
+    without = without_columns if scrub.kind is ScrubKind.TABLE else without_keys
     try:
-        yield without_keys(b"".join(pieces), scrub.removed)
+        yield without(b"".join(pieces), scrub.removed)
     except (ValueError, RecursionError) as error:
-        raise FileChangedError(f"the file is no longer JSON ({error}); make the plan again") from error
+        raise FileChangedError(f"its text cannot be read ({error}); make the plan again") from error
 
 
 def _freesurfer(pieces: Iterable[bytes], scrub: Scrub) -> Iterator[bytes]:

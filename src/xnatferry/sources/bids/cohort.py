@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.sources.bids.inheritance import read_object
 from xnatferry.sources.bids.participants import BIRTH, custom_name, person_of, session_times, visit_of
 from xnatferry.sources.bids.tables import Table, read_tsv
+from xnatferry.sources.model import Severity
 from xnatferry.wording import counted
 
 if TYPE_CHECKING:
@@ -68,9 +69,8 @@ def read_cohort(
         about = read_object(files["participants.json"])[0] if "participants.json" in files else {}
         _participants(cohort, table, about, sessions, wanted, custom=custom)
     elif "participants.tsv" not in files and sessions:
-        cohort.findings.append(
-            found("BIDS10", "participants.tsv is missing, so subjects get no fields such as age and sex", root)
-        )
+        why = "participants.tsv is missing, so subjects get no fields such as age and sex"
+        cohort.findings.append(replace(found("BIDS10", why, root), severity=Severity.INFO))  # BIDS recommends it
     unmapped: Counter[str] = Counter()
     for part in parts:
         if part.session is None and (own := files.get(f"sub-{part.subject}/sub-{part.subject}_sessions.tsv")):

@@ -17,7 +17,7 @@ from xnatferry.checks.bids import (
     duplicate_labels,
     fitting_fields,
 )
-from xnatferry.checks.bids_validator import find_validator, run_validator
+from xnatferry.checks.bids_validator import find_validator, not_installed, run_validator
 from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.sources.bids.cohort import Cohort, read_cohort
 from xnatferry.sources.bids.derivatives import pipelines_of, whole_pipeline
@@ -40,6 +40,7 @@ __all__ = ["BidsChoices", "discover_bids"]
 
 #: Tables that the cohort reads, and those that have no header.
 _WITHOUT_HEADER_CHECK: Final = ("_sessions.tsv", "_scans.tsv", "_motion.tsv")
+_CHECKED_ELSEWHERE: Final = (".nii", ".nii.gz", ".tsv", ".json", ".bval", ".bvec")
 #: What a pipeline's results were made from; the runs of FreeSurfer that fMRIPrep keeps there are results as well.
 _SOURCES: Final = re.compile(r"sourcedata/(?!freesurfer[^/]*/)")
 
@@ -139,6 +140,7 @@ class _Dataset:
         self._findings += self._description()
         self._findings += self._names(raw)
         self._findings += self._headers(raw)
+        self._findings += self._empty_files(raw)
         self._findings += self._not_uploaded(excluded)
         self._findings += duplicate_labels({part.subject for part in parts}, self._root)
         sessions = _sessions(parts)
@@ -185,8 +187,10 @@ class _Dataset:
 
     def _validated(self) -> bytes:
         """The official validator's report; empty when it is not run."""
-        program = find_validator() if self._choices.validate else None
-        if program is None:
+        if not self._choices.validate:
+            return b""
+        if (program := find_validator()) is None:
+            self._findings.append(not_installed(self._root))
             return b""
         report = run_validator(
             program, self._root, force=self._choices.force, allow_incomplete=self._choices.allow_incomplete
@@ -219,7 +223,7 @@ class _Dataset:
             entry.relative
             for entry in raw
             # The names of hidden folders and files belong to other programs: .datalad/, .gitattributes.
-            if not entry.relative.startswith(".")
+            if not any(step.startswith(".") for step in entry.relative.split("/"))
             and not self._ignored.matches(entry.relative)
             and not self._schema.allows(entry.relative)
         ]
@@ -236,6 +240,15 @@ class _Dataset:
             )
             yield found("BIDS13", why, self._root)
         yield from case_duplicates(self._files, self._root)
+
+    def _empty_files(self, raw: Sequence[Entry]) -> Iterator[Finding]:
+        """Recordings and other data without content; images, tables and sidecars have checks of their own."""
+        for entry in raw:
+            *folders, name = ["", *entry.relative.split("/")]
+            is_data = entry.relative.startswith("sub-") and folders[-1] in self._schema.datatypes
+            checked = name.startswith(".") or name.endswith(_CHECKED_ELSEWHERE) or entry.problem is not None
+            if is_data and not entry.size_bytes and not checked:
+                yield found("BIDS27", "the file is empty (0 bytes); copy it again from its source", entry.path)
 
     def _headers(self, raw: Sequence[Entry]) -> Iterator[Finding]:
         """Headers of tables that are uploaded only; `read_cohort` checks those whose values are used."""

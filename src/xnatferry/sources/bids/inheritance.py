@@ -14,7 +14,7 @@ from xnatferry.checks.sidecars import sidecar_at
 from xnatferry.sources.bids.names import BidsName, parse_name, split_extension
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from xnatferry.sources.bids.scan_grouping import Unit
@@ -23,32 +23,40 @@ if TYPE_CHECKING:
 
 __all__ = ["Inheritance", "merged_text", "read_object"]
 
-_ENDINGS = (".json", ".bval", ".bvec")
-
 
 class Inheritance:
-    """All metadata files of a dataset, read once each."""
+    """All files of a dataset by place and suffix; metadata files are read once each."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._by_place: dict[tuple[str, str, str], list[tuple[frozenset[tuple[str, str]], Entry]]] = defaultdict(list)
         self._read: dict[str, dict[str, Any]] = {}
         for entry in entries:
             stem, extension = split_extension(entry.name)
-            if extension not in _ENDINGS:
-                continue
             name = parse_name(entry.name) or BidsName((), stem, extension)
             self._by_place[entry.folder, name.suffix, extension].append((name.without(), entry))
 
-    def applicable(self, unit: Unit, extension: str) -> list[Entry]:
-        """The files that say something about *unit*, what counts most last."""
+    def applicable(self, unit: Unit, extension: str, *, suffix: str = "") -> list[Entry]:
+        """The files that say something about *unit*, what counts most last; with *suffix* those of another suffix."""
+        return [entry for fitting in self._by_folder(unit, extension, suffix or unit.name.suffix) for entry in fitting]
+
+    def _by_folder(self, unit: Unit, extension: str, suffix: str) -> Iterator[list[Entry]]:
+        """The files that apply to *unit*, from the root to its own folder."""
         entities = unit.name.without()
-        files: list[Entry] = []
         steps = unit.folder.split("/")
         for depth in range(len(steps) + 1):
-            here = self._by_place.get(("/".join(steps[:depth]), unit.name.suffix, extension), ())
+            here = self._by_place.get(("/".join(steps[:depth]), suffix, extension), ())
             fitting = [(len(said), entry.relative, entry) for said, entry in here if said <= entities]
-            files += [entry for _, _, entry in sorted(fitting, key=lambda item: item[:2])]
-        return files
+            yield [entry for _, _, entry in sorted(fitting, key=lambda item: item[:2])]
+
+    def rivals(self, unit: Unit) -> list[list[str]]:
+        """Names of metadata files of one folder that apply to *unit*, where BIDS allows one or the unit's own."""
+        found_rivals = []
+        for extension in (".json", ".bval", ".bvec"):
+            for fitting in self._by_folder(unit, extension, unit.name.suffix):
+                names = [entry.name for entry in fitting]
+                if len(names) > 1 and f"{unit.name.stem}{extension}" not in names:
+                    found_rivals.append(names)
+        return found_rivals
 
     def nearest(self, unit: Unit, extension: str) -> Path | None:
         """The one gradient table that counts."""

@@ -7,21 +7,22 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from xnatferry.checks.bids import fitting_fields
+from xnatferry.checks.bids_requirements import COMPANIONS, check_axes, check_fields, check_volume_rows, check_volumes
 from xnatferry.checks.finding_catalog import found
 from xnatferry.checks.images import ImageReport, inspect_image
 from xnatferry.checks.sidecars import check_gradients, disagreements
 from xnatferry.sources.bids.inheritance import read_object
-from xnatferry.sources.bids.scan_grouping import duplicates_in
+from xnatferry.sources.bids.names import parse_name
+from xnatferry.sources.bids.scan_grouping import Unit, duplicates_in
 from xnatferry.sources.model import Severity
 from xnatferry.sources.nifti_header import number
 from xnatferry.sources.sidecar import series_description, sidecar_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from xnatferry.sources.bids.inheritance import Inheritance
-    from xnatferry.sources.bids.scan_grouping import Unit
     from xnatferry.sources.model import Finding
     from xnatferry.sources.nifti_header import NiftiHeader
 
@@ -107,6 +108,7 @@ def read_scan(unit: Unit, inheritance: Inheritance, *, allow_incomplete: bool) -
     report.sidecar = inheritance.sidecar_of(unit)
     report.inherited = inheritance.sidecar_of(unit, without={kept.entry.relative for kept in unit.kept})
     header = image.header
+    report.findings += _lacking(unit, header, report.sidecar, inheritance)
     attributes: dict[str, str] = {}
     if scan_type_of(unit) == "xnat:mrScanData":
         attributes = _mr_facts(unit, header, report, inheritance)
@@ -120,6 +122,35 @@ def read_scan(unit: Unit, inheritance: Inheritance, *, allow_incomplete: bool) -
     report.attributes = fitting_fields(scan_type_of(unit), attributes)
     report.series_description = series_description(report.sidecar)
     return report
+
+
+def _lacking(
+    unit: Unit, header: NiftiHeader | None, sidecar: Mapping[str, Any], inheritance: Inheritance
+) -> Iterator[Finding]:
+    """What BIDS requires of the scan and is not there, or does not fit its image."""
+    path = unit.data[0].path
+    yield from check_fields(unit.datatype, unit.name, sidecar, path)
+    for kept in unit.kept:
+        name = parse_name(kept.name)
+        if name is not None and name.extension == ".tsv.gz":
+            about = Unit("", unit.datatype, unit.folder, name)
+            yield from check_fields(unit.datatype, name, inheritance.sidecar_of(about), kept.entry.path)
+    for names in inheritance.rivals(unit):
+        why = f"{' and '.join(names)} in one folder apply to this file, BIDS allows one; their order is not defined"
+        yield found("BIDS28", why, path)
+    suffix, extensions = COMPANIONS.get(unit.name.suffix, ("", ()))
+    beside = [one for extension in extensions for one in inheritance.applicable(unit, extension, suffix=suffix)]
+    if suffix and not beside:
+        yield found("BIDS26", f"there is no {suffix}{extensions[0]} for this image; add it", path)
+    parts = {entry.name.rpartition(".")[2] for entry in unit.data}
+    if parts & {"vhdr", "vmrk"} and (lost := sorted({"eeg", "vhdr", "vmrk"} - parts)):
+        why = f"the recording has no {' and no '.join(f'.{part}' for part in lost)}; BrainVision needs three files"
+        yield found("BIDS26", why, path)
+    if header is not None:
+        yield from check_axes(unit.name, header, path)
+        yield from check_volumes(unit.name, header, sidecar, path)
+        if suffix == "aslcontext" and beside and beside[-1].problem is None:
+            yield from check_volume_rows(beside[-1].path, header)
 
 
 def _image(unit: Unit, *, allow_incomplete: bool, report: ScanReport) -> ImageReport:
@@ -140,8 +171,9 @@ def _mr_facts(unit: Unit, header: NiftiHeader | None, report: ScanReport, inheri
     attributes.update(sidecar_facts(report.sidecar))
     report.findings += [found("SID02", why, unit.data[0].path) for why in disagreements(report.sidecar, header)]
     bval, bvec = inheritance.nearest(unit, ".bval"), inheritance.nearest(unit, ".bvec")
-    if bval is not None or bvec is not None:
-        gradients, more = check_gradients(bval, bvec, header)
+    needed = (unit.datatype, unit.name.suffix) == ("dwi", "dwi")
+    if needed or bval is not None or bvec is not None:
+        gradients, more = check_gradients(bval, bvec, header, image=unit.data[0].path)
         report.findings += more
         if gradients is not None and not any(finding.severity is Severity.ERROR for finding in more):
             attributes.update(gradients.attributes())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.finding_catalog import found
+from xnatferry.checks.privacy import names_person
 from xnatferry.wording import counted
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Table:
 
     Attributes:
         columns: Names of its columns; empty when the table cannot be used.
-        rows: Cells by column; ``n/a`` and empty cells are left out.
+        rows: Cells by column; ``n/a``, empty cells and columns that name a person are left out: no field gets them.
         findings: Problems of the table.
     """
 
@@ -88,6 +89,7 @@ def _rows(path: Path, keys: tuple[str, ...], columns: tuple[str, ...], lines: li
     ragged: list[int] = []
     empty = 0
     seen: dict[str, int] = {}
+    personal = {name for name in columns if names_person(name)}
     for number, line in enumerate(lines, start=2):
         if not line.strip():
             continue
@@ -96,7 +98,8 @@ def _rows(path: Path, keys: tuple[str, ...], columns: tuple[str, ...], lines: li
             ragged.append(number)
             continue
         empty += sum(not cell for cell in cells)
-        row = {name: cell for name, cell in zip(columns, cells, strict=True) if cell and cell.lower() != "n/a"}
+        given = zip(columns, cells, strict=True)
+        row = {name: cell for name, cell in given if cell and cell.lower() != "n/a" and name not in personal}
         name = " ".join(row[key] for key in keys if key in row)
         if name in seen:
             why = f"{name} is also in line {seen[name]}; only the first row is used"

@@ -211,7 +211,7 @@ def test_pairs_of_header_and_image_are_carried_and_listed(dataset):
 
 
 def test_hidden_files_of_other_programs_have_no_bids_name_and_need_none(dataset):
-    hidden = [".datalad/config", ".gitattributes", ".reproman/jobs/a"]
+    hidden = [".datalad/config", ".gitattributes", ".reproman/jobs/a", "sub-01/.datalad/config", "sub-01/anat/.note"]
     discovery = dataset([*hidden, "sub-01/anat/sub-01_T1w.nii.gz"])
     assert "BIDS04" not in ids(discovery)
     assert set(hidden) <= places(discovery).keys()
@@ -300,7 +300,7 @@ def test_a_table_that_is_too_large_is_not_called_empty(dataset, monkeypatch):
 
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(dataset):
     table = b"\xef\xbb\xbfparticipant_id\tsex\tage\r\nsub-01\tF\tn/a\r\n"
-    discovery = dataset({**IMAGE, "participants.tsv": table})
+    discovery = dataset({**IMAGE, "T1w.json": '{"EchoTime": 0.003}', "participants.tsv": table})
     assert not ids(discovery)
     (attributes,) = {tuple(source.subject_facts.values()) for source in discovery.sources if source.claims.subject}
     assert attributes == ("female",)
