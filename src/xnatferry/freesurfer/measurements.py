@@ -8,15 +8,15 @@ Names of columns in wide tables are those of FreeSurfer's ``asegstats2table`` an
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xnatferry.freesurfer.stats_file import StatisticsError, StatsFile, read_stats, read_volumes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["TABLES", "Number", "StatsText", "Table", "short_measurement", "spoiled_volumes", "wide_name"]
+__all__ = ["TABLES", "Number", "StatsText", "Table", "short_measurement", "spoiled_volumes", "wide_name", "with_sides"]
 
 
 class Number(NamedTuple):
@@ -82,9 +82,6 @@ _HEADER_MEASUREMENTS: Final = {
     "mm": "Thickness_mm",
     "unitless": "unitless",
 }
-#: Measures in the header of a file of one hemisphere that are of that hemisphere; the others are of the whole brain
-#: and the same in both files.
-_OF_HEMISPHERE: Final = frozenset({"NumVert", "WhiteSurfArea", "PialSurfArea", "MeanThickness"})
 #: ``--meas`` of asegstats2table and aparcstats2table, by our measurement.
 _SHORT: Final = {
     "Volume_mm3": "volume",
@@ -163,7 +160,8 @@ def _with_rows(content: bytes) -> StatsFile:
 def _header(stats: StatsFile, side: str) -> Iterable[Number]:
     for name, value in stats.measures.items():
         unit = stats.measure_units[name]
-        here = side if name in _OF_HEMISPHERE else ""
+        # Areas, thickness and vertices in the file of one hemisphere are of it, volumes and their ratios of the brain.
+        here = "" if unit == "mm^3" or "-to-" in name else side
         yield Number(here, name, _HEADER_MEASUREMENTS.get(unit, unit), value, unit)
 
 
@@ -178,14 +176,7 @@ def _cells(stats: StatsFile, side: str) -> Iterable[Number]:
         if index != at:
             unit = stats.column_units.get(column, "")
             for row in stats.rows:
-                yield Number(side, row[at], column, _number(row[index], row[at], column), unit)
-
-
-def _number(text: str, region: str, column: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise StatisticsError(f"{column} of {region} is {text[:20]!r}, not a number") from None
+                yield Number(side, row[at], column, float(row[index]), unit)
 
 
 def _volumes(content: bytes, side: str) -> StatsText:
@@ -206,6 +197,32 @@ def _sided_volumes(content: bytes, side: str) -> StatsText:
         known = where.lower() in _SIDES and region
         numbers.append(number._replace(side=where.lower(), region=region) if known else number)
     return StatsText(tuple(numbers), read.stats)
+
+
+def with_sides(read: Mapping[str, StatsText]) -> tuple[dict[str, StatsText], tuple[str, ...]]:
+    """The files of both hemispheres, by side, where measures of the brain that differ between them have a side.
+
+    Returns:
+        The files, and the names of these measures. `mris_anatomical_stats` 6.0.1 writes two values of ``BrainSegVol``.
+    """
+    values: dict[tuple[str, str], set[str]] = {}
+    for text in read.values():
+        for number in text.numbers:
+            if not number.side:
+                values.setdefault((number.region, number.measurement), set()).add(repr(number.value))
+    apart = {key for key, found in values.items() if len(found) > 1}
+    if not apart:
+        return dict(read), ()
+    sided = {
+        side: replace(
+            text,
+            numbers=tuple(
+                n._replace(side=side) if not n.side and (n.region, n.measurement) in apart else n for n in text.numbers
+            ),
+        )
+        for side, text in read.items()
+    }
+    return sided, tuple(region for region, _ in values if any(region == name for name, _ in apart))
 
 
 def spoiled_volumes(stats: StatsFile, *, high_resolution: bool) -> frozenset[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import TransferError, UsageError, VerifyError
-from xnatferry.freesurfer.measurements import TABLES, Number, StatsText, Table, spoiled_volumes, wide_name
+from xnatferry.freesurfer.measurements import TABLES, Number, StatsText, Table, spoiled_volumes, wide_name, with_sides
 from xnatferry.freesurfer.stats_file import StatisticsError
 from xnatferry.freesurfer.versions import family_of, version_of
 from xnatferry.results.stats_table import Place, Remark, RemarkKind, StatsEntry, StatsTable, incomplete, without_gaps
@@ -104,6 +104,15 @@ def read_run(
         remarks.append(Remark(RemarkKind.CHOICE, str(place), words))
     if not read:
         return Collected(place, None, tuple(remarks))
+    if table.sided:
+        sides = {name: side for side, name in located.by_side.items()}
+        by_side, apart = with_sides({sides[name]: text for name, text in read.items()})
+        read = {located.by_side[side]: text for side, text in by_side.items()}
+        if apart:
+            words = (
+                f"the files of both hemispheres differ in {', '.join(apart)}; both values are listed, with their side"
+            )
+            remarks.append(Remark(RemarkKind.MEASURE, str(place), words, apart))
     versions = [version_of(text.stats) for text in read.values()]
     place = replace(place, fs_version=_best([stamp, *versions], place.resource))
     parts = []

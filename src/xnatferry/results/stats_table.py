@@ -279,10 +279,13 @@ def incomplete(name: str, entries: Iterable[StatsEntry]) -> Iterator[Remark]:
             of_version[_kin(entry)].setdefault(_key(number), number)
     for entry, keys in held:
         sides = {number.side for number in entry.numbers() if number.side}
+        either = {(region, measurement) for _, region, measurement in keys}
         lacking = [
             number
             for key, number in of_version[_kin(entry)].items()
-            if key not in keys and (not number.side or number.side in sides)
+            if key not in keys
+            and ("", *key[1:]) not in keys  # of the whole brain here, of one side elsewhere
+            and (number.side in sides if number.side else key[1:] not in either)
         ]
         names = [wide_name(name, number) or f"{number.region}_{number.measurement}" for number in lacking]
         regions = {number.region for number in entry.numbers()} | {number.region for number in lacking}

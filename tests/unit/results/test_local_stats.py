@@ -207,3 +207,54 @@ def test_subfields(subjects_dir: Path) -> None:
     wide = table.grid(wide=True)
     assert dict(zip(wide.columns, next(iter(wide.rows())), strict=True))["lh_Hippocampal_tail"] == 551.25
     assert [number.unit for number in stats("brainstem", subjects_dir).entries[0].numbers()] == ["mm^3", "mm^3"]
+
+
+def of(table: StatsTable, region: str, subject: str = "sub-001") -> list[tuple[str, float]]:
+    """Side and value of each number of a region in the header."""
+    (entry,) = (entry for entry in table.entries if entry.place.subject == subject)
+    return [(n.side, n.value) for n in entry.numbers() if n.region == region]
+
+
+def measure(name: str, left: float, right: float, unit: str) -> Callable[[Path], None]:
+    """Write one more measure into the headers of both hemispheres of sub-001, in place of one of this name."""
+
+    def act(subjects_dir: Path) -> None:
+        for side, value in (("lh", left), ("rh", right)):
+            path = subjects_dir / "sub-001" / "stats" / f"{side}.aparc.stats"
+            lines = [line for line in path.read_text().splitlines(keepends=True) if f", {name}, " not in line]
+            at = next(i for i, line in enumerate(lines) if line.startswith("# NTableCols"))
+            lines.insert(at, f"# Measure Cortex, {name}, Words, {value}, {unit}\n")
+            path.write_text("".join(lines))
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("name", "left", "right", "unit", "expected"),
+    [
+        ("SurfArea", 86000.5, 87000.5, "mm^2", [("left", 86000.5), ("right", 87000.5)]),
+        ("MeanThickness", 2.5, 2.5, "mm", [("left", 2.5), ("right", 2.5)]),
+        ("NumFolds", 3, 4, "unitless", [("left", 3), ("right", 4)]),
+        ("BrainSegVol", 1100000, 1100000, "mm^3", [("", 1100000)]),
+        ("BrainSegVol", 1100000, 1100007, "mm^3", [("left", 1100000), ("right", 1100007)]),
+        ("NewVol", 11, 12, "mm^3", [("left", 11), ("right", 12)]),
+    ],
+)
+def test_no_measure_of_a_hemisphere_is_dropped(
+    subjects_dir: Path, name: str, left: float, right: float, unit: str, expected: list[tuple[str, float]]
+) -> None:
+    measure(name, left, right, unit)(subjects_dir)
+    table = stats("aparc", subjects_dir)
+    assert of(table, name) == expected
+    wide = table.grid(wide=True)
+    row = next(row for row in wide.rows() if row[wide.columns.index("subject")] == "sub-001")
+    cells = dict(zip(wide.columns, row, strict=True))
+    assert [value for _, value in expected] == [
+        cell for column, cell in cells.items() if name in column.split("_") and cell is not None
+    ]
+    differ = [r for r in table.remarks if "differ" in r.message]
+    assert [(r.where, r.measures) for r in differ] == (
+        [("sub-001", (name,))] if unit == "mm^3" and left != right else []
+    )
+    if name == "BrainSegVol":  # no file lacks it, with a side or without
+        assert not [r for r in table.remarks if r not in differ and any(name in m.split("_") for m in r.measures)]
