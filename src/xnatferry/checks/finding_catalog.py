@@ -124,6 +124,7 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = {
     "FS23": (_ERROR, "files of two FreeSurfer versions"),
     "FS24": (_INFO, "result of the BBRC validator rules"),
     "FS25": (_INFO, "no session on the server"),
+    "FS26": (_INFO, "segmentation without surfaces"),
     "FIL01": (_WARNING, "files that are not uploaded"),
     "FIL02": (_ERROR, "result file cannot be read"),
     "FIL03": (_ERROR, "two files with one name"),

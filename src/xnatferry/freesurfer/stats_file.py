@@ -116,16 +116,19 @@ def read_stats(content: bytes) -> StatsFile:
 def read_volumes(content: bytes) -> dict[str, float]:
     """Parse the volumes of a subfield segmentation: mm^3 by structure, in the order of the file.
 
-    ``segmentHA``, ``segmentBS`` and ``segmentThalamicNuclei`` write one ``NAME VALUE`` a line.
+    ``segmentHA``, ``segmentBS``, ``segmentThalamicNuclei`` and ``segment_subregions`` write one ``NAME VALUE`` a line,
+    and a copy in ``stats``: a comment, then ``NUMBER NUMBER 0 VALUE NAME``.
 
     Raises:
         StatisticsError: A line is something else, a structure is there twice, or the last line has no end.
     """
     volumes: dict[str, float] = {}
     for line in content.decode("utf-8", "replace").split("\n"):
-        if not line.strip():
+        if not line.strip() or line.startswith("#"):
             continue
         name, _, number = line.strip().rpartition(" ")
+        if content.startswith(b"#") and len(cells := line.split()) == 5:
+            name, number = cells[4], cells[3]
         try:
             value = number_in(number)
         except ValueError:
@@ -155,7 +158,9 @@ def _measure(line: str) -> tuple[str, float, str]:
 def _check_shape(fields: dict[str, str], columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     if (stated := fields.get("NRows")) is not None and stated != str(len(rows)):
         raise StatisticsError(f"the header states {stated} rows, the file has {len(rows)}; it may be truncated")
-    if (stated := fields.get("NTableCols")) is not None and stated != str(len(columns)):
+    # `mri_segstats --snr` of FreeSurfer 5 and 6 does not count the column SNR.
+    widths = {str(len(columns)), str(len(columns) - ("SNR" in columns))}
+    if (stated := fields.get("NTableCols")) is not None and stated not in widths:
         raise StatisticsError(f"the header states {stated} columns and names {len(columns)}")
     for row in rows:
         if len(row) != len(columns):

@@ -101,7 +101,7 @@ def _archive_files(table: Table, path: Path) -> dict[str, Callable[[], bytes]]:
     found: dict[str, Callable[[], bytes]] = {}
     with archive_errors():
         for member, stream in members(path):
-            wanted = any(pattern.fullmatch(member.path) for pattern in table.files)
+            wanted = any(pattern.fullmatch(member.path) for pattern in (*table.files, *table.instead))
             if stream is None or not (wanted or member.path.endswith("scripts/build-stamp.txt")):
                 continue
             content = stream.read(_TEXT_LIMIT_BYTES)

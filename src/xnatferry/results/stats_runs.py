@@ -96,15 +96,16 @@ def read_run(
             remarks.append(Remark(RemarkKind.BROKEN, str(place), f"{name}: {words}"))
     read, about_names = _of_one_subject(place, located, read)
     remarks += about_names
-    for side in located.missing:
-        hemi = {"left": "lh", "right": "rh"}[side]
-        remarks.append(Remark(RemarkKind.FILE, str(place), f"{table.shown.replace('?h', hemi)} does not exist"))
+    remarks += [Remark(RemarkKind.FILE, str(place), f"{name} does not exist") for name in located.missing]
+    if located.instead:
+        words = f"reads {', '.join(located.by_side.values())}, because {table.shown} does not exist"
+        remarks.append(Remark(RemarkKind.CHOICE, str(place), words))
     if located.older and read:
         words = f"reads {', '.join(located.by_side.values())}, not {', '.join(located.older)}"
         remarks.append(Remark(RemarkKind.CHOICE, str(place), words))
     if not read:
         return Collected(place, None, tuple(remarks))
-    if table.sided:
+    if "" not in located.by_side:
         sides = {name: side for side, name in located.by_side.items()}
         by_side, apart = with_sides({sides[name]: text for name, text in read.items()})
         read = {located.by_side[side]: text for side, text in by_side.items()}

@@ -229,25 +229,26 @@ def _place(run: Run, templates: Sequence[PathTemplate]) -> tuple[Claims, Level |
     name, _, base = run.name.partition(".long.")
     if base:
         return replace(claims_of_folder(name), resource=f"{resource}_LONG"), None, []
-    if not run.is_base:
+    file = run.time_points
+    if file is None:
         return replace(claims_of_folder(run.name), resource=resource), None, []
     resource += "_BASE"
-    people = {_subject_of(point, templates) for point in run.text("base-tps").split()}
+    people = {_subject_of(point, templates) for point in run.text(file).split()}
     if len(people) == 1:
         (subject,) = people
         why = f"base of a longitudinal series; it is uploaded to subject {subject}, resource {resource}"
-        note = replace(found("FS20", why, run.where, file="base-tps"), severity=Severity.INFO)
+        note = replace(found("FS20", why, run.where, file=file), severity=Severity.INFO)
         return Claims(subject=subject, resource=resource), Level.SUBJECT, [note]
     shown = ", ".join(sorted(people)) or "no subject"
     why = (
-        f"base of a longitudinal series, but its time points (base-tps) are of {shown}, not of one subject;"
+        f"base of a longitudinal series, but its time points ({file}) are of {shown}, not of one subject;"
         " use --template to show where the subject is in their names"
     )
     seen = f"time points of {shown}"
     return (
         replace(claims_of_folder(run.name), resource=resource),
         Level.SUBJECT,
-        [found("FS20", why, run.where, file="base-tps", seen=seen, expected="one subject")],
+        [found("FS20", why, run.where, file=file, seen=seen, expected="one subject")],
     )
 
 

@@ -45,6 +45,14 @@ def test_commas_in_a_description() -> None:
     assert stats.measures == {"AVol": 12.5}
 
 
+def test_freesurfer_5_does_not_count_the_column_snr() -> None:
+    head = b"# NTableCols 10\n# ColHeaders Index SegId NVertices Area_mm2 StructName Mean StdDev Min Max Range SNR\n"
+    stats = read_stats(head + b"1 1001 1200 800.1 bankssts 22.5 4.1 1.0 50.0 49.0 5.4\n")
+    assert stats.column("SNR") == [5.4]
+    with pytest.raises(StatisticsError, match="9 columns and names 11"):
+        read_stats(head.replace(b"10", b"9"))
+
+
 def test_line_ends_of_windows() -> None:
     content = (SIX / "aseg.stats").read_bytes()
     assert read_stats(content.replace(b"\n", b"\r\n")) == read_stats(content)
