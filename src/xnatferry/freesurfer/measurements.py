@@ -8,7 +8,7 @@ Names of columns in wide tables are those of FreeSurfer's ``asegstats2table`` an
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xnatferry.freesurfer.stats_file import StatisticsError, StatsFile, read_stats, read_volumes
@@ -16,7 +16,17 @@ from xnatferry.freesurfer.stats_file import StatisticsError, StatsFile, read_sta
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["TABLES", "Number", "StatsText", "Table", "short_measurement", "spoiled_volumes", "wide_name", "with_sides"]
+__all__ = [
+    "TABLES",
+    "Number",
+    "StatsText",
+    "Table",
+    "short_measurement",
+    "spoiled_volumes",
+    "usual_region",
+    "wide_name",
+    "with_sides",
+]
 
 
 class Number(NamedTuple):
@@ -62,7 +72,7 @@ class Table:
             image; group ``long`` is there in the longitudinal segmentation.
         shown: The file name for messages.
         read: Reads one file, given its side.
-        expected: Measures of the whole brain that every version writes.
+        expected: Measures of the header that every version writes, with their measurement.
         instead: Patterns of files to read where none of *files* exists, with a remark.
     """
 
@@ -70,7 +80,7 @@ class Table:
     files: tuple[re.Pattern[str], ...]
     shown: str
     read: Callable[[bytes, str], StatsText]
-    expected: tuple[str, ...] = ()
+    expected: Mapping[str, str] = field(default_factory=dict)
     instead: tuple[re.Pattern[str], ...] = ()
 
 
@@ -103,6 +113,11 @@ _SHORT: Final = {
     "normRange": "range",
 }
 _SIDES: Final = {"left": "lh", "right": "rh"}
+_USUAL: Final = {
+    "ICV": "eTIV",
+    "SuperTentorialVol": "SupraTentorialVol",
+    "SuperTentorialVolNotVent": "SupraTentorialVolNotVent",
+}
 
 
 def short_measurement(measurement: str) -> str:
@@ -198,11 +213,20 @@ def _sided_volumes(content: bytes, side: str) -> StatsText:
     return StatsText(tuple(numbers), read.stats)
 
 
-def with_sides(read: Mapping[str, StatsText]) -> tuple[dict[str, StatsText], tuple[str, ...]]:
+def usual_region(region: str) -> str:
+    """The name of FreeSurfer 7 for a region that other versions spell differently; else the region itself.
+
+    5 and 6 write ``Left-Thalamus-Proper`` and ``G&S_frontomargin`` (7 ``G_and_S_frontomargin``), 5 ``ICV`` and
+    ``SuperTentorialVol``. Names whose definition changed too (``CorticalWhiteMatterVol``) are others.
+    """
+    return _USUAL.get(region, re.sub(r"-Proper$", "", region).replace("&", "_and_"))
+
+
+def with_sides(read: Mapping[str, StatsText]) -> tuple[dict[str, StatsText], tuple[tuple[str, str], ...]]:
     """The files of both hemispheres, by side, where measures of the brain that differ between them have a side.
 
     Returns:
-        The files, and the names of these measures. `mris_anatomical_stats` 6.0.1 writes two values of ``BrainSegVol``.
+        The files, and these measures: region and measurement, as ``BrainSegVol`` of `mris_anatomical_stats` 6.0.1.
     """
     values: dict[tuple[str, str], set[str]] = {}
     for text in read.values():
@@ -213,15 +237,10 @@ def with_sides(read: Mapping[str, StatsText]) -> tuple[dict[str, StatsText], tup
     if not apart:
         return dict(read), ()
     sided = {
-        side: replace(
-            text,
-            numbers=tuple(
-                n._replace(side=side) if not n.side and (n.region, n.measurement) in apart else n for n in text.numbers
-            ),
-        )
+        side: replace(text, numbers=tuple(n._replace(side=side) if n[1:3] in apart else n for n in text.numbers))
         for side, text in read.items()
     }
-    return sided, tuple(region for region, _ in values if any(region == name for name, _ in apart))
+    return sided, tuple(key for key in values if key in apart)
 
 
 def spoiled_volumes(stats: StatsFile, *, high_resolution: bool) -> frozenset[str]:
@@ -256,8 +275,10 @@ _HEMI: Final = r"(?P<hemi>[lr]h)"
 _ANALYSIS: Final = r"(?:[-.](?P<a>(?!long\b|v\d+\b)[^./]+))?"
 _LONG: Final = r"(?P<long>\.long)?"
 _VERSION: Final = r"(?:\.v(?P<v>\d+))?"
-_ASEG_MEASURES: Final = ("BrainSegVol", "BrainSegVolNotVent", "lhCortexVol", "rhCortexVol", "CortexVol", "eTIV")
-_APARC_MEASURES: Final = ("NumVert", "WhiteSurfArea", "MeanThickness")
+_ASEG_MEASURES: Final = dict.fromkeys(
+    ("BrainSegVol", "BrainSegVolNotVent", "lhCortexVol", "rhCortexVol", "CortexVol", "eTIV"), "Volume_mm3"
+)
+_APARC_MEASURES: Final = {"NumVert": "unitless", "WhiteSurfArea": "SurfArea_mm2", "MeanThickness": "Thickness_mm"}
 
 
 def _parcellations(name: str, *other_names: str) -> Table:

@@ -104,7 +104,7 @@ def is_archive_name(name: str) -> bool:
 
 
 def read_contents(path: Path, markers: Collection[str]) -> list[Contents]:
-    """List the subjects in an archive: the folders that hold two or more of the folders *markers*.
+    """List the subjects in an archive: folders with two or more of the folders *markers*, or with statistics.
 
     Raises:
         ArchiveProblem: It is damaged, encrypted or unsafe.
@@ -118,7 +118,10 @@ def read_contents(path: Path, markers: Collection[str]) -> list[Contents]:
         parts = PurePosixPath(member.path).parts[:-1]
         at = next((index for index, part in enumerate(parts) if part in markers), None)
         if at is not None:
-            inside.setdefault("/".join(parts[:at]), set()).add(parts[at])
+            held = inside.setdefault("/".join(parts[:at]), set())
+            held.add(parts[at])
+            if parts[at:] == ("stats",) and member.path.endswith(".stats"):
+                held.add(member.path)
     prefixes = [prefix for prefix, held in inside.items() if len(held) > 1]
     if not prefixes:
         return []

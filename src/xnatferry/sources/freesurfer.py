@@ -70,10 +70,11 @@ class _Reading:
 
 
 def is_subject_folder(folder: Path) -> bool:
-    """Whether a folder looks like a FreeSurfer subject: two or more of mri, surf, stats, label and scripts in it."""
+    """Whether a folder looks like a subject: it has two of mri, surf, stats, label, scripts, or statistics alone."""
     try:
         with os.scandir(folder) as listing:
-            return sum(child.name in _MARKERS and child.is_dir() for child in listing) >= 2
+            held = {child.name for child in listing if child.name in _MARKERS and child.is_dir()}
+        return len(held) >= 2 or (held == {"stats"} and any((folder / "stats").glob("*.stats")))
     except OSError:
         return False
 

@@ -12,7 +12,7 @@ import pytest
 
 from xnatferry.errors import NotFoundError, UsageError
 from xnatferry.results.stats import stats
-from xnatferry.results.stats_table import RemarkKind, StatsTable
+from xnatferry.results.stats_table import Remark, RemarkKind, StatsTable
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -26,8 +26,13 @@ def subjects_dir(tmp_path: Path) -> Path:
     return folder
 
 
+def remarks(table: StatsTable) -> list[Remark]:
+    """The remarks, but for the one about names in the real files of version 6, which differ from those of 7."""
+    return [r for r in table.remarks if r.where != "subject1" or "is listed as" not in r.message]
+
+
 def told(table: StatsTable) -> list[tuple[str, str]]:
-    return [(remark.kind.value, remark.where) for remark in table.remarks]
+    return [(remark.kind.value, remark.where) for remark in remarks(table)]
 
 
 def held(table: StatsTable) -> list[str]:
@@ -40,7 +45,7 @@ def test_whole_subjects(subjects_dir: Path, name: str) -> None:
     assert held(table) == ["sub-001", "sub-002", "subject1"]
     assert [entry.place.fs_version for entry in table.entries] == ["7.4.1", "7.4.1", "6"]
     assert not table.lacking
-    assert not [remark for remark in table.remarks if remark.kind is not RemarkKind.MEASURE]
+    assert not [remark for remark in remarks(table) if remark.kind is not RemarkKind.MEASURE]
     long, wide = table.grid(), table.grid(wide=True)
     assert long.height == len(list(long.rows()))
     assert wide.height == 3
@@ -167,7 +172,7 @@ def test_a_high_resolution_run_of_version_6(subjects_dir: Path) -> None:
     regions = {number.region for number in table.entries[2].numbers()}
     assert "BrainSegVol" not in regions
     assert {"eTIV", "Left-Hippocampus"} <= regions
-    (remark,) = table.remarks
+    (remark,) = remarks(table)
     assert remark.kind is RemarkKind.MEASURE
     assert "BrainSegVol" in remark.measures
 
@@ -207,6 +212,74 @@ def test_subfields(subjects_dir: Path) -> None:
     wide = table.grid(wide=True)
     assert dict(zip(wide.columns, next(iter(wide.rows())), strict=True))["lh_Hippocampal_tail"] == 551.25
     assert [number.unit for number in stats("brainstem", subjects_dir).entries[0].numbers()] == ["mm^3", "mm^3"]
+
+
+def test_folders_that_hold_only_stats(subjects_dir: Path, tmp_path: Path) -> None:
+    whole = stats("aparc", subjects_dir)
+    for folder in subjects_dir.iterdir():
+        for inner in folder.iterdir():
+            if inner.name != "stats":
+                shutil.rmtree(inner)
+    table = stats("aparc", subjects_dir)
+    assert [entry.parts for entry in table.entries] == [entry.parts for entry in whole.entries]
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
+        for file in sorted((subjects_dir / "sub-001").rglob("*.stats")):
+            packed.write(file, file.relative_to(subjects_dir))
+    assert held(stats("aparc", tmp_path / "packed.zip")) == ["sub-001"]
+
+
+SPELLINGS = {
+    "Left-Thalamus": ("aseg", "Left-Thalamus-Proper"),
+    "Right-Thalamus": ("aseg", "Right-Thalamus-Proper"),
+    "G_and_S_frontomargin": ("aparc.a2009s", "G&S_frontomargin"),
+    "S_oc_sup_and_transversal": ("aparc.a2009s", "S_oc_sup&transversal"),
+    "eTIV": ("aseg", "ICV"),
+}
+
+
+@pytest.mark.parametrize("usual", SPELLINGS)
+def test_a_region_has_one_column(subjects_dir: Path, usual: str) -> None:
+    name, old = SPELLINGS[usual]
+    (subjects_dir / "subject1").rename(tmp := subjects_dir.parent / "away")
+    for path in (subjects_dir / "sub-001" / "stats").glob("*.stats"):
+        text = path.read_text()
+        path.write_text(re.sub(rf"(?<![\w-]){usual}(?![\w-])", old, text))
+    table = stats(name, subjects_dir)
+    regions = [{n.region for n in entry.numbers()} for entry in table.entries]
+    assert all(usual in held and old not in held for held in regions)
+    assert [(r.kind.value, r.where) for r in table.remarks] == [("choice", "sub-001")]
+    assert f"{old} is listed as {usual}" in table.remarks[0].message
+    alone = stats(name, subjects_dir / "sub-001")  # a table of one version has the names of its program
+    assert old in {n.region for n in alone.entries[0].numbers()}
+    assert tmp.is_dir()
+
+
+def test_two_regions_of_one_file_stay_two(subjects_dir: Path) -> None:
+    path = subjects_dir / "sub-001" / "stats" / "aseg.stats"
+    path.write_text(path.read_text().replace("Right-Thalamus ", "Left-Thalamus-Proper "))
+    table = stats("aseg", subjects_dir)
+    assert {"Left-Thalamus", "Left-Thalamus-Proper"} <= {n.region for n in table.entries[0].numbers()}
+
+
+@pytest.mark.parametrize("fault", ["a region gone", "no number", "a measure gone", "high resolution"])
+def test_remarks_are_about_the_measures_of_the_table(subjects_dir: Path, fault: str) -> None:
+    if fault == "high resolution":
+        name, path = "aseg", subjects_dir / "subject1" / "stats" / "aseg.stats"
+        path.write_bytes(path.read_bytes().replace(b"VoxelVolume_mm3 1", b"VoxelVolume_mm3 0.343"))
+    else:
+        name, act, *_ = BROKEN[fault]
+        act(subjects_dir)
+    table = stats(name, subjects_dir)
+    (remark,) = remarks(table)
+    assert not any(measure.endswith(("_Index", "_SegId")) for measure in remark.measures)
+    measurements = {n.measurement for entry in table.entries for n in entry.numbers()} - {"Index", "SegId"}
+    named: list[str] = []
+    for one in sorted(measurements):
+        for chosen in remarks(table.only([one])):
+            named += chosen.measures
+            assert chosen.measures[0] in chosen.message
+            assert not re.match(r"\d", chosen.message) or chosen.message.startswith(f"{len(chosen.measures)} measure")
+    assert sorted(named) == sorted(remark.measures)
 
 
 def of(table: StatsTable, region: str, subject: str = "sub-001") -> list[tuple[str, float]]:

@@ -80,7 +80,10 @@ def _runs_of(pipeline: Pipeline, sessions: Mapping[str, set[str | None]]) -> lis
     parts: dict[str, set[str]] = defaultdict(set)
     for entry in pipeline.entries:
         if (inside := _INSIDE.match(entry.relative)) is not None:
-            parts[inside[1] + inside[2]].add(inside[3])
+            held = parts[inside[1] + inside[2]]
+            held.add(inside[3])
+            if inside[3] == "stats" and entry.relative.endswith(".stats"):  # enough, as for other sources
+                held.add("statistics")
     runs: dict[str, FreeSurferRun] = {}
     for folder, markers in parts.items():
         above, _, name = folder.rpartition("/")
