@@ -112,7 +112,7 @@ CASES = {
         text(BOLD.replace(".nii.gz", ".json"), "{'RepetitionTime': 2}"), "SID01", BOLD.replace(".nii.gz", ".json"), "not JSON",
     ),
     "inherited sidecar is no JSON": (text(TASK, "{"), "SID01", TASK, "not JSON"),
-    "sidecar in milliseconds": (text(TASK, '{"RepetitionTime": 1000}'), "SID02", BOLD, "uses seconds"),
+    "sidecar in milliseconds": (text(TASK, '{"RepetitionTime": 1000}'), "SID03", BOLD, "uses seconds"),
     "slices that the image has not": (text(TASK, '{"SliceTiming": [0, 1]}'), "SID02", BOLD, "2 values, the image has 6 slices"),
     "b-values too few": (text(f"{DWI}.bval", "0 1000\n"), "DWI01", f"{DWI}.bval", "2 b-values, the image has 3 volumes"),
     "directions too few": (text(f"{DWI}.bvec", "0 1\n0 0\n0 0\n"), "DWI01", f"{DWI}.bvec", "2 directions"),

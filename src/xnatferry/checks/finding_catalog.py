@@ -49,6 +49,7 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = {
     "NII27": (_WARNING, "folder name is not used"),
     "SID01": (_ERROR, "sidecar cannot be read"),
     "SID02": (_WARNING, "sidecar and header disagree"),
+    "SID03": (_WARNING, "value is not possible"),
     "DWI01": (_ERROR, "gradient table does not match the image"),
     "DWI02": (_ERROR, "gradient table cannot be read"),
     "DWI03": (_WARNING, "unusual gradient table"),

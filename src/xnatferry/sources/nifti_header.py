@@ -11,6 +11,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from xnatferry.sources.limits import is_possible
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,7 +28,6 @@ _FIRST_VOXEL: Final[Mapping[int, int]] = {1: 352, 2: 544}
 _TO_MM: Final[Mapping[int, float]] = {1: 1000.0, 2: 1.0, 3: 0.001}
 _TO_MS: Final[Mapping[int, float]] = {8: 1000.0, 16: 1.0, 24: 0.001}
 _NOT_TIME: Final = frozenset({32, 40, 48})  # Hz, ppm, rad/s: the fourth axis is something else
-_LONGEST_REPETITION_MS: Final = 100_000.0
 _CIFTI_INTENTS: Final = range(3000, 3100)
 
 #: Offset and struct format of fields, for NIfTI-1 and NIfTI-2.
@@ -158,7 +159,7 @@ class NiftiHeader:
         if not math.isfinite(step) or (scale is None and step == 1):
             return None
         step_ms = step * (scale if scale is not None else 1000.0 if step < 100 else 1.0)
-        return step_ms if 0 < step_ms <= _LONGEST_REPETITION_MS else None
+        return step_ms if is_possible("RepetitionTime", step_ms / 1000) else None
 
     @property
     def orientation(self) -> str | None:
@@ -179,7 +180,7 @@ class NiftiHeader:
             return {}
         attributes: dict[str, str] = {}
         size_mm = self.voxel_size_mm
-        if len(size_mm) == 3 and all(math.isfinite(step) and step > 0 for step in size_mm):
+        if len(size_mm) == 3 and all(is_possible("VoxelSize", step) for step in size_mm):
             for axis, step in zip("xyz", size_mm, strict=True):
                 attributes[f"parameters/voxelRes/{axis}"] = number(step)
             attributes["parameters/voxelRes/units"] = "mm"

@@ -12,6 +12,7 @@ from xnatferry.checks.images import ImageReport, inspect_image
 from xnatferry.checks.sidecars import check_gradients, disagreements
 from xnatferry.sources.bids.inheritance import read_object
 from xnatferry.sources.bids.scan_grouping import duplicates_in
+from xnatferry.sources.limits import is_possible, possible_values
 from xnatferry.sources.model import Severity
 from xnatferry.sources.nifti_header import number
 from xnatferry.sources.sidecar import series_description, sidecar_facts
@@ -105,18 +106,20 @@ def read_scan(unit: Unit, inheritance: Inheritance, *, allow_incomplete: bool) -
         report.findings.append(found("BIDS06", why, unit.data[0].path))
     image = _image(unit, allow_incomplete=allow_incomplete, report=report)
     report.sidecar = inheritance.sidecar_of(unit)
+    possible, problems = possible_values(report.sidecar)
+    report.findings += [found("SID03", why, unit.data[0].path) for why in problems]
     report.inherited = inheritance.sidecar_of(unit, without={kept.entry.relative for kept in unit.kept})
     header = image.header
     attributes: dict[str, str] = {}
     if scan_type_of(unit) == "xnat:mrScanData":
-        attributes = _mr_facts(unit, header, report, inheritance)
+        attributes = _mr_facts(unit, header, possible, report, inheritance)
     else:
-        kept_facts = sidecar_facts(report.sidecar)
+        kept_facts = sidecar_facts(possible)
         attributes = {p: v for p, v in kept_facts.items() if p not in MR_ONLY and not p.startswith("parameters/")}
         if unit.datatype == "pet":
-            attributes |= _pet_facts(header) | _frames(report.sidecar)
+            attributes |= _pet_facts(header) | _frames(possible)
             report.session |= _tracer(report.sidecar)
-    attributes |= _parameters(report.sidecar, header)
+    attributes |= _parameters(possible, header)
     report.attributes = fitting_fields(scan_type_of(unit), attributes)
     report.series_description = series_description(report.sidecar)
     return report
@@ -135,10 +138,12 @@ def _image(unit: Unit, *, allow_incomplete: bool, report: ScanReport) -> ImageRe
     return image
 
 
-def _mr_facts(unit: Unit, header: NiftiHeader | None, report: ScanReport, inheritance: Inheritance) -> dict[str, str]:
+def _mr_facts(
+    unit: Unit, header: NiftiHeader | None, sidecar: Mapping[str, Any], report: ScanReport, inheritance: Inheritance
+) -> dict[str, str]:
     attributes = dict(header.attributes()) if header is not None else {}
-    attributes.update(sidecar_facts(report.sidecar))
-    report.findings += [found("SID02", why, unit.data[0].path) for why in disagreements(report.sidecar, header)]
+    attributes.update(sidecar_facts(sidecar))
+    report.findings += [found("SID02", why, unit.data[0].path) for why in disagreements(sidecar, header)]
     bval, bvec = inheritance.nearest(unit, ".bval"), inheritance.nearest(unit, ".bvec")
     if bval is not None or bvec is not None:
         gradients, more = check_gradients(bval, bvec, header)
@@ -156,7 +161,7 @@ def _pet_facts(header: NiftiHeader | None) -> dict[str, str]:
     attributes = {
         f"parameters/dimensions/{axis}": str(length) for axis, length in zip("xyz", header.shape, strict=False)
     }
-    if len(sizes) == 3 and all(math.isfinite(size) and size > 0 for size in sizes):
+    if len(sizes) == 3 and all(is_possible("VoxelSize", size) for size in sizes):
         attributes |= {
             f"parameters/pixelSize/{axis}": number(size / 10) for axis, size in zip("xyz", sizes, strict=True)
         }
