@@ -190,6 +190,12 @@ def _geometry(path: Path, header: NiftiHeader) -> list[Finding]:
     if header.qform_code <= 0 and header.sform_code <= 0:
         why = "neither qform nor sform is set, so left and right are unknown"
         findings.append(found("NII17", why, path))
+    elif header.qform_code > 0 and not header.qform_is_rotation:
+        if header.sform_code > 0:
+            why = "the quaternion of the qform is not a rotation; only programs that read the sform can open the image"
+        else:
+            why = "the quaternion of the qform is not a rotation, so left and right are unknown"
+        findings.append(found("NII17", why, path))
     elif header.orientation is None:
         findings.append(found("NII17", "the affine is not a valid matrix, so left and right are unknown", path))
     return findings
