@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xnatferry.sources.bids.inheritance import Inheritance
-    from xnatferry.sources.bids.scan_grouping import Unit
+    from xnatferry.sources.bids.scan_grouping import Kept, Unit
     from xnatferry.sources.model import Finding
     from xnatferry.sources.nifti_header import NiftiHeader
 
-__all__ = ["MR_ONLY", "ScanReport", "read_scan", "scan_type_of", "session_facts_of", "session_type_of"]
+__all__ = ["MR_ONLY", "ScanReport", "read_scan", "scan_type_of", "session_facts_of", "session_type_of", "stands_alone"]
 
 _MR: Final = frozenset({"anat", "func", "dwi", "fmap", "perf"})
 _SCAN_TYPES: Final = {
@@ -97,6 +97,8 @@ def read_scan(unit: Unit, inheritance: Inheritance, *, allow_incomplete: bool) -
     """
     report = ScanReport()
     for kept in unit.kept:
+        if stands_alone(kept, unit):
+            continue
         if kept.entry.problem is not None:
             report.findings.append(found(*kept.entry.problem, kept.entry.path))
         elif kept.name.endswith(".json"):
@@ -123,6 +125,11 @@ def read_scan(unit: Unit, inheritance: Inheritance, *, allow_incomplete: bool) -
     report.attributes = fitting_fields(scan_type_of(unit), attributes)
     report.series_description = series_description(report.sidecar)
     return report
+
+
+def stands_alone(kept: Kept, unit: Unit) -> bool:
+    """Whether it is an unusable companion without which the scan is uploaded, as a table of events."""
+    return kept.entry.problem is not None and kept.entry not in unit.data and not kept.name.endswith(".json")
 
 
 def _image(unit: Unit, *, allow_incomplete: bool, report: ScanReport) -> ImageReport:
