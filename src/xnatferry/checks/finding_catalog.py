@@ -47,6 +47,7 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = {
     "NII25": (_ERROR, "file name is not UTF-8"),
     "NII26": (_ERROR, "subject folder is named like an image type"),
     "NII27": (_WARNING, "folder name is not used"),
+    "NII28": (_WARNING, "data that is not uploaded"),
     "SID01": (_ERROR, "sidecar cannot be read"),
     "SID02": (_WARNING, "sidecar and header disagree"),
     "SID03": (_WARNING, "value is not possible"),
@@ -130,6 +131,7 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = {
     "FIL02": (_ERROR, "result file cannot be read"),
     "FIL03": (_ERROR, "two files with one name"),
     "FIL04": (_ERROR, "result without files"),
+    "FIL05": (_ERROR, "data file is empty or truncated"),
     "TYP01": (_WARNING, "session type is not set up"),
 }
 

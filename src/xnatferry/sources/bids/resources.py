@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from xnatferry.checks.data_files import accepted, inspect_data, is_data_name
 from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.sources.bids.derivatives import grouped
 from xnatferry.sources.bids.freesurfer_runs import freesurfer_runs_in
@@ -318,28 +320,44 @@ def _apart(source: Source, refused: Sequence[tuple[LocalFile, Sequence[Finding]]
         yield replace(source, path=file.path, relative=file.tree_path or file.name, files=(file,), findings=tuple(why))
 
 
-def with_digests(sources: Iterable[Source], workers: int) -> tuple[Source, ...]:
-    """The same sources with the MD5 of every file: the manifest and a second push need it."""
-    return tuple(one for several in thread_map(_with_digests, sources, workers=workers) for one in several)
+def with_digests(sources: Iterable[Source], workers: int, *, allow_incomplete: bool) -> tuple[Source, ...]:
+    """The same sources with the MD5 of every file, which the manifest and a second push need, and without damaged data.
+
+    Args:
+        sources: What is to be uploaded.
+        workers: Threads that read.
+        allow_incomplete: Whether empty or truncated data is uploaded with a warning.
+    """
+    read = partial(_with_digests, allow_incomplete=allow_incomplete)
+    return tuple(one for several in thread_map(read, sources, workers=workers) for one in several)
 
 
-def _with_digests(source: Source) -> list[Source]:
+def _with_digests(source: Source, *, allow_incomplete: bool) -> list[Source]:
     if source.refused:
         return [source]
+    # Images of scans have been read as such, runs of FreeSurfer by their own checks.
+    of_image = source.level is Level.SCAN and source.claims.resource == "NIFTI"
+    checked = not of_image and source.claims.content != "FREESURFER"
     files: list[LocalFile] = []
     refused: list[tuple[LocalFile, list[Finding]]] = []
+    warnings: list[Finding] = []
     for file in source.files:
         try:
-            digest = file.digest or digest_of(_pieces(file.path))
+            data = checked and file.opener is None and is_data_name(file.name)
+            findings, digest = inspect_data(file.path) if data else ([], None)
+            files.append(replace(file, digest=file.digest or digest or digest_of(_pieces(file.path))))
         except OSError as error:
             why = f"the file cannot be read ({error.strerror}); check its permissions and the disk"
+            findings = [found("BIDS17", why, file.path)]
             files.append(file)
-            refused.append((file, [found("BIDS17", why, file.path)]))
+        findings = [accepted(finding) if allow_incomplete else finding for finding in findings]
+        if any(finding.severity is Severity.ERROR for finding in findings):
+            refused.append((file, findings))
         else:
-            files.append(replace(file, digest=digest))
-    source = replace(source, files=tuple(files))
-    if source.level is Level.SCAN and refused and files[0].name == refused[0][0].name:
-        return [replace(source, findings=(*source.findings, *refused[0][1]))]  # nothing without the image
+            warnings += findings
+    source = replace(source, files=tuple(files), findings=(*source.findings, *warnings))
+    if source.level is Level.SCAN and source.claims.resource != BIDS:  # nothing without the image or recording
+        return [replace(source, findings=(*source.findings, *(f for _, findings in refused for f in findings)))]
     return list(_apart(source, refused))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from xnatferry.checks.bids import fitting_fields
+from xnatferry.checks.data_files import accepted
 from xnatferry.checks.finding_catalog import found
 from xnatferry.checks.images import ImageReport, inspect_image
 from xnatferry.checks.sidecars import check_gradients, disagreements
@@ -32,8 +33,6 @@ _MR: Final = frozenset({"anat", "func", "dwi", "fmap", "perf"})
 _SCAN_TYPES: Final = {
     "mrs": "xnat:mrsScanData", "pet": "xnat:petScanData", "meg": "xnat:megScanData", "eeg": "xnat:eegScanData",
 }  # fmt: skip
-#: Findings on incomplete images that ``--allow-incomplete`` accepts.
-_INCOMPLETE: Final = frozenset({"NII01", "NII07", "NII09", "NII10", "NII12"})
 _LISTED_PARAMETERS: Final = (
     "TaskName", "PhaseEncodingDirection", "TotalReadoutTime", "MultibandAccelerationFactor", "SliceTiming",
     "ParallelReductionFactorInPlane", "DwellTime", "SeriesNumber", "EchoNumber", "ArterialSpinLabelingType",
@@ -137,10 +136,7 @@ def _image(unit: Unit, *, allow_incomplete: bool, report: ScanReport) -> ImageRe
     if not unit.is_image or only.problem is not None or len(unit.data) > 1:
         return ImageReport(())
     image = inspect_image(only.path)
-    for finding in image.findings:
-        accepted = allow_incomplete and finding.id in _INCOMPLETE
-        why = f"{finding.message.partition(';')[0]}; uploaded because of --allow-incomplete"
-        report.findings.append(replace(finding, severity=Severity.WARNING, message=why) if accepted else finding)
+    report.findings += [accepted(finding) if allow_incomplete else finding for finding in image.findings]
     report.digests = image.digests or {}
     return image
 
