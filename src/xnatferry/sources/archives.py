@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Final
 
+from xnatferry.sources.folder_walk import is_desktop_file
 from xnatferry.xnat.archives import ARCHIVE_ERRORS, read_archive
 from xnatferry.xnat.labels import remote_name_problem
 
@@ -65,7 +66,7 @@ class Contents:
         top: Name of its top folder; empty when it has none.
         files: Regular files by path below the subject.
         links: Symbolic links by path below the subject.
-        others_outside: Files outside the subject.
+        others_outside: Files outside the subject, and what desktop programs left anywhere.
     """
 
     prefix: str
@@ -109,7 +110,9 @@ def read_contents(path: Path, markers: Collection[str]) -> list[Contents]:
     """
     if path.name.lower().endswith(_OTHERS):
         raise ArchiveProblem("XNAT extracts only zip, tar and tar.gz; extract the archive and push the folder")
-    found = [member for member, _ in members(path, names_only=True)]
+    every = [member for member, _ in members(path, names_only=True)]
+    found = [member for member in every if not is_desktop_file(member.path)]
+    leftovers = tuple(member.path for member in every if is_desktop_file(member.path))
     inside: dict[str, set[str]] = {}
     for member in found:
         parts = PurePosixPath(member.path).parts[:-1]
@@ -123,17 +126,17 @@ def read_contents(path: Path, markers: Collection[str]) -> list[Contents]:
     if not prefixes:
         return []
     _refuse_unsafe(found)
-    return [_below(f"{prefix}/" if prefix else "", found) for prefix in sorted(prefixes)]
+    return [_below(f"{prefix}/" if prefix else "", found, leftovers) for prefix in sorted(prefixes)]
 
 
-def _below(prefix: str, found: list[Member]) -> Contents:
+def _below(prefix: str, found: list[Member], leftovers: tuple[str, ...]) -> Contents:
     mine = {member.path.removeprefix(prefix): member for member in found if member.path.startswith(prefix)}
     return Contents(
         prefix=prefix,
         top=PurePosixPath(prefix).name,
         files={name: member for name, member in mine.items() if member.target is None},
         links={name: member for name, member in mine.items() if member.target is not None},
-        others_outside=tuple(member.path for member in found if not member.path.startswith(prefix)),
+        others_outside=(*(member.path for member in found if not member.path.startswith(prefix)), *leftovers),
     )
 
 

@@ -23,7 +23,7 @@ from xnatferry.sources.archives import (
     stem_of,
     target_within,
 )
-from xnatferry.sources.folder_walk import natural_key
+from xnatferry.sources.folder_walk import is_desktop_file, natural_key
 from xnatferry.sources.freesurfer_folder import SubjectFile, is_excluded, read_subject_folder
 from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
 from xnatferry.sources.path_layouts import claims_of_folder
@@ -101,7 +101,7 @@ def find_subjects(root: Path) -> tuple[list[_Found], list[Finding]]:
             continue
         for child in children:
             relative = prefix + child.name
-            if child.name.startswith("."):
+            if child.name.startswith(".") or is_desktop_file(child.name):
                 continue
             if child.is_dir() and (why := _skip_reason(child)) is not None:
                 findings.append(found("FS16", why, child))
