@@ -6,6 +6,7 @@ import posixpath
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "STATISTICS",
     "ArchiveProblem",
     "Contents",
     "Member",
@@ -32,6 +34,10 @@ __all__ = [
 #: Endings of archives that XNAT extracts (``extract=true``).
 _UNPACKED: Final = (".zip", ".tar", ".tar.gz", ".tgz")
 _OTHERS: Final = (".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar")
+
+
+#: Files of measurements by their folder, which make a FreeSurfer subject without any other folder.
+STATISTICS: Final = {"stats": "*.stats", "mri": "*olumes*.txt"}
 
 
 class ArchiveProblem(Exception):  # noqa: N818  # becomes a finding, is not an error of the program
@@ -120,7 +126,7 @@ def read_contents(path: Path, markers: Collection[str]) -> list[Contents]:
         if at is not None:
             held = inside.setdefault("/".join(parts[:at]), set())
             held.add(parts[at])
-            if parts[at:] == ("stats",) and member.path.endswith(".stats"):
+            if fnmatchcase(PurePosixPath(member.path).name, STATISTICS.get("/".join(parts[at:]), "")):
                 held.add(member.path)
     prefixes = [prefix for prefix, held in inside.items() if len(held) > 1]
     if not prefixes:

@@ -92,10 +92,11 @@ def discover(
         found = discover_files(where, templates, rules=None if rules is None else read_rules(rules), together=together)
     else:
         found = _of_kind(where, kind, templates, allow_incomplete=allow_incomplete, deep=deep, workers=workers)
+    found = check_identifying_text(found, allow_private=allow_private, scrub=scrub, workers=workers)
     if kind in {Kind.FILES, Kind.TABLE}:
         read = partial(_with_data_read, allow_incomplete=allow_incomplete)
         found = replace(found, sources=tuple(thread_map(read, found.sources, workers=workers)))
-    return check_identifying_text(found, allow_private=allow_private, scrub=scrub, workers=workers)
+    return found
 
 
 def _of_kind(
@@ -131,7 +132,7 @@ def _with_data_read(source: Source, *, allow_incomplete: bool) -> Source:
             except OSError as error:
                 why = f"the file cannot be read ({error.strerror}); check its permissions and the disk"
                 told = [found_finding("FIL02", f"{file.name}: {why}", file.path)]
-        files.append(replace(file, digest=digest))
+        files.append(file if file.scrub else replace(file, digest=digest))
         findings += [accepted(finding) if allow_incomplete else finding for finding in told]
     return replace(source, files=tuple(files), findings=(*source.findings, *findings))
 

@@ -14,6 +14,7 @@ from xnatferry.checks.freesurfer import Run, RunFile, check_run, is_text_needed
 from xnatferry.checks.freesurfer_deep import check_deep
 from xnatferry.checks.surfaces import FormatError, mgh_bytes
 from xnatferry.sources.archives import (
+    STATISTICS,
     ArchiveProblem,
     Contents,
     archive_errors,
@@ -74,7 +75,8 @@ def is_subject_folder(folder: Path) -> bool:
     try:
         with os.scandir(folder) as listing:
             held = {child.name for child in listing if child.name in _MARKERS and child.is_dir()}
-        return len(held) >= 2 or (held == {"stats"} and any((folder / "stats").glob("*.stats")))
+        alone = (one for name in held & STATISTICS.keys() for one in (folder / name).glob(STATISTICS[name]))
+        return len(held) >= 2 or any(alone)
     except OSError:
         return False
 
@@ -355,12 +357,9 @@ def _from_archive(path: Path, relative: str) -> tuple[list[tuple[Source, Run]], 
                 prefix, inner = place
                 read[prefix][inner], digests[member.name] = _read_whole(stream, inner)
     alone = len(held) == 1
-    return [
-        _of_contents(
-            path, relative if alone else f"{relative}/{one.prefix.rstrip('/')}", one, read[one.prefix], digests
-        )
-        for one in subjects
-    ], findings
+    places_of = {one.prefix: relative if alone else f"{relative}/{one.prefix.rstrip('/')}" for one in subjects}
+    found_in = [_of_contents(path, places_of[one.prefix], one, read[one.prefix], digests) for one in subjects]
+    return found_in, findings
 
 
 def _of_contents(

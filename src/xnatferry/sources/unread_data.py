@@ -27,7 +27,7 @@ _KINDS: Final = {
     "cloud placeholder": r"\..+\.icloud|.+\.cloudf?",
     "unfinished download": rf".+\.(part|partial|filepart|crdownload|download)|\..+\.({_IMAGE})\.\w{{6}}",
     _DICOM: r".+\.(dcm|ima|dicom)(\.gz)?",
-    "image in another packing": r".+\.(nii|img|hdr)\.(zst|bz2|xz|lz4|lzma|zip|7z|z)",
+    "image in another packing": r".+\.(nii|img|hdr)(\.gz)?\.(gz|zst|bz2|xz|lz4|lzma|zip|7z|z)",
     "image of another format": r".+\.(mgz|mgh|nrrd|nhdr|mnc|mif(\.gz)?|mih|mha|mhd|brik(\.gz)?|head|rec|par)",
     "recording": r".+\.(edf|bdf|vhdr|fif|set|snirf|cnt|mff|nwb|acq)",
     "archive": r".+\.(zip|tar|tgz|tar\.\w+|7z|rar)",

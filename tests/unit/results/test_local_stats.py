@@ -228,6 +228,20 @@ def test_folders_that_hold_only_stats(subjects_dir: Path, tmp_path: Path) -> Non
     assert held(stats("aparc", tmp_path / "packed.zip")) == ["sub-001"]
 
 
+def test_folders_that_hold_only_volumes_of_subfields(tmp_path: Path) -> None:
+    (tmp_path / "A" / "mri").mkdir(parents=True)
+    for side in ("lh", "rh"):
+        (tmp_path / "A" / "mri" / f"{side}.hippoSfVolumes-T1.long.v21.txt").write_text("CA1 551.25\n")
+    assert held(stats("hippo", tmp_path)) == ["A"]
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
+        for file in sorted((tmp_path / "A").rglob("*.txt")):
+            packed.write(file, file.relative_to(tmp_path))
+    assert held(stats("hippo", tmp_path / "packed.zip")) == ["A"]
+    (tmp_path / "B" / "mri").mkdir(parents=True)
+    (tmp_path / "B" / "mri" / "notes.txt").write_text("x")
+    assert held(stats("hippo", tmp_path / "A")) == ["A"]
+
+
 SPELLINGS = {
     "Left-Thalamus": ("aseg", "Left-Thalamus-Proper"),
     "Right-Thalamus": ("aseg", "Right-Thalamus-Proper"),

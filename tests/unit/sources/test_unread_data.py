@@ -12,7 +12,7 @@ from xnatferry.sources.model import Kind, Severity
 #: Names of each kind, and a word of the advice.
 KINDS = {
     "DICOM files": (["S2/1.dcm", "S2/2.IMA", "S2/IM0003"], "dcm2niix"),
-    "images in another packing": (["S3/T1.nii.zst", "S3/T2.nii.bz2", "S3/T3.nii.xz"], "gzip"),
+    "images in another packing": (["S3/T1.nii.zst", "S3/T2.nii.bz2", "S3/T3.nii.xz", "S3/T4.nii.gz.gz"], "gzip"),
     "images of another format": (["S4/T1.mgz", "S4/T1.nrrd", "S4/T1.mnc", "S4/T1.mif.gz"], "--as files"),
     "unfinished downloads": (["S5/T1.NII.GZ.part", "S5/T1.nii.crdownload", "S5/.T1.nii.gz.Xy12Zz"], "finish the download"),
     "cloud placeholders": (["S6/.T1.nii.gz.icloud", "S6/T1.nii.gz.cloud"], "cloud"),

@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
+from xnatferry.sources.archives import STATISTICS
 from xnatferry.sources.bids.derivatives import Pipeline, Whose, place_of
 from xnatferry.sources.freesurfer import freesurfer_source
 
@@ -82,7 +84,7 @@ def _runs_of(pipeline: Pipeline, sessions: Mapping[str, set[str | None]]) -> lis
         if (inside := _INSIDE.match(entry.relative)) is not None:
             held = parts[inside[1] + inside[2]]
             held.add(inside[3])
-            if inside[3] == "stats" and entry.relative.endswith(".stats"):  # enough, as for other sources
+            if fnmatchcase(entry.name, STATISTICS.get(inside[3], "")):  # enough, as for other sources
                 held.add("statistics")
     runs: dict[str, FreeSurferRun] = {}
     for folder, markers in parts.items():
