@@ -114,7 +114,7 @@ CASES = {
         text(BOLD.replace(".nii.gz", ".json"), "{'RepetitionTime': 2}"), "SID01", BOLD.replace(".nii.gz", ".json"), "not JSON",
     ),
     "inherited sidecar is no JSON": (text(TASK, "{"), "SID01", TASK, "not JSON"),
-    "sidecar in milliseconds": (text(TASK, '{"RepetitionTime": 1000}'), "SID02", BOLD, "uses seconds"),
+    "sidecar in milliseconds": (text(TASK, '{"RepetitionTime": 1000}'), "SID03", BOLD, "uses seconds"),
     "slices that the image has not": (text(TASK, '{"SliceTiming": [0, 1]}'), "SID02", BOLD, "2 values, the image has 6 slices"),
     "b-values too few": (text(f"{DWI}.bval", "0 1000\n"), "DWI01", f"{DWI}.bval", "2 b-values, the image has 3 volumes"),
     "directions too few": (text(f"{DWI}.bvec", "0 1\n0 0\n0 0\n"), "DWI01", f"{DWI}.bvec", "2 directions"),
@@ -212,3 +212,42 @@ def test_a_sidecar_that_comes_later_takes_the_place_of_the_merged_one(ferry, dat
     assert (tmp_path / "back" / own.relative_to(dataset)).read_text() == own.read_text()
     own.write_text('{"EchoTime": 0.04}')
     assert ferry("push", dataset, "-p", "P", "-y", "--force").code == 6
+
+
+#: One file of each level, its damage, and files beside it in the same resource.
+LEVELS = {
+    "project": ("participants.json", "{", ["README", "participants.tsv", "phenotype/ace.tsv"]),
+    "project, a link": ("CHANGES", None, ["README", "participants.tsv"]),
+    "subject": ("sub-03/sub-03_scans.json", "{", ["sub-03/sub-03_sessions.tsv", "sub-03/sub-03_sessions.json"]),
+    "session": ("sub-01/sub-01_scans.json", "{", ["sub-01/sub-01_scans.tsv"]),
+    "scan": (EVENTS, None, [BOLD]),
+    "derivatives": ("derivatives/fmriprep/sub-01/anat/b.txt", None, ["derivatives/fmriprep/sub-01/anat/a.txt"]),
+    "derivatives, all": ("derivatives/fmriprep/b.txt", None, ["derivatives/fmriprep/dataset_description.json"]),
+}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_an_unusable_file_keeps_back_no_other(ferry, dataset, tmp_path, level):
+    for name, content in {
+        "README": "x", "CHANGES": "1.0", "participants.json": "{}", "phenotype/ace.tsv": "participant_id\tace\nsub-01\t1\n",
+        "sub-01/sub-01_scans.tsv": f"filename\nanat/{Path(T1).name}\n", "sub-01/sub-01_scans.json": "{}",
+        "sub-03/sub-03_sessions.tsv": "session_id\nses-1\nses-2\n", "sub-03/sub-03_sessions.json": "{}",
+        "sub-03/sub-03_scans.json": "{}", "derivatives/fmriprep/dataset_description.json": "{}",
+        "derivatives/fmriprep/sub-01/anat/a.txt": "a", "derivatives/fmriprep/sub-01/anat/b.txt": "b",
+        "derivatives/fmriprep/b.txt": "b",
+    }.items():  # fmt: skip
+        text(name, content)(dataset)
+    image(*(f"sub-03/ses-{n}/anat/sub-03_ses-{n}_T1w.nii.gz" for n in (1, 2)))(dataset)
+    bad, content, others = LEVELS[level]
+    (link if content is None else lambda name: text(name, content))(bad)(dataset)
+    here = {p.relative_to(dataset).as_posix() for p in dataset.rglob("*") if not p.is_dir()}
+    done = ferry("push", dataset, "-p", "P", "-y", "--force")
+    assert done.code == 7, done.text
+    assert bad in done.out, "the refused file is named"
+    assert ferry("pull", "P", tmp_path / "back", "--as", "bids").code == 0
+    back = {p.relative_to(tmp_path / "back").as_posix() for p in (tmp_path / "back").rglob("*") if p.is_file()}
+    assert set(others) <= here
+    assert here - back == {bad}
+    again = ferry("push", dataset, "-p", "P", "-y", "--force")
+    assert again.code == 7
+    assert "Up to date" in again.out or "files are in the local archive" in again.out

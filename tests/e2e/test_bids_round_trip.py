@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import xnatferry
+from tests.e2e.conftest import write_image
 from xnatferry import api
 from xnatferry.planning.mapping import MappingRules
 from xnatferry.planning.plan import Decision, OnConflict
@@ -414,3 +415,62 @@ def test_labels_that_xnat_refuses_are_encoded(remote, tmp_path):
     plan = planned(root, "PLUS", remote)
     (session,) = [step.address for step in plan.steps if step.address.level is Level.SESSION]
     assert (session.subject, session.session) == ("01-x2B-x", "01-x2B-x_a-x2B-b")
+
+
+TWINS = {
+    "simultaneous EEG and fMRI": {
+        "func/sub-01_task-rest_bold.nii.gz": b"", "func/sub-01_task-rest_events.tsv": b"onset\tduration\n1\t1\n",
+        "eeg/sub-01_task-rest_eeg.vhdr": b"h", "eeg/sub-01_task-rest_eeg.vmrk": b"m", "eeg/sub-01_task-rest_eeg.eeg": b"e",
+        "eeg/sub-01_task-rest_events.tsv": b"onset\tduration\n2\t2\n",
+    },
+    "the same events": {
+        "func/sub-01_task-rest_bold.nii.gz": b"", "func/sub-01_task-rest_events.tsv": b"onset\tduration\n1\t1\n",
+        "meg/sub-01_task-rest_meg.fif": b"m", "meg/sub-01_task-rest_events.tsv": b"onset\tduration\n1\t1\n",
+    },
+    "images of one name": {
+        "perf/sub-01_m0scan.nii.gz": b"", "perf/sub-01_m0scan.json": b'{"RepetitionTime": 1}',
+        "fmap/sub-01_m0scan.nii.gz": b"", "fmap/sub-01_m0scan.json": b'{"RepetitionTime": 2}',
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("twins", TWINS)
+@pytest.mark.parametrize("md5", [True, False], ids=["MD5", "no MD5 listed"])
+def test_files_of_one_name_in_two_scans_of_a_session_all_come_back(remote, tmp_path, twins, md5):
+    root, project = tmp_path / "twins", f"TWINS{next(_numbers)}"
+    for number, (name, content) in enumerate({**TWINS[twins], "../dataset_description.json": b"{}"}.items()):
+        path = root / "sub-01" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        if name.endswith(".nii.gz"):
+            write_image(path, seed=number)
+    (root / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.8.0"}')
+    push(root, project, remote)
+    if not md5:
+        held = list_files_below(remote, Address(project))
+        bare = [replace(one, file=replace(one.file, digest=None)) for one in held.files]
+        read_by = read_bids_export(remote, bare, Address(project))
+        assert not read_by.refusals
+        for one in read_by.files:
+            path = root.joinpath(*read_by.places[one.address])
+            remote.fetch(one.address, one.file, target := tmp_path / "one")
+            assert target.read_bytes() == path.read_bytes(), path
+            target.unlink()
+        assert {"/".join(place) for place in read_by.places.values()} == set(files_below(root))
+        return
+    pull(project, tmp_path / "back", remote)
+    assert files_below(tmp_path / "back") == files_below(root)
+    assert planned(root, project, remote).nothing_to_do
+
+
+def test_a_file_of_the_manifest_that_is_gone_ends_a_pull_with_8(remote, tmp_path):
+    root, project = copy_of("pheno004", tmp_path), f"GONE{next(_numbers)}"
+    push(root, project, remote)
+    held = list_files_below(remote, Address(project)).files
+    lost = next(one for one in held if one.address.scan is not None and one.address.resource == "NIFTI")
+    remote.remove(lost.address, remove_files=True)
+    plan = plan_bids_pull(remote, Address(project), tmp_path / "back")
+    assert len(plan.refusals) == 1
+    assert "no longer on the server" in plan.refusals[0].reasons[0]
+    assert fetch_all(plan, remote).exit_code == 8
+    assert len(files_below(tmp_path / "back")) == len(files_below(root)) - 1

@@ -57,7 +57,8 @@ def test_a_type_that_nobody_knows_is_refused(ferry, images):
 def test_a_table_gives_each_row_its_own_kind(ferry, server, tmp_path):
     options, login, remote = server
     write_image(tmp_path / "pet.nii.gz")
-    (tmp_path / "rest.edf").write_bytes(b"0       recording")
+    header = b"0       ".ljust(184) + b"256".ljust(52) + b"0".ljust(16) + b"0".ljust(4)
+    (tmp_path / "rest.edf").write_bytes(header)  # of no signals
     (tmp_path / "map.csv").write_text(
         "file,subject,session,session_type,scan,type,resource\n"
         "pet.nii.gz,s,s_PET,PET,1,FDG,NIFTI\n"

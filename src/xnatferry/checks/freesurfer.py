@@ -70,9 +70,15 @@ class Run:
     opener: Callable[[str], IO[bytes]] | None = None
 
     @property
-    def is_base(self) -> bool:
-        """Whether it is the base of a longitudinal series."""
-        return "base-tps" in self.files
+    def time_points(self) -> str | None:
+        """The file with the time points of a longitudinal base; None for other runs."""
+        return next((name for name in _TIME_POINTS if name in self.files), None)
+
+    @property
+    def only_segmented(self) -> bool:
+        """Whether it is a run of FastSurfer with ``--seg_only``, which makes no surfaces."""
+        surfaces = any(name.startswith("surf/") or name == "scripts/recon-surf.log" for name in self.files)
+        return self.fastsurfer and not surfaces
 
     def text(self, relative: str) -> str:
         """A file as text; empty when it is not there."""
@@ -80,18 +86,32 @@ class Run:
         return "" if file is None or file.text is None else file.text.decode("utf-8", "replace")
 
 
-_TEXTS: Final = re.compile(
-    r"stats/.*\.stats|base-tps|scripts/(build-stamp\.txt|recon-all(-status)?\.(log|done|error)|recon-surf\.log|deep-seg\.log|recon-all\.env)"
-    r"|mri/transforms/(talairach\.xfm|talairach_avi_QA\.log)|mri/[lr]h\.(hippoSf|amygNuc)Volumes[^/]*\.txt"
+#: FreeSurfer's name, and FastSurfer's, whose surface stream fails on the first one.
+_TIME_POINTS: Final = ("base-tps", "base-tps.fastsurfer")
+_SUBFIELDS: Final = re.compile(
+    r"mri/([lr]h\.(hippoSf|amygNuc)Volumes|brainstemSsVolumes|ThalamicNuclei)[^/]*\.txt"
+    r"|mri/brainstemSsLabels[^/]*\.volumes\.txt"
+    r"|stats/(hipposubfields|amygdalar-nuclei|thalamic-nuclei)\.[^/]*\.stats|stats/brainstem\.(long\.)?v\d+\.stats"
 )
-_TABLES: Final = re.compile(r"stats/(aseg|wmparc|brainvol|[lr]h\.(aparc|BA|w-g).*)\.stats")
+_TEXTS: Final = re.compile(
+    rf"stats/.*\.stats|base-tps(\.fastsurfer)?|{_SUBFIELDS.pattern}"
+    r"|scripts/(build-stamp\.txt|recon-all(-status)?\.(log|done|error)|recon-surf\.log|deep-seg\.log|recon-all\.env)"
+    r"|mri/transforms/(talairach\.xfm|talairach_avi_QA\.log)"
+)
+_TABLES: Final = re.compile(r"stats/(aseg|wmparc|brainvol|cerebellum|hypothalamus|[lr]h\.(aparc|BA|w-g))[^/]*\.stats")
+#: Files that only FastSurfer writes (2.0 to 2.4); ``stats`` alone may be there.
+_FASTSURFER: Final = re.compile(
+    r"scripts/(deep-seg|recon-surf)\.log|mri/aparc\.DKTatlas\+aseg\.deep[^/]*\.mgz"
+    r"|stats/(aseg\+DKT[^/]*|aseg\.VINN|cerebellum\.CerebNet|hypothalamus\.HypVINN|[^/]*\.DKTatlas\.mapped)\.stats"
+)
 _VERSION: Final = re.compile(r"(?<![\d.])(\d+\.\d+\.\d+)(?![\d.])")
 _STAMP: Final = re.compile(r"freesurfer-[\w.-]*?[-v](\d+\.\d+\.\d+)(?![\d.])", re.IGNORECASE)
+_FASTSURFER_VERSION: Final = re.compile(r"^# FastSurfer_version\s+\D{0,2}(\d+\.\d+\.\d+)", re.MULTILINE)
 _HEMISPHERES: Final = ("lh", "rh")
 _FINISHED: Final = "finished without error"
 
 _VOLUMES: Final = ("orig", "T1", "brainmask", "norm", "aseg", "aparc+aseg", "ribbon", "wmparc")
-_SURFACES: Final = ("white", "pial", "inflated", "sphere.reg")
+_SURFACES: Final = ("white", "pial", "inflated", "thickness")
 
 
 def is_text_needed(relative: str) -> bool:
@@ -110,13 +130,14 @@ def check_run(run: Run) -> list[Finding]:
 
 
 def _find_version(run: Run) -> None:
-    run.fastsurfer = "scripts/deep-seg.log" in run.files or "mri/aparc.DKTatlas+aseg.deep.mgz" in run.files
+    run.fastsurfer = any(_FASTSURFER.fullmatch(name) for name in run.files)
     aseg = run.text("stats/aseg.stats")
     for text, pattern in (
         (run.text("scripts/build-stamp.txt"), _VERSION),
         (run.text("scripts/recon-all.log"), _STAMP),
         (run.text("scripts/recon-all.done"), _STAMP),
         ("".join(re.findall(r"^# cvs_version\s+(\d\S*)", aseg, re.MULTILINE)), _VERSION),
+        *((run.text(name), _FASTSURFER_VERSION) for name in run.files if name.startswith("stats/")),
     ):
         if (match := pattern.search(text)) is not None:
             run.version = match[1]
@@ -158,38 +179,62 @@ def label_problem_of(label: str, version: str | None) -> str:
     )
 
 
-def _required(run: Run) -> Iterable[str]:
-    if run.is_base:
-        yield from (f"mri/{name}.mgz" for name in ("norm", "brainmask", "aseg"))
-        yield from (f"surf/{side}.{name}" for side in _HEMISPHERES for name in ("white", "pial"))
-        yield "scripts/recon-all.log"
+#: Files of a complete run of FastSurfer; of several names one is enough. The plain names are links, which copies lose;
+#: ``--no_fs_T1`` and ``--no_surfreg`` make no ``T1.mgz`` and no ``sphere.reg``.
+_FASTSURFER_FILES: Final = (
+    *(("mri/orig.mgz",), ("mri/mask.mgz", "mri/brainmask.mgz"), ("mri/norm.mgz",), ("mri/aseg.mgz",)),
+    *(("mri/aparc.DKTatlas+aseg.mapped.mgz", "mri/aparc.DKTatlas+aseg.mgz", "mri/aparc+aseg.mgz"), ("mri/ribbon.mgz",)),
+    *(("mri/wmparc.DKTatlas.mapped.mgz", "mri/wmparc.mgz"), ("mri/transforms/talairach.xfm",)),
+    *((f"surf/{side}.{name}",) for side in _HEMISPHERES for name in _SURFACES),
+    *((f"label/{side}.cortex.label",) for side in _HEMISPHERES),
+    *((f"label/{side}.aparc.DKTatlas.mapped.annot", f"label/{side}.aparc.DKTatlas.annot") for side in _HEMISPHERES),
+    *((f"stats/{side}.aparc.DKTatlas.mapped.stats", f"stats/{side}.aparc.DKTatlas.stats") for side in _HEMISPHERES),
+    *(("stats/aseg.stats",), ("stats/wmparc.DKTatlas.mapped.stats", "stats/wmparc.stats")),
+)
+#: The same of a run with ``--seg_only``.
+_SEGMENTED_FILES: Final = (
+    ("mri/orig.mgz",),
+    ("mri/aparc.DKTatlas+aseg.deep.mgz",),
+    ("stats/aseg+DKT.VINN.stats", "stats/aseg+DKT.stats"),
+)
+
+
+def _required(run: Run) -> Iterable[tuple[str, ...]]:
+    """The files of a complete run: one of each group."""
+    if run.time_points is not None:
+        yield from ((f"mri/{name}.mgz",) for name in ("norm", "aseg"))
+        yield ("mri/brainmask.mgz", "mri/mask.mgz") if run.fastsurfer else ("mri/brainmask.mgz",)
+        yield from ((f"surf/{side}.{name}",) for side in _HEMISPHERES for name in ("white", "pial"))
+        yield ("scripts/recon-all.log", "scripts/recon-surf.log") if run.fastsurfer else ("scripts/recon-all.log",)
         return
-    masks = {"brainmask": "mask"} if run.fastsurfer and "mri/mask.mgz" in run.files else {}
-    yield from (f"mri/{masks.get(name, name)}.mgz" for name in _VOLUMES)
-    yield "mri/transforms/talairach.xfm"
-    parcellations = ("aparc.DKTatlas.mapped",) if run.fastsurfer else ("aparc",)
+    if run.fastsurfer:
+        yield from _SEGMENTED_FILES if run.only_segmented else _FASTSURFER_FILES
+        return
+    yield from ((f"mri/{name}.mgz",) for name in _VOLUMES)
+    yield ("mri/transforms/talairach.xfm",)
     for side in _HEMISPHERES:
-        yield from (f"surf/{side}.{name}" for name in (*_SURFACES, "thickness"))
-        yield from (f"label/{side}.{name}.annot" for name in parcellations)
-        yield f"label/{side}.cortex.label"
-        yield from (f"stats/{side}.{name}.stats" for name in parcellations)
-        if not run.fastsurfer:
-            yield f"stats/{side}.aparc.a2009s.stats"
-    yield from ("stats/aseg.stats", "stats/wmparc.stats")
-    if not run.fastsurfer:
-        yield "scripts/recon-all.log"
+        yield from ((f"surf/{side}.{name}",) for name in (*_SURFACES, "sphere.reg"))
+        yield from ((f"label/{side}.{name}",) for name in ("aparc.annot", "cortex.label"))
+        yield from ((f"stats/{side}.{name}.stats",) for name in ("aparc", "aparc.a2009s"))
+    yield from (("stats/aseg.stats",), ("stats/wmparc.stats",), ("scripts/recon-all.log",))
 
 
 def _complete(run: Run) -> list[Finding]:
     required = list(_required(run))
-    missing = [name for name in required if name not in run.files]
-    empty = [name for name in required if name in run.files and run.files[name].size_bytes == 0]
+    there = [[name for name in group if name in run.files] for group in required]
+    missing = [group[0] for group, names in zip(required, there, strict=True) if not names]
+    empty = [names[0] for names in there if names and not any(run.files[name].size_bytes for name in names)]
     parts = [
         f"{len(names)} of {len(required)} required files {one_or_many(len(names), 'is', 'are')} {what} ({_some(names)})"
         for what, names in (("missing", missing), ("empty", empty))
         if names
     ]
     if not parts:
+        if run.only_segmented:
+            why = (
+                "FastSurfer made a segmentation without surfaces (--seg_only); stats/aseg.stats and aparc do not exist"
+            )
+            return [found("FS26", why, run.where)]
         return []
     why = f"{'; '.join(parts)}; finish the run or copy it again, or use --allow-incomplete"
     seen = ", ".join((*(f"{name} missing" for name in missing), *(f"{name} empty" for name in empty)))
@@ -217,7 +262,7 @@ def _finished(run: Run) -> list[Finding]:
     if error is not None and (done is None or error.mtime_ns > done.mtime_ns):
         why = "scripts/recon-all.error exists: the last call failed; read scripts/recon-all.log"
         return [found("FS02", why, run.where, file="scripts/recon-all.error", seen="file exists", expected=_FINISHED)]
-    if ended < 0 and not (run.fastsurfer and "stats/aseg.stats" in run.files):
+    if ended < 0 and not (run.fastsurfer and ("stats/aseg.stats" in run.files or run.only_segmented)):
         why = "no log contains 'finished without error'; finish the run, or use --allow-incomplete"
         return [found("FS02", why, run.where, file=last, seen="neither success nor failure", expected=_FINISHED)]
     return []
@@ -229,7 +274,7 @@ def _statistics(run: Run) -> list[Finding]:
         if file.text is None or not _TABLES.fullmatch(name):
             continue
         if not file.text.strip():
-            if name not in _required(run):  # else reported as FS01
+            if all(name not in group for group in _required(run)):  # else reported as FS01
                 findings.append(_unparsed(run, name, StatisticsError("the file is empty")))
             continue
         try:
@@ -256,7 +301,7 @@ def _unparsed(run: Run, name: str, error: StatisticsError) -> Finding:
 def _subfields(run: Run) -> list[Finding]:
     findings = []
     for name, file in run.files.items():
-        if file.text is None or not name.startswith("mri/") or not name.endswith(".txt"):
+        if file.text is None or _SUBFIELDS.fullmatch(name) is None:
             continue
         try:
             read_volumes(file.text)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.file_type import HEAD_BYTES, Content, Stream, read_stream, sniff
 from xnatferry.checks.finding_catalog import found
+from xnatferry.sources.limits import is_possible
 from xnatferry.sources.nifti_header import HeaderError, NiftiHeader, read_header
 from xnatferry.wording import counted
 
@@ -176,7 +176,7 @@ def _geometry(path: Path, header: NiftiHeader) -> list[Finding]:
         return []
     problems: list[str] = []
     steps = header.voxel_size_mm
-    if not all(math.isfinite(step) and step > 0 for step in steps) or any(step < 0 for step in header.pixdim[:3]):
+    if not all(is_possible("VoxelSize", step) for step in steps) or any(step < 0 for step in header.pixdim[:3]):
         problems.append(f"the voxel size is {_sizes(header.pixdim[:3])}")
     elif header.scales_differ:
         problems.append(
@@ -189,6 +189,12 @@ def _geometry(path: Path, header: NiftiHeader) -> list[Finding]:
     findings = [found("NII16", "; ".join(problems), path)] if problems else []
     if header.qform_code <= 0 and header.sform_code <= 0:
         why = "neither qform nor sform is set, so left and right are unknown"
+        findings.append(found("NII17", why, path))
+    elif header.qform_code > 0 and not header.qform_is_rotation:
+        if header.sform_code > 0:
+            why = "the quaternion of the qform is not a rotation; only programs that read the sform can open the image"
+        else:
+            why = "the quaternion of the qform is not a rotation, so left and right are unknown"
         findings.append(found("NII17", why, path))
     elif header.orientation is None:
         findings.append(found("NII17", "the affine is not a valid matrix, so left and right are unknown", path))

@@ -171,13 +171,14 @@ def _image_quality(stats: Mapping[str, StatsFile], where: Path) -> list[Finding]
     for side in ("lh", "rh"):
         contrast = _weighted(stats.get(f"stats/{side}.w-g.pct.stats"), "NVertices", "Mean")
         shown += [f"gray/white contrast {side} {contrast:.1f} %"] if contrast else []
-    wmparc = stats.get("stats/wmparc.stats")
-    mean, spread = (_weighted(wmparc, "NVoxels", column, "wm-") for column in ("normMean", "normStdDev"))
+    names = ("stats/wmparc.stats", "stats/wmparc.DKTatlas.mapped.stats")
+    wmparc = next((name for name in names if name in stats), "")
+    mean, spread = (_weighted(stats.get(wmparc), "NVoxels", column, "wm-") for column in ("normMean", "normStdDev"))
     shown += [f"signal to noise of white matter {mean / spread:.1f}"] if mean and spread else []
     if not shown:
         return []
     values = ", ".join(shown)
-    file = "stats/wmparc.stats" if mean else "stats/lh.w-g.pct.stats"
+    file = wmparc if mean else "stats/lh.w-g.pct.stats"
     return [found("FS12", values, where, file=file, seen=values)]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from xnatferry.checks.finding_catalog import found
 from xnatferry.sources.gradients import B0_LIMIT, GradientError, Gradients, read_bvals, read_bvecs
+from xnatferry.sources.limits import possible_values
 from xnatferry.sources.sidecar import SidecarError, read_sidecar, repetition_time_ms
 from xnatferry.wording import counted
 
@@ -33,8 +34,13 @@ _SIDECAR_LIMIT_BYTES: Final = 64 << 20
 
 
 def check_sidecar(path: Path, header: NiftiHeader | None) -> tuple[dict[str, Any], list[Finding]]:
-    """Read the JSON beside an image, and compare it with *header*; empty when it cannot be read."""
+    """Read the JSON beside an image, and compare it with *header*; empty when it cannot be read.
+
+    Values that cannot be are left out, with a finding.
+    """
     sidecar, findings = sidecar_at(path)
+    sidecar, problems = possible_values(sidecar)
+    findings += [found("SID03", why, path) for why in problems]
     return sidecar, [*findings, *(found("SID02", why, path) for why in disagreements(sidecar, header))]
 
 

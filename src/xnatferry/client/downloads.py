@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import zipfile
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from xnatferry.errors import (
     UnavailableError,
     VerifyError,
 )
+from xnatferry.xnat.archives import ARCHIVE_ERRORS, read_archive
 from xnatferry.xnat.digest import PIECE_BYTES, Hasher
 from xnatferry.xnat.gzip_stream import HEAD_BYTES, TAIL_BYTES, Content, GzipError, content_of, is_marked, read_marks
 from xnatferry.xnat.thread_map import thread_map
@@ -266,12 +266,10 @@ class Downloads:
                 hasher = _store(streamed, stream.write, page_expected=False)
                 stream.flush()
                 try:
-                    with zipfile.ZipFile(stream.name) as packed:
-                        broken = packed.testzip()
-                except zipfile.BadZipFile:
-                    broken = "the archive"
-                if broken is not None:
-                    raise VerifyError(f"{address}: {broken} is damaged in the downloaded zip; file not stored")
+                    for _ in read_archive(Path(stream.name)):
+                        pass
+                except ARCHIVE_ERRORS as error:
+                    raise VerifyError(f"{address}: the downloaded zip is damaged ({error}); file not stored") from error
                 return hasher.size_bytes
 
         return self._requester.receive(Request("GET", f"{self._path(address)}/files", (("format", "zip"),)), take)

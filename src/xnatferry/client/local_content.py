@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import tarfile
-import zipfile
-import zlib
 from dataclasses import dataclass
-from lzma import LZMAError
 from typing import IO, TYPE_CHECKING
 
 from xnatferry.errors import DataError, FileChangedError
+from xnatferry.xnat.archives import UNREADABLE, read_archive
 from xnatferry.xnat.digest import PIECE_BYTES, Hasher, held_back
 from xnatferry.xnat.labels import remote_name_problem
 from xnatferry.xnat.zips import ZipMember, ZipStream
@@ -22,10 +19,6 @@ if TYPE_CHECKING:
     from xnatferry.client.http import Body
 
 __all__ = ["Content", "LocalArchive", "archive_of", "content_of", "member_name"]
-
-
-#: What zipfile and tarfile raise for damaged archives, and for members that they cannot unpack.
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, LZMAError, NotImplementedError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,22 +160,14 @@ def _unchanged(path: Path) -> Callable[[], None]:
 
 def _members(path: Path) -> Iterator[tuple[str, Content]]:
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as packed:
-                for info in packed.infolist():
-                    if not info.is_dir():
-                        with packed.open(info) as stream:
-                            yield info.filename, _content(stream)
-            return
-        with tarfile.open(path) as tarred:
-            for entry in tarred:
-                if entry.issym() or entry.islnk():
-                    raise DataError(
-                        f"{path}: {entry.name} is a link, which XNAT stores as an empty file; replace it by a copy"
-                    )
-                if entry.isfile() and (file := tarred.extractfile(entry)) is not None:
-                    yield entry.name, _content(file)
-    except (OSError, *_DAMAGED) as error:
+        for member, stream in read_archive(path):
+            if member.target is not None or member.special:
+                raise DataError(
+                    f"{path}: {member.name} is a link, which XNAT stores as an empty file; replace it by a copy"
+                )
+            if stream is not None:
+                yield member.name, _content(stream)
+    except UNREADABLE as error:
         raise DataError(f"{path}: not a readable zip or tar ({error})") from None
 
 

@@ -8,15 +8,25 @@ Names of columns in wide tables are those of FreeSurfer's ``asegstats2table`` an
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xnatferry.freesurfer.stats_file import StatisticsError, StatsFile, read_stats, read_volumes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["TABLES", "Number", "StatsText", "Table", "short_measurement", "spoiled_volumes", "wide_name"]
+__all__ = [
+    "TABLES",
+    "Number",
+    "StatsText",
+    "Table",
+    "short_measurement",
+    "spoiled_volumes",
+    "usual_region",
+    "wide_name",
+    "with_sides",
+]
 
 
 class Number(NamedTuple):
@@ -57,22 +67,21 @@ class Table:
     Attributes:
         name: Its name on the command line, and in the column ``atlas``.
         files: Patterns of the names of its files below a subject's folder, the preferred first. Group ``hemi`` is
-            ``lh`` or ``rh`` where each hemisphere has a file; group ``v`` is the version of the segmentation.
+            ``lh`` or ``rh`` where each hemisphere has a file; group ``v`` is the version of the segmentation, none
+            where the program no longer writes it; group ``a`` is the analysis, nothing or ``T1`` for that of the T1
+            image; group ``long`` is there in the longitudinal segmentation.
         shown: The file name for messages.
         read: Reads one file, given its side.
-        expected: Measures of the whole brain that every version writes.
+        expected: Measures of the header that every version writes, with their measurement.
+        instead: Patterns of files to read where none of *files* exists, with a remark.
     """
 
     name: str
     files: tuple[re.Pattern[str], ...]
     shown: str
     read: Callable[[bytes, str], StatsText]
-    expected: tuple[str, ...] = ()
-
-    @property
-    def sided(self) -> bool:
-        """Whether each hemisphere has a file of its own."""
-        return "hemi" in self.files[0].groupindex
+    expected: Mapping[str, str] = field(default_factory=dict)
+    instead: tuple[re.Pattern[str], ...] = ()
 
 
 #: What pyxnat calls a measure of the whole brain, by its unit.
@@ -82,9 +91,6 @@ _HEADER_MEASUREMENTS: Final = {
     "mm": "Thickness_mm",
     "unitless": "unitless",
 }
-#: Measures in the header of a file of one hemisphere that are of that hemisphere; the others are of the whole brain
-#: and the same in both files.
-_OF_HEMISPHERE: Final = frozenset({"NumVert", "WhiteSurfArea", "PialSurfArea", "MeanThickness"})
 #: ``--meas`` of asegstats2table and aparcstats2table, by our measurement.
 _SHORT: Final = {
     "Volume_mm3": "volume",
@@ -107,6 +113,11 @@ _SHORT: Final = {
     "normRange": "range",
 }
 _SIDES: Final = {"left": "lh", "right": "rh"}
+_USUAL: Final = {
+    "ICV": "eTIV",
+    "SuperTentorialVol": "SupraTentorialVol",
+    "SuperTentorialVolNotVent": "SupraTentorialVolNotVent",
+}
 
 
 def short_measurement(measurement: str) -> str:
@@ -163,7 +174,8 @@ def _with_rows(content: bytes) -> StatsFile:
 def _header(stats: StatsFile, side: str) -> Iterable[Number]:
     for name, value in stats.measures.items():
         unit = stats.measure_units[name]
-        here = side if name in _OF_HEMISPHERE else ""
+        # Areas, thickness and vertices in the file of one hemisphere are of it, volumes and their ratios of the brain.
+        here = "" if unit == "mm^3" or "-to-" in name else side
         yield Number(here, name, _HEADER_MEASUREMENTS.get(unit, unit), value, unit)
 
 
@@ -178,14 +190,7 @@ def _cells(stats: StatsFile, side: str) -> Iterable[Number]:
         if index != at:
             unit = stats.column_units.get(column, "")
             for row in stats.rows:
-                yield Number(side, row[at], column, _number(row[index], row[at], column), unit)
-
-
-def _number(text: str, region: str, column: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise StatisticsError(f"{column} of {region} is {text[:20]!r}, not a number") from None
+                yield Number(side, row[at], column, float(row[index]), unit)
 
 
 def _volumes(content: bytes, side: str) -> StatsText:
@@ -203,9 +208,39 @@ def _sided_volumes(content: bytes, side: str) -> StatsText:
     numbers = []
     for number in read.numbers:
         where, _, region = number.region.partition("-")
-        known = where.lower() in _SIDES and region
+        known = not side and where.lower() in _SIDES and region
         numbers.append(number._replace(side=where.lower(), region=region) if known else number)
     return StatsText(tuple(numbers), read.stats)
+
+
+def usual_region(region: str) -> str:
+    """The name of FreeSurfer 7 for a region that other versions spell differently; else the region itself.
+
+    5 and 6 write ``Left-Thalamus-Proper`` and ``G&S_frontomargin`` (7 ``G_and_S_frontomargin``), 5 ``ICV`` and
+    ``SuperTentorialVol``. Names whose definition changed too (``CorticalWhiteMatterVol``) are others.
+    """
+    return _USUAL.get(region, re.sub(r"-Proper$", "", region).replace("&", "_and_"))
+
+
+def with_sides(read: Mapping[str, StatsText]) -> tuple[dict[str, StatsText], tuple[tuple[str, str], ...]]:
+    """The files of both hemispheres, by side, where measures of the brain that differ between them have a side.
+
+    Returns:
+        The files, and these measures: region and measurement, as ``BrainSegVol`` of `mris_anatomical_stats` 6.0.1.
+    """
+    values: dict[tuple[str, str], set[str]] = {}
+    for text in read.values():
+        for number in text.numbers:
+            if not number.side:
+                values.setdefault((number.region, number.measurement), set()).add(repr(number.value))
+    apart = {key for key, found in values.items() if len(found) > 1}
+    if not apart:
+        return dict(read), ()
+    sided = {
+        side: replace(text, numbers=tuple(n._replace(side=side) if n[1:3] in apart else n for n in text.numbers))
+        for side, text in read.items()
+    }
+    return sided, tuple(key for key in values if key in apart)
 
 
 def spoiled_volumes(stats: StatsFile, *, high_resolution: bool) -> frozenset[str]:
@@ -236,44 +271,85 @@ def _patterns(*inner: str) -> tuple[re.Pattern[str], ...]:
 
 
 _HEMI: Final = r"(?P<hemi>[lr]h)"
-_ASEG_MEASURES: Final = ("BrainSegVol", "BrainSegVolNotVent", "lhCortexVol", "rhCortexVol", "CortexVol", "eTIV")
-_APARC_MEASURES: Final = ("NumVert", "WhiteSurfArea", "MeanThickness")
+#: Parts of the names of subfields: ``-T1``, ``-T1-T2`` or ``.T2``; ``.long``; ``.v21``.
+_ANALYSIS: Final = r"(?:[-.](?P<a>(?!long\b|v\d+\b)[^./]+))?"
+_LONG: Final = r"(?P<long>\.long)?"
+_VERSION: Final = r"(?:\.v(?P<v>\d+))?"
+_ASEG_MEASURES: Final = dict.fromkeys(
+    ("BrainSegVol", "BrainSegVolNotVent", "lhCortexVol", "rhCortexVol", "CortexVol", "eTIV"), "Volume_mm3"
+)
+_APARC_MEASURES: Final = {"NumVert": "unitless", "WhiteSurfArea": "SurfArea_mm2", "MeanThickness": "Thickness_mm"}
+
+
+def _parcellations(name: str, *other_names: str) -> Table:
+    files = _patterns(*(rf"{_HEMI}\.{re.escape(one)}\.stats" for one in (name, *other_names)))
+    return Table(name, files, f"?h.{name}.stats", _parcellation, _APARC_MEASURES)
+
+
+def _subfields(
+    name: str, shown: str, files: Sequence[str], read: Callable[[bytes, str], StatsText] = _volumes
+) -> Table:
+    """Texts of `segmentHA`, `segmentBS`, `segmentThalamicNuclei` (6 to 8) and `segment_subregions` (7.3 and later).
+
+    The copies in ``stats`` are there from version 7 on: ``hipposubfields.lh.T1.v21.stats``; with another image
+    ``hipposubfields.lh.T2.v21.MYID.stats``.
+    """
+    return Table(name, _patterns(*files), shown, read)
+
+
+_IMAGE: Final = r"(?:\.(?P<a>[^./]+))?"
+_HEMI_STATS: Final = rf"\.{_HEMI}\.(?P<a>[^./]+){_LONG}{_VERSION}(?:\.(?P<id>[^./]+))?\.stats"
 
 #: Every table by its name.
 TABLES: Final = {
     table.name: table
     for table in (
-        Table("aseg", _patterns(r"aseg\.stats"), "aseg.stats", _segmentation, _ASEG_MEASURES),
-        Table("wmparc", _patterns(r"wmparc\.stats"), "wmparc.stats", _segmentation),
-        Table("aparc", _patterns(rf"{_HEMI}\.aparc\.stats"), "?h.aparc.stats", _parcellation, _APARC_MEASURES),
         Table(
-            "aparc.a2009s",
-            _patterns(rf"{_HEMI}\.aparc\.a2009s\.stats"),
-            "?h.aparc.a2009s.stats",
-            _parcellation,
-            _APARC_MEASURES,
+            "aseg",
+            _patterns(r"aseg\.stats"),
+            "aseg.stats",
+            _segmentation,
+            _ASEG_MEASURES,
+            # FastSurfer with --seg_only (2.0 to 2.4): volumes of the network, without surfaces
+            instead=_patterns(r"aseg\.VINN\.stats", r"aseg\+DKT\.VINN\.stats", r"aseg\+DKT\.stats"),
         ),
-        Table(
-            "aparc.DKTatlas",  # as FreeSurfer 6 to 8, FreeSurfer 5.3 and FastSurfer spell it
-            _patterns(*(rf"{_HEMI}\.aparc\.{name}\.stats" for name in ("DKTatlas", "DKTatlas40", r"DKTatlas\.mapped"))),
-            "?h.aparc.DKTatlas.stats",
-            _parcellation,
-            _APARC_MEASURES,
-        ),
-        Table(
+        Table("wmparc", _patterns(r"wmparc\.stats", r"wmparc\.DKTatlas\.mapped\.stats"), "wmparc.stats", _segmentation),
+        _parcellations("aparc"),
+        _parcellations("aparc.a2009s"),
+        # as FreeSurfer 6 to 8, FreeSurfer 5.3 and FastSurfer spell it
+        _parcellations("aparc.DKTatlas", "aparc.DKTatlas40", "aparc.DKTatlas.mapped"),
+        _subfields(
             "hippo",
-            _patterns(rf"{_HEMI}\.hippoSfVolumes-T1\.v(?P<v>\d+)\.txt"),
-            "?h.hippoSfVolumes-T1.v*.txt",
-            _volumes,
+            "?h.hippoSfVolumes*.txt",
+            (
+                rf"{_HEMI}\.hippoSfVolumes{_ANALYSIS}{_LONG}{_VERSION}\.txt",
+                rf"hipposubfields{_HEMI_STATS}",
+            ),
         ),
-        Table(
-            "amyg", _patterns(rf"{_HEMI}\.amygNucVolumes-T1\.v(?P<v>\d+)\.txt"), "?h.amygNucVolumes-T1.v*.txt", _volumes
+        _subfields(
+            "amyg",
+            "?h.amygNucVolumes*.txt",
+            (
+                rf"{_HEMI}\.amygNucVolumes{_ANALYSIS}{_LONG}{_VERSION}\.txt",
+                rf"amygdalar-nuclei{_HEMI_STATS}",
+            ),
         ),
-        Table("brainstem", _patterns(r"brainstemSsVolumes\.v(?P<v>\d+)\.txt"), "brainstemSsVolumes.v*.txt", _volumes),
-        Table(
+        _subfields(
+            "brainstem",
+            "brainstemSsVolumes*.txt",
+            (
+                rf"brainstemSsVolumes{_LONG}{_VERSION}\.txt",
+                rf"brainstemSsLabels{_LONG}\.volumes\.txt",
+                rf"brainstem{_LONG}{_VERSION}\.stats",
+            ),
+        ),
+        _subfields(
             "thalamus",
-            _patterns(r"ThalamicNuclei\.v(?P<v>\d+)\.T1\.volumes\.txt"),
-            "ThalamicNuclei.v*.T1.volumes.txt",
+            "ThalamicNuclei*.volumes.txt",
+            (
+                rf"ThalamicNuclei{_LONG}{_VERSION}{_IMAGE}\.volumes\.txt",
+                rf"thalamic-nuclei\.{_HEMI}{_LONG}{_VERSION}{_IMAGE}\.stats",
+            ),
             _sided_volumes,
         ),
     )

@@ -9,10 +9,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-__all__ = ["StatisticsError", "StatsFile", "read_stats", "read_volumes"]
+__all__ = ["StatisticsError", "StatsFile", "number_in", "read_stats", "read_volumes"]
 
 _HEADER_FIELD = re.compile(r"#\s+(\w+)\s+(.*)")
 _COLUMN_UNIT = re.compile(r"#\s*TableCol\s+(\d+)\s+Units\s+(\S+)")
+#: What C's ``printf`` writes for a number. Python reads more: ``1_5`` as 15, and digits of other scripts.
+_NUMBER = re.compile(
+    r"[-+]?(?:[0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?|nan|inf(?:inity)?)", re.IGNORECASE
+)
 
 
 class StatisticsError(ValueError):
@@ -65,12 +69,19 @@ class StatsFile:
         return None
 
 
+def number_in(text: str) -> float:
+    """The number that *text* is, also NaN and infinity; ValueError if it is another notation (``1500000,5``)."""
+    if _NUMBER.fullmatch(text) is None:
+        raise ValueError(f"{text[:20]!r} is not a number")
+    return float(text)
+
+
 def read_stats(content: bytes) -> StatsFile:
     """Parse a statistics file.
 
     Raises:
-        StatisticsError: A measure is no number, the table is not as long or wide as the header says, or the last line
-            has no end.
+        StatisticsError: A measure or cell is no number, a measure has two values, the table is not as long or wide as
+            the header says, or the last line has no end.
     """
     fields: dict[str, str] = {}
     measures: dict[str, float] = {}
@@ -82,7 +93,8 @@ def read_stats(content: bytes) -> StatsFile:
     for line in content.decode("utf-8", "replace").split("\n"):
         if line.startswith("# Measure "):
             name, value, unit = _measure(line)
-            measures.setdefault(name, value)
+            if repr(first := measures.setdefault(name, value)) != repr(value):
+                raise StatisticsError(f"the measure {name} has two values, {first:.10g} and {value:.10g}")
             measure_units.setdefault(name, unit)
         elif line.startswith("# ColHeaders"):
             columns = tuple(line.split()[2:])
@@ -104,18 +116,21 @@ def read_stats(content: bytes) -> StatsFile:
 def read_volumes(content: bytes) -> dict[str, float]:
     """Parse the volumes of a subfield segmentation: mm^3 by structure, in the order of the file.
 
-    ``segmentHA``, ``segmentBS`` and ``segmentThalamicNuclei`` write one ``NAME VALUE`` a line.
+    ``segmentHA``, ``segmentBS``, ``segmentThalamicNuclei`` and ``segment_subregions`` write one ``NAME VALUE`` a line,
+    and a copy in ``stats``: a comment, then ``NUMBER NUMBER 0 VALUE NAME``.
 
     Raises:
         StatisticsError: A line is something else, a structure is there twice, or the last line has no end.
     """
     volumes: dict[str, float] = {}
     for line in content.decode("utf-8", "replace").split("\n"):
-        if not line.strip():
+        if not line.strip() or line.startswith("#"):
             continue
         name, _, number = line.strip().rpartition(" ")
+        if content.startswith(b"#") and len(cells := line.split()) == 5:
+            name, number = cells[4], cells[3]
         try:
-            value = float(number)
+            value = number_in(number)
         except ValueError:
             raise StatisticsError(f"the line {line.strip()[:40]!r} is not a name with a number") from None
         name = name.strip()
@@ -129,12 +144,13 @@ def read_volumes(content: bytes) -> dict[str, float]:
 def _measure(line: str) -> tuple[str, float, str]:
     """Short name, value and unit of a ``# Measure`` line.
 
-    The description may hold commas: the value is the last but one, the unit the last. ``mris_anatomical_stats`` 6
-    forgets the comma behind ``CortexVol``, so the name ends at the first blank.
+    Parts are separated by a comma and a blank: a comma inside of a number does not divide it. The description may hold
+    commas: the value is the last but one, the unit the last. ``mris_anatomical_stats`` 6 forgets the comma behind
+    ``CortexVol``, so the name ends at the first blank.
     """
-    parts = [part.strip() for part in line.removeprefix("# Measure ").split(",")]
+    parts = [part.strip() for part in line.removeprefix("# Measure ").split(", ")]
     try:
-        return parts[1].split()[0], float(parts[-2]), parts[-1]
+        return parts[1].split()[0], number_in(parts[-2]), parts[-1]
     except (IndexError, ValueError) as error:
         raise StatisticsError(f"the measure {parts[0]!r} has no number") from error
 
@@ -142,11 +158,16 @@ def _measure(line: str) -> tuple[str, float, str]:
 def _check_shape(fields: dict[str, str], columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     if (stated := fields.get("NRows")) is not None and stated != str(len(rows)):
         raise StatisticsError(f"the header states {stated} rows, the file has {len(rows)}; it may be truncated")
-    if (stated := fields.get("NTableCols")) is not None and stated != str(len(columns)):
+    # `mri_segstats --snr` of FreeSurfer 5 and 6 does not count the column SNR.
+    widths = {str(len(columns)), str(len(columns) - ("SNR" in columns))}
+    if (stated := fields.get("NTableCols")) is not None and stated not in widths:
         raise StatisticsError(f"the header states {stated} columns and names {len(columns)}")
     for row in rows:
         if len(row) != len(columns):
             raise StatisticsError(f"the row {' '.join(row)[:40]!r} has {len(row)} cells instead of {len(columns)}")
+        for column, cell in zip(columns, row, strict=True):
+            if column != "StructName" and _NUMBER.fullmatch(cell) is None:
+                raise StatisticsError(f"{column} in the row {' '.join(row)[:40]!r} is {cell[:20]!r}, not a number")
 
 
 def _check_end(content: bytes) -> None:

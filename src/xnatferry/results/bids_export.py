@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.finding_catalog import listed
-from xnatferry.errors import DataError, ForbiddenError, NotFoundError, RefusedError
+from xnatferry.errors import DataError, ForbiddenError, NotFoundError, RefusedError, VerifyError
 from xnatferry.planning.plan import OnConflict, Refusal
 from xnatferry.results.pull_plan import PullPlan, plan_pull
 from xnatferry.results.remote_files import FileAt, FilesBelow, list_files_below, own_files
@@ -149,12 +148,9 @@ def _together(manifests: Sequence[tuple[Address, list[BidsFile]]]) -> dict[Addre
     together: dict[Address, list[BidsFile]] = defaultdict(list)
     for address, entries in sorted(manifests, key=lambda one: one[0].file != MANIFEST_NAME):
         folder = nested_in(address.file or "") if several else ""
-        taken = {_place(entry) for entry in together[address.container]}  # by the manifests before
-        together[address.container] += [
-            replace(entry, path=folder + entry.path) if entry.path else entry
-            for entry in entries
-            if _place(entry) not in taken
-        ]
+        known = {_place(entry) for entry in together[address.container]}  # of the manifests before
+        moved = (replace(entry, path=folder + entry.path) if entry.path else entry for entry in entries)
+        together[address.container] += [entry for entry in moved if _place(entry) not in known]
     return dict(together)
 
 
@@ -238,57 +234,78 @@ def _by_manifest(
     for one in files:
         there[_held_place(one)].append(one)
     changed: list[str] = []
-    entries = list(entries)
-    folders = _folders_of_scans(there, owner, entries)
-    for entry in entries:
-        found = there.get((owner, *_place(entry)), [])
-        if not entry.path:
-            continue
-        if not found:
-            why = f"in the manifest of {owner}, but no longer on the server"
-            export.refusals.append(Refusal(entry.path, (why,), Path(entry.path)))
-            continue
-        chosen = min(found, key=partial(_mismatch, entry=entry, folders=folders, contents=contents))
-        found.remove(chosen)
-        if not _is_as_pushed(chosen, entry, contents):
-            changed.append(entry.path)
-        export.add(chosen, entry.path, entry)
-    for entry in entries:
-        there.pop((owner, *_place(entry)), None)
-    if changed:
-        names = listed(sorted(changed))
-        export.warnings.append(f"{counted(len(changed), 'file', 'were')} changed on the server since the push: {names}")
-    return [one for rest in there.values() for one in rest]
-
-
-def _folders_of_scans(
-    there: Mapping[tuple[Address, str, str, str], Sequence[FileAt]], owner: Address, entries: Iterable[BidsFile]
-) -> dict[str | None, str]:
-    """The folder of the dataset that each scan is from, by its files with a name of their own.
-
-    Files of two folders may share a name: the channels and events of EEG and EMG recorded together.
-    """
+    others: list[FileAt] = []
     by_place: dict[tuple[str, str, str], list[BidsFile]] = defaultdict(list)
     for entry in entries:
         by_place[_place(entry)].append(entry)
-    folders = {}
-    for place, same in by_place.items():
-        held = there.get((owner, *place), ())
-        if len(held) == len(same) == 1 and same[0].path:
-            folders[held[0].address.scan] = same[0].path.removesuffix(same[0].name)
+    folders = _folders_of_scans(owner, by_place, there)
+    # Files that differ in size first: they tell which folder a scan is of.
+    for place, named in sorted(
+        by_place.items(), key=lambda one: len({entry.size_bytes for entry in one[1]}) < len(one[1])
+    ):
+        found = there.pop((owner, *place), [])
+        chosen = _matched(named, found, folders, contents)
+        if len(found) > len(named):
+            others += [one for one in found if one not in chosen.values()]
+        for entry in named:
+            if not entry.path:
+                continue
+            match = chosen.get(entry)
+            if match is None:
+                why = f"in the manifest of {owner}, but no longer on the server"
+                refusal = Refusal(entry.path, (why,), Path(entry.path), exit_code=VerifyError.exit_code)
+                export.refusals.append(refusal)
+                continue
+            if not _is_as_pushed(match, entry, contents):
+                changed.append(entry.path)
+            export.add(match, entry.path, entry)
+    if changed:
+        names = listed(sorted(changed))
+        export.warnings.append(f"{counted(len(changed), 'file', 'were')} changed on the server since the push: {names}")
+    return [*others, *(one for rest in there.values() for one in rest)]
+
+
+def _folders_of_scans(
+    owner: Address,
+    by_place: Mapping[tuple[str, str, str], Sequence[BidsFile]],
+    there: Mapping[tuple[Address, str, str, str], Sequence[FileAt]],
+) -> dict[str | None, set[str]]:
+    """The folders of the dataset that each scan has files of, by the files whose name no other scan has."""
+    folders: dict[str | None, set[str]] = defaultdict(set)
+    for place, named in by_place.items():
+        found = there.get((owner, *place), ())
+        if len(named) == len(found) == 1:
+            folders[found[0].address.scan].add(named[0].path.rpartition("/")[0])
     return folders
 
 
-def _mismatch(
-    one: FileAt,
-    *,
-    entry: BidsFile,
-    folders: Mapping[str | None, str],
+def _matched(
+    named: Sequence[BidsFile],
+    found: Sequence[FileAt],
+    folders: dict[str | None, set[str]],
     contents: Mapping[Address, Content | None],
-) -> tuple[bool, bool]:
-    """Sort key among files of one name: those of the entry's folder first, then those with its bytes."""
-    folder = entry.path.removesuffix(entry.name)
-    return folders.get(one.address.scan, folder) != folder, not _is_as_pushed(one, entry, contents)
+) -> dict[BidsFile, FileAt]:
+    """The file of each entry: scans of one session may have files of one name, as ``events.tsv`` of fMRI and EEG.
+
+    A manifest has no scan IDs. What tells them apart is, in this order: the MD5, the folder of the scan's other files,
+    and the size. *folders* is completed.
+    """
+    pairs = [
+        ((known and same, entry.path.rpartition("/")[0] in folders.get(one.address.scan, ()), same), entry, one)
+        for entry in named
+        if entry.path
+        for one in found
+        for known, same in [(one.file.digest is not None, _is_as_pushed(one, entry, contents))]
+    ]
+    chosen: dict[BidsFile, FileAt] = {}
+    taken: set[Address] = set()
+    for (sure, _, same), entry, one in sorted(pairs, key=lambda pair: pair[0], reverse=True):
+        if entry not in chosen and one.address not in taken:
+            chosen[entry] = one
+            taken.add(one.address)
+            if sure or same:
+                folders.setdefault(one.address.scan, set()).add(entry.path.rpartition("/")[0])
+    return chosen
 
 
 def _is_as_pushed(one: FileAt, entry: BidsFile, contents: Mapping[Address, Content | None]) -> bool:

@@ -12,6 +12,7 @@ from xnatferry.freesurfer.table_files import locate
 from xnatferry.results.stats_runs import Collected, assembled, read_run, table_named
 from xnatferry.results.stats_table import Place, Remark, RemarkKind, StatsTable
 from xnatferry.sources.archives import ArchiveProblem, archive_errors, members
+from xnatferry.sources.folder_walk import is_desktop_file
 from xnatferry.sources.freesurfer import find_subjects
 from xnatferry.xnat.thread_map import thread_map
 
@@ -101,8 +102,12 @@ def _archive_files(table: Table, path: Path) -> dict[str, Callable[[], bytes]]:
     found: dict[str, Callable[[], bytes]] = {}
     with archive_errors():
         for member, stream in members(path):
-            wanted = any(pattern.fullmatch(member.path) for pattern in table.files)
-            if stream is None or not (wanted or member.path.endswith("scripts/build-stamp.txt")):
+            wanted = any(pattern.fullmatch(member.path) for pattern in (*table.files, *table.instead))
+            if (
+                stream is None
+                or is_desktop_file(member.path)
+                or not (wanted or member.path.endswith("scripts/build-stamp.txt"))
+            ):
                 continue
             content = stream.read(_TEXT_LIMIT_BYTES)
             found[member.path] = lambda content=content: content  # type: ignore[misc]

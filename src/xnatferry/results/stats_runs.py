@@ -6,11 +6,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import TransferError, UsageError, VerifyError
-from xnatferry.freesurfer.measurements import TABLES, Number, StatsText, Table, spoiled_volumes, wide_name
+from xnatferry.freesurfer.measurements import TABLES, Number, StatsText, Table, spoiled_volumes, wide_name, with_sides
 from xnatferry.freesurfer.stats_file import StatisticsError
 from xnatferry.freesurfer.versions import family_of, version_of
-from xnatferry.results.stats_table import Place, Remark, RemarkKind, StatsEntry, StatsTable, incomplete, without_gaps
-from xnatferry.wording import counted
+from xnatferry.results.stats_table import (
+    Place,
+    Remark,
+    RemarkKind,
+    StatsEntry,
+    StatsTable,
+    incomplete,
+    with_one_name,
+    without_gaps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,19 +67,19 @@ def assembled(name: str, found: Sequence[Collected]) -> StatsTable:
             entry, gaps = without_gaps(one.entry)
             entries.append(entry)
             remarks += _no_numbers(name, one.place, gaps)
+    named, choices = with_one_name(entries)
     known = {(remark.where, measure) for remark in remarks for measure in remark.measures}
-    for remark in incomplete(name, entries):
-        new = tuple(measure for measure in remark.measures if (remark.where, measure) not in known)
-        remarks += [remark] if new == remark.measures else [replace(remark, measures=new)] if new else []
-    return StatsTable(name, tuple(entries), tuple(remarks))
+    for remark in incomplete(name, named):
+        new = remark.without({measure for where, measure in known if where == remark.where})
+        remarks += [new] if new is not None else []
+    return StatsTable(name, named, (*remarks, *choices))
 
 
 def _no_numbers(name: str, place: Place, gaps: tuple[Number, ...]) -> list[Remark]:
     if not gaps:
         return []
-    names = tuple(dict.fromkeys(wide_name(name, gap) or gap.region for gap in gaps))
-    shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-    return [Remark(RemarkKind.MEASURE, str(place), f"no valid number for {shown}", names)]
+    names = [(wide_name(name, gap) or gap.region, gap.measurement) for gap in gaps]
+    return [Remark.of_measures(str(place), "no valid number for {shown}", names)]
 
 
 def read_run(
@@ -96,14 +104,22 @@ def read_run(
             remarks.append(Remark(RemarkKind.BROKEN, str(place), f"{name}: {words}"))
     read, about_names = _of_one_subject(place, located, read)
     remarks += about_names
-    for side in located.missing:
-        hemi = {"left": "lh", "right": "rh"}[side]
-        remarks.append(Remark(RemarkKind.FILE, str(place), f"{table.shown.replace('?h', hemi)} does not exist"))
+    remarks += [Remark(RemarkKind.FILE, str(place), f"{name} does not exist") for name in located.missing]
+    if located.instead:
+        words = f"reads {', '.join(located.by_side.values())}, because {table.shown} does not exist"
+        remarks.append(Remark(RemarkKind.CHOICE, str(place), words))
     if located.older and read:
         words = f"reads {', '.join(located.by_side.values())}, not {', '.join(located.older)}"
         remarks.append(Remark(RemarkKind.CHOICE, str(place), words))
     if not read:
         return Collected(place, None, tuple(remarks))
+    if "" not in located.by_side:
+        sides = {name: side for side, name in located.by_side.items()}
+        by_side, apart = with_sides({sides[name]: text for name, text in read.items()})
+        read = {located.by_side[side]: text for side, text in by_side.items()}
+        if apart:
+            words = "the files of both hemispheres differ in {shown}; both values are listed, with their side"
+            remarks.append(Remark.of_measures(str(place), words, apart))
     versions = [version_of(text.stats) for text in read.values()]
     place = replace(place, fs_version=_best([stamp, *versions], place.resource))
     parts = []
@@ -149,10 +165,10 @@ def _without_spoiled(table: Table, place: Place, text: StatsText) -> tuple[tuple
     dropped = [number for number in text.numbers if number.region in spoiled]
     if not dropped:
         return text.numbers, []
-    names = tuple(wide_name(table.name, number) or number.region for number in dropped)
+    names = [(wide_name(table.name, number) or number.region, number.measurement) for number in dropped]
     words = (
-        f"{counted(len(names), 'whole-brain volume', 'are')} left out: FreeSurfer before 7 computes them in voxels, "
-        f"which are not 1 mm^3 here ({', '.join(names[:2])} ...)"
+        "{count} left out: FreeSurfer before 7 computes volumes of the whole brain in voxels, which are not 1 mm^3 here"
+        " ({shown})"
     )
     kept = tuple(number for number in text.numbers if number.region not in spoiled)
-    return kept, [Remark(RemarkKind.MEASURE, str(place), words, names)]
+    return kept, [Remark.of_measures(str(place), words, names)]

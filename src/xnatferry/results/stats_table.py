@@ -9,13 +9,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from xnatferry.errors import UsageError
-from xnatferry.freesurfer.measurements import TABLES, Number, short_measurement, wide_name
+from xnatferry.freesurfer.measurements import TABLES, Number, short_measurement, usual_region, wide_name
 from xnatferry.freesurfer.versions import major_of
 from xnatferry.results.tables import Cell, Grid, pandas_frame, polars_frame, write_grid
 from xnatferry.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "StatsTable",
     "chosen_measurements",
     "incomplete",
+    "with_one_name",
     "without_gaps",
 ]
 
@@ -62,13 +63,34 @@ class Remark:
         kind: What it is about.
         where: Address or folder.
         message: The remark.
-        measures: Names of missing measures, as in the wide form.
+        measures: Names of the measures that it is about, as in the wide form.
+        measurements: The measurement of each.
+        pattern: The message with ``{count}`` and ``{shown}`` in place of the measures.
     """
 
     kind: RemarkKind
     where: str
     message: str
     measures: tuple[str, ...] = ()
+    measurements: tuple[str, ...] = ()
+    pattern: str = ""
+
+    @classmethod
+    def of_measures(cls, where: str, pattern: str, measures: Iterable[tuple[str, str]]) -> Remark:
+        """A remark about *measures*, each a name and a measurement; see `pattern`."""
+        measures = tuple(dict(measures).items())
+        names = tuple(name for name, _ in measures)
+        shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+        message = pattern.format(count=counted(len(names), "measure", "are"), shown=shown)
+        return cls(RemarkKind.MEASURE, where, message, names, tuple(of for _, of in measures), pattern)
+
+    def without(self, names: Collection[str] = (), *, measurements: Collection[str] | None = None) -> Remark | None:
+        """The same without the measures of these *names*, and only of these *measurements*; None if none is left."""
+        if not self.measures:
+            return self
+        pairs = zip(self.measures, self.measurements, strict=True)
+        kept = [(n, of) for n, of in pairs if n not in names and (measurements is None or of in measurements)]
+        return Remark.of_measures(self.where, self.pattern, kept) if kept else None
 
     def to_dict(self) -> dict[str, object]:
         """The remark as JSON members."""
@@ -184,7 +206,8 @@ class StatsTable:
             )
             for entry in self.entries
         )
-        return replace(self, entries=entries)
+        remarks = (remark.without(measurements=wanted) for remark in self.remarks)
+        return replace(self, entries=entries, remarks=tuple(remark for remark in remarks if remark is not None))
 
     def grid(self, *, wide: bool = False) -> Grid:
         """The numbers as a table: a row for each number, or one for each session with *wide*."""
@@ -258,6 +281,29 @@ def chosen_measurements(table: StatsTable, asked: Sequence[str]) -> frozenset[st
     return frozenset(wanted)
 
 
+def with_one_name(entries: Sequence[StatsEntry]) -> tuple[tuple[StatsEntry, ...], tuple[Remark, ...]]:
+    """The entries with one name for a region that versions call differently, if both names are in the table."""
+    held = [{number.region for number in entry.numbers()} for entry in entries]
+    every = set().union(*held)
+    renamed = {name: usual for name in every if (usual := usual_region(name)) != name and usual in every}
+    if not renamed:
+        return tuple(entries), ()
+    made: list[StatsEntry] = []
+    remarks: list[Remark] = []
+    for entry, regions in zip(entries, held, strict=True):
+        names = {name: renamed[name] for name in sorted(regions & set(renamed)) if renamed[name] not in regions}
+        parts = tuple(
+            (file, tuple(n._replace(region=names.get(n.region, n.region)) for n in numbers))
+            for file, numbers in entry.parts
+        )
+        made.append(replace(entry, parts=parts) if names else entry)
+        if names:
+            (name, usual), more = next(iter(names.items())), len(names) - 1
+            words = f"{name} is listed as {usual}, its name in other versions" + (f" (and {more} more)" if more else "")
+            remarks.append(Remark(RemarkKind.CHOICE, str(entry.place), words))
+    return tuple(made), tuple(remarks)
+
+
 def without_gaps(entry: StatsEntry) -> tuple[StatsEntry, tuple[Number, ...]]:
     """The entry without invalid numbers (NaN, infinite), and these numbers."""
     gaps = tuple(number for _, numbers in entry.parts for number in numbers if not math.isfinite(number.value))
@@ -279,19 +325,20 @@ def incomplete(name: str, entries: Iterable[StatsEntry]) -> Iterator[Remark]:
             of_version[_kin(entry)].setdefault(_key(number), number)
     for entry, keys in held:
         sides = {number.side for number in entry.numbers() if number.side}
+        either = {(region, measurement) for _, region, measurement in keys}
         lacking = [
             number
             for key, number in of_version[_kin(entry)].items()
-            if key not in keys and (not number.side or number.side in sides)
+            if key not in keys
+            and ("", *key[1:]) not in keys  # of the whole brain here, of one side elsewhere
+            and (number.side in sides if number.side else key[1:] not in either)
         ]
-        names = [wide_name(name, number) or f"{number.region}_{number.measurement}" for number in lacking]
-        regions = {number.region for number in entry.numbers()} | {number.region for number in lacking}
-        names += [measure for measure in TABLES[name].expected if measure not in regions]
+        names = [(wide, number.measurement) for number in lacking if (wide := wide_name(name, number)) is not None]
+        regions = {usual_region(n.region) for n in (*entry.numbers(), *lacking)}
+        names += [pair for pair in TABLES[name].expected.items() if pair[0] not in regions]
         if names:
-            shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
             whose = "others of its version have" if lacking else "every version has"
-            words = f"{counted(len(names), 'measure', 'are')} missing that {whose}: {shown}"
-            yield Remark(RemarkKind.MEASURE, str(entry.place), words, tuple(names))
+            yield Remark.of_measures(str(entry.place), f"{{count}} missing that {whose}: {{shown}}", names)
 
 
 def _key(number: Number) -> tuple[str, str, str]:

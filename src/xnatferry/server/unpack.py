@@ -14,8 +14,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from xnatferry.server.blob_store import UnsafeNameError, checked_name
-from xnatferry.server.decompression import INFLATE_ERRORS, open_gzip
 from xnatferry.server.zip_members import BrokenZipError, ZipDirectory, ZipEntry
+from xnatferry.xnat.decompression import INFLATE_ERRORS, open_gzip
 from xnatferry.xnat.digest import PIECE_BYTES
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from xnatferry.server.decompression import INFLATE_ERRORS, raw_inflater
+from xnatferry.xnat.decompression import INFLATE_ERRORS, raw_inflater
 from xnatferry.xnat.digest import PIECE_BYTES
 
 if TYPE_CHECKING:

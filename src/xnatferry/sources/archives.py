@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-import stat
-import tarfile
-import zipfile
-import zlib
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Final
 
+from xnatferry.sources.folder_walk import is_desktop_file
+from xnatferry.xnat.archives import ARCHIVE_ERRORS, read_archive
 from xnatferry.xnat.labels import remote_name_problem
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "STATISTICS",
     "ArchiveProblem",
     "Contents",
     "Member",
@@ -34,6 +34,10 @@ __all__ = [
 #: Endings of archives that XNAT extracts (``extract=true``).
 _UNPACKED: Final = (".zip", ".tar", ".tar.gz", ".tgz")
 _OTHERS: Final = (".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar")
+
+
+#: Files of measurements by their folder, which make a FreeSurfer subject without any other folder.
+STATISTICS: Final = {"stats": "*.stats", "mri": "*olumes*.txt"}
 
 
 class ArchiveProblem(Exception):  # noqa: N818  # becomes a finding, is not an error of the program
@@ -68,7 +72,7 @@ class Contents:
         top: Name of its top folder; empty when it has none.
         files: Regular files by path below the subject.
         links: Symbolic links by path below the subject.
-        others_outside: Files outside the subject.
+        others_outside: Files outside the subject, and what desktop programs left anywhere.
     """
 
     prefix: str
@@ -104,7 +108,7 @@ def is_archive_name(name: str) -> bool:
 
 
 def read_contents(path: Path, markers: Collection[str]) -> list[Contents]:
-    """List the subjects in an archive: the folders that hold two or more of the folders *markers*.
+    """List the subjects in an archive: folders with two or more of the folders *markers*, or with statistics.
 
     Raises:
         ArchiveProblem: It is damaged, encrypted or unsafe.
@@ -112,28 +116,33 @@ def read_contents(path: Path, markers: Collection[str]) -> list[Contents]:
     """
     if path.name.lower().endswith(_OTHERS):
         raise ArchiveProblem("XNAT extracts only zip, tar and tar.gz; extract the archive and push the folder")
-    found = [member for member, _ in members(path)]
+    every = [member for member, _ in members(path, names_only=True)]
+    found = [member for member in every if not is_desktop_file(member.path)]
+    leftovers = tuple(member.path for member in every if is_desktop_file(member.path))
     inside: dict[str, set[str]] = {}
     for member in found:
         parts = PurePosixPath(member.path).parts[:-1]
         at = next((index for index, part in enumerate(parts) if part in markers), None)
         if at is not None:
-            inside.setdefault("/".join(parts[:at]), set()).add(parts[at])
+            held = inside.setdefault("/".join(parts[:at]), set())
+            held.add(parts[at])
+            if fnmatchcase(PurePosixPath(member.path).name, STATISTICS.get("/".join(parts[at:]), "")):
+                held.add(member.path)
     prefixes = [prefix for prefix, held in inside.items() if len(held) > 1]
     if not prefixes:
         return []
     _refuse_unsafe(found)
-    return [_below(f"{prefix}/" if prefix else "", found) for prefix in sorted(prefixes)]
+    return [_below(f"{prefix}/" if prefix else "", found, leftovers) for prefix in sorted(prefixes)]
 
 
-def _below(prefix: str, found: list[Member]) -> Contents:
+def _below(prefix: str, found: list[Member], leftovers: tuple[str, ...]) -> Contents:
     mine = {member.path.removeprefix(prefix): member for member in found if member.path.startswith(prefix)}
     return Contents(
         prefix=prefix,
         top=PurePosixPath(prefix).name,
         files={name: member for name, member in mine.items() if member.target is None},
         links={name: member for name, member in mine.items() if member.target is not None},
-        others_outside=tuple(member.path for member in found if not member.path.startswith(prefix)),
+        others_outside=(*(member.path for member in found if not member.path.startswith(prefix)), *leftovers),
     )
 
 
@@ -152,56 +161,34 @@ def _refuse_unsafe(found: list[Member]) -> None:
 
 @contextmanager
 def archive_errors() -> Iterator[None]:
-    """Turn errors of zipfile, tarfile and zlib into an `ArchiveProblem`."""
+    """Turn errors of reading an archive into an `ArchiveProblem`."""
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, NotImplementedError, ValueError) as error:
-        raise ArchiveProblem(
-            f"the archive is damaged or not an archive ({error}); copy it again from its source"
-        ) from error
-    except RuntimeError as error:
+    except (RuntimeError, NotImplementedError) as error:
         raise ArchiveProblem(
             f"the archive cannot be extracted ({error}); extract it yourself and push the folder"
         ) from error
+    except ARCHIVE_ERRORS as error:
+        raise ArchiveProblem(
+            f"the archive is damaged or not an archive ({error}); copy it again from its source"
+        ) from error
 
 
-def members(path: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
+def members(path: Path, *, names_only: bool = False) -> Iterator[tuple[Member, IO[bytes] | None]]:
     """Every entry that is no folder, with a stream of its bytes, to be read before the next one.
 
+    Args:
+        path: The archive.
+        names_only: Whether the bytes are not needed: then those of a zip are not read.
+
     Raises:
-        ArchiveProblem: The archive is damaged or encrypted. Reading a stream raises what zipfile and tarfile do: wrap
+        ArchiveProblem: The archive is damaged, truncated or encrypted. Reading a stream raises `ARCHIVE_ERRORS`: wrap
             it in `archive_errors`.
         OSError: It cannot be read.
     """
     with archive_errors():
-        yield from _zip_members(path) if path.name.lower().endswith(".zip") else _tar_members(path)
-
-
-def _zip_members(path: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
-    with zipfile.ZipFile(path) as packed:
-        for info in packed.infolist():
-            if info.is_dir():
-                continue
-            if info.flag_bits & 1:
-                raise ArchiveProblem("the archive is encrypted; extract it and push the folder")
-            mode = info.external_attr >> 16
-            target = None
-            if stat.S_ISLNK(mode) and info.file_size < 4096:
-                target = packed.read(info).decode("utf-8", "replace")
-            member = Member(info.filename, _normal(info.filename), info.file_size, target)
-            with packed.open(info) as stream:
-                yield member, stream
-
-
-def _tar_members(path: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
-    with tarfile.open(path) as packed:
-        for info in packed:
-            if info.isdir():
-                continue
-            target = info.linkname if info.issym() else None
-            special = not info.isreg() and not info.issym()
-            member = Member(info.name, _normal(info.name), info.size, target, special)
-            yield member, packed.extractfile(info) if info.isreg() else None
+        for one, stream in read_archive(path, names_only=names_only):
+            yield Member(one.name, _normal(one.name), one.size_bytes, one.target, one.special), stream
 
 
 def _normal(name: str) -> str:

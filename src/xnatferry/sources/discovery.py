@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from xnatferry.checks.data_files import accepted, inspect_data, is_data_name
+from xnatferry.checks.finding_catalog import found as found_finding
 from xnatferry.errors import UsageError
 from xnatferry.sources.archives import is_archive_name
 from xnatferry.sources.freesurfer import discover_freesurfer, find_subjects, is_subject_folder
@@ -17,11 +20,13 @@ from xnatferry.sources.result_files import discover_files, holds_results
 from xnatferry.sources.result_rules import read_rules
 from xnatferry.sources.table import discover_table
 from xnatferry.sources.template import PathTemplate
+from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xnatferry.sources.bids.dataset import BidsChoices
+    from xnatferry.sources.model import Finding, LocalFile, Source
 
 __all__ = ["discover", "recognise"]
 
@@ -96,7 +101,11 @@ def discover(
         found = discover_files(where, templates, rules=None if rules is None else read_rules(rules), together=together)
     else:
         found = _of_kind(where, kind, templates, allow_incomplete=allow_incomplete, deep=deep, workers=workers)
-    return check_identifying_text(found, allow_private=allow_private, scrub=scrub, workers=workers)
+    found = check_identifying_text(found, allow_private=allow_private, scrub=scrub, workers=workers)
+    if kind in {Kind.FILES, Kind.TABLE}:
+        read = partial(_with_data_read, allow_incomplete=allow_incomplete)
+        found = replace(found, sources=tuple(thread_map(read, found.sources, workers=workers)))
+    return found
 
 
 def _of_kind(
@@ -113,6 +122,26 @@ def _of_kind(
     if where.is_dir():
         raise UsageError(f"{where}: this is a folder, but --as table needs a file")
     return discover_table(where, allow_incomplete=allow_incomplete, workers=workers)
+
+
+def _with_data_read(source: Source, *, allow_incomplete: bool) -> Source:
+    """A result or recording with what is wrong with its data; other kinds have been read."""
+    if source.kind is not Kind.FILES or source.refused:
+        return source
+    files: list[LocalFile] = []
+    findings: list[Finding] = []
+    for file in source.files:
+        told: list[Finding] = []
+        digest = file.digest
+        if digest is None and file.member is None and file.opener is None and is_data_name(file.name):
+            try:
+                told, digest = inspect_data(file.path)
+            except OSError as error:
+                why = f"the file cannot be read ({error.strerror}); check its permissions and the disk"
+                told = [found_finding("FIL02", f"{file.name}: {why}", file.path)]
+        files.append(file if file.scrub else replace(file, digest=digest))
+        findings += [accepted(finding) if allow_incomplete else finding for finding in told]
+    return replace(source, files=tuple(files), findings=(*source.findings, *findings))
 
 
 def _bids(where: Path, bids: BidsChoices | None, *, allow_incomplete: bool, workers: int | None) -> Discovery:

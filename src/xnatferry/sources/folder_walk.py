@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
-__all__ = ["Entry", "entry_at", "identity_of", "is_folder", "natural_key", "walk"]
+__all__ = ["Entry", "entry_at", "identity_of", "is_desktop_file", "is_folder", "natural_key", "walk"]
 
 _DIGITS = "0123456789"
 _PARTS = re.compile(r"[0-9]{1,300}|[^0-9]+")
-_DESKTOP_FILES = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+#: What desktop programs leave in folders and archives: resource forks of macOS, thumbnails, settings of folders.
+_DESKTOP_FILES = re.compile(
+    r"__MACOSX|\._.*|\.DS_Store|\.AppleDouble|\.Spotlight-V100|\.Trashes|\.fseventsd"
+    r"|Thumbs\.db|ehthumbs\.db|desktop\.ini",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +53,12 @@ class Entry:
         return self.relative.rpartition("/")[0]
 
 
-def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Entry]:
-    """Every file below *root* in natural order (``run2`` before ``run10``), files before folders; no hidden ones.
+def walk(root: Path, *, skip: Collection[Path] = (), hidden: Callable[[str], bool] | None = None) -> Iterator[Entry]:
+    """Every file below *root* in natural order (``run2`` before ``run10``), files before folders.
 
-    Links are followed; a folder that is reached again through a link to one of its parents is not entered twice. A
-    folder named like an image, or one that cannot be listed, comes as an entry with a problem. Folders of *skip*
-    are not entered.
+    Hidden files come only if *hidden* is true for their name, hidden folders never. Links are followed; a folder that
+    is reached again through a link to one of its parents is not entered twice. A folder named like an image, or one
+    that cannot be listed, comes as an entry with a problem. Folders of *skip* are not entered.
     """
     # Folders still to be listed, each with the identities of the folders that lead to it; the next one is last.
     waiting = [(root, "", frozenset({identity_of(root)}))]
@@ -68,7 +73,9 @@ def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Entry]:
             yield Entry(folder, prefix.rstrip("/") or folder.name, problem=("NII03", why))
             continue
         for child in children:
-            if child.name.startswith(".") or child.name in _DESKTOP_FILES:
+            if is_desktop_file(child.name) or (
+                child.name.startswith(".") and (hidden is None or is_folder(child) or not hidden(child.name))
+            ):
                 continue
             path = Path(child.path)
             if path in skip:
@@ -83,6 +90,11 @@ def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Entry]:
             if identity not in above:
                 inner.append((path, f"{prefix}{child.name}/", above | {identity}))
         waiting.extend(reversed(inner))
+
+
+def is_desktop_file(relative: str) -> bool:
+    """Whether a path is, or lies in, what desktop programs leave behind: one rule for folders and archives."""
+    return any(_DESKTOP_FILES.fullmatch(part) for part in relative.split("/"))
 
 
 def is_folder(child: os.DirEntry[str]) -> bool:

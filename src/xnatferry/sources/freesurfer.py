@@ -14,6 +14,7 @@ from xnatferry.checks.freesurfer import Run, RunFile, check_run, is_text_needed
 from xnatferry.checks.freesurfer_deep import check_deep
 from xnatferry.checks.surfaces import FormatError, mgh_bytes
 from xnatferry.sources.archives import (
+    STATISTICS,
     ArchiveProblem,
     Contents,
     archive_errors,
@@ -23,7 +24,7 @@ from xnatferry.sources.archives import (
     stem_of,
     target_within,
 )
-from xnatferry.sources.folder_walk import natural_key
+from xnatferry.sources.folder_walk import is_desktop_file, natural_key
 from xnatferry.sources.freesurfer_folder import SubjectFile, is_excluded, read_subject_folder
 from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
 from xnatferry.sources.path_layouts import claims_of_folder
@@ -70,10 +71,12 @@ class _Reading:
 
 
 def is_subject_folder(folder: Path) -> bool:
-    """Whether a folder looks like a FreeSurfer subject: two or more of mri, surf, stats, label and scripts in it."""
+    """Whether a folder looks like a subject: it has two of mri, surf, stats, label, scripts, or statistics alone."""
     try:
         with os.scandir(folder) as listing:
-            return sum(child.name in _MARKERS and child.is_dir() for child in listing) >= 2
+            held = {child.name for child in listing if child.name in _MARKERS and child.is_dir()}
+        alone = (one for name in held & STATISTICS.keys() for one in (folder / name).glob(STATISTICS[name]))
+        return len(held) >= 2 or any(alone)
     except OSError:
         return False
 
@@ -100,7 +103,7 @@ def find_subjects(root: Path) -> tuple[list[_Found], list[Finding]]:
             continue
         for child in children:
             relative = prefix + child.name
-            if child.name.startswith("."):
+            if child.name.startswith(".") or is_desktop_file(child.name):
                 continue
             if child.is_dir() and (why := _skip_reason(child)) is not None:
                 findings.append(found("FS16", why, child))
@@ -229,25 +232,26 @@ def _place(run: Run, templates: Sequence[PathTemplate]) -> tuple[Claims, Level |
     name, _, base = run.name.partition(".long.")
     if base:
         return replace(claims_of_folder(name), resource=f"{resource}_LONG"), None, []
-    if not run.is_base:
+    file = run.time_points
+    if file is None:
         return replace(claims_of_folder(run.name), resource=resource), None, []
     resource += "_BASE"
-    people = {_subject_of(point, templates) for point in run.text("base-tps").split()}
+    people = {_subject_of(point, templates) for point in run.text(file).split()}
     if len(people) == 1:
         (subject,) = people
         why = f"base of a longitudinal series; it is uploaded to subject {subject}, resource {resource}"
-        note = replace(found("FS20", why, run.where, file="base-tps"), severity=Severity.INFO)
+        note = replace(found("FS20", why, run.where, file=file), severity=Severity.INFO)
         return Claims(subject=subject, resource=resource), Level.SUBJECT, [note]
     shown = ", ".join(sorted(people)) or "no subject"
     why = (
-        f"base of a longitudinal series, but its time points (base-tps) are of {shown}, not of one subject;"
+        f"base of a longitudinal series, but its time points ({file}) are of {shown}, not of one subject;"
         " use --template to show where the subject is in their names"
     )
     seen = f"time points of {shown}"
     return (
         replace(claims_of_folder(run.name), resource=resource),
         Level.SUBJECT,
-        [found("FS20", why, run.where, file="base-tps", seen=seen, expected="one subject")],
+        [found("FS20", why, run.where, file=file, seen=seen, expected="one subject")],
     )
 
 
@@ -353,12 +357,9 @@ def _from_archive(path: Path, relative: str) -> tuple[list[tuple[Source, Run]], 
                 prefix, inner = place
                 read[prefix][inner], digests[member.name] = _read_whole(stream, inner)
     alone = len(held) == 1
-    return [
-        _of_contents(
-            path, relative if alone else f"{relative}/{one.prefix.rstrip('/')}", one, read[one.prefix], digests
-        )
-        for one in subjects
-    ], findings
+    places_of = {one.prefix: relative if alone else f"{relative}/{one.prefix.rstrip('/')}" for one in subjects}
+    found_in = [_of_contents(path, places_of[one.prefix], one, read[one.prefix], digests) for one in subjects]
+    return found_in, findings
 
 
 def _of_contents(

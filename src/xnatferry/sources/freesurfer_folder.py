@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.finding_catalog import found
-from xnatferry.sources.folder_walk import natural_key
+from xnatferry.sources.folder_walk import is_desktop_file, natural_key
 
 if TYPE_CHECKING:
     from xnatferry.sources.model import Finding
@@ -37,7 +37,8 @@ class SubjectFile:
 
 def is_excluded(relative: str) -> bool:
     """Whether a file is not uploaded: scratch folders, and hidden files such as ``.xdebug_mris_sphere``."""
-    return f"{relative}/".startswith(_SCRATCH) or any(part.startswith(".") for part in relative.split("/"))
+    hidden = is_desktop_file(relative) or any(part.startswith(".") for part in relative.split("/"))
+    return hidden or f"{relative}/".startswith(_SCRATCH)
 
 
 def read_subject_folder(folder: Path) -> tuple[list[SubjectFile], list[Finding]]:

@@ -16,6 +16,7 @@ from xnatferry.sources.path_layouts import claims_of_path, names_its_place, prob
 from xnatferry.sources.series import SeriesRules, read_series_rules
 from xnatferry.sources.sidecar import series_description, sidecar_facts
 from xnatferry.sources.template import AmbiguousPathError, PathTemplate
+from xnatferry.sources.unread_data import is_unread_data, unread_data
 from xnatferry.wording import counted, one_or_many
 from xnatferry.xnat.interning import interned
 from xnatferry.xnat.thread_map import thread_map
@@ -66,7 +67,9 @@ def discover_nifti(
         rules: File with more rules for names of series and types of scans.
         workers: Threads that read; as many as there are processors when None.
     """
-    entries, root = (walk(path), path) if path.is_dir() else (iter(_with_companions(path)), path.parent)
+    entries, root = (
+        (walk(path, hidden=is_unread_data), path) if path.is_dir() else (iter(_with_companions(path)), path.parent)
+    )
     findings: list[Finding] = []
     others: list[Entry] = []
     placed = _placed(entries, templates, findings, others)
@@ -326,7 +329,8 @@ def _with_duplicates(sources: tuple[Source, ...]) -> tuple[Source, ...]:
 
 def _ignored_files(others: Sequence[Entry], root: Path) -> list[Finding]:
     findings = [found(*entry.problem, entry.path) for entry in others if entry.problem and entry.problem[0] == "NII03"]
-    ignored = [entry for entry in others if not entry.problem or entry.problem[0] != "NII03"]
+    told, ignored = unread_data([entry for entry in others if not entry.problem or entry.problem[0] != "NII03"], root)
+    findings += told
     if ignored:
         names = listed([entry.relative for entry in ignored], _LISTED)
         belong = one_or_many(len(ignored), "belongs", "belong")

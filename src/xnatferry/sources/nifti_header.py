@@ -11,6 +11,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from xnatferry.sources.limits import is_possible
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,15 +28,18 @@ _FIRST_VOXEL: Final[Mapping[int, int]] = {1: 352, 2: 544}
 _TO_MM: Final[Mapping[int, float]] = {1: 1000.0, 2: 1.0, 3: 0.001}
 _TO_MS: Final[Mapping[int, float]] = {8: 1000.0, 16: 1.0, 24: 0.001}
 _NOT_TIME: Final = frozenset({32, 40, 48})  # Hz, ppm, rad/s: the fourth axis is something else
-_LONGEST_REPETITION_MS: Final = 100_000.0
 _CIFTI_INTENTS: Final = range(3000, 3100)
+#: How much the square of a quaternion may exceed 1 by rounding: three times the precision of a float, as nibabel.
+_ROUNDING: Final = 3 * 2.0**-23
+#: Shape under which FreeSurfer stores the 163842 values of an ico7 surface.
+_ICO7: Final = (27307, 1, 6)
 
 #: Offset and struct format of fields, for NIfTI-1 and NIfTI-2.
 _FIELDS: Final[Mapping[int, Mapping[str, tuple[int, str]]]] = {
     1: {
         "dim_info": (39, "B"), "dim": (40, "8h"), "intent_code": (68, "h"), "datatype": (70, "h"),
         "pixdim": (76, "8f"), "vox_offset": (108, "f"), "xyzt_units": (123, "B"), "qform_code": (252, "h"),
-        "sform_code": (254, "h"), "quatern": (256, "3f"), "srow": (280, "12f"), "scl": (112, "2f"),
+        "sform_code": (254, "h"), "quatern": (256, "3f"), "srow": (280, "12f"), "scl": (112, "2f"), "glmin": (144, "i"),
     },
     2: {
         "dim_info": (524, "B"), "dim": (16, "8q"), "intent_code": (504, "i"), "datatype": (12, "h"),
@@ -75,6 +80,7 @@ class NiftiHeader:
         time_unit: Code: 0 unknown, 8 s, 16 ms, 24 microsecond; 32, 40 and 48 are no times.
         columns: Columns of the affine, one for each voxel axis, each (right, anterior, superior): of the sform when it
             is set, else of the qform without scale; None without either.
+        qform_is_rotation: Whether the quaternion of the qform is one.
         texts: Non-empty text fields, also the bytes after the first zero byte.
         byte_order: ``<`` or ``>``, of header and voxels.
         scaling: Slope and intercept that make values of stored numbers; (1, 0) where the header sets none.
@@ -94,6 +100,7 @@ class NiftiHeader:
     sform_code: int
     slice_axis: int
     columns: tuple[tuple[float, float, float], ...] | None
+    qform_is_rotation: bool
     texts: Mapping[str, str]
     byte_order: str
     scaling: tuple[float, float]
@@ -158,7 +165,7 @@ class NiftiHeader:
         if not math.isfinite(step) or (scale is None and step == 1):
             return None
         step_ms = step * (scale if scale is not None else 1000.0 if step < 100 else 1.0)
-        return step_ms if 0 < step_ms <= _LONGEST_REPETITION_MS else None
+        return step_ms if is_possible("RepetitionTime", step_ms / 1000) else None
 
     @property
     def orientation(self) -> str | None:
@@ -179,7 +186,7 @@ class NiftiHeader:
             return {}
         attributes: dict[str, str] = {}
         size_mm = self.voxel_size_mm
-        if len(size_mm) == 3 and all(math.isfinite(step) and step > 0 for step in size_mm):
+        if len(size_mm) == 3 and all(is_possible("VoxelSize", step) for step in size_mm):
             for axis, step in zip("xyz", size_mm, strict=True):
                 attributes[f"parameters/voxelRes/{axis}"] = number(step)
             attributes["parameters/voxelRes/units"] = "mm"
@@ -217,12 +224,8 @@ def read_header(head: bytes, *, version: int) -> NiftiHeader:
         raise HeaderError(f"it has {len(head)} bytes instead of {SIZES[version]}")
     order = byte_order(head, version)
     fields = _unpack(head, version, order)
-    rank = fields["dim"][0]
-    if not 1 <= rank <= 7:
-        raise HeaderError(f"dim[0] is {rank}, allowed are 1 to 7 axes")
-    shape = tuple(fields["dim"][1 : rank + 1])
-    if min(shape) < 1:
-        raise HeaderError(f"an axis is shorter than 1: {' x '.join(map(str, shape))}")
+    shape = _shape(fields)
+    rank = len(shape)
     datatype = fields["datatype"][0]
     if datatype not in BITS:
         raise HeaderError(f"datatype code {datatype} is not defined")
@@ -244,12 +247,39 @@ def read_header(head: bytes, *, version: int) -> NiftiHeader:
         sform_code=fields["sform_code"][0],
         slice_axis=((fields["dim_info"][0] >> 4) & 3 or 3) - 1,
         columns=_columns(fields),
+        qform_is_rotation=all(map(math.isfinite, _rotation(fields["quatern"], fields["pixdim"][0])[0])),
         texts=_texts(head, version),
         leftovers=frozenset(
             name for name, raw in _raw_texts(head, version) if raw.partition(b"\x00")[2].strip(b"\x00 ")
         ),
         byte_order=order,
         scaling=_scaling(*fields["scl"]),
+    )
+
+
+def _shape(fields: Mapping[str, tuple[Any, ...]]) -> tuple[int, ...]:
+    """Length of each used axis.
+
+    FreeSurfer writes overlays of a surface as images of one row. A row longer than NIfTI-1 can say has ``dim[1]`` -1,
+    and its length in ``glmin``.
+    """
+    rank = fields["dim"][0]
+    if not 1 <= rank <= 7:
+        raise HeaderError(f"dim[0] is {rank}, allowed are 1 to 7 axes")
+    shape = tuple(fields["dim"][1 : rank + 1])
+    if "glmin" in fields and shape[:3] == (-1, 1, 1) and fields["glmin"][0] > 0:
+        shape = (fields["glmin"][0], *shape[1:])
+    elif "glmin" in fields and shape[:3] == _ICO7:
+        shape = (math.prod(_ICO7), 1, 1, *shape[3:])
+    if min(shape) >= 1:
+        return shape
+    axis = next(axis for axis, length in enumerate(shape, start=1) if length < 1)
+    shown = " x ".join(map(str, shape))
+    if shape[axis - 1] < 0:
+        raise HeaderError(f"axis {axis} of {rank} has the length {shape[axis - 1]} ({shown})")
+    raise HeaderError(
+        f"dim[0] states {rank} axes, but axis {axis} has the length 0 ({shown}): some programs read it as 1, others as"
+        " an image without voxels"
     )
 
 
@@ -289,7 +319,10 @@ def _columns(fields: dict[str, tuple[Any, ...]]) -> tuple[tuple[float, float, fl
 def _rotation(quatern: tuple[float, ...], qfac: float) -> tuple[tuple[float, float, float], ...]:
     """Columns of the rotation matrix of a quaternion (nifti1.h, quatern_to_mat44)."""
     b, c, d = quatern
-    a = math.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
+    rest = 1.0 - (b * b + c * c + d * d)
+    if rest < -_ROUNDING:
+        return ((math.nan,) * 3,) * 3  # no rotation
+    a = math.sqrt(max(0.0, rest))
     sign = -1.0 if qfac < 0 else 1.0
     return (
         (a * a + b * b - c * c - d * d, 2 * (b * c + a * d), 2 * (b * d - a * c)),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.finding_catalog import found, listed
-from xnatferry.sources.folder_walk import Entry, entry_at, natural_key, walk
+from xnatferry.sources.folder_walk import Entry, entry_at, is_desktop_file, natural_key, walk
 from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Source
 from xnatferry.sources.path_layouts import claims_of_folder, joined_session
 from xnatferry.sources.result_rules import ResultRule, built_in_rules, rule_for
@@ -123,7 +123,8 @@ def _results(root: Path, rules: Sequence[ResultRule], most: int = 0) -> Iterator
         if depth == _DEPTH:
             continue
         try:
-            inner = [child for child in folder.iterdir() if not child.name.startswith(".") and child.is_dir()]
+            names = [child for child in folder.iterdir() if not child.name.startswith(".")]
+            inner = [child for child in names if not is_desktop_file(child.name) and child.is_dir()]
         except OSError:
             continue
         prefix = f"{relative}/" if depth else ""

@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from xnatferry.errors import UsageError
+from xnatferry.sources.folder_walk import is_desktop_file
 from xnatferry.xnat.labels import resource_label_problem
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _inside(folder: Path, depth: int, prefix: str = "") -> list[str]:
     try:
         with os.scandir(folder) as listing:
             for child in listing:
-                if child.name.startswith("."):
+                if child.name.startswith(".") or is_desktop_file(child.name):
                     continue
                 found.append(prefix + child.name)
                 if depth > 1 and child.is_dir(follow_symlinks=False):

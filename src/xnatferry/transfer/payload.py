@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import tarfile
-import zipfile
-import zlib
 from functools import lru_cache, partial
-from lzma import LZMAError
 from typing import IO, TYPE_CHECKING
 
 from xnatferry.errors import FileChangedError, TransferError
 from xnatferry.planning.plan import Payload, Plan
 from xnatferry.planning.remote_state import Fingerprint
 from xnatferry.sources.scrubbing import scrubbed_pieces
+from xnatferry.xnat.archives import ARCHIVE_ERRORS, UNREADABLE, read_archive
 from xnatferry.xnat.digest import PIECE_BYTES, Hasher, held_back
 from xnatferry.xnat.gzip_stream import GzipStream, Measured
 
@@ -34,10 +31,6 @@ __all__ = [
     "payload_pieces",
     "watched",
 ]
-
-
-#: What zipfile and tarfile raise for damaged archives, and for members that they cannot unpack.
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, LZMAError, NotImplementedError, RuntimeError)
 
 
 def check_unchanged(local: LocalFile) -> None:
@@ -208,7 +201,7 @@ def archive_digests(path: Path) -> dict[str, Fingerprint]:
 
 def archive_names(path: Path) -> list[str]:
     """Names of the files in a zip or tar, in its order."""
-    return [name for name, _ in _archive_members(path)]
+    return [name for name, _ in _archive_members(path, names_only=True)]
 
 
 def watched(pieces: Iterable[bytes], seen: Callable[[int], None], *, hasher: Hasher | None = None) -> Iterator[bytes]:
@@ -232,7 +225,7 @@ def _pieces(stream: IO[bytes], path: Path) -> Iterator[bytes]:
     while True:
         try:
             piece = stream.read(PIECE_BYTES)
-        except _DAMAGED as error:
+        except ARCHIVE_ERRORS as error:
             raise TransferError(f"{path}: not a readable archive ({error})") from error
         except OSError as error:
             raise _unreadable(path, error) from error
@@ -267,20 +260,11 @@ class ArchiveWalk:
         raise FileChangedError(f"{self._path}: {local.member} is no longer in it; create the plan again")
 
 
-def _archive_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _archive_members(path: Path, *, names_only: bool = False) -> Iterator[tuple[str, IO[bytes]]]:
     """Every file of an archive with a stream of its bytes, to be read before the next one."""
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as packed:
-                for info in packed.infolist():
-                    if not info.is_dir():
-                        with packed.open(info) as stream:
-                            yield info.filename, stream
-            return
-        with tarfile.open(path) as tarred:
-            for entry in tarred:
-                stream_or_none = tarred.extractfile(entry) if entry.isfile() else None
-                if stream_or_none is not None:
-                    yield entry.name, stream_or_none
-    except (OSError, *_DAMAGED) as error:
+        for member, stream in read_archive(path, names_only=names_only):
+            if stream is not None:
+                yield member.name, stream
+    except UNREADABLE as error:
         raise TransferError(f"{path}: not a readable archive ({error})") from error

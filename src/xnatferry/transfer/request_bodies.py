@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from xnatferry.transfer.payload import (
     payload_pieces,
     watched,
 )
+from xnatferry.xnat.archives import is_zip
 from xnatferry.xnat.digest import Hasher, held_back
 from xnatferry.xnat.zips import ZipMember, ZipStream
 
@@ -120,7 +120,7 @@ class RequestBodies:
         if self._resource.transport is not Transport.READY or any(_payload(step).local.scrub for step in steps):
             return False
         paths = {_payload(step).local.path for step in steps}
-        if len(paths) != 1 or not zipfile.is_zipfile(path := paths.pop()):
+        if len(paths) != 1 or not is_zip(path := paths.pop()):
             return False
         return {_payload(step).local.member for step in steps} == self._digests_of_archive(path).keys()
 

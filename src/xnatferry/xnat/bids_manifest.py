@@ -1,9 +1,9 @@
 """The manifest of BIDS files: the address of each file of a dataset in XNAT, so that a pull restores its paths.
 
 Every project, subject and session with files of a dataset has the resource ``BIDS_MANIFEST`` with one file,
-``manifest.json``, about its own resources and those of its scans. It contains no scan IDs. Resource and name of a
-file are unique within a session, but for companions of recordings made together (``eeg/x_events.tsv`` and ``func``);
-a pull tells them apart by the other files of their scans. The same dataset gives the same bytes, so a second push
+``manifest.json``, about its own resources and those of its scans. It contains no scan IDs, which are not known
+before the push: the path is the key. Two scans of a session may have files of one resource and name (``events.tsv``
+in ``func`` and ``eeg``); MD5 and folder tell them apart. The same dataset gives the same bytes, so a second push
 changes nothing.
 
 A derivative dataset (``DatasetType`` derivative) has its own manifest, named after its resource: ``FMRIPREP.json``. If

@@ -108,10 +108,106 @@ def test_the_files_of_a_table(table: str, names: list[str], expected: dict[str, 
     assert (found and found.by_side) == expected
 
 
+#: Names of the programs' own documentation: FreeSurfer wiki (SubcorticalSegmentation, HippocampalSubfields,
+#: HippocampalSubfieldsAndNucleiOfAmygdala, BrainstemSubstructures, ThalamicNuclei, SubregionSegmentation) and scripts
+#: of 5.1 to 8.0; FastSurfer, doc/overview/OUTPUT_FILES.md of 2.0 to 2.4.
+DOCUMENTED = {
+    "5.1 to 8.0": {
+        "aseg": ["stats/aseg.stats"],
+        "wmparc": ["stats/wmparc.stats"],
+        "aparc": ["stats/?h.aparc.stats"],
+        "aparc.a2009s": ["stats/?h.aparc.a2009s.stats"],
+    },
+    "5.3": {"aparc.DKTatlas": ["stats/?h.aparc.DKTatlas40.stats"]},
+    "6.0": {
+        "aparc.DKTatlas": ["stats/?h.aparc.DKTatlas.stats"],
+        "hippo": ["mri/?h.hippoSfVolumes-T1.v10.txt"],
+        "brainstem": ["mri/brainstemSsVolumes.v10.txt"],
+    },
+    "6.0, T2 and longitudinal": {
+        "hippo": [
+            "mri/?h.hippoSfVolumes-T1-T2.v10.txt",
+            "mri/?h.hippoSfVolumes-T2.v10.txt",
+            "mri/?h.hippoSfVolumes-T1.long.v10.txt",
+        ],
+    },
+    "7.1 to 7.4": {
+        "hippo": ["mri/?h.hippoSfVolumes-T1.v21.txt", "stats/hipposubfields.?h.T1.v21.stats"],
+        "amyg": ["mri/?h.amygNucVolumes-T1.v22.txt", "stats/amygdalar-nuclei.?h.T1.v22.stats"],
+        "brainstem": ["mri/brainstemSsVolumes.v12.txt", "mri/brainstemSsVolumes.v13.txt", "stats/brainstem.v12.stats"],
+        "thalamus": ["mri/ThalamicNuclei.v12.T1.volumes.txt", "stats/thalamic-nuclei.?h.v12.T1.stats"],
+    },
+    "7.1 to 7.4, T2 and longitudinal": {
+        "hippo": [
+            "mri/?h.hippoSfVolumes-T1-MYID.v21.txt",
+            "mri/?h.hippoSfVolumes-MYID.v21.txt",
+            "mri/?h.hippoSfVolumes-T1.long.v21.txt",
+            "stats/hipposubfields.?h.T2.v21.MYID.stats",
+        ],
+        "amyg": [
+            "mri/?h.amygNucVolumes-T1-MYID.v21.txt",
+            "mri/?h.amygNucVolumes-T1.long.v21.txt",
+            "stats/amygdalar-nuclei.?h.T2.v21.MYID.stats",
+        ],
+        "brainstem": ["mri/brainstemSsVolumes.long.v12.txt"],
+        "thalamus": ["mri/ThalamicNuclei.long.v12.T1.volumes.txt", "mri/ThalamicNuclei.v12.MYID.volumes.txt"],
+    },
+    "segment_subregions, 7.3 to 8.0": {
+        "hippo": ["mri/?h.hippoSfVolumes.txt", "mri/?h.hippoSfVolumes.long.txt", "mri/?h.hippoSfVolumes-T2.txt"],
+        "amyg": ["mri/?h.amygNucVolumes.txt", "mri/?h.amygNucVolumes.long.txt"],
+        "brainstem": ["mri/brainstemSsVolumes.txt", "mri/brainstemSsLabels.volumes.txt"],
+        "thalamus": ["mri/ThalamicNuclei.volumes.txt", "mri/ThalamicNuclei.long.volumes.txt"],
+    },
+    "FastSurfer 2.0 to 2.4": {
+        "aseg": ["stats/aseg.stats", "stats/aseg+DKT.stats", "stats/aseg+DKT.VINN.stats", "stats/aseg.VINN.stats"],
+        "wmparc": ["stats/wmparc.DKTatlas.mapped.stats"],
+        "aparc.DKTatlas": ["stats/?h.aparc.DKTatlas.mapped.stats"],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [(t, name) for release in DOCUMENTED.values() for t, names in release.items() for name in names],
+)
+def test_every_documented_name_is_known(table: str, name: str) -> None:
+    names = [f"s/{name.replace('?h', side)}" for side in ("lh", "rh")] if "?h" in name else [f"s/{name}"]
+    found = locate(TABLES[table], names)
+    assert found is not None
+    assert (list(found.by_side.values()), found.missing) == (names, ())
+    others = [one for one in TABLES if one != table and locate(TABLES[one], names) is not None]
+    assert not others
+
+
+@pytest.mark.parametrize(
+    ("table", "names", "read"),
+    [
+        ("hippo", ["mri/?h.hippoSfVolumes-T1.long.v21.txt", "mri/?h.hippoSfVolumes-T1.v10.txt"], 1),
+        ("hippo", ["mri/?h.hippoSfVolumes-T1-T2.v22.txt", "mri/?h.hippoSfVolumes.txt"], 1),
+        ("hippo", ["mri/?h.hippoSfVolumes-T1.v22.txt", "mri/?h.hippoSfVolumes.txt"], 1),
+        ("aparc.DKTatlas", ["stats/?h.aparc.DKTatlas.stats", "stats/?h.aparc.DKTatlas.mapped.stats"], 0),
+        ("aseg", ["stats/aseg+DKT.VINN.stats", "stats/aseg.stats"], 1),
+    ],
+)
+def test_hemispheres_of_two_segmentations_are_not_mixed(table: str, names: list[str], read: int) -> None:
+    every = [f"s/{name.replace('?h', side)}" for side in ("lh", "rh") for name in names]
+    found = locate(TABLES[table], every)
+    assert found is not None
+    assert set(found.by_side.values()) == {f"s/{names[read].replace('?h', side)}" for side in ("lh", "rh")}
+    assert not found.instead
+
+
+def test_the_copy_in_stats_holds_the_same_numbers() -> None:
+    text = b"Left-AV 120.5\nRight-AV 118.0\n"
+    rows = b"# Left Thalamic nuclei volume statistics as created by segmentThalamicNuclei.sh\n1 1  0 120.5 AV\n"
+    read = TABLES["thalamus"].read
+    assert read(text, "").numbers[:1] == read(rows, "left").numbers
+
+
 def test_a_missing_hemisphere_is_said() -> None:
     found = locate(TABLES["aparc"], ["s/stats/rh.aparc.stats"])
     assert found is not None
-    assert found.missing == ("left",)
+    assert found.missing == ("lh.aparc.stats",)
 
 
 def test_two_subjects_in_one_place_are_refused() -> None:

@@ -45,6 +45,14 @@ def test_commas_in_a_description() -> None:
     assert stats.measures == {"AVol": 12.5}
 
 
+def test_freesurfer_5_does_not_count_the_column_snr() -> None:
+    head = b"# NTableCols 10\n# ColHeaders Index SegId NVertices Area_mm2 StructName Mean StdDev Min Max Range SNR\n"
+    stats = read_stats(head + b"1 1001 1200 800.1 bankssts 22.5 4.1 1.0 50.0 49.0 5.4\n")
+    assert stats.column("SNR") == [5.4]
+    with pytest.raises(StatisticsError, match="9 columns and names 11"):
+        read_stats(head.replace(b"10", b"9"))
+
+
 def test_line_ends_of_windows() -> None:
     content = (SIX / "aseg.stats").read_bytes()
     assert read_stats(content.replace(b"\n", b"\r\n")) == read_stats(content)
@@ -55,6 +63,11 @@ def test_line_ends_of_windows() -> None:
     [
         (b"# Measure A, AVol, Volume, none, mm^3\n", "no number"),
         (b"# Measure A\n", "no number"),
+        (b"# Measure A, AVol, Volume, 1500000,5, mm^3\n", "no number"),
+        (b"# Measure A, AVol, Volume, 1_500, mm^3\n", "no number"),
+        ("# Measure A, AVol, Volume, \u0661\u0665, mm^3\n".encode(), "no number"),
+        (b"# Measure A, AVol, Volume, 1, mm^3\n# Measure A, AVol, Volume, 2, mm^3\n", "two values, 1 and 2"),
+        (b"# ColHeaders A StructName\n1,5 x\n", "A in the row '1,5 x' is '1,5', not a number"),
         (b"# NRows 2\n# ColHeaders A B\n1 2\n", "2 rows, the file has 1"),
         (b"# NTableCols 3\n# ColHeaders A B\n1 2\n", "3 columns"),
         (b"# ColHeaders A B\n1\n", "1 cells"),
@@ -108,7 +121,7 @@ def test_statistics_come_back(rows: dict[str, tuple[float, float]], measures: di
     assert [row[0] for row in stats.rows] == list(rows)
 
 
-@pytest.mark.parametrize("text", ["a 1\na 2\n", "a\n", "a b\n", "1\n", "a 1"])
+@pytest.mark.parametrize("text", ["a 1\na 2\n", "a 1,5\n", "a 1_5\n", "a\n", "a b\n", "1\n", "a 1"])
 def test_volumes_that_are_refused(text: str) -> None:
     with pytest.raises(StatisticsError):
         read_volumes(text.encode())

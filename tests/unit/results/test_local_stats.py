@@ -12,7 +12,7 @@ import pytest
 
 from xnatferry.errors import NotFoundError, UsageError
 from xnatferry.results.stats import stats
-from xnatferry.results.stats_table import RemarkKind, StatsTable
+from xnatferry.results.stats_table import Remark, RemarkKind, StatsTable
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -26,8 +26,13 @@ def subjects_dir(tmp_path: Path) -> Path:
     return folder
 
 
+def remarks(table: StatsTable) -> list[Remark]:
+    """The remarks, but for the one about names in the real files of version 6, which differ from those of 7."""
+    return [r for r in table.remarks if r.where != "subject1" or "is listed as" not in r.message]
+
+
 def told(table: StatsTable) -> list[tuple[str, str]]:
-    return [(remark.kind.value, remark.where) for remark in table.remarks]
+    return [(remark.kind.value, remark.where) for remark in remarks(table)]
 
 
 def held(table: StatsTable) -> list[str]:
@@ -40,7 +45,7 @@ def test_whole_subjects(subjects_dir: Path, name: str) -> None:
     assert held(table) == ["sub-001", "sub-002", "subject1"]
     assert [entry.place.fs_version for entry in table.entries] == ["7.4.1", "7.4.1", "6"]
     assert not table.lacking
-    assert not [remark for remark in table.remarks if remark.kind is not RemarkKind.MEASURE]
+    assert not [remark for remark in remarks(table) if remark.kind is not RemarkKind.MEASURE]
     long, wide = table.grid(), table.grid(wide=True)
     assert long.height == len(list(long.rows()))
     assert wide.height == 3
@@ -167,7 +172,7 @@ def test_a_high_resolution_run_of_version_6(subjects_dir: Path) -> None:
     regions = {number.region for number in table.entries[2].numbers()}
     assert "BrainSegVol" not in regions
     assert {"eTIV", "Left-Hippocampus"} <= regions
-    (remark,) = table.remarks
+    (remark,) = remarks(table)
     assert remark.kind is RemarkKind.MEASURE
     assert "BrainSegVol" in remark.measures
 
@@ -207,3 +212,136 @@ def test_subfields(subjects_dir: Path) -> None:
     wide = table.grid(wide=True)
     assert dict(zip(wide.columns, next(iter(wide.rows())), strict=True))["lh_Hippocampal_tail"] == 551.25
     assert [number.unit for number in stats("brainstem", subjects_dir).entries[0].numbers()] == ["mm^3", "mm^3"]
+
+
+def test_folders_that_hold_only_stats(subjects_dir: Path, tmp_path: Path) -> None:
+    whole = stats("aparc", subjects_dir)
+    for folder in subjects_dir.iterdir():
+        for inner in folder.iterdir():
+            if inner.name != "stats":
+                shutil.rmtree(inner)
+    table = stats("aparc", subjects_dir)
+    assert [entry.parts for entry in table.entries] == [entry.parts for entry in whole.entries]
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
+        for file in sorted((subjects_dir / "sub-001").rglob("*.stats")):
+            packed.write(file, file.relative_to(subjects_dir))
+    assert held(stats("aparc", tmp_path / "packed.zip")) == ["sub-001"]
+
+
+def test_folders_that_hold_only_volumes_of_subfields(tmp_path: Path) -> None:
+    (tmp_path / "A" / "mri").mkdir(parents=True)
+    for side in ("lh", "rh"):
+        (tmp_path / "A" / "mri" / f"{side}.hippoSfVolumes-T1.long.v21.txt").write_text("CA1 551.25\n")
+    assert held(stats("hippo", tmp_path)) == ["A"]
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
+        for file in sorted((tmp_path / "A").rglob("*.txt")):
+            packed.write(file, file.relative_to(tmp_path))
+    assert held(stats("hippo", tmp_path / "packed.zip")) == ["A"]
+    (tmp_path / "B" / "mri").mkdir(parents=True)
+    (tmp_path / "B" / "mri" / "notes.txt").write_text("x")
+    assert held(stats("hippo", tmp_path / "A")) == ["A"]
+
+
+SPELLINGS = {
+    "Left-Thalamus": ("aseg", "Left-Thalamus-Proper"),
+    "Right-Thalamus": ("aseg", "Right-Thalamus-Proper"),
+    "G_and_S_frontomargin": ("aparc.a2009s", "G&S_frontomargin"),
+    "S_oc_sup_and_transversal": ("aparc.a2009s", "S_oc_sup&transversal"),
+    "eTIV": ("aseg", "ICV"),
+}
+
+
+@pytest.mark.parametrize("usual", SPELLINGS)
+def test_a_region_has_one_column(subjects_dir: Path, usual: str) -> None:
+    name, old = SPELLINGS[usual]
+    (subjects_dir / "subject1").rename(tmp := subjects_dir.parent / "away")
+    for path in (subjects_dir / "sub-001" / "stats").glob("*.stats"):
+        text = path.read_text()
+        path.write_text(re.sub(rf"(?<![\w-]){usual}(?![\w-])", old, text))
+    table = stats(name, subjects_dir)
+    regions = [{n.region for n in entry.numbers()} for entry in table.entries]
+    assert all(usual in held and old not in held for held in regions)
+    assert [(r.kind.value, r.where) for r in table.remarks] == [("choice", "sub-001")]
+    assert f"{old} is listed as {usual}" in table.remarks[0].message
+    alone = stats(name, subjects_dir / "sub-001")  # a table of one version has the names of its program
+    assert old in {n.region for n in alone.entries[0].numbers()}
+    assert tmp.is_dir()
+
+
+def test_two_regions_of_one_file_stay_two(subjects_dir: Path) -> None:
+    path = subjects_dir / "sub-001" / "stats" / "aseg.stats"
+    path.write_text(path.read_text().replace("Right-Thalamus ", "Left-Thalamus-Proper "))
+    table = stats("aseg", subjects_dir)
+    assert {"Left-Thalamus", "Left-Thalamus-Proper"} <= {n.region for n in table.entries[0].numbers()}
+
+
+@pytest.mark.parametrize("fault", ["a region gone", "no number", "a measure gone", "high resolution"])
+def test_remarks_are_about_the_measures_of_the_table(subjects_dir: Path, fault: str) -> None:
+    if fault == "high resolution":
+        name, path = "aseg", subjects_dir / "subject1" / "stats" / "aseg.stats"
+        path.write_bytes(path.read_bytes().replace(b"VoxelVolume_mm3 1", b"VoxelVolume_mm3 0.343"))
+    else:
+        name, act, *_ = BROKEN[fault]
+        act(subjects_dir)
+    table = stats(name, subjects_dir)
+    (remark,) = remarks(table)
+    assert not any(measure.endswith(("_Index", "_SegId")) for measure in remark.measures)
+    measurements = {n.measurement for entry in table.entries for n in entry.numbers()} - {"Index", "SegId"}
+    named: list[str] = []
+    for one in sorted(measurements):
+        for chosen in remarks(table.only([one])):
+            named += chosen.measures
+            assert chosen.measures[0] in chosen.message
+            assert not re.match(r"\d", chosen.message) or chosen.message.startswith(f"{len(chosen.measures)} measure")
+    assert sorted(named) == sorted(remark.measures)
+
+
+def of(table: StatsTable, region: str, subject: str = "sub-001") -> list[tuple[str, float]]:
+    """Side and value of each number of a region in the header."""
+    (entry,) = (entry for entry in table.entries if entry.place.subject == subject)
+    return [(n.side, n.value) for n in entry.numbers() if n.region == region]
+
+
+def measure(name: str, left: float, right: float, unit: str) -> Callable[[Path], None]:
+    """Write one more measure into the headers of both hemispheres of sub-001, in place of one of this name."""
+
+    def act(subjects_dir: Path) -> None:
+        for side, value in (("lh", left), ("rh", right)):
+            path = subjects_dir / "sub-001" / "stats" / f"{side}.aparc.stats"
+            lines = [line for line in path.read_text().splitlines(keepends=True) if f", {name}, " not in line]
+            at = next(i for i, line in enumerate(lines) if line.startswith("# NTableCols"))
+            lines.insert(at, f"# Measure Cortex, {name}, Words, {value}, {unit}\n")
+            path.write_text("".join(lines))
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("name", "left", "right", "unit", "expected"),
+    [
+        ("SurfArea", 86000.5, 87000.5, "mm^2", [("left", 86000.5), ("right", 87000.5)]),
+        ("MeanThickness", 2.5, 2.5, "mm", [("left", 2.5), ("right", 2.5)]),
+        ("NumFolds", 3, 4, "unitless", [("left", 3), ("right", 4)]),
+        ("BrainSegVol", 1100000, 1100000, "mm^3", [("", 1100000)]),
+        ("BrainSegVol", 1100000, 1100007, "mm^3", [("left", 1100000), ("right", 1100007)]),
+        ("NewVol", 11, 12, "mm^3", [("left", 11), ("right", 12)]),
+    ],
+)
+def test_no_measure_of_a_hemisphere_is_dropped(
+    subjects_dir: Path, name: str, left: float, right: float, unit: str, expected: list[tuple[str, float]]
+) -> None:
+    measure(name, left, right, unit)(subjects_dir)
+    table = stats("aparc", subjects_dir)
+    assert of(table, name) == expected
+    wide = table.grid(wide=True)
+    row = next(row for row in wide.rows() if row[wide.columns.index("subject")] == "sub-001")
+    cells = dict(zip(wide.columns, row, strict=True))
+    assert [value for _, value in expected] == [
+        cell for column, cell in cells.items() if name in column.split("_") and cell is not None
+    ]
+    differ = [r for r in table.remarks if "differ" in r.message]
+    assert [(r.where, r.measures) for r in differ] == (
+        [("sub-001", (name,))] if unit == "mm^3" and left != right else []
+    )
+    if name == "BrainSegVol":  # no file lacks it, with a side or without
+        assert not [r for r in table.remarks if r not in differ and any(name in m.split("_") for m in r.measures)]

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xnatferry.server import decompression
 from xnatferry.server.blob_store import BlobStore, StorageFullError
 from xnatferry.server.unpack import (
     ArchiveFormat,
@@ -23,6 +22,7 @@ from xnatferry.server.unpack import (
     unpack,
 )
 from xnatferry.server.zip_members import BrokenZipError, ZipDirectory
+from xnatferry.xnat import decompression
 from xnatferry.xnat.zips import ZipMember, ZipStream
 
 LIMITS = UnpackLimits()

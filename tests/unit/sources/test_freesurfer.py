@@ -73,6 +73,19 @@ def test_subjects_are_found_some_folders_deep(subject):
     assert [s.relative for s in discover(subject.parent.parent).sources] == ["subjects/sub-001"]
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_stats_alone_are_a_subject_that_is_not_complete(subject, tmp_path, packed):
+    for inner in subject.iterdir():
+        if inner.name != "stats":
+            shutil.rmtree(inner)
+    path = zipped(subject, tmp_path / "s.zip") if packed else subject
+    assert "FS01" in errors(only(path))
+    source = only(path, allow_incomplete=True)
+    assert errors(source) == []
+    assert "sub-001/stats/aseg.stats" in {file.name for file in source.files}
+    assert discover(subject.parent).kind is Kind.FREESURFER
+
+
 def test_scratch_stays_behind_and_is_named(subject):
     for name in ("trash/x", "tmp/y", "bem/z", ".xdebug_mris", "mri/.hidden"):
         (subject / name).parent.mkdir(exist_ok=True)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xnatferry.checks.images import inspect_image
 from xnatferry.sources.nifti_header import HeaderError, read_header
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "nifti"
@@ -42,6 +43,59 @@ def test_agrees_with_nibabel(path):
     expected = {"R": "Sag", "L": "Sag", "A": "Cor", "P": "Cor", "S": "Tra", "I": "Tra"}
     assert ours.orientation == expected[nib.aff2axcodes(theirs.affine)[2]]
     assert ours.voxel_bytes == math.prod(theirs.shape) * theirs.header.get_data_dtype().itemsize
+
+
+def raw(dim, *, glmin=0, quatern=(0.0, 0.0, 0.0), qform=1, sform=0):
+    """A NIfTI-1 header with these values."""
+    header = nib.Nifti1Header()
+    header["dim"][: len(dim)] = dim
+    header["glmin"] = glmin
+    header["qform_code"], header["sform_code"] = qform, sform
+    header["quatern_b"], header["quatern_c"], header["quatern_d"] = quatern
+    header["srow_x"], header["srow_y"], header["srow_z"] = np.eye(4)[:3]
+    header["magic"] = b"n+1"
+    return header
+
+
+@pytest.mark.parametrize(
+    ("dim", "glmin"),
+    [((3, -1, 1, 1), 163842), ((4, -1, 1, 1, 5), 40962), ((3, 27307, 1, 6), 0), ((4, 27307, 1, 6, 2), 0)],
+)
+def test_overlays_of_freesurfer_have_the_shape_that_nibabel_reads(dim, glmin):
+    header = raw(dim, glmin=glmin)
+    ours = read_header(header.binaryblock, version=1)
+    assert ours.shape == header.get_data_shape()
+    assert ours.voxel_bytes == math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+
+
+@pytest.mark.parametrize(
+    ("dim", "glmin", "why"),
+    [
+        ((3, -1, 1, 1), 0, "axis 1 of 3 has the length -1"),
+        ((3, -1, 2, 1), 9, "axis 1 of 3 has the length -1"),
+        ((4, 4, 4, 4, 0), 0, r"dim\[0\] states 4 axes, but axis 4 has the length 0 .4 x 4 x 4 x 0."),
+        ((3, 4, 0, 4), 0, "axis 2 has the length 0"),
+    ],
+)
+def test_axes_without_a_length_are_refused_with_the_reason(dim, glmin, why):
+    with pytest.raises(HeaderError, match=why):
+        read_header(raw(dim, glmin=glmin).binaryblock, version=1)
+
+
+@pytest.mark.parametrize("sform", [0, 1])
+@pytest.mark.parametrize("quatern", [(0.9, 0.9, 0.9), (math.nan, 0.0, 0.0), (1.0, 0.001, 0.0), (1.0, 0.0, 0.0)])
+def test_a_quaternion_is_a_rotation_where_nibabel_says_so(tmp_path, quatern, sform):
+    header = raw((3, 2, 2, 2), quatern=quatern, sform=sform)
+    try:
+        valid = bool(np.isfinite(header.get_qform()).all())
+    except ValueError:
+        valid = False
+    ours = read_header(header.binaryblock, version=1)
+    assert ours.qform_is_rotation is valid
+    assert (ours.orientation is None) is (not valid and not sform)
+    header["vox_offset"] = 352
+    (path := tmp_path / "T1.nii").write_bytes(header.binaryblock + bytes(4 + 8 * header.get_data_dtype().itemsize))
+    assert ("NII17" in [finding.id for finding in inspect_image(path).findings]) is not valid
 
 
 @given(

@@ -15,7 +15,7 @@ from xnatferry.sources.model import Severity
 from xnatferry.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from xnatferry.sources.bids.scan_grouping import Part
@@ -102,6 +102,7 @@ def _participants(
     table = read_tsv(entry.path, "participant_id")
     cohort.findings += table.findings
     unmapped: Counter[str] = Counter()
+    impossible: list[str] = []
     capped = 0
     rows = {label.removeprefix("sub-"): row for label, row in table.by("participant_id")}
     for subject, row in rows.items():
@@ -110,6 +111,7 @@ def _participants(
         person = person_of(row, about, custom=custom)
         cohort.subjects[subject] = person.subject
         unmapped.update(person.unmapped)
+        impossible += [f"{value} (sub-{subject})" for value in person.impossible]
         capped += person.capped
         known = sessions.get(subject, set())
         for session in known:
@@ -122,6 +124,7 @@ def _participants(
         why = f"columns or values without an XNAT field: {listed(sorted(unmapped))}; use --custom-fields to store them"
         cohort.findings.append(found("BIDS11", why, entry.path))
     _find_birth_dates(cohort, entry, table)
+    _tell_impossible(cohort, entry, impossible)
     if capped:
         why = (
             f"{counted(capped, 'age')} above 89 can identify people; the fields get 89, the table is uploaded unchanged"
@@ -153,10 +156,19 @@ def _sessions(cohort: Cohort, entry: Entry, subject: str, unmapped: Counter[str]
         return
     table = read_tsv(entry.path, "session_id")
     cohort.findings += table.findings
+    impossible: list[str] = []
     for label, row in table.by("session_id"):
-        fields, left = visit_of(row, custom=custom)
+        fields, left, wrong = visit_of(row, custom=custom)
         unmapped.update(left)
+        impossible += [f"{value} ({label})" for value in wrong]
         cohort.sessions.setdefault((subject, label.removeprefix("ses-")), {}).update(fields)
+    _tell_impossible(cohort, entry, impossible)
+
+
+def _tell_impossible(cohort: Cohort, entry: Entry, values: Sequence[str]) -> None:
+    if values:
+        why = f"impossible values: {listed(values)}; no field gets them, the table is uploaded unchanged"
+        cohort.findings.append(found("BIDS09", why, entry.path))
 
 
 def _phenotype(

@@ -93,8 +93,9 @@ class _Dataset:
         description = self._files.get(DESCRIPTION)
         about = read_object(description)[0] if description is not None else {}
         derived = about.get("DatasetType") == "derivative"
-        sources = self._derived() if derived else self._raw(workers)
-        return Discovery(self._root, Kind.BIDS, with_digests(sources, workers), tuple(self._findings))
+        sources: Sequence[Source] = self._derived() if derived else self._raw(workers)
+        sources = with_digests(sources, workers, allow_incomplete=self._choices.allow_incomplete)
+        return Discovery(self._root, Kind.BIDS, sources, tuple(self._findings))
 
     def _derived(self) -> list[Source]:
         """Those of a dataset that is one pipeline's results: resources of the sessions that it is about."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
+from xnatferry.sources.archives import STATISTICS
 from xnatferry.sources.bids.derivatives import Pipeline, Whose, place_of
 from xnatferry.sources.freesurfer import freesurfer_source
 
@@ -80,7 +82,10 @@ def _runs_of(pipeline: Pipeline, sessions: Mapping[str, set[str | None]]) -> lis
     parts: dict[str, set[str]] = defaultdict(set)
     for entry in pipeline.entries:
         if (inside := _INSIDE.match(entry.relative)) is not None:
-            parts[inside[1] + inside[2]].add(inside[3])
+            held = parts[inside[1] + inside[2]]
+            held.add(inside[3])
+            if fnmatchcase(entry.name, STATISTICS.get(inside[3], "")):  # enough, as for other sources
+                held.add("statistics")
     runs: dict[str, FreeSurferRun] = {}
     for folder, markers in parts.items():
         above, _, name = folder.rpartition("/")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from xnatferry.sources.limits import LIMITS, is_possible
 from xnatferry.sources.nifti_header import number
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Person:
         session: Fields of its sessions.
         age_years: Age, where it is given.
         unmapped: Columns without a field of their own.
+        impossible: Values that no field gets, with their column: ``age -3``.
         capped: Whether the age is above 89.
     """
 
@@ -53,6 +55,7 @@ class Person:
     session: dict[str, str] = field(default_factory=dict)
     age_years: float | None = None
     unmapped: list[str] = field(default_factory=list)
+    impossible: list[str] = field(default_factory=list)
     capped: bool = False
 
 
@@ -76,7 +79,9 @@ def person_of(row: Mapping[str, str], about: Mapping[str, Any], *, custom: bool 
         elif low in _COLUMNS:
             name, convert = _COLUMNS[low]
             value = convert(_leveled(cell, _described(about, column)))
-            if value is None and low == "education":
+            if low in LIMITS and (size := _as_number(cell)) is not None and not is_possible(low, size):
+                person.impossible.append(f"{column} {cell}")
+            elif value is None and low == "education":
                 person.subject[f"{_DEMOGRAPHICS}/educationDesc"] = cell[:255]
             elif value is None:
                 person.unmapped.append(column)
@@ -110,15 +115,13 @@ def _leveled(cell: str, about: Mapping[str, Any]) -> str:
 
 
 def _set_age(person: Person, column: str, cell: str, about: Mapping[str, Any]) -> None:
-    unit = str(about.get("Units", "year")).strip().lower()
-    text = cell.removesuffix("+")
-    try:
-        years = float(text) * _IN_YEARS[unit]
-    except (ValueError, KeyError):
+    scale = _IN_YEARS.get(str(about.get("Units", "year")).strip().lower())
+    given = _as_number(cell.removesuffix("+"))
+    if scale is None or given is None:
         person.unmapped.append(column)
         return
-    if not 0 <= years < 150:
-        person.unmapped.append(column)
+    if not is_possible("age", years := given * scale):
+        person.impossible.append(f"{column} {cell}")
         return
     person.capped = years > OLDEST or cell.endswith("+")
     person.age_years = min(years, float(OLDEST))
@@ -137,12 +140,16 @@ def _text(cell: str) -> str | None:
     return cell[:255]
 
 
-def _number(cell: str) -> str | None:
+def _as_number(cell: str) -> float | None:
     try:
-        value = float(cell)
+        return float(cell)
     except ValueError:
         return None
-    return number(value) if 0 < value < 1000 else None
+
+
+def _number(cell: str) -> str | None:
+    value = _as_number(cell)
+    return None if value is None else number(value)
 
 
 def _education(cell: str) -> str | None:
@@ -177,21 +184,23 @@ def session_times(text: str | None) -> tuple[str, str] | None:
     return date(when.year, when.month, when.day).isoformat(), f"{when:%H:%M:%S}" if has_time else ""
 
 
-def visit_of(row: Mapping[str, str], *, custom: bool = False) -> tuple[dict[str, str], list[str]]:
-    """Fields of a session from its row of ``sessions.tsv``, and the columns that have none."""
+def visit_of(row: Mapping[str, str], *, custom: bool = False) -> tuple[dict[str, str], list[str], list[str]]:
+    """Fields of a session from its row of ``sessions.tsv``, the columns that have none, and impossible values."""
     fields: dict[str, str] = {}
     unmapped: list[str] = []
+    impossible: list[str] = []
     for column, cell in row.items():
         low = column.lower()
         if low in {"session_id", "acq_time"} | BIRTH:
             continue
         if low == "age":
-            try:
-                years = float(cell.removesuffix("+"))
-            except ValueError:
+            years = _as_number(cell.removesuffix("+"))
+            if years is None:
                 unmapped.append(column)
-                continue
-            fields["age"] = number(min(years, float(OLDEST)))
+            elif not is_possible("age", years):
+                impossible.append(f"{column} {cell}")
+            else:
+                fields["age"] = number(min(years, float(OLDEST)))
         else:
             unmapped.append(column)
             if custom:
@@ -200,4 +209,4 @@ def visit_of(row: Mapping[str, str], *, custom: bool = False) -> tuple[dict[str,
         fields["date"] = times[0]
         if times[1]:
             fields["time"] = times[1]
-    return fields, unmapped
+    return fields, unmapped, impossible

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from xnatferry.checks.data_files import accepted, inspect_data, is_data_name
 from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.sources.bids.derivatives import grouped
 from xnatferry.sources.bids.freesurfer_runs import freesurfer_runs_in
 from xnatferry.sources.bids.inheritance import merged_text, read_object
 from xnatferry.sources.bids.scan_grouping import BIDS, EXTRA, Part, Unit
-from xnatferry.sources.bids.scans import ScanReport, scan_type_of
+from xnatferry.sources.bids.scans import ScanReport, scan_type_of, stands_alone
 from xnatferry.sources.model import Claims, Finding, Kind, LocalFile, Severity, Source
 from xnatferry.xnat.digest import PIECE_BYTES, digest_of
 from xnatferry.xnat.model import Level
@@ -86,7 +88,8 @@ class Resources:
         for unit, report in zip(visit.units, visit.reports, strict=True):
             refused = any(finding.severity is Severity.ERROR for finding in report.findings)
             files: dict[str, list[LocalFile]] = defaultdict(list)
-            for kept in unit.kept:
+            usable = [kept for kept in unit.kept if not stands_alone(kept, unit)]
+            for kept in usable:
                 local = _local(kept.entry, kept.name, report.digests.get(kept.entry.path))
                 if report.inherited and kept.name == f"{unit.name.stem}.json":
                     # A push before it was written had only what is inherited, and merged that under this name.
@@ -99,7 +102,7 @@ class Resources:
             for resource, inside in files.items():
                 if not inside:
                     continue
-                yield Source(
+                source = Source(
                     kind=Kind.BIDS,
                     path=unit.data[0].path,
                     relative=unit.data[0].relative,
@@ -121,6 +124,11 @@ class Resources:
                     subject_facts=attributes,
                     findings=tuple(report.findings) if resource == unit.resource else (),
                 )
+                yield source
+            for kept in unit.kept:
+                if kept not in usable and kept.entry.problem is not None:
+                    why = found(*kept.entry.problem, kept.entry.path)
+                    yield from _apart(replace(source, files=()), [(_local(kept.entry, kept.name), [why])])
         own = [_local(entry, visit.part.inside(entry)) for entry in visit.shared]
         yield from self._plain(
             own,
@@ -145,12 +153,12 @@ class Resources:
         yield from self._plain(files, Claims(), Level.PROJECT, relative=self._root.name)
         if sourcedata:
             moved = [_local(entry, entry.relative.partition("/")[2]) for entry in sourcedata]
-            yield self._source(moved, Claims(resource="SOURCEDATA"), Level.PROJECT, relative="sourcedata")
+            yield from self._sources(moved, Claims(resource="SOURCEDATA"), Level.PROJECT, relative="sourcedata")
 
     def of_report(self, report: bytes) -> Iterator[Source]:
         """That of the official validator's report."""
         files = [LocalFile.written(self._root, "bids-validator.json", report)]
-        yield self._source(files, Claims(resource="BIDS_VALIDATION"), Level.PROJECT, relative=self._root.name)
+        yield from self._sources(files, Claims(resource="BIDS_VALIDATION"), Level.PROJECT, relative=self._root.name)
 
     def of_derivatives(
         self,
@@ -167,7 +175,7 @@ class Resources:
             subject, session, has_session = run.whose
             if subject is None or not self._is_selected(subject, session, sessions, has_session=has_session):
                 continue
-            yield self._derived(
+            yield from self._derived(
                 [
                     _local(entry, entry.relative.removeprefix(run.above), run.digests.get(entry.path))
                     for entry in run.entries
@@ -182,7 +190,7 @@ class Resources:
             for whose, entries in grouped(pipeline, sessions).items():
                 files = [_local(entry, pipeline.inside(entry)) for entry in entries]
                 unknown = sorted({file.name.partition("/")[0] for file in files if file.name.startswith("sub-")})
-                yield self._derived(
+                yield from self._derived(
                     files,
                     whose,
                     Claims(resource=pipeline.label, tags=pipeline.version or None),
@@ -209,11 +217,11 @@ class Resources:
         *,
         relative: str,
         findings: Sequence[Finding],
-    ) -> Source:
+    ) -> Iterator[Source]:
         subject, session, has_session = whose
         visit = by_visit.get((subject, session)) if subject is not None and has_session else None
         level = Level.SESSION if visit else Level.SUBJECT if subject is not None else Level.PROJECT
-        return self._source(
+        yield from self._sources(
             files,
             replace(claims, subject=subject, session=session, session_type=visit.type if visit else None),
             level,
@@ -253,7 +261,7 @@ class Resources:
             groups[BIDS if known or file.tree_path.partition("/")[0] in _ROOT_FOLDERS else EXTRA].append(file)
         for resource, inside in groups.items():
             if inside:
-                yield self._source(
+                yield from self._sources(
                     inside,
                     replace(claims, resource=resource),
                     level,
@@ -262,7 +270,7 @@ class Resources:
                     subject_facts=subject_facts,
                 )
 
-    def _source(
+    def _sources(
         self,
         files: Sequence[LocalFile],
         claims: Claims,
@@ -273,15 +281,22 @@ class Resources:
         subject_facts: Mapping[str, str] | None = None,
         version: str | None = None,
         findings: Sequence[Finding] = (),
-    ) -> Source:
+    ) -> Iterator[Source]:
+        """The files of one resource; each that cannot be used as a refused source of its own."""
         findings = [*findings]
+        refused: list[tuple[LocalFile, list[Finding]]] = []
         for file in files:
             entry = self._files.get(file.tree_path)
+            own: list[Finding] = []
             if entry is not None and entry.problem is not None:
-                findings.append(found(*entry.problem, entry.path))
+                own = [found(*entry.problem, entry.path)]
             elif entry is not None and _is_sidecar(entry, claims.resource):
-                findings += read_object(entry)[1]
-        return Source(
+                own = read_object(entry)[1]
+            if any(finding.severity is Severity.ERROR for finding in own):
+                refused.append((file, own))
+            else:
+                findings += own
+        source = Source(
             kind=Kind.BIDS,
             path=self._root / relative,
             relative=relative,
@@ -293,25 +308,57 @@ class Resources:
             version=version or None,
             findings=tuple(findings),
         )
+        yield from _apart(source, refused)
 
 
-def with_digests(sources: Iterable[Source], workers: int) -> tuple[Source, ...]:
-    """The same sources with the MD5 of every file: the manifest and a second push need it."""
-    return tuple(thread_map(_with_digests, sources, workers=workers))
+def _apart(source: Source, refused: Sequence[tuple[LocalFile, Sequence[Finding]]]) -> Iterator[Source]:
+    """*source* without the refused files, and each of them as a source that says why."""
+    bad = {file.name for file, _ in refused}
+    if len(bad) < len(source.files):
+        yield replace(source, files=tuple(file for file in source.files if file.name not in bad))
+    for file, why in refused:
+        yield replace(source, path=file.path, relative=file.tree_path or file.name, files=(file,), findings=tuple(why))
 
 
-def _with_digests(source: Source) -> Source:
+def with_digests(sources: Iterable[Source], workers: int, *, allow_incomplete: bool) -> tuple[Source, ...]:
+    """The same sources with the MD5 of every file, which the manifest and a second push need, and without damaged data.
+
+    Args:
+        sources: What is to be uploaded.
+        workers: Threads that read.
+        allow_incomplete: Whether empty or truncated data is uploaded with a warning.
+    """
+    read = partial(_with_digests, allow_incomplete=allow_incomplete)
+    return tuple(one for several in thread_map(read, sources, workers=workers) for one in several)
+
+
+def _with_digests(source: Source, *, allow_incomplete: bool) -> list[Source]:
     if source.refused:
-        return source
+        return [source]
+    # Images of scans have been read as such, runs of FreeSurfer by their own checks.
+    of_image = source.level is Level.SCAN and source.claims.resource == "NIFTI"
+    checked = not of_image and source.claims.content != "FREESURFER"
     files: list[LocalFile] = []
+    refused: list[tuple[LocalFile, list[Finding]]] = []
+    warnings: list[Finding] = []
     for file in source.files:
         try:
-            digest = file.digest or digest_of(_pieces(file.path))
+            data = checked and file.opener is None and is_data_name(file.name)
+            findings, digest = inspect_data(file.path) if data else ([], None)
+            files.append(replace(file, digest=file.digest or digest or digest_of(_pieces(file.path))))
         except OSError as error:
             why = f"the file cannot be read ({error.strerror}); check its permissions and the disk"
-            return replace(source, findings=(*source.findings, found("BIDS17", why, file.path)))
-        files.append(replace(file, digest=digest))
-    return replace(source, files=tuple(files))
+            findings = [found("BIDS17", why, file.path)]
+            files.append(file)
+        findings = [accepted(finding) if allow_incomplete else finding for finding in findings]
+        if any(finding.severity is Severity.ERROR for finding in findings):
+            refused.append((file, findings))
+        else:
+            warnings += findings
+    source = replace(source, files=tuple(files), findings=(*source.findings, *warnings))
+    if source.level is Level.SCAN and source.claims.resource != BIDS:  # nothing without the image or recording
+        return [replace(source, findings=(*source.findings, *(f for _, findings in refused for f in findings)))]
+    return list(_apart(source, refused))
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from xnatferry.checks.bids import fitting_fields
 from xnatferry.checks.bids_requirements import COMPANIONS, check_axes, check_fields, check_volume_rows, check_volumes
+from xnatferry.checks.data_files import accepted
 from xnatferry.checks.finding_catalog import found
 from xnatferry.checks.images import ImageReport, inspect_image
 from xnatferry.checks.sidecars import check_gradients, disagreements
 from xnatferry.sources.bids.inheritance import read_object
 from xnatferry.sources.bids.names import parse_name
 from xnatferry.sources.bids.scan_grouping import Unit, duplicates_in
+from xnatferry.sources.limits import is_possible, possible_values
 from xnatferry.sources.model import Severity
 from xnatferry.sources.nifti_header import number
 from xnatferry.sources.sidecar import series_description, sidecar_facts
@@ -23,17 +25,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xnatferry.sources.bids.inheritance import Inheritance
+    from xnatferry.sources.bids.scan_grouping import Kept
     from xnatferry.sources.model import Finding
     from xnatferry.sources.nifti_header import NiftiHeader
 
-__all__ = ["MR_ONLY", "ScanReport", "read_scan", "scan_type_of", "session_facts_of", "session_type_of"]
+__all__ = ["MR_ONLY", "ScanReport", "read_scan", "scan_type_of", "session_facts_of", "session_type_of", "stands_alone"]
 
 _MR: Final = frozenset({"anat", "func", "dwi", "fmap", "perf"})
 _SCAN_TYPES: Final = {
     "mrs": "xnat:mrsScanData", "pet": "xnat:petScanData", "meg": "xnat:megScanData", "eeg": "xnat:eegScanData",
 }  # fmt: skip
-#: Findings on incomplete images that ``--allow-incomplete`` accepts.
-_INCOMPLETE: Final = frozenset({"NII01", "NII07", "NII09", "NII10", "NII12"})
 _LISTED_PARAMETERS: Final = (
     "TaskName", "PhaseEncodingDirection", "TotalReadoutTime", "MultibandAccelerationFactor", "SliceTiming",
     "ParallelReductionFactorInPlane", "DwellTime", "SeriesNumber", "EchoNumber", "ArterialSpinLabelingType",
@@ -97,6 +98,8 @@ def read_scan(unit: Unit, inheritance: Inheritance, *, allow_incomplete: bool) -
     """
     report = ScanReport()
     for kept in unit.kept:
+        if stands_alone(kept, unit):
+            continue
         if kept.entry.problem is not None:
             report.findings.append(found(*kept.entry.problem, kept.entry.path))
         elif kept.name.endswith(".json"):
@@ -106,19 +109,21 @@ def read_scan(unit: Unit, inheritance: Inheritance, *, allow_incomplete: bool) -
         report.findings.append(found("BIDS06", why, unit.data[0].path))
     image = _image(unit, allow_incomplete=allow_incomplete, report=report)
     report.sidecar = inheritance.sidecar_of(unit)
+    possible, problems = possible_values(report.sidecar)
+    report.findings += [found("SID03", why, unit.data[0].path) for why in problems]
     report.inherited = inheritance.sidecar_of(unit, without={kept.entry.relative for kept in unit.kept})
     header = image.header
     report.findings += _lacking(unit, header, report.sidecar, inheritance)
     attributes: dict[str, str] = {}
     if scan_type_of(unit) == "xnat:mrScanData":
-        attributes = _mr_facts(unit, header, report, inheritance)
+        attributes = _mr_facts(unit, header, possible, report, inheritance)
     else:
-        kept_facts = sidecar_facts(report.sidecar)
+        kept_facts = sidecar_facts(possible)
         attributes = {p: v for p, v in kept_facts.items() if p not in MR_ONLY and not p.startswith("parameters/")}
         if unit.datatype == "pet":
-            attributes |= _pet_facts(header) | _frames(report.sidecar)
+            attributes |= _pet_facts(header) | _frames(possible)
             report.session |= _tracer(report.sidecar)
-    attributes |= _parameters(report.sidecar, header)
+    attributes |= _parameters(possible, header)
     report.attributes = fitting_fields(scan_type_of(unit), attributes)
     report.series_description = series_description(report.sidecar)
     return report
@@ -153,23 +158,27 @@ def _lacking(
             yield from check_volume_rows(beside[-1].path, header)
 
 
+def stands_alone(kept: Kept, unit: Unit) -> bool:
+    """Whether it is an unusable companion without which the scan is uploaded, as a table of events."""
+    return kept.entry.problem is not None and kept.entry not in unit.data and not kept.name.endswith(".json")
+
+
 def _image(unit: Unit, *, allow_incomplete: bool, report: ScanReport) -> ImageReport:
     only = unit.data[0]
     if not unit.is_image or only.problem is not None or len(unit.data) > 1:
         return ImageReport(())
     image = inspect_image(only.path)
-    for finding in image.findings:
-        accepted = allow_incomplete and finding.id in _INCOMPLETE
-        why = f"{finding.message.partition(';')[0]}; uploaded because of --allow-incomplete"
-        report.findings.append(replace(finding, severity=Severity.WARNING, message=why) if accepted else finding)
+    report.findings += [accepted(finding) if allow_incomplete else finding for finding in image.findings]
     report.digests = image.digests or {}
     return image
 
 
-def _mr_facts(unit: Unit, header: NiftiHeader | None, report: ScanReport, inheritance: Inheritance) -> dict[str, str]:
+def _mr_facts(
+    unit: Unit, header: NiftiHeader | None, sidecar: Mapping[str, Any], report: ScanReport, inheritance: Inheritance
+) -> dict[str, str]:
     attributes = dict(header.attributes()) if header is not None else {}
-    attributes.update(sidecar_facts(report.sidecar))
-    report.findings += [found("SID02", why, unit.data[0].path) for why in disagreements(report.sidecar, header)]
+    attributes.update(sidecar_facts(sidecar))
+    report.findings += [found("SID02", why, unit.data[0].path) for why in disagreements(sidecar, header)]
     bval, bvec = inheritance.nearest(unit, ".bval"), inheritance.nearest(unit, ".bvec")
     needed = (unit.datatype, unit.name.suffix) == ("dwi", "dwi")
     if needed or bval is not None or bvec is not None:
@@ -188,7 +197,7 @@ def _pet_facts(header: NiftiHeader | None) -> dict[str, str]:
     attributes = {
         f"parameters/dimensions/{axis}": str(length) for axis, length in zip("xyz", header.shape, strict=False)
     }
-    if len(sizes) == 3 and all(math.isfinite(size) and size > 0 for size in sizes):
+    if len(sizes) == 3 and all(is_possible("VoxelSize", size) for size in sizes):
         attributes |= {
             f"parameters/pixelSize/{axis}": number(size / 10) for axis, size in zip("xyz", sizes, strict=True)
         }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from xnatferry.sources.folder_walk import Entry, entry_at, identity_of, is_folder, natural_key
+from xnatferry.sources.folder_walk import Entry, entry_at, identity_of, is_desktop_file, is_folder, natural_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["Ignored", "Tree", "read_tree"]
 
 #: Files of git and desktops.
-_NOT_DATA: Final = frozenset({".git", "__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"})
 
 
 @dataclass(slots=True)
@@ -53,7 +52,7 @@ def read_tree(root: Path) -> Tree:
         inner: list[tuple[Path, str, frozenset[tuple[int, int]]]] = []
         for child in children:
             relative = prefix + child.name
-            if child.name in _NOT_DATA or child.name.startswith("._"):
+            if child.name == ".git" or is_desktop_file(child.name):
                 tree.excluded.append(relative)
             elif not is_folder(child):
                 tree.entries.append(entry_at(folder / child.name, relative))
