@@ -78,20 +78,20 @@ def plan_pull(
 
     Raises:
         UsageError: *address* is not valid.
+        ValueError: *on_conflict* is no `OnConflict`.
         NotFoundError: *address* does not exist.
         RemoteError: The server cannot be read.
     """
     place = Address.parse(address) if isinstance(address, str) else address
+    policy = OnConflict(on_conflict)
     if form == "bids":
-        return plan_bids_pull(remote, place, Path(dest), on_conflict=on_conflict, workers=workers)
-    held = list_files_below(remote, place, workers=workers)
-    url = remote.connection.url
+        return plan_bids_pull(remote, place, Path(dest), on_conflict=policy, workers=workers)
     return decide_pull(
-        held,
+        list_files_below(remote, place, workers=workers),
         Path(dest),
-        server=url,
+        server=remote.connection.url,
         address=place,
-        on_conflict=on_conflict,
+        on_conflict=policy,
         workers=workers,
         digests=partial(DigestLadder(remote).digests, compute=False),
     )
@@ -165,7 +165,7 @@ def plan_copy(
         from_project=place.project,
         project=there,
         relay=remote.relay,
-        on_conflict=on_conflict,
+        on_conflict=OnConflict(on_conflict),
         update_fields=update_fields,
     )
     return replace(plan, findings=(*plan.findings, *type_findings(plan, target.set_up_types)))
