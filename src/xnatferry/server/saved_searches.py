@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import SubElement, register_namespace, tostring
 
 from xnatferry.server import search
-from xnatferry.server.database import Migration
 from xnatferry.server.request_scope import Refusal
 from xnatferry.xnat.result_set import Table
 from xnatferry.xnat.xml import read_xml
@@ -19,21 +18,12 @@ if TYPE_CHECKING:
 
     from xnatferry.server.accounts import Account
 
-__all__ = ["document_of", "keep", "migrations", "remove", "saved_table"]
+__all__ = ["document_of", "keep", "remove", "saved_table"]
 
 _XDAT: Final = "http://nrg.wustl.edu/security"
 _ALLOWED: Final = f"{{{_XDAT}}}allowed_user"
 _LOGIN: Final = f"{{{_XDAT}}}login"
 _DOCUMENTS: Final = {f"{{{_XDAT}}}stored_search", f"{{{_XDAT}}}bundle", f"{{{_XDAT}}}search"}
-
-_SCHEMA: Final = """
-CREATE TABLE saved_searches (
-    id       TEXT PRIMARY KEY,
-    document TEXT NOT NULL,
-    logins   TEXT NOT NULL,
-    open     INTEGER NOT NULL
-) STRICT;
-"""
 
 #: Columns of ``/data/search/saved`` to the attributes they come from (names recorded from a 1.9.2.1 by xnatctl).
 _COLUMNS: Final = {
@@ -51,11 +41,6 @@ _COLUMNS: Final = {
     "extension": "",
     "stored_search_info": "",
 }
-
-
-def migrations() -> list[Migration]:
-    """The schema of this module; its numbers are 30 to 34."""
-    return [Migration(30, "saved searches", _SCHEMA)]
 
 
 def saved_table(connection: sqlite3.Connection, account: Account | None, *, tag: str = "", everybody: bool) -> Table:
