@@ -26,6 +26,7 @@ from xnatferry.xnat.values import ValueProblem, lenient_date, normal_value, requ
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from xnatferry.server.objects import Item
     from xnatferry.server.request_scope import Scope
 
 __all__ = ["OWN_COLUMNS", "SHORT_NAMES", "Submitted", "require_complete", "short_names", "submitted"]
@@ -65,6 +66,19 @@ class Submitted:
     own: dict[str, str] = field(default_factory=dict)
     nested: dict[str, list[ItemTree]] = field(default_factory=dict)
     from_document: bool = False
+
+    def refuse_rename(self, item: Item) -> None:
+        """Refuse another ID, project or label than those of *item*.
+
+        Raises:
+            Refusal: 400 or 409.
+        """
+        if (asked := self.own.get("ID", "")) and asked not in {item.id, item.label}:
+            raise Refusal(400, "ID cannot be modified")
+        if (asked := self.own.get("project", "")) and asked != item.project:
+            raise Refusal(409, "Project must be modified through separate URI.")
+        if self.from_document and (asked := self.own.get("label", "")) and asked != item.label:
+            raise Refusal(400, "Label must be modified through separate URI.")
 
 
 def submitted(scope: Scope, *, default_type: str = "", stored_type: str = "") -> Submitted:
