@@ -18,7 +18,7 @@ from xnatferry.results.local_stats import local_stats
 from xnatferry.sources.model import Kind, LocalFile, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from xnatferry.pictures.picture import Picture
@@ -146,13 +146,12 @@ class Report:
         )
 
 
-def read_report(sources: Sequence[Source], title: str, *, on_subject: Callable[[str], None] = lambda _: None) -> Report:
+def read_report(sources: Sequence[Source], title: str) -> Report:
     """Read what a report shows of FreeSurfer subjects: statistics, logs, volumes and surfaces.
 
     Args:
         sources: Discovered sources; other kinds are ignored.
         title: Headline of the page.
-        on_subject: Called with the name of each subject before it is read.
 
     Raises:
         DataError: There is no FreeSurfer subject among *sources*.
@@ -160,10 +159,7 @@ def read_report(sources: Sequence[Source], title: str, *, on_subject: Callable[[
     mine = [source for source in sources if source.kind is Kind.FREESURFER]
     if not mine:
         raise DataError("no FreeSurfer subject found for the report; give a SUBJECTS_DIR or one subject")
-    subjects = []
-    for source in mine:
-        on_subject(source.relative)
-        subjects.append(_read_subject(source))
+    subjects = [_read_subject(source) for source in mine]
     return Report(title, tuple(subjects), _spreads(subjects))
 
 

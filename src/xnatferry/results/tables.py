@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -130,15 +131,7 @@ def _needed(package: str, what: str) -> Any:
     return import_module(package)
 
 
-def _write_csv(path: Path, grid: Grid, _name: str, _second: tuple[str, Grid] | None) -> None:
-    _write_text(path, grid, ",")
-
-
-def _write_tsv(path: Path, grid: Grid, _name: str, _second: tuple[str, Grid] | None) -> None:
-    _write_text(path, grid, "\t")
-
-
-def _write_text(path: Path, grid: Grid, delimiter: str) -> None:
+def _write_text(path: Path, grid: Grid, *_: object, delimiter: str) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         write_csv(stream, grid, delimiter=delimiter)
 
@@ -178,13 +171,9 @@ def _xlsx_text(sheet: Any, text: str, *, bold: bool = False) -> Any:
     return cell
 
 
-def _write_parquet(path: Path, grid: Grid, _name: str, _second: tuple[str, Grid] | None) -> None:
-    polars_frame(grid).write_parquet(path)
-
-
 _WRITERS: Final[dict[str, Callable[[Path, Grid, str, tuple[str, Grid] | None], None]]] = {
-    ".csv": _write_csv,
-    ".tsv": _write_tsv,
+    ".csv": partial(_write_text, delimiter=","),
+    ".tsv": partial(_write_text, delimiter="\t"),
     ".xlsx": _write_xlsx,
-    ".parquet": _write_parquet,
+    ".parquet": lambda path, grid, *_: polars_frame(grid).write_parquet(path),
 }
