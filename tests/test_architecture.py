@@ -179,6 +179,23 @@ def test_only_the_command_line_reads_the_environment() -> None:
             assert not reads, f"{path}:{node.lineno} reads the environment; only the command line may"
 
 
+def private_imports(code: str) -> list[str]:
+    """Names with a leading underscore that a module imports from another one."""
+    return [
+        alias.name
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("xnatferry")
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    ]
+
+
+def test_a_name_with_an_underscore_is_used_in_its_module_only() -> None:
+    assert private_imports("from xnatferry.retry import _PAUSE_S, first_pause") == ["_PAUSE_S"]
+    for path in modules():
+        assert private_imports(path.read_text(encoding="utf-8")) == [], path
+
+
 def enumerations() -> set[str]:
     return {
         node.name

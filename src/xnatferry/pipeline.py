@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from xnatferry.transfer.events import Verdict
     from xnatferry.transfer.runs import Run
 
-__all__ = ["plan", "recheck", "verify_run", "verify_source", "with_digests"]
-
 
 def plan(
     discovery: Discovery,

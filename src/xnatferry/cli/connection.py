@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from xnatferry.client.settings import Connection
     from xnatferry.console.screen import Screen
 
-__all__ = ["admin_password", "archive_root", "connected", "connected_target"]
-
 log = logging.getLogger(__name__)
 
 

@@ -24,33 +24,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.model import Discovery
     from xnatferry.transfer.rate_limit import RateLimit
 
-__all__ = [
-    "BWLIMIT",
-    "DEEP",
-    "DEPTH",
-    "MAX_BODY",
-    "MAX_SESSIONS",
-    "REPORT",
-    "SHARD",
-    "SOURCE",
-    "WORKERS",
-    "mapping_options",
-    "output_options",
-    "rate_limit_from",
-    "read_source",
-    "rules_from",
-    "screen_from",
-    "selection_from",
-    "selection_options",
-    "server_options",
-    "shard_from",
-    "size_from",
-    "source_options",
-    "take",
-    "together",
-    "workers_from",
-]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

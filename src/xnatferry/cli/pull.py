@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from xnatferry.results.pull_run import PullResult
     from xnatferry.xnat.model import Address
 
-__all__ = ["pull_command"]
-
 
 @click.command("pull", cls=DownloadCommand)
 @click.argument("address")

@@ -52,8 +52,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.model import Discovery, LocalFile
     from xnatferry.transfer.earlier_runs import EarlierRuns
 
-__all__ = ["make_plan", "plan_command", "push_command", "show_plan", "show_refusals"]
-
 _CLUSTER = click.option(
     "--cluster",
     metavar="ADDRESS|local:N|slurm",

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from xnatferry.client.http import Body
 
-__all__ = ["Content", "LocalArchive", "archive_of", "content_of", "member_name"]
-
 
 #: What zipfile and tarfile raise for damaged archives, and for members that they cannot unpack.
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, LZMAError, NotImplementedError, RuntimeError)

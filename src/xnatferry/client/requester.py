@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from xnatferry.client.settings import Connection
     from xnatferry.retry import Timeouts
 
-__all__ = ["Requester"]
-
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")

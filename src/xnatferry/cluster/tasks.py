@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from xnatferry.xnat.model import Address
     from xnatferry.xnat.result_set import Row
 
-__all__ = ["ClusterTask", "TaskReport", "failed", "run_of", "run_task", "running_tasks"]
-
 #: Seconds between two checks whether the task was cancelled.
 _POLL_S = 0.2
 #: Seconds before each further try of a task whose worker was lost: the server may still process the last request of

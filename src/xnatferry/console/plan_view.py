@@ -14,8 +14,6 @@ from xnatferry.xnat.model import Address, Level
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["STYLES", "compared_line", "plan_counts", "plan_lines", "plan_records", "refusal_lines"]
-
 STYLES = {
     Decision.CREATE: "green",
     Decision.SAME: "dim",

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from xnatferry.results.pull_run import PullResult
     from xnatferry.xnat.model import Address
 
-__all__ = ["PullProgress", "pull_lines", "pull_plan_lines", "pull_plan_records", "pull_record", "unchanged_lines"]
-
 #: Missing files that are named one by one; the others are counted.
 _NAMED = 10
 

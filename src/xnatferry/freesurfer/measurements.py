@@ -16,8 +16,6 @@ from xnatferry.freesurfer.stats_file import StatisticsError, StatsFile, read_sta
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["TABLES", "Number", "StatsText", "Table", "short_measurement", "spoiled_volumes", "wide_name"]
-
 
 class Number(NamedTuple):
     """One measured value.

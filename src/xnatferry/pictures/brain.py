@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from xnatferry.pictures.grid import Grid
 
-__all__ = ["OUTLINES", "brain_pictures"]
-
 #: Colour of each kind of surface, as Freeview draws them.
 OUTLINES: Final[Mapping[str, tuple[int, int, int]]] = {"white": (70, 150, 255), "pial": (255, 80, 70)}
 _VOLUMES: Final = ("T1", "orig", "nu", "norm", "brain", "brainmask")

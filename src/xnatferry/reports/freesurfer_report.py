@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from xnatferry.pictures.picture import Picture
     from xnatferry.sources.model import Source
 
-__all__ = ["Report", "SubjectReport", "read_report"]
-
 #: Table, side, region and measurement of what is drawn for every run, with its title.
 _DRAWN: Final = (
     ("Mean thickness, left (mm)", ("aparc", "left", "MeanThickness", "Thickness_mm")),

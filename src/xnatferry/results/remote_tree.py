@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from xnatferry.xnat.records import RemoteFile
     from xnatferry.xnat.result_set import Row
 
-__all__ = ["CHEAP", "Node", "read_tree"]
-
 #: Subjects and sessions of a project up to which their files are counted, at one request each.
 CHEAP: Final = 200
 #: Levels below an address that are shown by default.

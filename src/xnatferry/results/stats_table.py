@@ -18,17 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-__all__ = [
-    "Place",
-    "Remark",
-    "RemarkKind",
-    "StatsEntry",
-    "StatsTable",
-    "chosen_measurements",
-    "incomplete",
-    "without_gaps",
-]
-
 
 class RemarkKind(StrEnum):
     """What a remark is about."""

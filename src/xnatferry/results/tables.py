@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-__all__ = ["Cell", "Grid", "check_writable", "pandas_frame", "polars_frame", "write_csv", "write_grid"]
-
 #: A text, a number, or empty.
 Cell = str | float | None
 

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["SamplePaths", "write_to"]
-
 
 @dataclass(frozen=True, slots=True)
 class SamplePaths:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.database import Database
 
-__all__ = ["FERRY", "Account", "Accounts", "is_alias"]
-
 #: The command line's own account.
 FERRY: Final = "ferry"
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.database import Database
 
-__all__ = ["AliasToken", "AliasTokens"]
-
 #: XNAT's ``aliasTokenTimeout``.
 _LIFE_S: Final = 2 * 86_400
 

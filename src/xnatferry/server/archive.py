@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["Archive", "Repairs", "RunningArchive", "read_credential", "running_archive", "serve"]
-
 ADMIN: Final = "admin"
 CREDENTIAL_FILE: Final = "cli-credential.json"
 

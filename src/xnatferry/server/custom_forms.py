@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Form", "add", "change", "forms", "remove_use", "set_status", "use", "wizard"]
-
 
 class Use(NamedTuple):
     """Where a form is in use.

@@ -22,8 +22,6 @@ from xnatferry.server.blob_store import StorageFullError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Database", "Migration", "archive_schema", "in_groups"]
-
 _BUSY_MS: Final = 30_000
 _IDLE_READERS: Final = 8
 _GROUP: Final = 500

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from xnatferry.server.objects import Item
     from xnatferry.server.request_scope import Scope
 
-__all__ = ["OWN_COLUMNS", "SHORT_NAMES", "Submitted", "require_complete", "short_names", "submitted"]
-
 #: Short names by the data type that has them, to paths below that type (``XMLPathShortcuts``).
 SHORT_NAMES: Final[Mapping[str, Mapping[str, str]]] = XNAT_TABLES["short_names"]
 

@@ -26,22 +26,6 @@ if TYPE_CHECKING:
     from xnatferry.server.objects import Item
     from xnatferry.server.request_scope import Query
 
-__all__ = [
-    "accession",
-    "change_project",
-    "delete_items",
-    "insert_item",
-    "is_label",
-    "now",
-    "own_fields",
-    "refuse_label",
-    "rename",
-    "status_changes",
-    "status_of",
-    "touch",
-    "update_item",
-]
-
 _STATUS: Final = "setting:status"
 _LABEL: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 

@@ -27,18 +27,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
 
-__all__ = [
-    "Item",
-    "Level",
-    "by_key",
-    "by_keys",
-    "children",
-    "find",
-    "item_of",
-    "locate",
-    "scans_named",
-]
-
 # As the partial indices say it: SQLite takes such an index only where it finds its condition in the query.
 _SUBJECTS: Final = "items.level = 'subject'"
 _EXPERIMENTS: Final = "items.level IN ('experiment', 'assessor')"

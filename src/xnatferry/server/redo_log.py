@@ -24,16 +24,6 @@ if TYPE_CHECKING:
     from xnatferry.server.blob_store import BlobStore
     from xnatferry.server.database import Database
 
-__all__ = [
-    "RedoLog",
-    "Replayed",
-    "forget",
-    "forget_removals_below",
-    "forget_target",
-    "intend",
-    "outstanding",
-]
-
 # Renames are made durable for so many files at once; until then their intents are kept, so that no file can be lost.
 _SETTLED_AT_ONCE: Final = 64
 

@@ -31,27 +31,6 @@ if TYPE_CHECKING:
     from xnatferry.server.objects import Item
     from xnatferry.server.request_scope import Query
 
-__all__ = [
-    "Described",
-    "Resource",
-    "StoredFile",
-    "by_id",
-    "chosen",
-    "count",
-    "create",
-    "describe",
-    "described_by",
-    "direction_of",
-    "file_named",
-    "files_of",
-    "folder_of",
-    "insert",
-    "named",
-    "now",
-    "refuse_label",
-    "resources_of",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Described:

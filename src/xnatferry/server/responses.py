@@ -17,18 +17,6 @@ if TYPE_CHECKING:
     from xnatferry.server.request_scope import Scope
     from xnatferry.xnat.result_set import Table
 
-__all__ = [
-    "container_page",
-    "document",
-    "empty",
-    "expiration_cookie",
-    "format_of",
-    "listing",
-    "posted",
-    "refused",
-    "text",
-]
-
 STANDARD: Final = {int(status): words for status, words in XNAT_TABLES["status_sentences"].items()}
 
 _MEDIA: Final = {"json": "application/json", "xml": "text/xml", "csv": "text/csv", "html": "text/html"}

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.accounts import Account
 
-__all__ = ["document_of", "keep", "remove", "saved_table"]
-
 _XDAT: Final = "http://nrg.wustl.edu/security"
 _ALLOWED: Final = f"{{{_XDAT}}}allowed_user"
 _LOGIN: Final = f"{{{_XDAT}}}login"

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from xnatferry.server.accounts import Account
     from xnatferry.server.settings import ServerSettings
 
-__all__ = ["display_fields", "elements", "fields_table", "root_type", "run_search"]
-
 _DISPLAY_FIELDS: Final[Mapping[str, Mapping[str, str]]] = XNAT_TABLES["display_fields"]
 #: Fields of a project that are counted or looked up, not stored.
 _COMPUTED: Final = (

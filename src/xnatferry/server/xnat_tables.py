@@ -6,8 +6,6 @@ import tomllib
 from importlib.resources import files
 from typing import Any, Final
 
-__all__ = ["XNAT_TABLES"]
-
 XNAT_TABLES: Final[dict[str, dict[str, Any]]] = tomllib.loads(
     files("xnatferry.server").joinpath("data", "xnat_tables.toml").read_text(encoding="utf-8")
 )

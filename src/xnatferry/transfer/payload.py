@@ -22,19 +22,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.model import LocalFile
 
-__all__ = [
-    "ArchiveWalk",
-    "archive_digests",
-    "archive_names",
-    "check_unchanged",
-    "file_pieces",
-    "fingerprint",
-    "measured",
-    "moved_sources",
-    "payload_pieces",
-    "watched",
-]
-
 
 #: What zipfile and tarfile raise for damaged archives, and for members that they cannot unpack.
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, LZMAError, NotImplementedError, RuntimeError)

@@ -18,8 +18,6 @@ from urllib.parse import quote
 
 from xnatferry.errors import UsageError
 
-__all__ = ["Address", "Level", "quote_name"]
-
 
 class Level(StrEnum):
     """A level of XNAT's tree, from the outside in."""

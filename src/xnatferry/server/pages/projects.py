@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.objects import Item
 
-__all__ = ["ROUTES", "about_project", "list_projects"]
-
 
 def list_projects(scope: Scope) -> Response:
     """GET /projects: those that the account may read, as the REST listing."""

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.pages.receipts import Proofs
 
-__all__ = ["ROUTES"]
-
 _WORDS: Final = XNAT_TABLES["field_names"]
 _HIDDEN_FIELDS: Final = {"accessibility", "label", "ID", "project"}
 _SCAN_COLUMNS: Final = frozenset({"type", "series_description", "quality", "note"})

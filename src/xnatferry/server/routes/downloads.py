@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from xnatferry.server.resource_paths import ContainerResources
     from xnatferry.server.resources import Resource, StoredFile
 
-__all__ = ["NO_PROJECT", "ROUTES", "open_listed"]
-
 #: What XNAT says where an address names no project and what it names is not there.
 NO_PROJECT: Final = 'Cannot invoke "org.nrg.xdat.om.XnatProjectdata.getId()" because "this.proj" is null'
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from xnatferry.xnat.items import ItemTree
 
-__all__ = ["ROUTES"]
-
 _DEFAULTS: Final = ("ID", "project", "date", "xsiType", "label", "insert_date")
 _BELOW: Final = Listing(
     root="xnat:subjectAssessorData",

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from xnatferry.server.resources import Resource, StoredFile
     from xnatferry.server.uploads import Intake
 
-__all__ = ["BODY_TYPES", "ROUTES", "stored_name"]
-
 BODY_TYPES: Final[Mapping[str, str]] = XNAT_TABLES["body_types"]
 _NO_BODY: Final = (
     "In-body File posts must include the file directly as the body of the message. In this case, the request entity "

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-__all__ = ["ROUTES", "new_subject"]
-
 _LISTING: Final = Listing(
     root="xnat:subjectData",
     defaults=("ID", "project", "label", "insert_date", "insert_user"),
