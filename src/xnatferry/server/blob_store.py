@@ -277,11 +277,6 @@ class Receiver:
         self._hasher = Hasher()
         self.finished = False
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes written so far."""
-        return self._hasher.size_bytes
-
     def write(self, piece: bytes | memoryview) -> None:
         """Append *piece*. Fastest with pieces of about 1 MiB."""
         self._hasher.update(piece)

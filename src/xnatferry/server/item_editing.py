@@ -133,11 +133,6 @@ def status_changes(query: Query) -> dict[str, str]:
     return {_STATUS: "quarantine"} if query.is_true("quarantine") else {}
 
 
-def touch(connection: sqlite3.Connection, item: Item) -> None:
-    """Note that something about *item* changed that is none of its fields."""
-    connection.execute("UPDATE items SET modified = ? WHERE key = ?", (now(), item.key))
-
-
 def own_fields(xsi_type: str, fields: Mapping[str, str]) -> dict[str, str]:
     """Those of *fields* that are in the item itself, not in a nested element (demographics, fields)."""
     of_type = data_type(xsi_type)
