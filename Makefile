@@ -43,15 +43,15 @@ test-wheel: $(TOOLS) ## Test the wheel in its own environment.
 	$(BIN)/python -m venv $(WHEEL)/venv
 	$(WHEEL)/venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	$(WHEEL)/venv/bin/python -m pip install --quiet --group test-wheel "$$(echo $(WHEEL)/dist/*.whl)[cluster,tables]"
-	mkdir $(WHEEL)/copy && cp -r tests examples docs README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md Makefile pyproject.toml $(WHEEL)/copy
+	mkdir $(WHEEL)/copy && cp -r tests tools examples docs README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md Makefile pyproject.toml $(WHEEL)/copy
 	cd $(WHEEL)/copy && ../venv/bin/python -c 'import pathlib, sys, xnatferry; sys.exit("/site-packages/" not in xnatferry.__file__ or pathlib.Path("src").exists())'
 	cd $(WHEEL)/copy && XNATFERRY_TEST_PROCESSES=started ../venv/bin/python -m pytest --numprocesses auto --dist worksteal tests/unit tests/e2e --ignore tests/e2e/test_wheel.py
 
 # docs/cli.md and the manual page, from the commands; docs/python-api.md, from the docstrings.
 reference: $(TOOLS) ## Generate docs/cli.md, docs/python-api.md and the manual page.
-	$(BIN)/python -m xnatferry.cli.reference markdown > docs/cli.md
-	$(BIN)/python -m xnatferry.cli.reference man > docs/man/xnatferry.1
-	$(BIN)/python -m xnatferry.cli.python_reference > docs/python-api.md
+	$(BIN)/python -m tools.cli_reference markdown > docs/cli.md
+	$(BIN)/python -m tools.cli_reference man > docs/man/xnatferry.1
+	$(BIN)/python -m tools.python_reference > docs/python-api.md
 
 # Warnings are errors.
 docs: $(TOOLS) ## Build the documentation site in site/.

@@ -36,7 +36,7 @@ SOURCES = ROOT / "src" / "xnatferry"
 MODULES = {
     "planning/undo_plan": "unit/planning/test_undo.py",
     "planning/plan_validation": "unit/planning/test_recheck.py",
-    "planning/plan_file": "unit/planning/test_stored.py",
+    "planning/plan_file": "unit/planning/test_plan_file.py",
     "planning/scan_numbers": "unit/planning/test_scan_numbers.py",
     "planning/reconcile": "unit/planning/test_reconcile.py unit/planning/test_snapshots.py",
     "planning/plan": "unit/planning/test_reconcile.py",
@@ -47,7 +47,6 @@ MODULES = {
     "planning/collisions": "unit/planning/test_reconcile.py unit/planning/test_mapping.py",
     "planning/snapshot_steps": "unit/planning/test_snapshots.py",
     "planning/shards": "unit/planning/test_shares.py",
-    "planning/json_stream": "unit/planning/test_json_stream.py unit/planning/test_stored.py",
     "planning/remote_state": "unit/planning/test_recheck.py unit/planning/test_reconcile.py",
     "transfer/verify": "faults/test_verify.py",
     "transfer/resource_sender": "faults/test_sending.py faults/test_push.py faults/test_engine_faults.py",

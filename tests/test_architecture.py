@@ -181,6 +181,52 @@ def test_only_the_command_line_reads_the_environment() -> None:
             assert not reads, f"{path}:{node.lineno} reads the environment; only the command line may"
 
 
+def private_imports(code: str) -> list[str]:
+    """Names with a leading underscore that a module imports from another one."""
+    return [
+        alias.name
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("xnatferry")
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    ]
+
+
+def test_a_name_with_an_underscore_is_used_in_its_module_only() -> None:
+    assert private_imports("from xnatferry.retry import _PAUSE_S, first_pause") == ["_PAUSE_S"]
+    for path in modules():
+        assert private_imports(path.read_text(encoding="utf-8")) == [], path
+
+
+def enumerations() -> set[str]:
+    return {
+        node.name
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base).endswith("Enum") for base in node.bases)
+    }
+
+
+def compared_by_value(code: str, enums: set[str]) -> list[str]:
+    """Comparisons with a member of an enumeration that use ``==`` or ``!=``."""
+    return [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Compare) and any(isinstance(how, ast.Eq | ast.NotEq) for how in node.ops)
+        for side in (node.left, *node.comparators)
+        if isinstance(side, ast.Attribute) and isinstance(side.value, ast.Name) and side.value.id in enums
+    ]
+
+
+def test_members_of_enumerations_are_compared_with_is() -> None:
+    """A text from outside becomes a member first, so one way of comparing is enough."""
+    enums = enumerations()
+    assert {"OnConflict", "Level", "Content"} <= enums
+    assert compared_by_value("a is Level.SCAN or a == Level.SCAN", enums) == ["a == Level.SCAN"]
+    for path in modules():
+        assert compared_by_value(path.read_text(encoding="utf-8"), enums) == [], f"{path}: use 'is'"
+
+
 def layers_of(page: str) -> list[list[str]]:
     """The layers in the diagram of docs/design.md, top layer first."""
     block = page.split("<!-- layers: checked by tests/test_architecture.py -->", 1)[1].split("```", 2)[1]

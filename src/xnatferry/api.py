@@ -25,9 +25,10 @@ from xnatferry.results.operations import (
     plan_pull,
     plan_undo,
     pull,
+    stats,
     undo,
 )
-from xnatferry.results.stats import StatsTable, stats
+from xnatferry.results.stats_table import StatsTable
 from xnatferry.sources.discovery import discover
 from xnatferry.sources.model import Discovery, Finding, Severity
 from xnatferry.transfer.engine import carry_out as push

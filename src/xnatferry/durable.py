@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["flush_files", "flush_folders", "locked", "replacing", "try_lock"]
-
 # From this many files on, one flush of their whole file system is faster than one flush each (measured on ext4:
 # 1,000 files 0.02 s against 0.3 s).
 _MANY: Final = 32

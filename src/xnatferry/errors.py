@@ -30,29 +30,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = [
-    "ArchiveError",
-    "ArchiveHeldError",
-    "AuthenticationError",
-    "ConflictError",
-    "DataError",
-    "DiskFullError",
-    "FileChangedError",
-    "ForbiddenError",
-    "JournalError",
-    "NotFoundError",
-    "NotXnatError",
-    "RefusedError",
-    "RemoteError",
-    "StoppedError",
-    "TransferError",
-    "UnavailableError",
-    "UsageError",
-    "VerifyError",
-    "XnatferryError",
-    "joint_exit_code",
-]
-
 
 def joint_exit_code(codes: Iterable[int]) -> int:
     """The exit code of several steps: 0 when all succeeded, the common code of those that failed, else 1."""

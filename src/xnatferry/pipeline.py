@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from xnatferry.transfer.events import Verdict
     from xnatferry.transfer.runs import Run
 
-__all__ = ["plan", "recheck", "verify_run", "verify_source", "with_digests"]
-
 
 def plan(
     discovery: Discovery,
@@ -66,6 +64,7 @@ def plan(
 
     Raises:
         UsageError: The rules cannot be used.
+        ValueError: *on_conflict* is no `OnConflict`.
         RemoteError: The server cannot be read.
     """
     mapped = map_sources(discovery.sources, rules)
@@ -88,7 +87,7 @@ def plan(
         project=rules.project,
         fingerprint=fingerprint,
         read_content=remote.read_content,
-        on_conflict=on_conflict,
+        on_conflict=OnConflict(on_conflict),
         gzip=rules.gzip,
         update_fields=update_fields,
         findings=(*_warnings_of(discovery), *matching_findings, *without),

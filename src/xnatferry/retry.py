@@ -7,8 +7,6 @@ from random import SystemRandom
 
 from xnatferry.errors import RefusedError, UnavailableError, XnatferryError
 
-__all__ = ["ATTEMPTS", "Timeouts", "pause_before_next"]
-
 #: Tries of one request, the first included.
 ATTEMPTS = 5
 #: Seconds before the second try; doubled each time, with jitter.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["counted", "human_bytes", "human_seconds", "one_or_many"]
-
 
 def human_bytes(size_bytes: float) -> str:
     """A size in the decimal units of disks and networks: ``1.4 MB``.

@@ -13,8 +13,10 @@ import xnatferry
 from tests.e2e.conftest import write_image
 from xnatferry import api, samples
 from xnatferry.planning.mapping import MappingRules
+from xnatferry.planning.plan import OnConflict
 from xnatferry.server.archive import running_archive
 from xnatferry.sources.bids.dataset import BidsChoices
+from xnatferry.sources.model import Kind
 from xnatferry.xnat.model import Address
 
 DATA = Path(__file__).parents[1] / "data" / "bids"
@@ -264,3 +266,23 @@ def test_changed_table_values_are_shown_and_changed_on_request(remote, listed, t
     push(root, "EDIT", remote, on_conflict=api.OnConflict.OVERWRITE, update_fields=True)
     assert listed("EDIT/subjects", "gender") == [{"gender": "male"}]
     assert listed("EDIT/experiments", "xnat:mrSessionData/age") == [{"xnat:mrSessionData/age": "35.5"}]
+
+
+def test_choices_of_the_python_api_may_be_texts_and_others_are_refused(remote, tmp_path):
+    """A text is no member of the enumeration, so "overwrite" would have meant neither to overwrite nor to fail."""
+    root = dataset(tmp_path / "ds", "participant_id\n" + "sub-01\n")
+    push(root, "TEXTS", remote)
+    read = api.discover(root, kind="bids")
+    assert read.kind is Kind.BIDS
+    for policy in (OnConflict.FAIL, OnConflict.SKIP, OnConflict.OVERWRITE):
+        plan = api.plan(read, remote, MappingRules("TEXTS"), on_conflict=str(policy))
+        assert plan.on_conflict is policy
+        assert api.plan_pull("TEXTS", tmp_path / "out", remote, on_conflict=str(policy)).on_conflict is policy
+    for act in (
+        lambda: api.discover(root, kind="bidz"),
+        lambda: api.plan(read, remote, MappingRules("TEXTS"), on_conflict="replace"),
+        lambda: api.plan_pull("TEXTS", tmp_path / "out", remote, on_conflict="replace"),
+        lambda: api.plan_copy("TEXTS", remote, remote, project="OTHER", on_conflict="replace"),
+    ):
+        with pytest.raises(ValueError, match="is not a valid"):
+            act()

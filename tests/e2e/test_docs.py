@@ -76,7 +76,7 @@ def test_every_exit_code_is_explained():
 
 
 def test_the_python_page_is_up_to_date():
-    from xnatferry.cli.python_reference import python_page
+    from tools.python_reference import python_page
 
     assert PAGES["python-api.md"] == python_page(), "run `make reference`"
 

@@ -65,7 +65,7 @@ def test_the_receipt_is_kept_in_the_project_and_goes_with_an_undo(ferry, images,
     write_image(images / "eve" / "T1w.nii.gz", seed=50)
     second = ferry("push", images, "-p", "P", "-y", "--record", "--json").record("result")["run"]
     listed = [r["address"] for r in ferry("list", "P/resources/XNATFERRY", "--json").records if r["record"] == "file"]
-    assert listed == [f"P/resources/XNATFERRY/files/{name}.json" for name in sorted((first, second))]
+    assert listed == sorted(f"P/resources/XNATFERRY/files/{name}.json" for name in (first, second))
     stored = next((ferry.home / "archive").rglob(f"{first}.json")).read_text()
     receipt = json.loads(stored)
     assert receipt["proofs"] == {"digest matched": 4}

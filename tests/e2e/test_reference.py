@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xnatferry.cli.reference import manual_page, markdown_page
+from tools.cli_reference import manual_page, markdown_page
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 MAN = DOCS / "man" / "xnatferry.1"

@@ -7,7 +7,7 @@ import pytest
 from peer import OLD, Reply, Thing, busy, page
 
 from xnatferry.errors import AuthenticationError, NotFoundError, UnavailableError
-from xnatferry.results.stats import stats
+from xnatferry.results.operations import stats
 from xnatferry.results.stats_table import RemarkKind
 
 DATA = Path(__file__).parents[1] / "data"

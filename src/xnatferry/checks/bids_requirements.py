@@ -24,16 +24,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.model import Finding
     from xnatferry.sources.nifti_header import NiftiHeader
 
-__all__ = [
-    "COMPANIONS",
-    "Requirements",
-    "bids_requirements",
-    "check_axes",
-    "check_fields",
-    "check_volume_rows",
-    "check_volumes",
-]
-
 #: The file that a scan of a suffix cannot be used without, by suffix and extensions (``rules.checks.fmap``; perf/asl).
 COMPANIONS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "asl": ("aslcontext", (".tsv",)),

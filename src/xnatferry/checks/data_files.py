@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.model import Finding
 
-__all__ = ["INCOMPLETE", "accepted", "inspect_data", "is_data_name"]
-
 #: Findings on incomplete data that ``--allow-incomplete`` accepts.
 INCOMPLETE: Final = frozenset({"NII01", "NII07", "NII09", "NII10", "NII12", "FIL05"})
 #: Errors of an image that is incomplete or not here; other formats of results are uploaded with a warning.

@@ -6,8 +6,6 @@ import sys
 
 from xnatferry import __version__
 
-__all__ = ["main"]
-
 
 def main() -> int:
     """Run the command line; returns the exit code."""

@@ -11,8 +11,6 @@ from xnatferry.cli.options import DEEP, SOURCE, output_options, read_source, scr
 from xnatferry.cli.report_files import check_page_name, freesurfer_report, write_page
 from xnatferry.errors import DataError
 
-__all__ = ["check_command"]
-
 
 @click.command("check", cls=SectionedCommand)
 @SOURCE

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from xnatferry.planning.plan import Plan
 
-__all__ = ["command_again"]
-
 #: Left out: a secret, options for one run only, and the server, whose address is added.
 _OMITTED = frozenset({"password", "json", "quiet", "verbose", "yes", "report", "server"})
 

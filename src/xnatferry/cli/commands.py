@@ -15,8 +15,6 @@ from xnatferry.errors import StoppedError, XnatferryError
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["cli", "run"]
-
 #: The module of each command, and its line in the list of commands: that list must not import what commands need.
 _COMMANDS = {
     "check": ("check", "Read and validate local data; uses no network."),

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-__all__ = ["completes", "completion_command", "profile_names", "project_names", "run_names"]
-
 _VARIABLE = "_XNATFERRY_COMPLETE"
 #: Newest runs whose project is read: completion must be fast.
 _NEWEST_RUNS = 50

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from xnatferry.client.settings import Connection
     from xnatferry.console.screen import Screen
 
-__all__ = ["admin_password", "archive_root", "connected", "connected_target"]
-
 log = logging.getLogger(__name__)
 
 
@@ -192,8 +190,6 @@ def admin_password() -> str | None:
     return os.environ.get("XNATFERRY_ADMIN_PASSWORD") or None
 
 
-#: A guest that asked for nothing for so many seconds is no longer waited for.
-_SILENT_S = 30.0
 #: How long, and after how many seconds again, an archive that another process starts or stops is looked for.
 _PATIENCE_S, _PAUSE_S = 120.0, 0.1
 #: Seconds without a request after which the archive no longer waits for a client.

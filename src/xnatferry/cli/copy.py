@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from xnatferry.transfer.rate_limit import RateLimit
     from xnatferry.xnat.model import Address
 
-__all__ = ["copy_command"]
-
 
 @click.command("copy", cls=DownloadCommand)
 @click.argument("address")

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from xnatferry.client.settings import Secret
 
-__all__ = ["Credential", "Credentials", "one_at_a_time", "write_private"]
-
 _SERVICE = "xnatferry"
 
 

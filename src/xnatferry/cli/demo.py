@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
     from xnatferry.console.screen import Screen
 
-__all__ = ["demo_command"]
-
 _PROJECT = "FERRY_DEMO"
 _WHAT_NEXT = """
 Next steps

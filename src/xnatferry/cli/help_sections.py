@@ -6,8 +6,6 @@ from typing import ClassVar
 
 import click
 
-__all__ = ["DownloadCommand", "SectionedCommand", "sections_of"]
-
 #: Headings in their order, with the parameter names of their options.
 _SECTIONS = {
     "Source": "kind templates preset rules sourcedata only exclude max_sessions shard",

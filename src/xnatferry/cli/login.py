@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from xnatferry.client.settings import Connection
     from xnatferry.console.screen import Screen
 
-__all__ = ["login_command", "logout_command"]
-
 
 @click.command("login")
 @click.option("-s", "--server", metavar="URL", help="XNAT server.")

@@ -24,35 +24,20 @@ if TYPE_CHECKING:
     from xnatferry.sources.model import Discovery
     from xnatferry.transfer.rate_limit import RateLimit
 
-__all__ = [
-    "BWLIMIT",
-    "DEEP",
-    "DEPTH",
-    "MAX_BODY",
-    "MAX_SESSIONS",
-    "REPORT",
-    "SHARD",
-    "SOURCE",
-    "WORKERS",
-    "mapping_options",
-    "output_options",
-    "rate_limit_from",
-    "read_source",
-    "rules_from",
-    "screen_from",
-    "selection_from",
-    "selection_options",
-    "server_options",
-    "shard_from",
-    "size_from",
-    "source_options",
-    "take",
-    "together",
-    "workers_from",
-]
-
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def together(
+    *options: Callable[[Callable[P, R]], Callable[P, R]],
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Several options as one; the help shows them in this order."""
+
+    def add(command: Callable[P, R]) -> Callable[P, R]:
+        return functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+    return add
+
 
 #: Discovery checks that it exists: its message is better than the one of the option parser.
 SOURCE = click.argument("source", type=click.Path(path_type=Path))
@@ -91,7 +76,8 @@ MAX_BODY = click.option(
     "--max-body", metavar="SIZE", help="Limit of one request in bytes, if a server or proxy has one: 100M, 1G."
 )
 
-_SELECTION = (
+#: ``--only``, ``--exclude``.
+selection_options = together(
     click.option(
         "--only",
         multiple=True,
@@ -102,7 +88,8 @@ _SELECTION = (
         "--exclude", multiple=True, metavar="PATTERN", help="Leave out these subjects or sessions. May be repeated."
     ),
 )
-_SERVER = (
+#: ``-s``, ``-u``, ``--password``, ``--config``, ``--profile``, ``--ca``, ``--insecure``.
+server_options = together(
     click.option(
         "-s", "--server", metavar="URL|local", help="XNAT server, or 'local' for the archive of this computer."
     ),
@@ -125,12 +112,14 @@ _SERVER = (
     ),
     click.option("--insecure", is_flag=True, help="Do not check the certificate of the server."),
 )
-_OUTPUT = (
+#: ``--json``, ``-q``, ``-v``.
+output_options = together(
     click.option("--json", is_flag=True, help="Print one JSON object per line on stdout."),
     click.option("-q", "--quiet", is_flag=True, help="Print only results and errors."),
     click.option("-v", "--verbose", is_flag=True, help="Print every file and every note."),
 )
-_SOURCE = (
+#: Kind of SOURCE and what of it is used: ``--as``, ``--template``, ``--scrub`` and others.
+source_options = together(
     click.option(
         "--as",
         "kind",
@@ -178,7 +167,8 @@ _SOURCE = (
         "--custom-fields", is_flag=True, help="Store columns of BIDS tables that have no XNAT field as custom fields."
     ),
 )
-_MAPPING = (
+#: Labels, types and fields of the objects on the server.
+mapping_options = together(
     click.option(
         "-p",
         "--project",
@@ -215,42 +205,6 @@ _MAPPING = (
     ),
     click.option("--gzip", is_flag=True, help="Compress .nii files to .nii.gz during the upload."),
 )
-
-
-def together(
-    *options: Callable[[Callable[P, R]], Callable[P, R]],
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Several options as one; the help shows them in this order."""
-
-    def add(command: Callable[P, R]) -> Callable[P, R]:
-        return functools.reduce(lambda made, option: option(made), reversed(options), command)
-
-    return add
-
-
-def server_options(command: Callable[P, R]) -> Callable[P, R]:
-    """``-s``, ``-u``, ``--password``, ``--config``, ``--profile``, ``--ca``, ``--insecure``."""
-    return together(*_SERVER)(command)
-
-
-def output_options(command: Callable[P, R]) -> Callable[P, R]:
-    """``--json``, ``-q``, ``-v``."""
-    return together(*_OUTPUT)(command)
-
-
-def source_options(command: Callable[P, R]) -> Callable[P, R]:
-    """Kind of SOURCE and what of it is used: ``--as``, ``--template``, ``--scrub`` and others."""
-    return together(*_SOURCE)(command)
-
-
-def selection_options(command: Callable[P, R]) -> Callable[P, R]:
-    """``--only``, ``--exclude``."""
-    return together(*_SELECTION)(command)
-
-
-def mapping_options(command: Callable[P, R]) -> Callable[P, R]:
-    """Labels, types and fields of the objects on the server."""
-    return together(*_MAPPING)(command)
 
 
 def take(options: dict[str, object], *names: str) -> dict[str, object]:

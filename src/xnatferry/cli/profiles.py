@@ -25,8 +25,6 @@ from xnatferry.errors import UsageError
 if TYPE_CHECKING:
     from xnatferry.client.settings import Profile, Secret
 
-__all__ = ["DEFAULT", "Profiles", "SavedProfile", "check_name"]
-
 #: The profile that is used when none is named.
 DEFAULT = "default"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from xnatferry.results.pull_run import PullResult
     from xnatferry.xnat.model import Address
 
-__all__ = ["pull_command"]
-
 
 @click.command("pull", cls=DownloadCommand)
 @click.argument("address")
@@ -70,21 +68,16 @@ def pull_command(address: str, dest: Path, **options: object) -> int:
 
 def _plan(remote: Remote, address: Address, dest: Path, options: dict[str, object], screen: Screen) -> PullPlan:
     from xnatferry.planning.plan import OnConflict
-    from xnatferry.results.bids_export import plan_bids_pull
-    from xnatferry.results.pull_plan import plan_pull
-    from xnatferry.results.remote_files import list_files_below
+    from xnatferry.results.operations import plan_pull
 
-    workers, on_conflict = workers_from(options), OnConflict(str(options["on_conflict"]))
     with screen.waiting("Comparing the server with the local disk"):
-        if options["form"] == "bids":
-            return plan_bids_pull(remote, address, dest, on_conflict=on_conflict, workers=max(workers, 8))
         return plan_pull(
-            list_files_below(remote, address, workers=max(workers, 8)),
+            address,
             dest,
-            server=remote.connection.url,
-            address=address,
-            on_conflict=on_conflict,
-            workers=workers,
+            remote,
+            form="bids" if options["form"] == "bids" else "files",
+            on_conflict=OnConflict(str(options["on_conflict"])),
+            workers=max(workers_from(options), 8),
         )
 
 

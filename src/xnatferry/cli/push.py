@@ -52,8 +52,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.model import Discovery, LocalFile
     from xnatferry.transfer.earlier_runs import EarlierRuns
 
-__all__ = ["make_plan", "plan_command", "push_command", "show_plan", "show_refusals"]
-
 _CLUSTER = click.option(
     "--cluster",
     metavar="ADDRESS|local:N|slurm",
@@ -282,7 +280,7 @@ def _stored_plan(path: Path, options: dict[str, object], screen: Screen, remote:
 def _ignored_options() -> list[str]:
     """Options on the command line that change a plan, which a stored plan ignores."""
     context = click.get_current_context()
-    shaping = (
+    shaping = together(
         source_options,
         DEEP,
         mapping_options,
@@ -292,10 +290,11 @@ def _ignored_options() -> list[str]:
         _SNAPSHOTS,
         _ATTACH_REPORT,
     )
-    names: set[str] = set()
-    for add in shaping:
-        probe = add(lambda: None)
-        names |= {option.name or "" for option in getattr(probe, "__click_params__", ())}
+
+    def probe() -> None:
+        """Takes the options."""
+
+    names = {option.name for option in getattr(shaping(probe), "__click_params__", ())}
     given = {p.name: p.opts[-1] for p in context.command.params if p.name in names}
     return sorted(
         option

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from xnatferry.transfer.events import Listener, PushResult, Verdict
     from xnatferry.transfer.rate_limit import RateLimit
 
-__all__ = ["PushOptions", "exit_of_plan", "push_plan"]
-
 
 def exit_of_plan(plan: Plan) -> int:
     """Exit code of ``plan``, and of a push that sends nothing: first the one that would stop a push."""

@@ -8,8 +8,6 @@ from xnatferry.cli.connection import connected
 from xnatferry.cli.options import output_options, screen_from, server_options
 from xnatferry.errors import UsageError, VerifyError
 
-__all__ = ["remove_command"]
-
 
 @click.command("remove")
 @click.argument("address")

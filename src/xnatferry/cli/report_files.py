@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from xnatferry.reports.import_report import Import
     from xnatferry.sources.model import Discovery
 
-__all__ = ["check_page_name", "freesurfer_report", "report_of_run", "write_import", "write_page"]
-
 _ENDINGS = (".html", ".htm", ".pdf")
 
 

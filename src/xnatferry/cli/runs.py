@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.undo_plan import UndoPlan
     from xnatferry.transfer.runs import Run
 
-__all__ = ["runs_command", "runs_folder", "same_server", "undo_command"]
-
 
 def runs_folder() -> Path:
     """The folder of all runs: ``XNATFERRY_STATE``, else the user's state folder."""

@@ -9,8 +9,6 @@ import click
 from xnatferry.cli.help_sections import SectionedCommand
 from xnatferry.cli.options import output_options, screen_from
 
-__all__ = ["samples_command"]
-
 
 @click.command("samples", cls=SectionedCommand)
 @click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False))

@@ -16,8 +16,6 @@ from xnatferry.errors import UsageError
 if TYPE_CHECKING:
     from xnatferry.selftest.run import ProbeResult, SelfTest
 
-__all__ = ["selftest_command"]
-
 
 @click.command("selftest")
 @click.option("-p", "--project", required=True, metavar="ID", help="Scratch project; created if it does not exist.")

@@ -14,8 +14,6 @@ from xnatferry.errors import UsageError, VerifyError
 if TYPE_CHECKING:
     from xnatferry.console.screen import Screen
 
-__all__ = ["serve_command"]
-
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 

@@ -7,8 +7,6 @@ import click
 from xnatferry.cli.connection import connected
 from xnatferry.cli.options import DEPTH, output_options, screen_from, server_options
 
-__all__ = ["list_command", "whoami_command"]
-
 
 @click.command("list")
 @click.argument("address", required=False)

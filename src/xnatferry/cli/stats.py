@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from xnatferry.console.screen import Screen
     from xnatferry.results.stats_table import StatsTable
 
-__all__ = ["cache_folder", "stats_command"]
-
 #: As `xnatferry.freesurfer.measurements.TABLES`, which is not imported for ``--help``.
 _TABLES = ("aseg", "aparc", "aparc.a2009s", "aparc.DKTatlas", "wmparc", "hippo", "amyg", "brainstem", "thalamus")
 

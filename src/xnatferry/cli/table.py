@@ -10,8 +10,6 @@ from xnatferry.cli.help_sections import SectionedCommand
 from xnatferry.cli.options import SOURCE, output_options, read_source, screen_from, source_options
 from xnatferry.errors import DataError, UsageError
 
-__all__ = ["table_command"]
-
 
 @click.command("table", cls=SectionedCommand)
 @SOURCE

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from xnatferry.console.screen import Screen
     from xnatferry.transfer.events import Verdict
 
-__all__ = ["verify_command"]
-
 
 @click.command("verify", cls=SectionedCommand)
 @click.argument("source", metavar="RUN|SOURCE", shell_complete=completes(run_names, files=True))

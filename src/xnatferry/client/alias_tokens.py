@@ -13,8 +13,6 @@ from xnatferry.errors import ForbiddenError, NotFoundError, NotXnatError, Refuse
 if TYPE_CHECKING:
     from xnatferry.client.requester import Requester
 
-__all__ = ["invalidate_token", "issue_token"]
-
 
 def issue_token(requester: Requester) -> tuple[str, Secret] | None:
     """A new alias and its secret, valid for two days by default; None if the site issues no tokens.

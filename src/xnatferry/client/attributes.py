@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from xnatferry.client.responses import ServerResponse
 
-__all__ = ["decode_attributes", "prefixed_fields"]
-
 #: Lists of items that have their own addresses, or exist on one server only.
 _OWN_ADDRESS = re.compile(
     r"(scans/scan|assessors/assessor|experiments/experiment|reconstructions/reconstructedImage|regions/region"

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from xnatferry.xnat.records import Ensured, RemoteFile
     from xnatferry.xnat.result_set import Row
 
-__all__ = ["Client", "connect"]
-
 _NOTHING: Mapping[str, str] = {}
 
 

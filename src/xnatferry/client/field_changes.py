@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from xnatferry.client.responses import ServerResponse
     from xnatferry.xnat.records import ScanDocument
 
-__all__ = ["field_changes", "with_fields_taken"]
-
 #: Statuses of a request whose content is refused.
 _REFUSED_CONTENT = frozenset({400, 422})
 _TYPE_PREFIX = re.compile(r"^[a-z]\w*:\w+/")

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from xnatferry.client.http import Body
 
-__all__ = ["Content", "LocalArchive", "archive_of", "content_of", "member_name"]
-
 
 @dataclass(frozen=True, slots=True)
 class Content:

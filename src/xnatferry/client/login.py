@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from xnatferry.client.settings import Connection
 
-__all__ = ["Authorization", "Login"]
-
 log = logging.getLogger(__name__)
 
 _SESSION_ID = re.compile(r"[0-9A-Za-z._!-]{8,256}")

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from xnatferry.client.requester import Requester
     from xnatferry.xnat.result_set import Row
 
-__all__ = ["read_project"]
-
 #: Columns of ``.../experiments``.
 _SESSION: Final = ("ID", "label", "subject_ID", "subject_label", "xsiType", "date")
 _BELOW_SUBJECT: Final = "xnat:subjectData/experiments/experiment"

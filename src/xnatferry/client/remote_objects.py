@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from xnatferry.client.listings import Item
     from xnatferry.client.settings import Connection
 
-__all__ = ["RemoteObjects"]
-
 #: Seconds in which parts of the server may not know a new project yet (1.8: permission caches), and between two tries.
 _SETTLING_S, _SETTLING_PAUSE_S = 6.0, 0.5
 #: What 1.8 answers then: 403; "Submitted subject record must include the project attribute." (422); "Unable to identify

@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from xnatferry.client.http import HttpClient, Request, StreamedResponse
 from xnatferry.client.login import Authorization, Login
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from xnatferry.client.settings import Connection
     from xnatferry.retry import Timeouts
-
-__all__ = ["Requester"]
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +49,6 @@ class Requester:
         self._http = HttpClient(connection, timeouts)
         self._login = Login(connection, self._http.send)
         self._pause = pause
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     @property
     def requests(self) -> int:

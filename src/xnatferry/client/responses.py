@@ -28,18 +28,6 @@ if TYPE_CHECKING:
     from xnatferry.xnat.model import Address
     from xnatferry.xnat.result_set import Row
 
-__all__ = [
-    "ServerResponse",
-    "check_removable",
-    "error_of",
-    "is_login_page",
-    "kept_names",
-    "not_logged_in",
-    "project_refused",
-    "removal_refused",
-    "retry_after",
-]
-
 _LOGIN_FORM = re.compile(r"Login\.vm|j_spring_security_check|<input[^>]+type=[\"']?password", re.IGNORECASE)
 # Standard sentences of Restlet, when XNAT gives no reason.
 _STANDARD = (

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from xnatferry.xnat.model import Address
     from xnatferry.xnat.records import ScanDocument
 
-__all__ = ["document_request", "fields_by_scan", "has_document", "scan_of", "session_document"]
-
 _XNAT = "http://nrg.wustl.edu/xnat"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _SESSION_TYPE = re.compile(r"xnat:([A-Za-z0-9]+)SessionData")

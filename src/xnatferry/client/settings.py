@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Connection", "Profile", "Secret", "normal_url", "resolve_connection"]
-
 # First path parts of XNAT's pages and services, which follow the address of the site in a browser.
 _SITE_PARTS = frozenset({"app", "data", "REST", "xapi", "archive", "screens", "templates", "fs"})
 

@@ -13,8 +13,6 @@ from xnatferry.errors import ForbiddenError, NotFoundError, NotXnatError, Refuse
 if TYPE_CHECKING:
     from xnatferry.client.requester import Requester
 
-__all__ = ["SiteFacts", "read_set_up_types", "read_site"]
-
 _TYPE = re.compile(r'"([A-Za-z][\w-]*:\w+)"')
 _USER = re.compile(r"User '(.*)' is logged in")
 

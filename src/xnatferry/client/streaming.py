@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from xnatferry.xnat.model import Address
     from xnatferry.xnat.records import RemoteFile
 
-__all__ = ["relay_stream"]
-
 #: Pieces of at most 1 MiB that are read in advance.
 _AHEAD = 4
 _POLL_S = 0.2

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
     from xnatferry.xnat.records import RemoteFile
 
-__all__ = ["UploadConfirmer"]
-
 
 class UploadConfirmer:
     """Sends uploads to one site and verifies them.

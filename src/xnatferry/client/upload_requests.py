@@ -14,8 +14,6 @@ from xnatferry.xnat.zips import ZipMember, ZipStream
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["archive_request", "file_request"]
-
 _ARCHIVES = {".tar.gz": "application/x-gzip", ".tgz": "application/x-gzip", ".tar": "application/x-tar"} | {
     ".zip": "application/zip"
 }

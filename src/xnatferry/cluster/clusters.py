@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from xnatferry.planning.plan import Plan
 
-__all__ = ["ClusterSpec", "check_workers", "open_cluster"]
-
 #: Seconds that a scheduler and the first worker of this computer get to answer.
 _ANSWER_S = 15.0
 #: Dask's dashboard has no TLS, and another user of a login node may use its port 8787.

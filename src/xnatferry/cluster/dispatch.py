@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.plan import Plan
     from xnatferry.xnat.model import Address
 
-__all__ = ["push_on_cluster"]
-
 #: Seconds between two checks of the tasks.
 _POLL_S = 0.5
 #: Seconds that cancelled tasks have to stop.

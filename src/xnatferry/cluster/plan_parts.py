@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["Parts", "first_file", "split", "subject_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Parts:

@@ -7,8 +7,6 @@ from typing import Any
 
 from distributed import WorkerPlugin
 
-__all__ = ["IgnoreSigint"]
-
 
 class IgnoreSigint(WorkerPlugin):  # type: ignore[misc]  # distributed ships no types
     """A terminal sends Ctrl-C to all processes started in it; the push handles it and stops its workers itself."""

@@ -6,7 +6,6 @@ its subject, and sends only what is missing.
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from xnatferry.cluster.plan_parts import first_file, subject_of
 from xnatferry.errors import UsageError, XnatferryError
 from xnatferry.pipeline import recheck
 from xnatferry.planning.plan import Decision, Plan, Step
-from xnatferry.planning.plan_file import plan_from_dict, plan_to_dict
+from xnatferry.planning.plan_file import plan_from_lines, plan_to_lines
 from xnatferry.transfer.engine import carry_out
 from xnatferry.transfer.events import Outcome, Proof, Receipt, Verdict
 from xnatferry.transfer.payload import fingerprint
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from xnatferry.transfer.events import PushResult
     from xnatferry.xnat.model import Address
     from xnatferry.xnat.result_set import Row
-
-__all__ = ["ClusterTask", "TaskReport", "failed", "run_of", "run_task", "running_tasks"]
 
 #: Seconds between two checks whether the task was cancelled.
 _POLL_S = 0.2
@@ -63,7 +60,7 @@ class ClusterTask:
     def __init__(
         self, part: Plan, connection: Connection, bytes_per_s: float | None = None, max_body: int | None = None
     ) -> None:
-        self._plan = json.dumps(plan_to_dict(part))
+        self._plan = tuple(plan_to_lines(part))
         self._access = connection
         self.bytes_per_s = bytes_per_s
         self.max_body = max_body
@@ -97,7 +94,7 @@ class ClusterTask:
     @property
     def part(self) -> Plan:
         """One subject of a plan."""
-        return plan_from_dict(json.loads(self._plan))
+        return plan_from_lines(self._plan)
 
 
 @dataclass(frozen=True, slots=True)

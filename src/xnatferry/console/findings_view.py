@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.model import Discovery, Finding
 
-__all__ = ["discovery_line", "discovery_record", "finding_lines", "source_lines", "source_records"]
-
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
 #: More findings with the same message are printed once, with their number.
 LISTED_ONE_BY_ONE = 1

@@ -14,23 +14,12 @@ from xnatferry.xnat.model import Address, Level
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["STYLES", "compared_line", "plan_counts", "plan_lines", "plan_records", "refusal_lines"]
-
 STYLES = {
     Decision.CREATE: "green",
     Decision.SAME: "dim",
     Decision.UPDATE: "yellow",
     Decision.DIFFERS: "magenta",
     Decision.REFUSED: "red",
-}
-
-#: Words for JSON; people see the signs.
-WORDS = {
-    Decision.CREATE: "create",
-    Decision.SAME: "same",
-    Decision.UPDATE: "update",
-    Decision.DIFFERS: "differs",
-    Decision.REFUSED: "refused",
 }
 
 #: More sessions than this are counted and not listed, unless everything is asked for.
@@ -191,7 +180,7 @@ def plan_records(plan: Plan) -> Iterator[dict[str, object]]:
         yield _refusal_record(refusal, blocks=True)
     for finding in plan.findings:
         yield {"record": "finding", **finding.to_dict()}
-    counts = {WORDS[decision]: number for decision, number in plan.count().items()}
+    counts = {decision.name.lower(): number for decision, number in plan.count().items()}
     yield {
         "record": "plan",
         "server": plan.server,
@@ -211,7 +200,7 @@ def step_record(step: Step) -> dict[str, object]:
         "record": "step",
         "address": str(step.address),
         "level": step.address.level.value,
-        "decision": WORDS[step.decision],
+        "decision": step.decision.name.lower(),
     }
     if step.reason:
         record["reason"] = step.reason

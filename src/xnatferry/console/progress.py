@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.plan import Plan
     from xnatferry.xnat.model import Address
 
-__all__ = ["JsonProgress", "PushProgress", "Tally", "progress"]
-
 #: Seconds between two plain lines.
 INTERVAL_S = 10.0
 #: Files from this size on have a line of their own in the live block.

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from xnatferry.console.plan_view import STYLES, WORDS, refusal_lines
+from xnatferry.console.plan_view import STYLES, refusal_lines
 from xnatferry.console.result_view import verdict_counts, verdict_lines
 from xnatferry.planning.plan import Decision
 from xnatferry.transfer.events import BytesSent, Event, Outcome, Receipt
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from xnatferry.results.pull_plan import PullFile, PullPlan
     from xnatferry.results.pull_run import PullResult
     from xnatferry.xnat.model import Address
-
-__all__ = ["PullProgress", "pull_lines", "pull_plan_lines", "pull_plan_records", "pull_record", "unchanged_lines"]
 
 #: Missing files that are named one by one; the others are counted.
 _NAMED = 10
@@ -123,7 +121,7 @@ def pull_plan_records(plan: PullPlan) -> Iterator[dict[str, object]]:
             "record": "file",
             "address": str(file.address),
             "path": str(file.target),
-            "decision": WORDS[file.decision],
+            "decision": file.decision.name.lower(),
             "size_bytes": file.held.size_bytes,
             "digest": file.held.digest,
         }
@@ -137,7 +135,7 @@ def pull_plan_records(plan: PullPlan) -> Iterator[dict[str, object]]:
         "level": plan.address.level.value,
         "folder": str(plan.folder),
         "files": len(plan.files),
-        "decisions": {WORDS[d]: n for d, n in Counter(file.decision for file in plan.files).items()},
+        "decisions": {d.name.lower(): n for d, n in Counter(file.decision for file in plan.files).items()},
         "refused": len(plan.refusals),
         "size_bytes": plan.fetched_bytes,
         "warnings": list(plan.warnings),

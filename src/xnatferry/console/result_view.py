@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from xnatferry.transfer.events import PushResult, Receipt
     from xnatferry.xnat.model import Address
 
-__all__ = ["nothing_record", "proof_counts", "push_lines", "push_record", "verdict_counts", "verdict_lines"]
-
 _STYLES = {Proof.DIGEST: "green", Proof.SIZE: "yellow"}
 #: Words for people; JSON records hold the values of `Proof`.
 _WORDS = {

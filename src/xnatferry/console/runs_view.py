@@ -19,16 +19,6 @@ if TYPE_CHECKING:
     from xnatferry.transfer.events import Receipt
     from xnatferry.transfer.runs import Run
 
-__all__ = [
-    "run_lines",
-    "run_record",
-    "runs_lines",
-    "undo_lines",
-    "undo_records",
-    "undo_result_lines",
-    "undone_record",
-]
-
 _STYLES = {UndoAction.REMOVE: "red", UndoAction.RESTORE: "yellow", UndoAction.STAY: "dim", UndoAction.GONE: "dim"}
 _VERDICTS = {
     "done": "green",

@@ -16,8 +16,6 @@ from xnatferry.errors import StoppedError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Screen"]
-
 
 def _console(*, stderr: bool) -> Console:
     # Paths and addresses are printed as they are: no highlighting, no wrapping, no markup from file names.

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from xnatferry.results.stats_table import Remark, StatsTable
     from xnatferry.results.tables import Grid
 
-__all__ = ["remark_lines", "remark_records", "row_records", "stats_line", "stats_record"]
-
 _SHOWN = 4
 
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from xnatferry.results.remote_tree import Node
 
-__all__ = ["tree_lines", "tree_records"]
-
 
 #: More subjects of a project than this are counted and not listed, in a folded tree.
 DRAWN_SUBJECTS = 25

@@ -16,18 +16,6 @@ from xnatferry.freesurfer.stats_file import StatisticsError, StatsFile, read_sta
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = [
-    "TABLES",
-    "Number",
-    "StatsText",
-    "Table",
-    "short_measurement",
-    "spoiled_volumes",
-    "usual_region",
-    "wide_name",
-    "with_sides",
-]
-
 
 class Number(NamedTuple):
     """One measured value.

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-__all__ = ["StatisticsError", "StatsFile", "number_in", "read_stats", "read_volumes"]
-
 _HEADER_FIELD = re.compile(r"#\s+(\w+)\s+(.*)")
 _COLUMN_UNIT = re.compile(r"#\s*TableCol\s+(\d+)\s+Units\s+(\S+)")
 #: What C's ``printf`` writes for a number. Python reads more: ``1_5`` as 15, and digits of other scripts.

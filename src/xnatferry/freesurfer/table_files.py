@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from xnatferry.freesurfer.measurements import Table
 
-__all__ = ["TableFiles", "locate"]
-
 #: Folders of recon-all that hold no results.
 _SCRATCH: Final = frozenset({"trash", "tmp", "src"})
 _HEMISPHERES: Final = {"lh": "left", "rh": "right"}

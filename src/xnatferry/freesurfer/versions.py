@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from xnatferry.freesurfer.stats_file import StatsFile
 
-__all__ = ["family_of", "major_of", "newness", "version_of"]
-
 _DOTTED: Final = re.compile(r"(?<![\d.])(\d+\.\d+(?:\.\d+)?)(?![\d.])")
 #: Keyword that CVS put into FreeSurfer 5 and 6: ``$Id: mri_segstats.c,v 1.121 2016/05/31 17:27:11 greve Exp $``.
 _CVS_DATE: Final = re.compile(r"\$Id: \S+ \S+ (\d{4})/")

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from xnatferry.pictures.voxels import Frames
 
-__all__ = ["Carpet", "read_series"]
-
 _ROWS: Final = 240
 _SLICES: Final = 12
 _MOST_COLUMNS: Final = 2048

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from xnatferry.pictures.carpet import Carpet
 
-__all__ = ["GAP_PX", "Panel", "draw_sheet", "write_sides"]
-
 GAP_PX: Final = 4
 _INK: Final = 235
 _FAINT: Final = 150

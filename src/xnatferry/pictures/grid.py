@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["HEAD_BYTES", "Grid", "Orientation", "read_grid"]
-
 #: Enough for every header.
 HEAD_BYTES: Final = 544
 

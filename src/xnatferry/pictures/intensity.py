@@ -9,8 +9,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["box_of", "centre_of", "grey", "window_of"]
-
 #: Percentiles that become black and white.
 _WINDOW: Final = (2.0, 98.5)
 #: Percentile of what is filled that becomes white where the background is one value.

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-__all__ = ["Convention", "Plane", "montage", "mosaic", "snapshots", "thumbnail"]
-
 Plane = Literal["sagittal", "coronal", "axial"]
 View = Literal["middle", "mean"]
 

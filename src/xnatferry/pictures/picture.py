@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-__all__ = ["MEDIA", "Picture", "encode"]
-
 #: Pillow's name and settings of each media type. None of them writes a date, so the same voxels give the same bytes.
 MEDIA: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "image/png": ("PNG", {"compress_level": 6}),

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from xnatferry.pictures.grid import Grid
 
-__all__ = ["Surface", "read_surface"]
-
 
 @dataclass(frozen=True, slots=True)
 class Surface:

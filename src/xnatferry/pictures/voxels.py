@@ -28,8 +28,6 @@ try:
 except ImportError:  # no wheel for this processor
     igzip, isal_zlib = None, None  # type: ignore[assignment]
 
-__all__ = ["LARGEST_AXIS", "Frames", "open_frames"]
-
 #: Voxels along one axis of a volume in memory.
 LARGEST_AXIS: Final = 400
 #: Bytes of one plane that is still read: 16,000 x 16,000 floats.

@@ -15,8 +15,6 @@ from pathlib import Path
 from xnatferry.errors import DataError
 from xnatferry.pictures.mosaic import snapshots, thumbnail
 
-__all__ = ["serve"]
-
 #: Steps down in priority: a transfer that needs a processor comes first.
 _NICE = 10
 

@@ -1,9 +1,9 @@
-"""A plan as a file: readable JSON without secrets, for a later push.
+"""A plan as a file: JSON lines without secrets, for a later push.
 
-{"xnatferry_plan": 1, "made": "2026-01-31T12:00:00Z", "server": "https://...", "project": "BRAIN", ...,
- "steps": [{"address": "BRAIN/sub01", "decision": "create"}, ...]}
+{"xnatferry_plan": 4, "made": "2026-01-31T12:00:00Z", "server": "https://...", "project": "BRAIN", ..., "records": 1}
+{"record": "step", "address": "BRAIN/sub01", "decision": "create"}
 
-It is written and read step by step, one per line: a plan may have hundreds of thousands of steps.
+It is written and read line by line: a plan may have hundreds of thousands of steps.
 """
 
 from __future__ import annotations
@@ -12,30 +12,24 @@ import json
 from base64 import b64decode, b64encode
 from pathlib import Path
 from sys import intern
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from xnatferry.durable import replacing
 from xnatferry.errors import UsageError
-from xnatferry.planning.json_stream import read_members
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport
 from xnatferry.sources.model import Finding, LocalFile, Made, Scrub, ScrubKind, Severity
 from xnatferry.xnat.interning import interned, no_fields
 from xnatferry.xnat.model import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["PLAN_VERSION", "is_plan_file", "plan_from_dict", "plan_to_dict", "read_plan", "write_plan"]
+__all__ = ["PLAN_VERSION", "is_plan_file", "plan_from_lines", "plan_to_lines", "read_plan", "write_plan"]
 
-#: Increased when an older reader would misunderstand the format.
-PLAN_VERSION = 1
-#: Version of plans with scrubbing: older readers would send the files unchanged.
-_SCRUBBING_VERSION = 2
-#: Of plans that unpack and compress such files: a reader that does not know of it would compress them twice.
-_UNPACKING_VERSION = 3
+#: Increased when an older reader would misunderstand the format. Versions 1 to 3 were one JSON object.
+PLAN_VERSION = 4
 
 _MARK = "xnatferry_plan"
-_DAMAGES = (AttributeError, KeyError, TypeError, ValueError, UsageError)
 
 
 def is_plan_file(path: Path) -> bool:
@@ -61,29 +55,7 @@ def write_plan(plan: Plan, path: Path, *, made: str) -> None:
         replacing(path) as part,
         part.open("w", encoding="utf-8", errors="surrogatepass") as stream,  # names of refused files, as they are
     ):
-        for piece in _pieces(plan, made):
-            stream.write(piece)
-
-
-def _pieces(plan: Plan, made: str) -> Iterator[str]:
-    """The text of a stored plan, piece by piece; every element of a list stands on a line of its own."""
-    attributes = {_MARK: _version_of(plan), "made": made, **_facts_of(plan)}
-    yield json.dumps(attributes, indent=1, ensure_ascii=False).removesuffix("\n}")
-    for name, elements in _lists_of(plan):
-        between = "\n"
-        yield f',\n "{name}": ['
-        for element in elements:
-            yield between + "  " + json.dumps(element, ensure_ascii=False)
-            between = ",\n"
-        yield "]"
-    yield "\n}\n"
-
-
-def _version_of(plan: Plan) -> int:
-    """The lowest version whose readers understand *plan*."""
-    payloads = (step.payload for step in plan.steps if step.payload is not None)
-    scrubs = (payload.local.scrub for payload in payloads if payload.local.scrub is not None)
-    return max((_UNPACKING_VERSION if scrub.packed else _SCRUBBING_VERSION for scrub in scrubs), default=PLAN_VERSION)
+        stream.writelines(plan_to_lines(plan, made=made))
 
 
 def read_plan(path: Path) -> Plan:
@@ -94,72 +66,71 @@ def read_plan(path: Path) -> Plan:
     """
     try:
         with path.open(encoding="utf-8", errors="surrogatepass") as stream:
-            found = read_members(stream, _element)
+            return plan_from_lines(stream)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise UsageError(f"{path}: not a stored plan (not JSON: {error})") from error
-    if _MARK not in found:
-        raise UsageError(f"{path}: is no stored plan; 'xnatferry plan SOURCE -o FILE' writes one")
-    if found[_MARK] not in {PLAN_VERSION, _SCRUBBING_VERSION, _UNPACKING_VERSION}:
-        raise UsageError(
-            f"{path}: is a plan of version {found[_MARK]}, this xnatferry reads {_UNPACKING_VERSION} at most"
-        )
-    try:
-        return plan_from_dict(found)
-    except _DAMAGES as error:
-        raise UsageError(f"{path}: the plan is damaged ({type(error).__name__}: {error}); create it again") from error
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
-def _element(name: str, found: Any) -> Any:
-    """Convert an element of a list at once, as its JSON form takes ten times as much memory."""
-    made = {"steps": _step_from_dict, "findings": _finding_from_dict}.get(name)
-    try:
-        return found if made is None else made(found)
-    except _DAMAGES:
-        return found  # reported after the check of the version
+def plan_to_lines(plan: Plan, *, made: str = "") -> Iterator[str]:
+    """The lines of a stored plan, made on demand."""
+    yield _line(
+        {
+            _MARK: PLAN_VERSION,
+            "made": made,
+            "server": plan.server,
+            "local": plan.local,
+            "project": plan.project,
+            "on_conflict": plan.on_conflict.value,
+            "records": sum(len(getattr(plan, member)) for member, _, _ in _RECORDS.values()),
+        }
+    )
+    for kind, (member, to_dict, _) in _RECORDS.items():
+        for one in getattr(plan, member):
+            yield _line({"record": kind, **to_dict(one)})
 
 
-def plan_to_dict(plan: Plan) -> dict[str, Any]:
-    """The plan as JSON members."""
-    return _facts_of(plan) | {name: list(elements) for name, elements in _lists_of(plan)}
+def _line(found: Mapping[str, Any]) -> str:
+    return json.dumps(found, ensure_ascii=False) + "\n"
 
 
-def _facts_of(plan: Plan) -> dict[str, Any]:
-    """The attributes of a plan."""
-    return {
-        "server": plan.server,
-        "local": plan.local,
-        "project": plan.project,
-        "on_conflict": plan.on_conflict.value,
-    }
-
-
-def _lists_of(plan: Plan) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
-    """The lists of a plan by name, converted on demand."""
-    yield "steps", map(_step_to_dict, plan.steps)
-    yield "refusals", map(_refusal_to_dict, plan.refusals)
-    yield "blocked", map(_refusal_to_dict, plan.blocked)
-    yield "findings", (finding.to_dict() for finding in plan.findings)
-
-
-def plan_from_dict(found: Mapping[str, Any]) -> Plan:
-    """The plan that *found* describes.
+def plan_from_lines(lines: Iterable[str]) -> Plan:
+    """The plan that *lines* describe.
 
     Raises:
-        KeyError: A member is missing.
-        ValueError: A member cannot be read.
+        UsageError: It is not a plan, or was written by a newer version.
     """
-    return Plan(
-        server=str(found["server"]),
-        local=bool(found["local"]),
-        project=str(found["project"]),
-        steps=tuple(step if isinstance(step, Step) else _step_from_dict(step) for step in found["steps"]),
-        refusals=tuple(_refusal_from_dict(refusal) for refusal in found["refusals"]),
-        findings=tuple(one if isinstance(one, Finding) else _finding_from_dict(one) for one in found["findings"]),
-        on_conflict=OnConflict(found["on_conflict"]),
-        blocked=tuple(_refusal_from_dict(refusal) for refusal in found["blocked"]),
-    )
+    lines = iter(lines)
+    first = next(lines, "")
+    try:  # versions 1 to 3 are one object
+        about = json.loads(first if first.strip() != "{" else first + "".join(lines))
+    except json.JSONDecodeError as error:
+        raise UsageError(f"not a stored plan (not JSON: {error.msg} in line {error.lineno})") from error
+    if not isinstance(about, dict) or _MARK not in about:
+        raise UsageError("is no stored plan; 'xnatferry plan SOURCE -o FILE' writes one")
+    if about[_MARK] not in range(1, PLAN_VERSION + 1):
+        raise UsageError(f"is a plan of version {about[_MARK]}, this xnatferry reads {PLAN_VERSION} at most")
+    number = 1
+    try:
+        found = {member: list(map(from_dict, about.get(member, ()))) for member, _, from_dict in _RECORDS.values()}
+        for number, line in enumerate(lines, start=2):  # noqa: B007  # the error names the line
+            record = json.loads(line)
+            member, _, from_dict = _RECORDS[record["record"]]
+            found[member].append(from_dict(record))
+        plan = Plan(
+            server=str(about["server"]),
+            local=bool(about["local"]),
+            project=str(about["project"]),
+            on_conflict=OnConflict(about["on_conflict"]),
+            **{member: tuple(elements) for member, elements in found.items()},
+        )
+    except (AttributeError, KeyError, TypeError, ValueError, UsageError) as error:
+        why = f"line {number}: {type(error).__name__}: {error}"
+        raise UsageError(f"the plan is damaged ({why}); create it again") from error
+    if (read := sum(map(len, found.values()))) != about.get("records", read):
+        raise UsageError(f"the plan is damaged (it has {read} of {about['records']} records); create it again")
+    return plan
 
 
 def _step_to_dict(step: Step) -> dict[str, Any]:
@@ -277,3 +248,12 @@ def _finding_from_dict(found: Mapping[str, Any]) -> Finding:
     return Finding(
         intern(found["id"]), Severity(found["severity"]), intern(found["message"]), path, found["line"], **detail
     )
+
+
+#: The kinds of records: the attribute of the plan, and how one is written and read.
+_RECORDS: Final[Mapping[str, tuple[str, Callable[[Any], dict[str, Any]], Callable[[Any], Any]]]] = {
+    "step": ("steps", _step_to_dict, _step_from_dict),
+    "refusal": ("refusals", _refusal_to_dict, _refusal_from_dict),
+    "blocked": ("blocked", _refusal_to_dict, _refusal_from_dict),
+    "finding": ("findings", Finding.to_dict, _finding_from_dict),
+}

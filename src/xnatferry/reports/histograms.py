@@ -14,8 +14,6 @@ from xnatferry.reports.plots import FEWEST, LIMIT, Spread
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Amounts", "Kinds", "columns_plot", "rows_plot"]
-
 #: A value is an outlier only if at most one in ten (or a single one) has it, and most share another value.
 _ONE_IN: Final = 10
 #: Amounts that differ from the median by less than this fraction are no outliers.

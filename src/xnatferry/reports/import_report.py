@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from xnatferry.transfer.runs import Run
     from xnatferry.xnat.model import Address
 
-__all__ = ["FindingGroup", "Import"]
-
 _MOODS: Final = {
     "done": "good",
     "planned": "info",

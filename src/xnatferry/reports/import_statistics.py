@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.plan import Plan
     from xnatferry.xnat.model import Address
 
-__all__ = ["Group", "Measured", "measured", "name_of"]
-
 #: Kinds of scans that are drawn; the most frequent first.
 _MOST_GROUPS: Final = 8
 #: Paths of the three axes of a voxel and of the matrix, which differ by data type (`xnatferry.planning.mapping`).

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from xnatferry.transfer.events import Receipt, Verdict
     from xnatferry.xnat.model import Address
 
-__all__ = ["Branch", "State", "decisions", "outline"]
-
 #: Files of one resource that are listed; those that went wrong always are.
 _LISTED: Final = 12
 _SIGNS: Final = {

@@ -19,8 +19,6 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["environment", "render", "stylesheet"]
-
 
 def stylesheet() -> str:
     """The styles of all pages."""

@@ -11,8 +11,6 @@ from markupsafe import Markup, escape
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FEWEST", "LIMIT", "Spread", "shown_number", "strip_plot"]
-
 #: Robust z from which on a value is an outlier (Iglewicz and Hoaglin 1993, "How to detect and handle outliers").
 LIMIT: Final = 3.5
 #: Fewest values for outliers: a median of four is not reliable.

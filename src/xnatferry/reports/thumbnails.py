@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.plan import Plan, Step
     from xnatferry.sources.model import LocalFile
 
-__all__ = ["Gallery", "Thumbnail", "draw_gallery"]
-
 _IMAGES: Final = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".mgz", ".mgh")
 #: The volumes of a FreeSurfer subject that show its brain, the best first.
 _BRAINS: Final = ("mri/brain.mgz", "mri/brainmask.mgz", "mri/T1.mgz", "mri/orig.mgz")

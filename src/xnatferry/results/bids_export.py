@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
     from xnatferry.xnat.gzip_stream import Content
 
-__all__ = ["BidsExport", "bids_export", "plan_bids_pull", "read_bids_export"]
-
 #: If a suffix is allowed in several folders, the first of these is used.
 _USUAL: Final = ("anat", "func", "dwi", "perf", "fmap", "pet", "meg", "eeg", "ieeg")
 _DESCRIPTION: Final = "dataset_description.json"

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from xnatferry.results.remote_files import FileAt
     from xnatferry.xnat.records import Attributes, RemoteFile
 
-__all__ = ["Contents", "add_digests", "read_contents", "read_same"]
-
 _LEVELS = {Level.PROJECT, Level.SUBJECT, Level.SESSION}
 
 

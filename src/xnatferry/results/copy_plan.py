@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from xnatferry.results.contents import Contents
     from xnatferry.xnat.records import Attributes, RemoteFile
 
-__all__ = ["plan_copy"]
-
 #: Fields that must be unique on a server: not copied to a project with another ID.
 _UNIQUE = frozenset({"name", "secondary_ID"})
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.model import Discovery, Finding, Source
 
-__all__ = ["Draft", "cell_of", "draft_of"]
-
 _CLAIMED: Final = ("subject", "session", "scan", "type", "series_description", "quality", "date", "resource")
 #: With fewer rows, no warning counts as shared.
 _FEW: Final = 4

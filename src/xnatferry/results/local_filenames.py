@@ -12,8 +12,6 @@ from xnatferry.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["clashes", "path_problem", "path_warning"]
-
 #: Longest part of a path, in bytes.
 PART_LIMIT = 255
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from xnatferry.freesurfer.measurements import Table
 
-__all__ = ["local_stats"]
-
 _STAMP = re.compile(r"(?<![\d.])(\d+\.\d+\.\d+)(?![\d.])")
 #: Folders of a subject with text files.
 _FOLDERS = ("stats", "mri")

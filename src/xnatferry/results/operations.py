@@ -1,13 +1,14 @@
-"""Pull, copy and undo as functions, and the folder of their runs."""
+"""Pull, copy, undo and stats as functions, and the folder of their runs."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platformdirs import user_state_path
+from platformdirs import user_cache_path, user_state_path
 
 from xnatferry.errors import joint_exit_code
 from xnatferry.planning.plan import OnConflict
@@ -15,10 +16,13 @@ from xnatferry.planning.session_types import type_findings
 from xnatferry.results.bids_export import plan_bids_pull
 from xnatferry.results.contents import add_digests, read_contents, read_same
 from xnatferry.results.copy_plan import plan_copy as decide_copy
+from xnatferry.results.local_stats import local_stats
 from xnatferry.results.pull_plan import PullPlan, check_pullable
 from xnatferry.results.pull_plan import plan_pull as decide_pull
 from xnatferry.results.pull_run import PullResult, fetch_all
 from xnatferry.results.remote_files import list_files_below
+from xnatferry.results.remote_stats import remote_stats
+from xnatferry.results.stats_cache import StatsCache
 from xnatferry.transfer.digest_ladder import DigestLadder
 from xnatferry.transfer.earlier_runs import EarlierRuns
 from xnatferry.transfer.engine import carry_out, check_sendable
@@ -33,8 +37,10 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from xnatferry.client.remote import Remote
+    from xnatferry.client.remote_reader import RemoteReader
     from xnatferry.planning.plan import Plan
     from xnatferry.planning.undo_plan import UndoPlan
+    from xnatferry.results.stats_table import StatsTable
     from xnatferry.transfer.events import Listener, PushResult, Receipt
     from xnatferry.transfer.runs import Run
 
@@ -49,6 +55,7 @@ __all__ = [
     "plan_pull",
     "plan_undo",
     "pull",
+    "stats",
     "undo",
 ]
 
@@ -78,20 +85,20 @@ def plan_pull(
 
     Raises:
         UsageError: *address* is not valid.
+        ValueError: *on_conflict* is no `OnConflict`.
         NotFoundError: *address* does not exist.
         RemoteError: The server cannot be read.
     """
     place = Address.parse(address) if isinstance(address, str) else address
+    policy = OnConflict(on_conflict)
     if form == "bids":
-        return plan_bids_pull(remote, place, Path(dest), on_conflict=on_conflict, workers=workers)
-    held = list_files_below(remote, place, workers=workers)
-    url = remote.connection.url
+        return plan_bids_pull(remote, place, Path(dest), on_conflict=policy, workers=workers)
     return decide_pull(
-        held,
+        list_files_below(remote, place, workers=workers),
         Path(dest),
-        server=url,
+        server=remote.connection.url,
         address=place,
-        on_conflict=on_conflict,
+        on_conflict=policy,
         workers=workers,
         digests=partial(DigestLadder(remote).digests, compute=False),
     )
@@ -165,7 +172,7 @@ def plan_copy(
         from_project=place.project,
         project=there,
         relay=remote.relay,
-        on_conflict=on_conflict,
+        on_conflict=OnConflict(on_conflict),
         update_fields=update_fields,
     )
     return replace(plan, findings=(*plan.findings, *type_findings(plan, target.set_up_types)))
@@ -270,3 +277,43 @@ def undo(run: Run, remote: Remote, *, remove_project: bool = False, listener: Li
 
 def _runs() -> Path:
     return user_state_path("xnatferry", appauthor=False) / "runs"
+
+
+def stats(
+    table: str,
+    where: Address | str | Path,
+    remote: RemoteReader | None = None,
+    *,
+    resource: str | None = None,
+    workers: int = 4,
+    cache: Path | None = None,
+) -> StatsTable:
+    """Collect one kind of FreeSurfer measurements.
+
+    table = xnatferry.stats("aseg", "BRAIN", client.remote)
+    table.write(Path("aseg.csv"))
+    table.to_pandas(wide=True)
+
+    What is missing is in ``table.remarks``; it raises no error.
+
+    Args:
+        table: ``aseg``, ``aparc``, ``aparc.a2009s``, ``aparc.DKTatlas``, ``wmparc``, ``hippo``, ``amyg``,
+            ``brainstem`` or ``thalamus``.
+        where: Project, subject, session or resource on *remote*; without one, a SUBJECTS_DIR, a subject folder or an
+            archive of one.
+        remote: The server.
+        resource: Label of the resource to read; None uses the newest one with the table.
+        workers: How many sessions or folders are read at the same time.
+        cache: Folder of cached files; None uses the user's cache folder.
+
+    Raises:
+        UsageError: The table is unknown, or *where* is not an address.
+        NotFoundError: *where* does not exist.
+        RemoteError: The server cannot be read.
+    """
+    if remote is None:
+        return local_stats(table, Path(str(where)), workers=workers)
+    address = where if isinstance(where, Address) else Address.parse(str(where))
+    folder = cache if cache is not None else user_cache_path("xnatferry", appauthor=False) / "stats"
+    with closing(StatsCache(folder)) as kept:
+        return remote_stats(table, remote, address, cache=kept, resource=resource, workers=workers)

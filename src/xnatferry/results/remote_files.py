@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
     from xnatferry.xnat.records import Attributes, RemoteFile
 
-__all__ = ["FileAt", "FilesBelow", "list_files_below", "own_files", "session_files", "sessions_below"]
-
 
 @dataclass(frozen=True, slots=True)
 class FileAt:

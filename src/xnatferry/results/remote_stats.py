@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from xnatferry.xnat.records import RemoteFile
     from xnatferry.xnat.result_set import Row
 
-__all__ = ["remote_stats"]
-
 _AGE: Final = "xnat:subjectAssessorData/age"
 _SUBJECT_FIELDS: Final = ("gender", "dob", "age")
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from xnatferry.xnat.records import RemoteFile
     from xnatferry.xnat.result_set import Row
 
-__all__ = ["CHEAP", "Node", "read_tree"]
-
 #: Subjects and sessions of a project up to which their files are counted, at one request each.
 CHEAP: Final = 200
 #: Levels below an address that are shown by default.
@@ -117,7 +115,7 @@ def _project(remote: Remote, address: Address, levels: int, *, counted: bool | N
     counted = counted or opened > 0
     with ThreadPoolExecutor(workers) as pool:
         here = listed.subject_labels if counted or address.subject is not None else frozenset()
-        own = pool.map(lambda one: _own(remote, one[0], read=one[0].subject in here), wanted)
+        own = pool.map(lambda one: [*_resources(remote, one[0], 0)] if one[0].subject in here else [], wanted)
         below = [
             [pool.submit(_session, remote, subject, row, opened, counted=counted) for row in sessions]
             for subject, sessions in wanted
@@ -130,10 +128,6 @@ def _project(remote: Remote, address: Address, levels: int, *, counted: bool | N
     if address.subject is not None:
         return inner
     return _above(Address(address.project), (*_resources(remote, Address(address.project), 0), *inner), counted=counted)
-
-
-def _own(remote: Remote, subject: Address, *, read: bool) -> list[Node]:
-    return list(_resources(remote, subject, 0)) if read else []
 
 
 def _session(remote: Remote, subject: Address, row: Row, levels: int, *, counted: bool) -> list[Node]:

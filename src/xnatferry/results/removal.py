@@ -12,8 +12,6 @@ from xnatferry.xnat.model import Address, Level
 if TYPE_CHECKING:
     from xnatferry.client.remote import Remote
 
-__all__ = ["RemovalSummary", "leftovers", "removal_summary"]
-
 
 #: Levels from an address down to resources.
 _DOWN: Final = {Level.PROJECT: 4, Level.SUBJECT: 3}

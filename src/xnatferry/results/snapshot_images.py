@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.placement import Placement
     from xnatferry.sources.model import Finding, LocalFile
 
-__all__ = ["images_for_snapshots"]
-
 
 def images_for_snapshots(
     wanted: Iterable[Placement], *, workers: int = 8

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from xnatferry.xnat.model import Address
     from xnatferry.xnat.records import RemoteFile
 
-__all__ = ["StatsCache"]
-
 
 class StatsCache:
     """A folder of files named by their MD5: they are never out of date, and can be deleted at any time.

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from xnatferry.freesurfer.table_files import TableFiles
 
-__all__ = ["Collected", "assembled", "read_run", "table_named"]
-
 
 @dataclass(frozen=True, slots=True)
 class Collected:

@@ -18,18 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
-__all__ = [
-    "Place",
-    "Remark",
-    "RemarkKind",
-    "StatsEntry",
-    "StatsTable",
-    "chosen_measurements",
-    "incomplete",
-    "with_one_name",
-    "without_gaps",
-]
-
 
 class RemarkKind(StrEnum):
     """What a remark is about."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -14,8 +15,6 @@ from xnatferry.errors import DataError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
-
-__all__ = ["Cell", "Grid", "check_writable", "pandas_frame", "polars_frame", "write_csv", "write_grid"]
 
 #: A text, a number, or empty.
 Cell = str | float | None
@@ -130,52 +129,49 @@ def _needed(package: str, what: str) -> Any:
     return import_module(package)
 
 
-def _write_csv(path: Path, grid: Grid, _name: str, _second: tuple[str, Grid] | None) -> None:
-    _write_text(path, grid, ",")
-
-
-def _write_tsv(path: Path, grid: Grid, _name: str, _second: tuple[str, Grid] | None) -> None:
-    _write_text(path, grid, "\t")
-
-
-def _write_text(path: Path, grid: Grid, delimiter: str) -> None:
+def _write_text(path: Path, grid: Grid, *_: object, delimiter: str) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         write_csv(stream, grid, delimiter=delimiter)
 
 
 def _write_xlsx(path: Path, grid: Grid, name: str, second: tuple[str, Grid] | None) -> None:
-    import xlsxwriter  # noqa: PLC0415  # takes 0.1 s, and only this format needs it
+    # takes 0.2 s, and only this format needs it
+    from openpyxl import Workbook  # noqa: PLC0415
+    from openpyxl.utils import get_column_letter  # noqa: PLC0415
 
     if grid.height >= _XLSX_ROWS or len(grid.columns) > _XLSX_COLUMNS:
         raise DataError(
             f"the table is too large for XLSX ({grid.height:,} rows of {len(grid.columns):,} columns); "
             "write .csv or .parquet, use --wide, or select measurements with --measure"
         )
-    # Rows are written one by one; a text that begins with "=" stays a text.
-    with xlsxwriter.Workbook(path, {"constant_memory": True}) as book:
-        bold = book.add_format({"bold": True})
-        for title, content in ((name, grid), *((second,) if second is not None else ())):
-            sheet = book.add_worksheet(title[:31])
-            sheet.freeze_panes(1, 0)
-            sheet.set_column(0, len(content.columns) - 1, 16)
-            for at, column in enumerate(content.columns):
-                sheet.write_string(0, at, column, bold)
-            for line, row in enumerate(content.rows(), start=1):
-                for at, cell in enumerate(row):
-                    if isinstance(cell, str):
-                        sheet.write_string(line, at, cell)
-                    elif cell is not None:
-                        sheet.write_number(line, at, cell)
-            sheet.autofilter(0, 0, content.height, len(content.columns) - 1)
+    book = Workbook(write_only=True)  # rows are written one by one
+    for title, content in ((name, grid), *((second,) if second is not None else ())):
+        sheet = book.create_sheet(title[:31])
+        sheet.freeze_panes = "A2"
+        for at in range(1, len(content.columns) + 1):
+            sheet.column_dimensions[get_column_letter(at)].width = 16
+        sheet.append([_xlsx_text(sheet, column, bold=True) for column in content.columns])
+        for row in content.rows():
+            sheet.append([_xlsx_text(sheet, cell) if isinstance(cell, str) else cell for cell in row])
+        sheet.auto_filter.ref = f"A1:{get_column_letter(len(content.columns))}{content.height + 1}"
+    book.save(path)
 
 
-def _write_parquet(path: Path, grid: Grid, _name: str, _second: tuple[str, Grid] | None) -> None:
-    polars_frame(grid).write_parquet(path)
+def _xlsx_text(sheet: Any, text: str, *, bold: bool = False) -> Any:
+    """A cell that shows *text*, also if it begins with "="; characters that XML lacks are escaped as Excel does."""
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE, WriteOnlyCell  # noqa: PLC0415
+    from openpyxl.styles import Font  # noqa: PLC0415
+
+    cell = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub(lambda found: f"_x{ord(found[0]):04X}_", text))
+    cell.data_type = "s"
+    if bold:
+        cell.font = Font(bold=True)
+    return cell
 
 
 _WRITERS: Final[dict[str, Callable[[Path, Grid, str, tuple[str, Grid] | None], None]]] = {
-    ".csv": _write_csv,
-    ".tsv": _write_tsv,
+    ".csv": partial(_write_text, delimiter=","),
+    ".tsv": partial(_write_text, delimiter="\t"),
     ".xlsx": _write_xlsx,
-    ".parquet": _write_parquet,
+    ".parquet": lambda path, grid, *_: polars_frame(grid).write_parquet(path),
 }

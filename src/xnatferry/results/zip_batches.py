@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from xnatferry.results.pull_plan import PullFile, PullPlan
     from xnatferry.xnat.model import Address
 
-__all__ = ["ZipBatch", "resource_batches", "zip_batches"]
-
 #: Fewer files of one resource or session are downloaded one by one.
 _LEAST_FILES = 4
 #: Files that are larger on average, in bytes, are downloaded one by one: in parallel, and each can be resumed.

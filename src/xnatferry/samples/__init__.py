@@ -16,8 +16,6 @@ from xnatferry.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["DATASETS", "SamplePaths", "write_to"]
-
 #: Folder of each dataset, and what is in it.
 DATASETS = {
     "nifti": "4 images of 3 subjects",

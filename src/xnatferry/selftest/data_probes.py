@@ -26,20 +26,6 @@ if TYPE_CHECKING:
     from xnatferry.selftest.site import Site
     from xnatferry.transfer.events import Event, PushResult
 
-__all__ = [
-    "concurrency",
-    "conflict",
-    "custom_fields",
-    "dates",
-    "interrupted",
-    "names",
-    "pull",
-    "push",
-    "resource_format",
-    "sharing",
-    "undone",
-]
-
 
 def _image(size_bytes: int = 64 * 64 * 2) -> bytes:
     """A NIfTI-1 image of random voxels: 2 bytes a voxel, 64 columns, 16 rows."""

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from xnatferry.client.remote import Remote
 
-__all__ = ["PROBES", "Probe", "ProbeResult", "SelfTest", "run_selftest"]
-
 
 @dataclass(frozen=True, slots=True)
 class Probe:

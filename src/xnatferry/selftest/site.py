@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.plan import Plan
     from xnatferry.transfer.events import Listener, PushResult
 
-__all__ = ["ProbeFailedError", "Site", "require"]
-
 
 class ProbeFailedError(XnatferryError):
     """A probe failed; the message says what it found."""

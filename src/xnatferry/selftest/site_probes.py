@@ -10,8 +10,6 @@ from xnatferry.selftest.site import require
 if TYPE_CHECKING:
     from xnatferry.selftest.site import Site
 
-__all__ = ["plugins", "rights", "session_types", "upload_limit", "version"]
-
 
 def version(site: Site) -> str:
     """The server tells its version."""

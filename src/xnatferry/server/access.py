@@ -17,24 +17,6 @@ if TYPE_CHECKING:
     from xnatferry.server.objects import Item
     from xnatferry.server.request_scope import Scope
 
-__all__ = [
-    "ROLES",
-    "accessibility_of",
-    "give_role",
-    "may_delete",
-    "may_edit",
-    "may_own",
-    "may_read",
-    "may_see",
-    "readable_projects",
-    "require_account",
-    "require_delete",
-    "require_edit",
-    "require_read",
-    "roles_of",
-    "take_role",
-]
-
 #: From most to least rights.
 ROLES: Final = ("owner", "member", "collaborator")
 _EDITORS: Final = {"owner", "member"}

@@ -21,14 +21,11 @@ import argon2
 
 from xnatferry.errors import UsageError
 from xnatferry.server.alias_tokens import AliasTokens
-from xnatferry.server.database import Migration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from xnatferry.server.database import Database
-
-__all__ = ["FERRY", "Account", "Accounts", "is_alias", "migrations"]
 
 #: The command line's own account.
 FERRY: Final = "ferry"
@@ -54,36 +51,6 @@ _V = TypeVar("_V")
 def is_alias(name: str) -> bool:
     """Whether *name* has the shape of an alias of a token."""
     return _ALIAS.fullmatch(name) is not None
-
-
-def migrations() -> list[Migration]:
-    """The tables of this module."""
-    return [
-        Migration(
-            1,
-            "accounts and alias tokens",
-            """
-            CREATE TABLE accounts (
-                key           INTEGER PRIMARY KEY AUTOINCREMENT,
-                login         TEXT NOT NULL UNIQUE COLLATE NOCASE,
-                password_hash TEXT NOT NULL,
-                admin         INTEGER NOT NULL,
-                enabled       INTEGER NOT NULL DEFAULT 1,
-                firstname     TEXT NOT NULL,
-                lastname      TEXT NOT NULL,
-                email         TEXT NOT NULL,
-                created       TEXT NOT NULL
-            ) STRICT;
-            CREATE TABLE alias_tokens (
-                alias         TEXT PRIMARY KEY,
-                secret_sha256 TEXT NOT NULL,
-                account_key   INTEGER NOT NULL REFERENCES accounts ON DELETE CASCADE,
-                expires       REAL NOT NULL
-            ) STRICT, WITHOUT ROWID;
-            """,
-        ),
-        Migration(3, "when an account changed", "ALTER TABLE accounts ADD COLUMN modified TEXT NOT NULL DEFAULT '';"),
-    ]
 
 
 @dataclass(frozen=True, slots=True)

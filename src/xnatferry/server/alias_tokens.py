@@ -10,42 +10,14 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.server.database import Migration
-
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
     from xnatferry.server.database import Database
 
-__all__ = ["AliasToken", "AliasTokens", "migrations"]
-
 #: XNAT's ``aliasTokenTimeout``.
 _LIFE_S: Final = 2 * 86_400
-
-
-def migrations() -> list[Migration]:
-    """The schema of this module; it goes on from the one that accounts and tokens began with."""
-    return [
-        Migration(
-            2,
-            "alias tokens with a number and the time they were made",
-            """
-            CREATE TABLE numbered_tokens (
-                number        INTEGER PRIMARY KEY AUTOINCREMENT,
-                alias         TEXT NOT NULL UNIQUE,
-                secret_sha256 TEXT NOT NULL,
-                account_key   INTEGER NOT NULL REFERENCES accounts ON DELETE CASCADE,
-                created       REAL NOT NULL,
-                expires       REAL NOT NULL
-            ) STRICT;
-            INSERT INTO numbered_tokens (alias, secret_sha256, account_key, created, expires)
-                SELECT alias, secret_sha256, account_key, expires - 172800, expires FROM alias_tokens;
-            DROP TABLE alias_tokens;
-            ALTER TABLE numbered_tokens RENAME TO alias_tokens;
-            """,
-        )
-    ]
 
 
 @dataclass(frozen=True, slots=True)

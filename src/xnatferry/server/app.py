@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.archive import Archive
 
-__all__ = ["ROUTES", "SITE_ROUTES", "ArchiveApp"]
-
 T = TypeVar("T")
 
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from xnatferry.durable import replacing
 from xnatferry.errors import ArchiveError
-from xnatferry.server import accounts as accounts_module
-from xnatferry.server import alias_tokens, custom_forms, objects, redo_log, resources, saved_searches
 from xnatferry.server.accounts import FERRY, Accounts
 from xnatferry.server.blob_store import BlobStore
-from xnatferry.server.database import Database
+from xnatferry.server.database import Database, archive_schema
 from xnatferry.server.file_store import FileStore
 from xnatferry.server.http_server import Server, server_for
 from xnatferry.server.root_lock import RootLock
@@ -28,8 +26,6 @@ from xnatferry.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-__all__ = ["Archive", "Repairs", "RunningArchive", "read_credential", "running_archive", "serve"]
 
 ADMIN: Final = "admin"
 CREDENTIAL_FILE: Final = "cli-credential.json"
@@ -105,17 +101,8 @@ class Archive:
 
     def _open(self, admin_password: str | None) -> None:
         root = self.settings.root
-        migrations = [
-            *objects.migrations(),
-            *resources.migrations(),
-            *redo_log.migrations(),
-            *saved_searches.migrations(),
-            *accounts_module.migrations(),
-            *alias_tokens.migrations(),
-            *custom_forms.migrations(),
-        ]
         self.blob_store = BlobStore(root)
-        self.database = Database(root / "metadata.sqlite", migrations)
+        self.database = Database(root / "metadata.sqlite", archive_schema())
         try:
             self.accounts = Accounts(self.database, login_minutes=self.settings.login_minutes)
             self.file_store = FileStore(self.database, self.blob_store, strict=self.settings.strict)

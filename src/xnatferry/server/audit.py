@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["Audit", "Finding", "audit"]
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:

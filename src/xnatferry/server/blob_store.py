@@ -28,8 +28,6 @@ from xnatferry.xnat.digest import Hasher
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["BlobStore", "Receiver", "StagedFile", "StorageFullError", "UnsafeNameError", "checked_name"]
-
 _PART_BYTES: Final = 255
 _NAME_BYTES: Final = 2048
 # Folders down to this depth (PROJECT/arc001) stay when they run empty.
@@ -278,11 +276,6 @@ class Receiver:
         self._flush = flush
         self._hasher = Hasher()
         self.finished = False
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes written so far."""
-        return self._hasher.size_bytes
 
     def write(self, piece: bytes | memoryview) -> None:
         """Append *piece*. Fastest with pieces of about 1 MiB."""

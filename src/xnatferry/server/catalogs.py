@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from xnatferry.server.resource_paths import ContainerResources
     from xnatferry.server.resources import Resource
 
-__all__ = ["FILES_META", "Refresh", "catalog_of", "file_table", "list_leftovers", "refresh", "resource_table"]
-
 _RESOURCE_COLUMNS: Final = (
     "xnat_abstractresource_id",
     "label",

@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xnatferry import durable
@@ -20,9 +21,6 @@ from xnatferry.server.blob_store import StorageFullError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-__all__ = ["Database", "Migration", "in_groups"]
 
 _BUSY_MS: Final = 30_000
 _IDLE_READERS: Final = 8
@@ -48,6 +46,14 @@ class Migration(NamedTuple):
     number: int
     name: str
     sql: str
+
+
+def archive_schema() -> list[Migration]:
+    """The steps of the schema: ``migrations/NUMBER_TITLE.sql``, whose first line is a comment with the name."""
+    texts = {file: file.read_text(encoding="utf-8") for file in Path(__file__).with_name("migrations").glob("*.sql")}
+    return [
+        Migration(int(file.name[:2]), text.partition("\n")[0].removeprefix("-- "), text) for file, text in texts.items()
+    ]
 
 
 def in_groups(keys: Iterable[int]) -> Iterator[tuple[list[int], str]]:
@@ -122,7 +128,7 @@ class Database:
 
     Args:
         path: The file; made when missing, readable by its owner only.
-        migrations: All steps that this version of the program knows, of all modules, in any order.
+        migrations: All steps that this version of the program knows, in any order.
 
     Raises:
         ArchiveError: The file is no database, or was written by a newer version of the program.

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from xnatferry.server.resource_paths import ContainerResources
     from xnatferry.server.resources import StoredFile
 
-__all__ = ["archive_name", "member_names"]
-
 
 def archive_name(connection: sqlite3.Connection, item: Item) -> str:
     """File name of an archive with files of *item*, without its ending: label of the session, subject or project."""

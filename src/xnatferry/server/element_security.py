@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from xnatferry.server.objects import Item
     from xnatferry.server.settings import ServerSettings
 
-__all__ = ["ElementName", "display_of", "element_name", "is_set_up", "offered_types", "require_set_up"]
-
 
 class ElementName(NamedTuple):
     """What people call a data type: one, and several."""

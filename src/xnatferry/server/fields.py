@@ -17,6 +17,7 @@ from python_multipart import parse_form
 from python_multipart.exceptions import FormParserError
 
 from xnatferry.server.request_scope import Refusal
+from xnatferry.server.xnat_tables import XNAT_TABLES
 from xnatferry.xnat.datatypes import data_type, extends, is_foreign, kind_of, resolve
 from xnatferry.xnat.item_xml import decode_item_xml
 from xnatferry.xnat.items import DocumentError, ItemTree
@@ -25,144 +26,11 @@ from xnatferry.xnat.values import ValueProblem, lenient_date, normal_value, requ
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from xnatferry.server.objects import Item
     from xnatferry.server.request_scope import Scope
 
-__all__ = ["OWN_COLUMNS", "SHORT_NAMES", "Submitted", "require_complete", "short_names", "submitted"]
-
-_DEMOGRAPHICS: Final = "demographics[@xsi:type=xnat:demographicData]"
-_META: Final = {
-    "insert_date": "meta/insert_date",
-    "insert_user": "meta/insert_user/login",
-    "last_modified": "meta/last_modified",
-}
-_VALIDATION: Final = {f"validation_{name}": f"validation/{name}" for name in ("method", "status", "date", "notes")}
-_INVESTIGATOR: Final = {"pi_firstname": "investigator/firstname", "pi_lastname": "investigator/lastname"}
-
 #: Short names by the data type that has them, to paths below that type (``XMLPathShortcuts``).
-SHORT_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
-    "xnat:projectData": {
-        **{name: name for name in ("ID", "secondary_ID", "name", "description", "keywords")},
-        "alias": "aliases/alias",
-        "pi_firstname": "PI/firstname",
-        "pi_lastname": "PI/lastname",
-        "note": "fields/field[name=note]/field",
-    },
-    "xnat:subjectData": {
-        **{name: name for name in ("ID", "project", "label", "group", "src")},
-        **{
-            name: f"{_DEMOGRAPHICS}/{name}"
-            for name in (
-                "age",
-                "birth_weight",
-                "dob",
-                "education",
-                "educationDesc",
-                "ethnicity",
-                "gender",
-                "gestational_age",
-                "handedness",
-                "height",
-                "post_menstrual_age",
-                "race",
-                "ses",
-                "weight",
-                "yob",
-            )
-        },
-        **_INVESTIGATOR,
-        **_META,
-    },
-    "xnat:experimentData": {
-        **{
-            name: name
-            for name in ("ID", "project", "label", "date", "time", "note", "visit_id", "visit", "protocol", "version")
-        },
-        "xsiType": "extension_item/element_name",
-        **_INVESTIGATOR,
-        **_VALIDATION,
-        **_META,
-    },
-    "xnat:subjectAssessorData": {"subject_ID": "subject_ID"},
-    "xnat:imageSessionData": {
-        **{
-            name: name
-            for name in (
-                "scanner",
-                "operator",
-                "dcmAccessionNumber",
-                "dcmPatientId",
-                "dcmPatientName",
-                "session_type",
-                "modality",
-                "UID",
-            )
-        },
-        "studyInstanceUID": "UID",
-    },
-    "xnat:mrSessionData": {name: name for name in ("coil", "fieldStrength", "marker", "stabilization")},
-    "xnat:petSessionData": {
-        **{name: name for name in ("studyType", "patientID", "patientName", "stabilization")},
-        "scan_start_time": "start_time/scan",
-        "injection_start_time": "start_time/injection",
-        "tracer_name": "tracer/name",
-        "tracer_startTime": "tracer/startTime",
-        "tracer_dose": "tracer/dose",
-        "tracer_sa": "tracer/specificActivity",
-        "tracer_totalmass": "tracer/totalMass",
-        "tracer_intermediate": "tracer/intermediate",
-        "tracer_isotope": "tracer/isotope",
-        "tracer_transmissions": "tracer/transmissions",
-        "tracer_transmissions_start": "tracer/transmissions/startTime",
-    },
-    "xnat:imageScanData": {
-        **{
-            name: name
-            for name in (
-                "ID",
-                "type",
-                "UID",
-                "note",
-                "quality",
-                "condition",
-                "series_description",
-                "documentation",
-                "scanner",
-                "modality",
-                "frames",
-            )
-        },
-        "xsiType": "extension_item/element_name",
-        "xnat_imagescandata_id": "xnat_imagescandata_id",
-        **_VALIDATION,
-        **_META,
-    },
-    "xnat:mrScanData": {name: name for name in ("coil", "fieldStrength", "marker", "stabilization")},
-    "xnat:petScanData": {
-        **{
-            name: f"parameters/{name}"
-            for name in (
-                "orientation",
-                "scanTime",
-                "originalFileName",
-                "systemType",
-                "fileType",
-                "transaxialFOV",
-                "acqType",
-                "facility",
-                "numPlanes",
-                "numGates",
-                "planeSeparation",
-                "binSize",
-                "dataType",
-            )
-        },
-        "numFrames": "parameters/frames/numFrames",
-    },
-    "xnat:reconstructedImageData": {
-        **{name: name for name in ("ID", "type", "baseScanType")},
-        "xnat_reconstructedimagedata_id": "xnat_reconstructedimagedata_id",
-    },
-}
+SHORT_NAMES: Final[Mapping[str, Mapping[str, str]]] = XNAT_TABLES["short_names"]
 
 #: Fields that are columns of an item's row, or say where it belongs; they are no entries of ``fields``.
 OWN_COLUMNS: Final = frozenset({"ID", "project", "label", "subject_ID", "image_session_ID", "imageSession_ID"})
@@ -196,6 +64,19 @@ class Submitted:
     own: dict[str, str] = field(default_factory=dict)
     nested: dict[str, list[ItemTree]] = field(default_factory=dict)
     from_document: bool = False
+
+    def refuse_rename(self, item: Item) -> None:
+        """Refuse another ID, project or label than those of *item*.
+
+        Raises:
+            Refusal: 400 or 409.
+        """
+        if (asked := self.own.get("ID", "")) and asked not in {item.id, item.label}:
+            raise Refusal(400, "ID cannot be modified")
+        if (asked := self.own.get("project", "")) and asked != item.project:
+            raise Refusal(409, "Project must be modified through separate URI.")
+        if self.from_document and (asked := self.own.get("label", "")) and asked != item.label:
+            raise Refusal(400, "Label must be modified through separate URI.")
 
 
 def submitted(scope: Scope, *, default_type: str = "", stored_type: str = "") -> Submitted:

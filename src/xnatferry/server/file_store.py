@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from xnatferry.server.objects import Item
     from xnatferry.server.resources import Resource, StoredFile
 
-__all__ = ["FileStore", "IncomingFile", "Target"]
-
 _BUSY: Final = "java.util.ConcurrentModificationException: the catalog was changed by another request"
 
 

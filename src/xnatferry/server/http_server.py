@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.settings import ServerSettings
 
-__all__ = ["Server", "server_for"]
-
 #: Longest request line with its headers. Tomcat takes 8 KiB; long filters and names may need more.
 _HEAD_BYTES: Final = 64 << 10
 _TOO_LONG: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"

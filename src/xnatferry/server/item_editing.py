@@ -26,22 +26,6 @@ if TYPE_CHECKING:
     from xnatferry.server.objects import Item
     from xnatferry.server.request_scope import Query
 
-__all__ = [
-    "accession",
-    "change_project",
-    "delete_items",
-    "insert_item",
-    "is_label",
-    "now",
-    "own_fields",
-    "refuse_label",
-    "rename",
-    "status_changes",
-    "status_of",
-    "touch",
-    "update_item",
-]
-
 _STATUS: Final = "setting:status"
 _LABEL: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
@@ -147,11 +131,6 @@ def status_changes(query: Query) -> dict[str, str]:
     if query.is_true("activate"):
         return {_STATUS: ""}
     return {_STATUS: "quarantine"} if query.is_true("quarantine") else {}
-
-
-def touch(connection: sqlite3.Connection, item: Item) -> None:
-    """Note that something about *item* changed that is none of its fields."""
-    connection.execute("UPDATE items SET modified = ? WHERE key = ?", (now(), item.key))
 
 
 def own_fields(xsi_type: str, fields: Mapping[str, str]) -> dict[str, str]:

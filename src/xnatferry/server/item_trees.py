@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from xnatferry.server.archive import Archive
     from xnatferry.server.request_scope import Scope
 
-__all__ = ["item_answer", "tree_of"]
-
 _LISTS = {
     Level.SUBJECT: {"experiments/experiment": Level.EXPERIMENT},
     Level.EXPERIMENT: {

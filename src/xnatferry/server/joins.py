@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["Row", "Target", "join", "target_of", "value_at", "value_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Shard:

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from xnatferry.server.joins import Row, Target
     from xnatferry.server.request_scope import Query, Scope
 
-__all__ = ["Listing", "table_of"]
-
 _SUBJECT_NAMES: Final = {
     "subject_label": "xnat:subjectData/label",
     "subject_project": "xnat:subjectData/project",

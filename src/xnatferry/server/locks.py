@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Locks", "SharedLock"]
-
 
 class SharedLock:
     """A lock with many shared holders or one exclusive holder.

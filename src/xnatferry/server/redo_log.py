@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 from xnatferry import durable
 from xnatferry.server import objects, resources
 from xnatferry.server.blob_store import StagedFile
-from xnatferry.server.database import Migration
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,30 +24,8 @@ if TYPE_CHECKING:
     from xnatferry.server.blob_store import BlobStore
     from xnatferry.server.database import Database
 
-__all__ = [
-    "RedoLog",
-    "Replayed",
-    "forget",
-    "forget_removals_below",
-    "forget_target",
-    "intend",
-    "migrations",
-    "outstanding",
-]
-
 # Renames are made durable for so many files at once; until then their intents are kept, so that no file can be lost.
 _SETTLED_AT_ONCE: Final = 64
-
-_SCHEMA: Final = """
-CREATE TABLE landings (
-    key         INTEGER PRIMARY KEY AUTOINCREMENT,
-    target      TEXT NOT NULL,
-    staged      TEXT,
-    resource_id INTEGER,
-    name        TEXT
-) STRICT;
-CREATE INDEX landings_targets ON landings (target);
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +115,6 @@ class RedoLog:
             self._placed, self._folders = [], set()
         durable.flush_folders(folders)
         self.done(intents)
-
-
-def migrations() -> list[Migration]:
-    """The schema of this module; its numbers are 25 to 29."""
-    return [Migration(25, "intents of files", _SCHEMA)]
 
 
 def intend(

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from xnatferry.server.accounts import Account
     from xnatferry.server.archive import Archive
 
-__all__ = ["Query", "Refusal", "Route", "Scope"]
-
 
 class Refusal(Exception):  # noqa: N818  a response, not a failure
     """The request is answered with *status* and XNAT's status page holding *message*.

@@ -24,17 +24,6 @@ if TYPE_CHECKING:
     from xnatferry.server.request_scope import Scope
     from xnatferry.server.resources import Resource
 
-__all__ = [
-    "ContainerResources",
-    "ResourceContainer",
-    "container_of",
-    "experiment_of",
-    "find_container",
-    "resource_routes",
-    "resources_by_container",
-    "segment",
-]
-
 _SESSIONS: Final = (
     "/projects/{project}/subjects/{subject}/experiments/{experiment}",
     "/projects/{project}/experiments/{experiment}",

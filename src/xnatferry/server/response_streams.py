@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["PackedFile", "StreamedResponse", "file_pieces", "packed"]
-
 _CHECK_EVERY: Final = 16
 _TAR_BLOCK: Final = 512
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from xnatferry.server.request_scope import Refusal
+from xnatferry.server.xnat_tables import XNAT_TABLES
 from xnatferry.xnat.error_page import error_page
 from xnatferry.xnat.result_set import encode_csv, encode_html, encode_json, encode_xml
 
@@ -16,41 +17,7 @@ if TYPE_CHECKING:
     from xnatferry.server.request_scope import Scope
     from xnatferry.xnat.result_set import Table
 
-__all__ = [
-    "container_page",
-    "document",
-    "empty",
-    "expiration_cookie",
-    "format_of",
-    "listing",
-    "posted",
-    "refused",
-    "text",
-]
-
-#: The sentence that stands in ``<h3>`` when the server has nothing of its own to say (Restlet's ``Status``).
-STANDARD: Final = {
-    400: "The request could not be understood by the server due to malformed syntax",
-    401: "The request requires user authentication",
-    403: "The server understood the request, but is refusing to fulfill it",
-    404: "The server has not found anything matching the request URI",
-    405: "The method specified in the request is not allowed for the resource identified by the request URI",
-    406: "The resource identified by the request is only capable of generating response entities which have content "
-    "characteristics not acceptable according to the accept headers sent in the request",
-    409: "The request could not be completed due to a conflict with the current state of the resource",
-    413: "The server is refusing to process a request because the request entity is larger than the server is willing "
-    "or able to process",
-    415: "The server is refusing to service the request because the entity of the request is in a format not "
-    "supported by the requested resource for the requested method",
-    417: "The expectation given in an Expect request-header field could not be met by this server",
-    422: "The server understands the content type of the request entity and the syntax of the request entity is "
-    "correct but was unable to process the contained instructions",
-    500: "The server encountered an unexpected condition which prevented it from fulfilling the request",
-    501: "The server does not support the functionality required to fulfill the request",
-    503: "The server is currently unable to handle the request due to a temporary overloading or maintenance of the "
-    "server",
-    507: "The disk of the archive is full",
-}
+STANDARD: Final = {int(status): words for status, words in XNAT_TABLES["status_sentences"].items()}
 
 _MEDIA: Final = {"json": "application/json", "xml": "text/xml", "csv": "text/csv", "html": "text/html"}
 _ENCODERS: Final = {"json": encode_json, "xml": encode_xml, "csv": encode_csv, "html": encode_html}

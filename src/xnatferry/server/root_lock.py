@@ -21,8 +21,6 @@ from xnatferry.errors import ArchiveError, ArchiveHeldError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["RootLock", "RootOwner", "read_root_owner"]
-
 _NAME: Final = "holder.json"
 
 

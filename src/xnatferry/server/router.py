@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.request_scope import Route
 
-__all__ = ["Router"]
-
 _VARIABLE: Final = re.compile(r"\{(\w+)(\*?)\}")
 
 

@@ -7,55 +7,24 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import SubElement, register_namespace, tostring
 
 from xnatferry.server import search
-from xnatferry.server.database import Migration
 from xnatferry.server.request_scope import Refusal
+from xnatferry.server.xnat_tables import XNAT_TABLES
 from xnatferry.xnat.result_set import Table
 from xnatferry.xnat.xml import read_xml
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from xml.etree.ElementTree import Element
 
     from xnatferry.server.accounts import Account
-
-__all__ = ["document_of", "keep", "migrations", "remove", "saved_table"]
 
 _XDAT: Final = "http://nrg.wustl.edu/security"
 _ALLOWED: Final = f"{{{_XDAT}}}allowed_user"
 _LOGIN: Final = f"{{{_XDAT}}}login"
 _DOCUMENTS: Final = {f"{{{_XDAT}}}stored_search", f"{{{_XDAT}}}bundle", f"{{{_XDAT}}}search"}
 
-_SCHEMA: Final = """
-CREATE TABLE saved_searches (
-    id       TEXT PRIMARY KEY,
-    document TEXT NOT NULL,
-    logins   TEXT NOT NULL,
-    open     INTEGER NOT NULL
-) STRICT;
-"""
-
-#: Columns of ``/data/search/saved`` to the attributes they come from (names recorded from a 1.9.2.1 by xnatctl).
-_COLUMNS: Final = {
-    "id": "ID",
-    "root_element_name": "root_element_name",
-    "brief_description": "brief-description",
-    "description": "description",
-    "secure": "secure",
-    "users": "",
-    "tag": "tag",
-    "sort_by_element_name": "sort-by-element-name",
-    "sort_by_field_id": "sort-by-field-ID",
-    "allow_diff_columns": "allow-diff-columns",
-    "layeredsequence": "layeredSequence",
-    "extension": "",
-    "stored_search_info": "",
-}
-
-
-def migrations() -> list[Migration]:
-    """The schema of this module; its numbers are 30 to 34."""
-    return [Migration(30, "saved searches", _SCHEMA)]
+_COLUMNS: Final[Mapping[str, str]] = XNAT_TABLES["saved_search_columns"]
 
 
 def saved_table(connection: sqlite3.Connection, account: Account | None, *, tag: str = "", everybody: bool) -> Table:

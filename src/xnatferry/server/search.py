@@ -17,6 +17,7 @@ from xnatferry.server.joins import Row, value_of
 from xnatferry.server.objects import Level
 from xnatferry.server.request_scope import Refusal
 from xnatferry.server.wildcards import fits
+from xnatferry.server.xnat_tables import XNAT_TABLES
 from xnatferry.xnat.datatypes import data_type, extends
 from xnatferry.xnat.result_set import Table
 from xnatferry.xnat.xml import XmlError, read_xml
@@ -29,50 +30,7 @@ if TYPE_CHECKING:
     from xnatferry.server.accounts import Account
     from xnatferry.server.settings import ServerSettings
 
-__all__ = ["display_fields", "elements", "fields_table", "root_type", "run_search"]
-
-_SUBJECT: Final = {
-    "SUBJECT_ID": "ID",
-    "SUBJECTID": "ID",
-    "SUBJECT_LABEL": "label",
-    "PROJECT": "project",
-    "INSERT_DATE": "meta/insert_date",
-    "INSERT_USER": "meta/insert_user/login",
-    "GENDER_TEXT": "demographics/gender",
-    "GENDER": "demographics/gender",
-    "HANDEDNESS_TEXT": "demographics/handedness",
-    "DOB": "demographics/dob",
-    "AGE": "demographics/age",
-    "YOB": "demographics/yob",
-    "EDUC": "demographics/education",
-    "SES": "demographics/ses",
-    "RACE": "demographics/race",
-    "ETHNICITY": "demographics/ethnicity",
-    "ADD_IDS": "addID",
-    "SUB_GROUP": "group",
-}
-_EXPERIMENT: Final = {
-    "SESSION_ID": "ID",
-    "EXPT_ID": "ID",
-    "LABEL": "label",
-    "PROJECT": "project",
-    "DATE": "date",
-    "AGE": "age",
-    "NOTE": "note",
-    "TYPE": "extension_item/element_name",
-    "INSERT_DATE": "meta/insert_date",
-    "INSERT_USER": "meta/insert_user/login",
-    "SCANNER_CSV": "scanner",
-}
-_PROJECT: Final = {
-    "ID": "ID",
-    "NAME": "name",
-    "DESCRIPTION": "description",
-    "SECONDARY_ID": "secondary_ID",
-    "KEYWORDS": "keywords",
-    "INSERT_DATE": "meta/insert_date",
-    "INSERT_USER": "meta/insert_user/login",
-}
+_DISPLAY_FIELDS: Final[Mapping[str, Mapping[str, str]]] = XNAT_TABLES["display_fields"]
 #: Fields of a project that are counted or looked up, not stored.
 _COMPUTED: Final = (
     "PI",
@@ -92,11 +50,11 @@ _MONTH_FIRST: Final = re.compile(r"(\d\d)/(\d\d)/(\d{4})")
 def display_fields(type_name: str) -> dict[str, str]:
     """The display fields of a type, to paths below it; computed ones have an empty path."""
     if extends(type_name, "xnat:projectData"):
-        return {**_PROJECT, **dict.fromkeys(_COMPUTED, "")}
+        return {**_DISPLAY_FIELDS["project"], **dict.fromkeys(_COMPUTED, "")}
     if extends(type_name, "xnat:subjectData"):
-        return dict(_SUBJECT)
+        return dict(_DISPLAY_FIELDS["subject"])
     if extends(type_name, "xnat:experimentData"):
-        found = dict(_EXPERIMENT)
+        found = dict(_DISPLAY_FIELDS["experiment"])
         if extends(type_name, "xnat:subjectAssessorData"):
             found |= {"SUBJECT_ID": "subject_ID", "SUBJECT_LABEL": "../xnat:subjectData/label"}
         return found

@@ -11,8 +11,6 @@ from xnatferry.server.unpack import UnpackLimits
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ServerSettings"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.blob_store import BlobStore, StagedFile
 
-__all__ = ["ArchiveFormat", "BrokenArchiveError", "UnpackLimits", "UnsafeArchiveError", "format_of", "unpack"]
-
 _TAR_BLOCK: Final = 512
 _DAMAGE: Final[tuple[type[Exception], ...]] = (*INFLATE_ERRORS, tarfile.TarError, BrokenZipError)
 

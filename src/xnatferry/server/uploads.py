@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.blob_store import BlobStore, StagedFile
 
-__all__ = ["BodyIntake", "FormIntake", "Intake", "drain", "receive_body", "refuse_larger", "small_body"]
-
 _SMALL_BYTES: Final = 256 << 10
 _DRAINED_BYTES: Final = 16 << 20
 _FIELD_BYTES: Final = 64 << 10

@@ -6,8 +6,6 @@ could take hours.
 
 from __future__ import annotations
 
-__all__ = ["fits"]
-
 
 def fits(text: str, parts: list[str]) -> bool:
     """Whether *text* is *parts* in their order with anything between them.

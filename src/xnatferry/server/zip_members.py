@@ -18,8 +18,6 @@ from xnatferry.xnat.digest import PIECE_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BrokenZipError", "ZipDirectory", "ZipEntry"]
-
 _END: Final = struct.Struct("<4s4H2IH")
 _END64: Final = struct.Struct("<4sQ2H2I4Q")
 _END64_LOCATOR: Final = struct.Struct("<4sIQI")

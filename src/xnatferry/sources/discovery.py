@@ -82,7 +82,7 @@ def discover(
     if not there:
         raise UsageError(f"{where}: not found; check the path")
     templates = tuple(PathTemplate.compile(text) for text in template)
-    kind = kind or (Kind.FILES if rules is not None else recognise(where))
+    kind = Kind(kind) if kind else (Kind.FILES if rules is not None else recognise(where))
     if templates and kind in {Kind.TABLE, Kind.BIDS}:
         instead = (
             "the columns of the table are used"

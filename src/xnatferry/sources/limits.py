@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LIMITS", "is_possible", "possible_values"]
-
 
 class _Limits(NamedTuple):
     """Values above *low*, or from *low* if it is *included*, to *high*, in *unit*."""

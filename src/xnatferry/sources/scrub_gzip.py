@@ -13,8 +13,6 @@ from xnatferry.errors import FileChangedError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["HEADER_BYTES", "GzipHeader", "read_gzip_header", "without_gzip_texts"]
-
 #: The most that is read to find the end of a header.
 HEADER_BYTES: Final = 1 << 18
 _MAGIC: Final = b"\x1f\x8b"

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-__all__ = ["table_rows", "without_columns"]
-
 _LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)?")
 
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.model import Claims
 
-__all__ = ["PRESETS", "NamedSeries", "SeriesRules", "read_series_rules"]
-
 #: Names of ``--preset``: the converters in ``series.toml``.
 PRESETS: Final = ("dcm2niix", "dcm2nii", "spm")
 #: What dcm2niix appends to names of images of one series: coil, echo, phase, trigger time, copies and others.

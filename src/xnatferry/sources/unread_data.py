@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.folder_walk import Entry
     from xnatferry.sources.model import Finding
 
-__all__ = ["is_unread_data", "unread_data"]
-
 _DICOM: Final = "DICOM file"
 _SUBJECT: Final = "FreeSurfer subject"
 _IMAGE: Final = r"nii|nii\.gz|hdr|img|mgz|mgh|nrrd|dcm"

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from xnatferry.transfer.destination import Destination
     from xnatferry.transfer.journal import Journal
 
-__all__ = ["back_up"]
-
 
 def back_up(plan: Plan, destination: Destination, journal: Journal, *, everything: bool = True) -> int:
     """Fetch files that *plan* replaces into the journal's folder, before anything is sent; returns how many.

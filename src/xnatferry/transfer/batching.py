@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
     from xnatferry.planning.plan import Step
 
-__all__ = ["BodySizeLimit", "batches", "halves"]
-
 
 class BodySizeLimit:
     """The largest body that the server accepts, learnt from accepted and refused uploads; shared by all workers.

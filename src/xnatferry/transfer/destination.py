@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from xnatferry.xnat.records import Attributes, Ensured, FieldChange, ProjectListing, RemoteFile, ScanDocument
     from xnatferry.xnat.result_set import Row
 
-__all__ = ["Body", "Destination"]
-
 #: Gives the bytes of a request anew for every attempt.
 Body = Callable[[], Iterable[bytes]]
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.remote_state import RemoteState
     from xnatferry.transfer.destination import Destination
 
-__all__ = ["EarlierRuns"]
-
 
 @dataclass
 class EarlierRuns:

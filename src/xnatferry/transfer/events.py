@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from xnatferry.errors import XnatferryError
     from xnatferry.xnat.model import Address
 
-__all__ = ["Began", "BytesSent", "Event", "Listener", "Outcome", "Proof", "PushResult", "Receipt", "Stage", "Verdict"]
-
 
 class Outcome(StrEnum):
     """The result of a step."""

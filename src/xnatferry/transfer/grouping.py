@@ -12,8 +12,6 @@ from xnatferry.xnat.model import Address, Level
 if TYPE_CHECKING:
     from xnatferry.planning.plan import Plan, Step
 
-__all__ = ["Resources", "SessionSteps", "by_session", "subjects_of_documents"]
-
 #: Resource steps with their file steps.
 Resources = dict[Address, tuple["Step", list["Step"]]]
 

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     from xnatferry.planning.plan import Plan
 
-__all__ = ["Journal", "event_to_dict"]
-
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 

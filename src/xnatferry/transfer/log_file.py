@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from xnatferry.transfer.events import Event
 
-__all__ = ["RunLogFile", "log_event", "without_secrets"]
-
 log = logging.getLogger(__name__)
 _ROOT = logging.getLogger("xnatferry")
 

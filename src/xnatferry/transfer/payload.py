@@ -19,19 +19,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.model import LocalFile
 
-__all__ = [
-    "ArchiveWalk",
-    "archive_digests",
-    "archive_names",
-    "check_unchanged",
-    "file_pieces",
-    "fingerprint",
-    "measured",
-    "moved_sources",
-    "payload_pieces",
-    "watched",
-]
-
 
 def check_unchanged(local: LocalFile) -> None:
     """Check that a file is unchanged since discovery; a file of another server is checked while it is read.

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["RateLimit"]
-
 #: Pieces are split so that each takes at most this, in seconds: proxies drop idle uploads.
 _LONGEST_PIECE_S = 0.25
 

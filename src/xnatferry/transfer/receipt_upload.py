@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from xnatferry.transfer.events import PushResult
     from xnatferry.transfer.journal import Journal
 
-__all__ = ["RESOURCE", "record_on_server"]
-
 #: Label of the project resource.
 RESOURCE = "XNATFERRY"
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from xnatferry.transfer.destination import Destination
     from xnatferry.xnat.result_set import Row
 
-__all__ = ["RemoteQuery", "SessionQuery", "fetch_remote_state", "project_sessions", "query_of", "query_of_plan"]
-
 _SCAN_FIELDS = ("type", "quality", "note", "series_description")
 #: More resources of one object than this are listed together.
 _TOGETHER_FROM = 3

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from xnatferry.xnat.gzip_stream import Measured
     from xnatferry.xnat.model import Address
 
-__all__ = ["RequestBodies"]
-
 
 class RequestBodies:
     """Makes the bodies of one resource's uploads, again for every try, and stores size and MD5 of what was sent.

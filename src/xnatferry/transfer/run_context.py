@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from xnatferry.transfer.rate_limit import RateLimit
     from xnatferry.transfer.snapshot_pool import SnapshotPool
 
-__all__ = ["Outage", "RunContext"]
-
 #: Number of consecutive failed steps, each tried several times, after which nothing more is tried.
 GIVE_UP_AFTER = 3
 

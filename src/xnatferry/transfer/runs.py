@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Run", "list_runs", "read_run"]
-
 #: Exit codes of steps that did nothing, in old journals: not permitted, not found, conflict, bad data.
 _REFUSED = {0, 3, 4, 6, 7}
 #: Bytes at the end of a journal that are read first to find its last line.

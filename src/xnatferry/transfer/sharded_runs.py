@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from xnatferry.planning.shards import Shard
 
-__all__ = ["ShardedRun", "find_run", "shard_facts", "together"]
-
 _PREFIX = "shares-"
 
 

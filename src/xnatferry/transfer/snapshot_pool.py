@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.model import LocalFile
 
-__all__ = ["SnapshotPool"]
-
 #: Images that are drawn in advance; about 60 kB each.
 AHEAD = 256
 _MOST_PROCESSES = 8

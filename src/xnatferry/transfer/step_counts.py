@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from xnatferry.transfer.events import Event
 
-__all__ = ["Counts"]
-
 
 @dataclass(slots=True)
 class Counts:

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CompletionLatch", "TaskPool", "Work"]
-
 #: A task; a list that it returns contains further tasks.
 Work = Callable[[], object]
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from xnatferry.transfer.destination import Destination
     from xnatferry.xnat.records import Attributes, RemoteFile
 
-__all__ = ["plan_of", "take_inventory", "undo"]
-
 
 def take_inventory(destination: Destination, project: str, effects: RunEffects) -> Inventory:
     """The current state of the objects that a run touched.

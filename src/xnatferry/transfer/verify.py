@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     from xnatferry.transfer.destination import Destination
 
-__all__ = ["Verifier", "verdicts_of", "verify_plan"]
-
 _PROOFS = {Decision.CREATE: Proof.MISSING, Decision.UPDATE: Proof.DIFFERS, Decision.DIFFERS: Proof.DIFFERS}
 
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["ARCHIVE_ERRORS", "UNREADABLE", "ArchiveMember", "is_zip", "read_archive"]
-
 #: What `read_archive` and the streams of members raise for damaged archives, and for members that cannot be unpacked.
 ARCHIVE_ERRORS: Final[tuple[type[Exception], ...]] = (
     *INFLATE_ERRORS,

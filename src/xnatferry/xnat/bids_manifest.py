@@ -27,17 +27,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = [
-    "MANIFEST_NAME",
-    "MANIFEST_RESOURCE",
-    "BidsFile",
-    "ManifestError",
-    "manifest_name",
-    "nested_in",
-    "read_manifest",
-    "write_manifest",
-]
-
 MANIFEST_RESOURCE: Final = "BIDS_MANIFEST"
 MANIFEST_NAME: Final = "manifest.json"
 _VERSION: Final = 1

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
-__all__ = ["Catalog", "CatalogEntry", "CatalogError", "decode_catalog", "encode_catalog"]
-
 _NAMESPACE = "http://nrg.wustl.edu/catalog"
 _INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 _SIZE_FIELDS = ("SIZE", "size_in_bytes")

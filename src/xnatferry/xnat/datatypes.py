@@ -19,23 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from xml.etree.ElementTree import Element
 
-__all__ = [
-    "DataType",
-    "Node",
-    "Resolved",
-    "data_type",
-    "data_types",
-    "extends",
-    "is_foreign",
-    "kind_of",
-    "of_element",
-    "resolve",
-    "schema_bytes",
-    "split_path",
-    "text_name",
-    "type_names",
-]
-
 _XS: Final = "{http://www.w3.org/2001/XMLSchema}"
 _XDAT: Final = "{http://nrg.wustl.edu/xdat}"
 _KINDS: Final = {

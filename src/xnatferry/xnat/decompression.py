@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-__all__ = ["INFLATE_ERRORS", "open_gzip", "raw_inflater"]
-
 #: What damaged data raises here.
 INFLATE_ERRORS: Final[tuple[type[Exception], ...]] = (
     zlib.error,

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["PIECE_BYTES", "Hasher", "digest_of", "digest_of_file", "held_back", "normal_digest"]
-
 #: Read and send in pieces of this many bytes: 1 MiB was the fastest measured.
 PIECE_BYTES: Final = 1 << 20
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import html
 import re
 
-__all__ = ["error_page", "is_error_page", "message_of_page"]
-
 _HEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL | re.IGNORECASE)
 _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL | re.IGNORECASE)
 

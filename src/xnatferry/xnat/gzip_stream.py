@@ -26,21 +26,6 @@ try:
 except ImportError:  # no wheel for this processor
     import zlib as _zlib  # type: ignore[no-redef]  # same names, thirty times slower
 
-__all__ = [
-    "HEAD_BYTES",
-    "TAIL_BYTES",
-    "Compressor",
-    "Content",
-    "GzipError",
-    "GzipStream",
-    "Measured",
-    "compressor",
-    "content_of",
-    "is_marked",
-    "read_marks",
-    "unpacked",
-]
-
 _UNPACK_ERROR: Any = _zlib.error
 _LEVEL: Final = 3
 _RAW: Final = -15  # zlib's window bits for a deflate stream without a wrapper

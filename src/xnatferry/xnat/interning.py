@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Never
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["interned", "no_fields"]
-
 _NOTHING: Mapping[str, Never] = {}
 
 

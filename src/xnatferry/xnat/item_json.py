@@ -10,8 +10,6 @@ from typing import Any
 from xnatferry.xnat.datatypes import DataType, Node, kind_of, text_name
 from xnatferry.xnat.items import ItemTree, Nest, content_type, has_own_key, type_of
 
-__all__ = ["encode_item_json"]
-
 
 def encode_item_json(tree: ItemTree) -> str:
     """Write *tree* as XNAT's item JSON, its earlier forms (``includeHistory``) after it."""

@@ -11,8 +11,6 @@ from xnatferry.xnat.items import DocumentError, ItemTree, Nest, content_type, ha
 from xnatferry.xnat.values import ValueProblem, normal_value
 from xnatferry.xnat.xml import DoctypeError, XmlError, read_xml
 
-__all__ = ["decode_item_xml", "encode_item_xml"]
-
 _XNAT_NS: Final = "http://nrg.wustl.edu/xnat"
 _XSI_NS: Final = "http://www.w3.org/2001/XMLSchema-instance"
 _XSI_TYPE: Final = f"{{{_XSI_NS}}}type"

@@ -16,8 +16,6 @@ from xnatferry.xnat.datatypes import DataType, Node, data_type
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["DocumentError", "ItemTree", "Nest", "content_type", "has_own_key", "type_of"]
-
 
 class DocumentError(ValueError):
     """An XML document that is none of XNAT's. ``status`` is what XNAT answers: 422, or 400 for a bad value."""

@@ -19,8 +19,6 @@ from urllib.parse import quote
 from xnatferry.errors import UsageError
 from xnatferry.xnat.labels import is_encoded, is_plain_name
 
-__all__ = ["Address", "Level", "quote_name"]
-
 
 class Level(StrEnum):
     """A level of XNAT's tree, from the outside in."""

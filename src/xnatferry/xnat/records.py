@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from xnatferry.xnat.result_set import Row
 
-__all__ = ["Attributes", "Ensured", "FieldChange", "ProjectListing", "RemoteFile", "ScanDocument"]
-
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:

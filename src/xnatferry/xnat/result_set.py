@@ -16,17 +16,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = [
-    "Row",
-    "Table",
-    "TableError",
-    "decode_rows",
-    "encode_csv",
-    "encode_html",
-    "encode_json",
-    "encode_xml",
-]
-
 Row = dict[str, str]
 
 

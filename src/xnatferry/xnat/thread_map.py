@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
-__all__ = ["thread_map"]
-
 T = TypeVar("T")
 R = TypeVar("R")
 

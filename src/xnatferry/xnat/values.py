@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from xnatferry.xnat.datatypes import DataType, Node
 
-__all__ = ["ValueProblem", "java_double", "jsonb_text", "lenient_date", "normal_value", "read_json", "required_problem"]
-
 _MUST_BE = {
     "integer": "Must Be A Valid Integer",
     "float": "Must Be A Valid Float",

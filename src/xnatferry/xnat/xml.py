@@ -5,8 +5,6 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-__all__ = ["DoctypeError", "XmlError", "read_xml"]
-
 
 class XmlError(ValueError):
     """The text is no XML that may be read."""

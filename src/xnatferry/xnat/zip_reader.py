@@ -15,8 +15,6 @@ from xnatferry.xnat.digest import PIECE_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["ZipFormatError", "zip_members"]
-
 _LOCAL = struct.Struct("<4s5H3I2H")
 _MEMBER, _DIRECTORY, _END, _END64 = b"PK\3\4", b"PK\1\2", b"PK\5\6", b"PK\6\6"
 _DESCRIPTOR = b"PK\7\x08"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from xnatferry.errors import UsageError
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport
-from xnatferry.planning.plan_file import is_plan_file, plan_from_dict, plan_to_dict, read_plan, write_plan
+from xnatferry.planning.plan_file import is_plan_file, plan_from_lines, plan_to_lines, read_plan, write_plan
 from xnatferry.sources.model import Finding, LocalFile, Made, Scrub, ScrubKind, Severity
 from xnatferry.xnat.model import Address
 
@@ -100,9 +100,14 @@ def test_a_plan_comes_back_as_it_was(tmp_path_factory, plan):
     write_plan(plan, path, made="2026-01-31T12:00:00Z")
     assert is_plan_file(path)
     assert read_plan(path) == plan
-    assert plan_from_dict(json.loads(json.dumps(plan_to_dict(plan)))) == plan
-    assert json.loads(path.read_text())["made"] == "2026-01-31T12:00:00Z"
+    assert plan_from_lines(plan_to_lines(plan)) == plan
+    assert header(path)["made"] == "2026-01-31T12:00:00Z"
     assert sorted(other.name for other in path.parent.iterdir()) == ["plan.json"]
+
+
+def header(path):
+    with path.open() as stream:
+        return json.loads(next(stream))
 
 
 IMAGE = LocalFile(Path("/data/t1.nii"), "t1.nii", 10, 1)
@@ -134,20 +139,50 @@ def test_a_name_that_is_no_text_is_kept_as_it_is(tmp_path):
     assert read_plan(tmp_path / "plan.json") == plan
 
 
-def test_a_plan_that_changes_files_is_not_for_readers_that_would_send_them_as_they_are(tmp_path):
-    scrubbed = replace(IMAGE, scrub=Scrub(ScrubKind.NIFTI, ("descrip",), 10))
-    assert json.loads(stored(tmp_path, STEP).read_text())["xnatferry_plan"] == 1
-    both = stored(tmp_path, STEP, replace(STEP, payload=Payload(scrubbed)))
-    assert json.loads(both.read_text())["xnatferry_plan"] == 2
+def test_a_plan_of_an_older_version_is_read(tmp_path):
+    """Until version 3 a plan was one JSON object; a journal of such a run can still be verified and undone."""
+    plan = Plan(
+        "http://x",
+        "P",
+        (STEP, replace(STEP, decision=Decision.SAME)),
+        refusals=(Refusal("b.nii", ("no",), Path("b.nii")),),
+        findings=(Finding("NII01", Severity.WARNING, "odd"),),
+    )
+    lists = {"step": "steps", "refusal": "refusals", "blocked": "blocked", "finding": "findings"}
+    about, *records = map(json.loads, plan_to_lines(plan))
+    old = {name: [r for r in records if r["record"] == kind] for kind, name in lists.items()}
+    del about["records"]
+    path = tmp_path / "plan.json"
+    for version in (1, 2, 3):
+        path.write_text(json.dumps(about | old | {"xnatferry_plan": version}, indent=1))
+        assert is_plan_file(path)
+        assert read_plan(path) == plan
+
+
+@pytest.mark.parametrize("kept", range(1, 4))
+def test_a_plan_that_was_cut_off_is_damaged(tmp_path, kept):
+    path = stored(tmp_path, STEP, STEP, STEP)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:kept]))
+    with pytest.raises(UsageError, match=f"damaged .*{kept - 1} of 3 records"):
+        read_plan(path)
+    path.write_text("".join(lines[:kept]) + lines[kept][:9])
+    with pytest.raises(UsageError, match=f"damaged .*line {kept + 1}"):
+        read_plan(path)
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('{"xnatferry_plan": 4}', "version 4, this xnatferry reads 3"),
+        ('{"xnatferry_plan": 5}', "version 5, this xnatferry reads 4"),
+        ('{"xnatferry_plan": "4"}', "version 4, this"),
         ('{"xnatferry_plan": 1}', "damaged"),
         ('{"xnatferry_plan": 1, "steps": [{"address": 3}]}', "damaged"),
+        ('{"xnatferry_plan": 4}\n{"record": "step", "address": "/"}', "damaged .line 2"),
+        ('{"xnatferry_plan": 4}\n{"record": "stop"}', "damaged .line 2"),
+        ('{"xnatferry_plan": 4}\n[]', "damaged .line 2"),
         ('{"steps": []}', "no stored plan"),
+        ("[1]", "no stored plan"),
         ("not json", "not JSON"),
     ],
 )
@@ -161,12 +196,13 @@ def test_what_is_no_plan_says_why(tmp_path, text, why):
         read_plan(tmp_path / "nowhere.json")
 
 
-@pytest.mark.parametrize("member", ["server", "local", "project", "on_conflict", "steps", "refusals", "findings"])
+@pytest.mark.parametrize("member", ["server", "local", "project", "on_conflict"])
 def test_a_plan_without_one_of_its_members_is_damaged(tmp_path, member):
     path = stored(tmp_path, STEP)
-    found = json.loads(path.read_text())
+    first, *rest = path.read_text().splitlines(keepends=True)
+    found = json.loads(first)
     del found[member]
-    path.write_text(json.dumps(found))
+    path.write_text("\n".join([json.dumps(found), *rest]))
     with pytest.raises(UsageError, match=f"damaged .*{member}"):
         read_plan(path)
 

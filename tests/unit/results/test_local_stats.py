@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from xnatferry.errors import NotFoundError, UsageError
-from xnatferry.results.stats import stats
+from xnatferry.results.operations import stats
 from xnatferry.results.stats_table import Remark, RemarkKind, StatsTable
 
 DATA = Path(__file__).parents[2] / "data"

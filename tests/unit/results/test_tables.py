@@ -60,6 +60,16 @@ def test_xlsx_comes_back(tmp_path: Path) -> None:
     assert cells(path, 2) == [["kind"], ["subject"]]
 
 
+def test_text_stays_text_in_xlsx(tmp_path: Path) -> None:
+    texts = ["=1+1", "#N/A", "007", "2024-05-01", " a ", "a\x01b\x1f", "a\tb\nc"]
+    write_grid(tmp_path / "t.xlsx", Grid(("=a",), frozenset(), lambda: [(text,) for text in texts], 7), name="t")
+    assert cells(tmp_path / "t.xlsx", 1) == [["=a"], *([text] for text in texts[:5]), ["a_x0001_b_x001F_"], texts[6:]]
+    sheet = zipfile.ZipFile(tmp_path / "t.xlsx").read("xl/worksheets/sheet1.xml").decode()
+    assert sheet.count('t="inlineStr"') == 8
+    assert 'ref="A1:A8"' in sheet
+    assert 'topLeftCell="A2"' in sheet
+
+
 def test_more_than_xlsx_holds(tmp_path: Path) -> None:
     path = tmp_path / "table.xlsx"
     path.write_text("as before")

@@ -5,9 +5,8 @@ import argon2
 import pytest
 
 from xnatferry.errors import UsageError
-from xnatferry.server import alias_tokens
-from xnatferry.server.accounts import Accounts, migrations
-from xnatferry.server.database import Database
+from xnatferry.server.accounts import Accounts
+from xnatferry.server.database import Database, archive_schema
 
 
 class Clock:
@@ -25,7 +24,7 @@ def clock():
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database(tmp_path / "m.sqlite", [*migrations(), *alias_tokens.migrations()])
+    database = Database(tmp_path / "m.sqlite", archive_schema())
     yield database
     database.close()
 

@@ -9,7 +9,7 @@ import pytest
 
 from xnatferry.errors import ArchiveError
 from xnatferry.server.blob_store import StorageFullError
-from xnatferry.server.database import Database, Migration
+from xnatferry.server.database import Database, Migration, archive_schema
 
 STEPS = [
     Migration(2, "second", "ALTER TABLE parents ADD COLUMN name TEXT"),
@@ -143,7 +143,7 @@ def test_a_closed_database_says_so(tmp_path):
 def test_what_was_committed_outlives_a_kill(tmp_path):
     story = """
 import os, sys, pathlib
-from xnatferry.server.database import Database, Migration
+from xnatferry.server.database import Database, Migration, archive_schema
 from xnatferry.server.blob_store import StorageFullError
 database = Database(pathlib.Path(sys.argv[1]), [Migration(1, "t", "CREATE TABLE t (x)")])
 with database.write() as connection:
@@ -212,3 +212,21 @@ def test_a_full_disk_changes_nothing(small_disk):
         connection.execute("INSERT INTO parents VALUES (1, 'it works again')")
     assert count(database, "parents") == 1
     database.close()
+
+
+def test_every_step_of_the_schema_is_read_from_its_file():
+    """Numbers and names are in the databases of users; a step that was published keeps both."""
+    assert [step[:2] for step in sorted(archive_schema())] == [
+        (1, "accounts and alias tokens"),
+        (2, "alias tokens with a number and the time they were made"),
+        (3, "when an account changed"),
+        (10, "items, shares, roles, intents"),
+        (11, "renames"),
+        (12, "what a rename was"),
+        (13, "shares by label"),
+        (20, "resources and files"),
+        (21, "names of catalogs"),
+        (25, "intents of files"),
+        (30, "saved searches"),
+        (40, "custom forms"),
+    ]

@@ -13,8 +13,6 @@ from xnatferry.server.pages import accounts, files, imports, login_page, picture
 if TYPE_CHECKING:
     from xnatferry.server.request_scope import Route
 
-__all__ = ["PAGE_ROUTES", "is_page"]
-
 #: Every page. They answer at the top of the site, never below ``/data``.
 PAGE_ROUTES: Final[tuple[Route, ...]] = (
     *static.ROUTES,

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.accounts import Account
 
-__all__ = ["ROUTES"]
-
 _SHORTEST: Final = 8
 
 

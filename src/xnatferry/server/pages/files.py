@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.resources import Resource
 
-__all__ = ["PARENTS", "ROUTES"]
-
 _SESSION: Final = "/projects/{project}/subjects/{subject}/sessions/{experiment}"
 #: Items with resources, as page addresses.
 PARENTS: Final = (

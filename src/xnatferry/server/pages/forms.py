@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.request_scope import Scope
 
-__all__ = ["FORM_COOKIE", "form_of", "form_token", "local_target", "new_form_cookie", "set_form_cookie"]
-
 #: What the login page's token is made from, before there is a login.
 FORM_COOKIE: Final = "XNATFERRY_FORM"
 TOKEN_FIELD: Final = "XNAT_CSRF"  # noqa: S105  XNAT's name of the field

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-__all__ = ["ROUTES"]
-
 _ROWS: Final = 25
 #: Files listed on the page of an import; the receipt itself has all of them.
 _FILES: Final = 500

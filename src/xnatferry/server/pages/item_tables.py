@@ -11,19 +11,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.request_scope import Query
 
-__all__ = [
-    "SESSION_SORTS",
-    "SUBJECT_SORTS",
-    "TableRequest",
-    "Totals",
-    "project_totals",
-    "session_months",
-    "session_types",
-    "sessions_of",
-    "subjects_of",
-    "table_request",
-]
-
 _PAGE_ROWS: Final = 50
 #: Sort keys in addresses, and their SQL. Counts are looked up for the rows of a page only, unless
 #: they are what is sorted by.

@@ -21,8 +21,6 @@ from xnatferry.server.routes.auth import set_cookie
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-__all__ = ["ROUTES", "front_page", "login_address"]
-
 
 def login_address(target: str) -> str:
     """Address of the login page that redirects to *target* afterwards."""

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from xnatferry.server.request_scope import Scope
     from xnatferry.server.resources import Resource
 
-__all__ = ["PagePath", "label_in", "page_path_of", "resource_at"]
-
 _BELOW = {Level.SCAN: "scans", Level.ASSESSOR: "assessors", Level.RECONSTRUCTION: "reconstructions"}
 
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from xnatferry.server.pages.page_path import PagePath
     from xnatferry.server.resources import Resource, StoredFile
 
-__all__ = ["ROUTES", "picture_of"]
-
 _LABEL: Final = "SNAPSHOTS"
 #: Word in the address to the content that XNAT gives such a file.
 _CONTENTS: Final = {"snapshot": "ORIGINAL", "thumbnail": "THUMBNAIL"}

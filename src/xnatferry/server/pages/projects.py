@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import access, objects
@@ -10,19 +11,17 @@ from xnatferry.server.pages.page_path import PagePath
 from xnatferry.server.pages.receipts import proofs_in
 from xnatferry.server.pages.rendering import address, page, page_route
 from xnatferry.server.pages.resource_summaries import resource_summaries
-from xnatferry.server.pages.timeline import timeline_of
 from xnatferry.server.request_scope import Refusal, Route, Scope
 from xnatferry.server.routes.projects import project_of
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
     from typing import Any
 
     from starlette.responses import Response
 
     from xnatferry.server.objects import Item
-
-__all__ = ["ROUTES", "about_project", "list_projects"]
 
 
 def list_projects(scope: Scope) -> Response:
@@ -56,7 +55,7 @@ def read_project(scope: Scope) -> Response:
         wanted = item_tables.table_request(scope.query, item_tables.SESSION_SORTS)
         found = item_tables.sessions_of(connection, item.id, wanted)
         types = item_tables.session_types(connection, item.id)
-        timeline = timeline_of(item_tables.session_months(connection, item.id))
+        timeline = _timeline_of(item_tables.session_months(connection, item.id))
         held = resource_summaries(connection, PagePath(item), proofs_in(scope.archive, connection, item))
     shown: dict[str, Any] = {
         "table_request": wanted,
@@ -91,6 +90,74 @@ def about_project(connection: sqlite3.Connection, scope: Scope, item: Item) -> d
         "totals": item_tables.project_totals(connection).get(item.id, item_tables.Totals()) if readable else None,
         "crumbs": [("Projects", "/projects"), (item.id, address("projects", item.id))],
     }
+
+
+_MOST_BARS: Final = 48
+#: Colours are classes of the stylesheet (``series-0`` ...), so that they follow light and dark.
+_SERIES: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Bar:
+    """A month or year.
+
+    Attributes:
+        name: ``2024-05`` or ``2024``.
+        total: Sessions in it.
+        parts: Number of the series, name of the modality, sessions.
+    """
+
+    name: str
+    total: int
+    parts: Sequence[tuple[int, str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Timeline:
+    """All bars, without gaps, with their legend.
+
+    Attributes:
+        bars: From the first to the last month (or year, when there are many months).
+        types: Data type and the number of its series, the most frequent first.
+        highest: Sessions in the highest bar, at least 1.
+        unit: ``month`` or ``year``.
+    """
+
+    bars: Sequence[_Bar]
+    types: Sequence[tuple[str, int]]
+    highest: int
+    unit: str
+
+
+def _timeline_of(months: Sequence[tuple[str, str, int]]) -> _Timeline | None:
+    """The bars for (month, data type, number); None without a dated session."""
+    if not months:
+        return None
+    totals: dict[str, int] = {}
+    for _, type_name, number in months:
+        totals[type_name] = totals.get(type_name, 0) + number
+    types = [
+        (name, min(place, _SERIES - 1)) for place, name in enumerate(sorted(totals, key=lambda name: -totals[name]))
+    ]
+    names, unit = _months(months[0][0], months[-1][0]), "month"
+    if len(names) > _MOST_BARS:
+        names, unit = [str(year) for year in range(int(months[0][0][:4]), int(months[-1][0][:4]) + 1)], "year"
+    names = names[-_MOST_BARS:]
+    counts: dict[str, dict[str, int]] = {name: {} for name in names}
+    for month, type_name, number in months:
+        mine = counts.get(month[: len(names[0])])
+        if mine is not None:
+            mine[type_name] = mine.get(type_name, 0) + number
+    bars = [
+        _Bar(name, sum(mine.values()), [(series, one, mine[one]) for one, series in types if one in mine])
+        for name, mine in counts.items()
+    ]
+    return _Timeline(bars, types, max(1, *(bar.total for bar in bars)), unit)
+
+
+def _months(first: str, last: str) -> list[str]:
+    start, end = (int(one[:4]) * 12 + int(one[5:7]) - 1 for one in (first, last))
+    return [f"{month // 12:04d}-{month % 12 + 1:02d}" for month in range(start, end + 1)]
 
 
 ROUTES: Final = (

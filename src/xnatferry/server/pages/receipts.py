@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from xnatferry.server.objects import Item
     from xnatferry.server.resources import Resource, StoredFile
 
-__all__ = ["Import", "Proofs", "Receipt", "State", "imports_of", "proofs_in", "read_receipt"]
-
 #: Label of the project resource that holds them (`xnatferry.transfer.receipt_upload`).
 RESOURCE: Final = "XNATFERRY"
 #: Larger receipts are offered for download and not read: that many bytes are some 100,000 files.

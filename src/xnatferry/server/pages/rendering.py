@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
-__all__ = ["address", "moved", "page", "page_route", "shown_bytes"]
-
 _POLICY: Final = {
     "default-src": "'none'",
     "script-src": "'self'",

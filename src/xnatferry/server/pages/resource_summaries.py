@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from xnatferry.server.pages.receipts import Proofs, State
     from xnatferry.server.resources import Resource, StoredFile
 
-__all__ = ["ResourceSummary", "resource_summaries"]
-
 #: Files of a resource that are listed on the page of its item; its own page lists all.
 _FILES_SHOWN: Final = 8
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from xnatferry.server import objects
 from xnatferry.server.objects import Item, Level
-from xnatferry.server.pages.item_fields import fields_of
 from xnatferry.server.pages.page_path import PagePath, label_in, page_path_of
 from xnatferry.server.pages.pictures import picture_of
 from xnatferry.server.pages.receipts import proofs_in
@@ -15,6 +14,7 @@ from xnatferry.server.pages.rendering import moved, page, page_route
 from xnatferry.server.pages.resource_summaries import ResourceSummary, resource_summaries
 from xnatferry.server.pages.viewable_files import offer_of
 from xnatferry.server.request_scope import Route, Scope
+from xnatferry.server.xnat_tables import XNAT_TABLES
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from xnatferry.server.pages.receipts import Proofs
 
-__all__ = ["ROUTES"]
-
+_WORDS: Final = XNAT_TABLES["field_names"]
+_HIDDEN_FIELDS: Final = {"accessibility", "label", "ID", "project"}
 _SCAN_COLUMNS: Final = frozenset({"type", "series_description", "quality", "note"})
 
 
@@ -54,7 +54,7 @@ def read_subject(scope: Scope) -> Response:
         crumbs=page_path.crumbs,
         sessions=sessions,
         held=held,
-        fields=fields_of(page_path.subject),
+        fields=_fields_of(page_path.subject),
     )
 
 
@@ -102,7 +102,7 @@ def read_session(scope: Scope) -> Response:
         scans=below[Level.SCAN],
         others=[*below[Level.ASSESSOR], *below[Level.RECONSTRUCTION]],
         held=held,
-        fields=fields_of(session),
+        fields=_fields_of(session),
         offer=offer,
         files=sum(one.files for one in everything),
         bytes=sum(one.bytes for one in everything),
@@ -112,7 +112,7 @@ def read_session(scope: Scope) -> Response:
 def _below(connection: sqlite3.Connection, page_path: PagePath, item: Item, proofs: Proofs) -> Below:
     place = page_path.at(item)
     pictured = item.level is Level.SCAN and picture_of(connection, place) is not None
-    fields = fields_of(item, without=_SCAN_COLUMNS)
+    fields = _fields_of(item, without=_SCAN_COLUMNS)
     return Below(item, place, resource_summaries(connection, place, proofs), fields, pictured)
 
 
@@ -120,6 +120,19 @@ def find_session(scope: Scope) -> Response:
     """GET /projects/{project}/sessions/{experiment}: the session's page, without the subject in the address."""
     with scope.archive.database.read() as connection:
         return moved(page_path_of(connection, scope).address)
+
+
+def _fields_of(item: Item, *, without: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
+    """Words and values of the fields of *item*, by path; *without* some paths."""
+    return [
+        (_WORDS.get(path, path), value)
+        for path, value in sorted(item.fields.items())
+        if value
+        and path not in _HIDDEN_FIELDS
+        and path not in without
+        and not path.endswith("/@type")
+        and not path.startswith("setting:")
+    ]
 
 
 ROUTES: Final = (

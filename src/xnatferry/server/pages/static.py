@@ -17,8 +17,6 @@ from xnatferry.server.request_scope import Refusal, Route, Scope
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["ROUTES", "VIEWER_BUNDLE", "address_of", "is_there"]
-
 #: The viewer's bundle; the build puts it there (``hatch_build.py``), it is no part of the sources.
 VIEWER_BUNDLE: Final = "niivue.js"
 _MEDIA: Final = {

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from xnatferry.server.pages.page_path import PagePath
     from xnatferry.server.resources import Resource
 
-__all__ = ["Offer", "Viewable", "is_viewable", "is_volume", "offer_of", "viewer_address"]
-
 _VOLUME: Final = re.compile(r"\.(nii|nii\.gz|mgz|mgh)$", re.IGNORECASE)
 #: Volumes whose numbers are names of structures (FreeSurfer's mri folder).
 _LABELS: Final = re.compile(r"(^|/)(aseg|wmparc|ribbon|aparc[\w.]*\+aseg|[\w.+]*\.?aseg[\w.]*)\.(mgz|nii|nii\.gz)$")

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.pages.viewable_files import Offer, Viewable
 
-__all__ = ["ROUTES"]
-
 #: NiiVue keeps its font and its textures as data addresses in its code.
 _POLICY: Final[Mapping[str, str]] = {"img-src": "'self' data: blob:", "connect-src": "'self' data:"}
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-__all__ = ["ROUTES"]
-
 _ASSESSORS: Final = Listing(
     root="xnat:imageAssessorData",
     defaults=("ID", "project", "date", "xsiType", "label", "insert_date", "session_ID", "session_label"),

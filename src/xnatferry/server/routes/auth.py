@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from xnatferry.server.alias_tokens import AliasToken
     from xnatferry.server.archive import Archive
 
-__all__ = ["ROUTES", "Caller", "identify", "same_origin", "set_cookie"]
-
 _COOKIE: Final = "JSESSIONID"
 #: Addresses that are answered to anybody: how one logs in, and where one is (XNAT's ``configured-urls.yaml``).
 _OPEN: Final = {

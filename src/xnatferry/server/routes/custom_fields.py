@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from xnatferry.server.objects import Item
     from xnatferry.server.request_scope import Scope
 
-__all__ = ["SITE_ROUTES"]
-
 _UNFOUND: Final = "Unable to find requested file or resource: "
 _EXPERIMENTS: Final = (
     "/experiments/{experiment}",

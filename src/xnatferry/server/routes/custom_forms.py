@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from xnatferry.server.objects import Item
     from xnatferry.server.request_scope import Scope
 
-__all__ = ["SITE_ROUTES"]
-
 _FORBIDDEN: Final = ("<", ">", "&lt;", "&gt;")
 
 

@@ -21,12 +21,13 @@ from xnatferry.server.request_scope import Refusal
 from xnatferry.server.resource_paths import container_of, resource_routes, resources_by_container, segment
 from xnatferry.server.response_streams import PackedFile, StreamedResponse, file_pieces, packed
 from xnatferry.server.wildcards import fits
+from xnatferry.server.xnat_tables import XNAT_TABLES
 from xnatferry.xnat.digest import PIECE_BYTES
 from xnatferry.xnat.result_set import Table
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from xnatferry.server.archive import Archive
@@ -34,24 +35,10 @@ if TYPE_CHECKING:
     from xnatferry.server.resource_paths import ContainerResources
     from xnatferry.server.resources import Resource, StoredFile
 
-__all__ = ["NO_PROJECT", "ROUTES", "open_listed"]
-
 #: What XNAT says where an address names no project and what it names is not there.
 NO_PROJECT: Final = 'Cannot invoke "org.nrg.xdat.om.XnatProjectdata.getId()" because "this.proj" is null'
 
-_MEDIA: Final = {
-    "bmp": "image/bmp",
-    "gif": "image/gif",
-    "html": "text/html",
-    "jpeg": "image/jpeg",
-    "jpg": "image/jpeg",
-    "pdf": "application/pdf",
-    "png": "image/png",
-    "svg": "image/svg+xml",
-    "tiff": "image/tiff",
-    "txt": "text/plain",
-    "xml": "text/xml",
-}
+_MEDIA: Final[Mapping[str, str]] = XNAT_TABLES["media_types"]
 _PACKED_MEDIA: Final = {"zip": "application/zip", "tar": "application/x-tar", "tar.gz": "application/x-gtar"}
 # A stored archive and what is wanted of it: x.zip!inner/path, x.zip!/inner/path or x.zip/inner/path.
 _IN_ARCHIVE: Final = re.compile(r"(.+?\.(?:zip|jar|rar|ear|gar|mrb))(?:!/?|/)(.+)", re.DOTALL)

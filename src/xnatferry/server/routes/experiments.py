@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from xnatferry.xnat.items import ItemTree
 
-__all__ = ["ROUTES"]
-
 _DEFAULTS: Final = ("ID", "project", "date", "xsiType", "label", "insert_date")
 _BELOW: Final = Listing(
     root="xnat:subjectAssessorData",
@@ -251,12 +249,7 @@ def _subject(connection: sqlite3.Connection, scope: Scope, project: Item, wanted
 
 
 def _change(connection: sqlite3.Connection, scope: Scope, project: Item | None, item: Item, wanted: Submitted) -> None:
-    if (asked := wanted.own.get("ID", "")) and asked not in {item.id, item.label}:
-        raise Refusal(400, "ID cannot be modified")
-    if (asked := wanted.own.get("project", "")) and asked != item.project:
-        raise Refusal(409, "Project must be modified through separate URI.")
-    if wanted.from_document and (asked := wanted.own.get("label", "")) and asked != item.label:
-        raise Refusal(400, "Label must be modified through separate URI.")
+    wanted.refuse_rename(item)
     owner = project if project is not None and project.id == item.project else None
     owner = owner or objects.find_project(connection, item.project)
     subject = None

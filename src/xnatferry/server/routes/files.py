@@ -19,9 +19,11 @@ from xnatferry.server.resources import Described, described_by
 from xnatferry.server.unpack import BrokenArchiveError, UnsafeArchiveError, format_of, unpack
 from xnatferry.server.uploads import BodyIntake, FormIntake, drain, receive_body, refuse_larger, small_body
 from xnatferry.server.wildcards import fits
+from xnatferry.server.xnat_tables import XNAT_TABLES
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
 
     from starlette.responses import Response
 
@@ -30,40 +32,7 @@ if TYPE_CHECKING:
     from xnatferry.server.resources import Resource, StoredFile
     from xnatferry.server.uploads import Intake
 
-__all__ = ["BODY_TYPES", "ROUTES", "stored_name"]
-
-#: Media types that say by themselves that the body is the file, with the ending of a file sent without a name.
-BODY_TYPES: Final = {
-    "application/dicom": "dcm",
-    "application/msword": "doc",
-    "application/octet-stream": "bin",
-    "application/pdf": "pdf",
-    "application/vnd.ms-excel": "xls",
-    "application/vnd.ms-powerpoint": "ppt",
-    "application/vnd.openxmlformats-officedocument.presentationml.presentation": "pptx",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
-    "application/x-gtar": "tar.gz",
-    "application/x-gzip": "gz",
-    "application/x-tar": "tar",
-    "application/xar": "xar",
-    "application/zip": "zip",
-    "image/bmp": "bmp",
-    "image/gif": "gif",
-    "image/jpeg": "jpg",
-    "image/png": "png",
-    "image/svg+xml": "svg",
-    "image/tiff": "tiff",
-    "image/x-icon": "ico",
-    "text/csv": "csv",
-    "text/plain": "txt",
-    "text/xml": "xml",
-    "video/avi": "avi",
-    "video/mp4": "mp4",
-    "video/mpeg": "mpeg",
-    "video/quicktime": "mov",
-    "video/x-ms-wmv": "wmv",
-}
+BODY_TYPES: Final[Mapping[str, str]] = XNAT_TABLES["body_types"]
 _NO_BODY: Final = (
     "In-body File posts must include the file directly as the body of the message. In this case, the request entity "
     "size is {size} but the media type is not application/zip (i.e. streaming compressed upload)."

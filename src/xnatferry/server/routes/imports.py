@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.request_scope import Scope
 
-__all__ = ["ROUTES"]
-
 _HANDLERS: Final = {"SI", "DICOM-zip", "gradual-DICOM", "XAR", "inbox", "automation"}
 _PRESTORED: Final = re.compile(r"/user/cache/resources/[^/]+/files/.+")
 

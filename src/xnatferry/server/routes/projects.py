@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-__all__ = ["ROUTES", "project_of"]
-
 _LISTING: Final = Listing(
     root="xnat:projectData",
     defaults=("ID", "secondary_ID", "name", "description", "pi_firstname", "pi_lastname"),

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from xnatferry.server.request_scope import Scope
     from xnatferry.server.resources import Resource
 
-__all__ = ["ROUTES"]
-
 _ACTS: Final = {
     "append": Refresh.APPEND,
     "delete": Refresh.DELETE,

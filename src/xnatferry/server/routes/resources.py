@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from xnatferry.server.request_scope import Route, Scope
     from xnatferry.server.resource_paths import ResourceContainer
 
-__all__ = ["ROUTES"]
-
 _NO_PATHS: Final = (
     "This resource works at the catalog level only and does not accept file paths.  "
     "To work with the resource files, append '/files' after the resource ID."

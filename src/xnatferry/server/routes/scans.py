@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-__all__ = ["ROUTES", "save_scan"]
-
 _LISTING: Final = Listing(
     root="xnat:imageScanData",
     defaults=("xnat_imagescandata_id", "ID", "type", "quality", "xsiType", "note", "series_description"),

@@ -10,8 +10,6 @@ from xnatferry.server.request_scope import Refusal, Route, Scope
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-__all__ = ["ROUTES"]
-
 
 def search_elements(scope: Scope) -> Response:
     """GET /data/search/elements."""

@@ -17,8 +17,6 @@ from xnatferry.server.routes import users
 from xnatferry.xnat.datatypes import extends, schema_bytes, type_names
 from xnatferry.xnat.result_set import Table
 
-__all__ = ["ROUTES", "SITE_ROUTES"]
-
 #: The version of XNAT whose behaviour we keep to; clients choose their ways by it.
 XNAT_VERSION: Final = "1.8.11"
 _SCHEMAS: Final = ("xdat", "xnat")

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-__all__ = ["routes", "rows_in", "unshare_subject"]
-
 _FORBIDDEN: Final = "Sharing is not allowed."
 
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-__all__ = ["ROUTES", "new_subject"]
-
 _LISTING: Final = Listing(
     root="xnat:subjectData",
     defaults=("ID", "project", "label", "insert_date", "insert_user"),
@@ -102,12 +100,7 @@ def _put_by_id(scope: Scope) -> Response:
 
 
 def _change(connection: sqlite3.Connection, item: Item, wanted: Submitted) -> None:
-    if (asked := wanted.own.get("ID", "")) and asked not in {item.id, item.label}:
-        raise Refusal(400, "ID cannot be modified")
-    if (asked := wanted.own.get("project", "")) and asked != item.project:
-        raise Refusal(409, "Project must be modified through separate URI.")
-    if wanted.from_document and (asked := wanted.own.get("label", "")) and asked != item.label:
-        raise Refusal(400, "Label must be modified through separate URI.")
+    wanted.refuse_rename(item)
     item_editing.update_item(connection, item, wanted.fields)
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.accounts import Account
 
-__all__ = ["SITE_ROUTES"]
-
 _GROUPS: Final = {"owner": "Owners", "member": "Members", "collaborator": "Collaborators"}
 _CREATABLE: Final = ("createable", "creatable", "browseableCreateable", "browseableCreatable")
 _DISPLAYS: Final = (

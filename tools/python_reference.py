@@ -1,6 +1,6 @@
 """Makes docs/python-api.md from signatures and docstrings.
 
-python -m xnatferry.cli.python_reference > docs/python-api.md
+python -m tools.python_reference > docs/python-api.md
 """
 
 from __future__ import annotations

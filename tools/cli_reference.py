@@ -1,7 +1,7 @@
 """Makes the manual page and docs/cli.md from the commands.
 
-python -m xnatferry.cli.reference man > xnatferry.1
-python -m xnatferry.cli.reference markdown > docs/cli.md
+python -m tools.cli_reference man > xnatferry.1
+python -m tools.cli_reference markdown > docs/cli.md
 """
 
 from __future__ import annotations

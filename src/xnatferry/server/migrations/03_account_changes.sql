@@ -1,0 +1,2 @@
+-- when an account changed
+ALTER TABLE accounts ADD COLUMN modified TEXT NOT NULL DEFAULT '';
