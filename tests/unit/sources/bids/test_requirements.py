@@ -95,7 +95,7 @@ BOLD_IMAGE, ASL_IMAGE, DWI_IMAGE = (f"sub-01_{name}.nii.gz" for name in ("task-r
             {"sub-01/fmap/sub-01_phasediff.json": {"EchoTime1": 0.004}},
             [("BIDS23", "sub-01_phasediff.nii.gz", "EchoTime2")],
         ),
-        ({f"{BOLD}.json": {"RepetitionTime": 2.0, "SliceTiming": [0, 1000, 500]}}, [("SID02", BOLD_IMAGE, "seconds")]),
+        ({f"{BOLD}.json": {"RepetitionTime": 2.0, "SliceTiming": [0, 1000, 500]}}, [("SID03", BOLD_IMAGE, "seconds")]),
         ({f"{BOLD}.json": {"RepetitionTime": 2.0, "SliceTiming": [0, 2.3, 1]}}, [("SID02", BOLD_IMAGE, "2.3 s")]),
         ({f"{BOLD}.json": {"RepetitionTime": 2.0, "SliceTiming": ["a", None, True]}}, []),
         ({f"{BOLD}.nii.gz": (4, 5, 3)}, [("BIDS24", BOLD_IMAGE, "4 x 5 x 3 voxels")]),
