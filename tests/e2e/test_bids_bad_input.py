@@ -98,6 +98,9 @@ CASES = {
     "participants with commas": (text(PEOPLE, "participant_id,age\nsub-01,3\n"), "BIDS08", PEOPLE, "participant_id"),
     "participants in Latin-1": (text(PEOPLE, "participant_id\tsite\nsub-01\tKöln\n", "latin-1"), "BIDS08", PEOPLE, "UTF-8"),
     "participants empty": (text(PEOPLE, ""), "BIDS08", PEOPLE, "empty"),
+    "a person thrice": (
+        text(PEOPLE, "participant_id\nsub-01\nsub-01\nsub-01\nsub-02\n"), "BIDS09", PEOPLE, "(1 more row of this kind)",
+    ),
     "a person twice": (text(PEOPLE, "participant_id\nsub-01\nsub-01\nsub-02\n"), "BIDS09", PEOPLE, "also in line 2"),
     "empty cells": (text(PEOPLE, "participant_id\tage\nsub-01\t\nsub-02\t3\n"), "BIDS09", PEOPLE, "n/a"),
     "scans without header": (

@@ -12,8 +12,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from xnatferry.sources.scrub_table import table_rows
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping
 
     from xnatferry.sources.nifti_header import NiftiHeader
     from xnatferry.sources.scrub_nifti import Extension
@@ -109,10 +111,10 @@ _DATE_COLUMN: Final = re.compile(r".*(date|birth|dob).*")
 _COMPACT_DATE: Final = re.compile(rf"(?=(?P<year>(19|20)\d\d)){_DAY}(?!\d)")
 _SHIFTED_BEFORE: Final = 1925  # BIDS: dates of an earlier year were shifted on purpose
 _HOME: Final = re.compile(rb"(/home/|/Users/|[A-Z]:\\+Users\\+)[\w.-]+")
-_USER_DETAILS: Final = re.compile(rb"[\w.-]+@[\w-]+\.[\w.-]+|(?i:hostname|username)\W")
+_USER_DETAILS: Final = re.compile(rb"(?<![\w.-])[\w.-]{1,64}@[\w-]+\.[\w.-]|(?i:hostname|username)\W")
 #: A line ``Patient ID: 4711``; a line of a printed DICOM header, by the tags of name, ID and birth date.
-_NAMED_VALUE: Final = re.compile(r"^[\W\d_]*([A-Za-z][\w' -]{3,40}?)[\"' ]*[:=\t][ \t]*(\S.*)$", re.MULTILINE)
-_DICOM_LINE: Final = re.compile(r"\(0010, ?00[123]0\).*['\[][^'\]]+['\]]")
+_NAMED_VALUE: Final = re.compile(r"^[^A-Za-z\n]{0,40}([A-Za-z][\w' -]{3,40}?)[\"' ]*[:=\t][ \t]*(\S.*)$", re.MULTILINE)
+_DICOM_LINE: Final = re.compile(r"\(0010, ?00[123]0\).{0,80}?['\[][^'\]\n]{1,80}['\]]")
 
 _HEAD: Final = re.compile(
     r"(?<![a-z])(t1w?|t2w?|pdw?|t1rho|t2star|flair|inplanet[12]|unit1|mprage|mp2rage|f?spgr|flash|megre|ct)(?![a-z])",
@@ -232,25 +234,33 @@ class TableProblem:
     suspicious: str | None = None
 
 
-def table_problem(rows: Iterable[Sequence[str]], *, about_people: bool, own: Collection[str] = ()) -> TableProblem:
+def table_problem(text: str, *, about_people: bool, own: Collection[str] = ()) -> TableProblem:
     """Columns that may identify people: by their names if they have values, and dates by their values.
 
     Args:
-        rows: The cells of each line; the first one has the names of the columns.
+        text: The table, or the beginning of a long one.
         about_people: Whether its rows are people or scans; in other tables a name is that of a channel or region.
         own: Values that pass in columns that name a person, as in `blocking_keys`.
     """
-    lines = iter(rows)
-    columns = [(cell, _spelt_alike(cell)) for cell in next(lines, ())]
-    person, identifying, dates = set(), set(), set()
-    for line in lines:
-        for (column, spelt), cell in zip(columns, line, strict=False):
-            text = cell.strip()
-            if spelt in PERSON:
-                person |= set() if _is_removed(text, own) else {column}
-            elif _COLUMNS.fullmatch(spelt) or (about_people and _COLUMNS_OF_PEOPLE.fullmatch(spelt)):
-                identifying |= set() if _is_removed(text, ()) else {column}
-            elif _is_real_date(text, spelt):
+    rows = table_rows(text)
+    columns = [(cell, _spelt_alike(cell)) for cell in next(rows, ())]
+    named = re.compile(f"{_COLUMNS.pattern}|{_COLUMNS_OF_PEOPLE.pattern}") if about_people else _COLUMNS
+    checked = [
+        (place, column, spelt in PERSON, named.fullmatch(spelt), _DATE_COLUMN.fullmatch(spelt))
+        for place, (column, spelt) in enumerate(columns)
+    ]
+    if not _REAL_DATE.search(text):  # most tables: the cells of other columns need no look
+        checked = [one for one in checked if any(one[2:])]
+    person: set[str] = set()
+    identifying: set[str] = set()
+    dates: set[str] = set()
+    for line in rows if checked else ():
+        for place, column, is_person, is_named, is_date in checked:
+            cell = line[place].strip() if place < len(line) else ""
+            if is_person or is_named:
+                if not _is_removed(cell, own if is_person else ()):
+                    (person if is_person else identifying).add(column)
+            elif _is_real_date(cell, compact=is_date is not None):
                 dates.add(column)
     parts = []
     if identifying:
@@ -260,13 +270,9 @@ def table_problem(rows: Iterable[Sequence[str]], *, about_people: bool, own: Col
     return TableProblem(tuple(sorted(person)), " and ".join(parts) or None)
 
 
-def _is_real_date(text: str, column: str) -> bool:
-    if not text[:1].isdigit():
-        return False
-    match = _REAL_DATE.match(text) or (_DATE_COLUMN.fullmatch(column) and _COMPACT_DATE.match(text))
-    if not match:
-        return False
-    return int(match["year"] or match["late"]) >= _SHIFTED_BEFORE
+def _is_real_date(text: str, *, compact: bool) -> bool:
+    match = _REAL_DATE.match(text) or (_COMPACT_DATE.match(text) if compact else None)
+    return match is not None and int(match["year"] or match["late"]) >= _SHIFTED_BEFORE
 
 
 def names_home(beginning: bytes) -> bool:

@@ -30,7 +30,6 @@ from xnatferry.sources.model import Discovery, Finding, Kind, LocalFile, Scrub, 
 from xnatferry.sources.nifti_header import HeaderError, NiftiHeader, read_header
 from xnatferry.sources.scrub_gzip import HEADER_BYTES, read_gzip_header
 from xnatferry.sources.scrub_nifti import MRS_EXTENSION, Extension, read_extensions, unpacked_image, version_of
-from xnatferry.sources.scrub_table import table_rows
 from xnatferry.sources.scrubbing import scrubbed_file
 from xnatferry.xnat.digest import PIECE_BYTES
 from xnatferry.xnat.thread_map import thread_map
@@ -192,7 +191,7 @@ def _table(file: LocalFile, own: Collection[str]) -> _FileResult:
     """Check a table: one about people completely, of others the first rows."""
     about_people = _is_about_people(file) and file.size_bytes <= _SMALL_BYTES
     content = b"".join(_pieces(file)) if about_people else _beginning(file)
-    problem = table_problem(table_rows(content.decode("utf-8-sig", "replace")), about_people=about_people, own=own)
+    problem = table_problem(content.decode("utf-8-sig", "replace"), about_people=about_people, own=own)
     result = _FileResult(permanent=_user_details(file, "home folders" if names_home(content) else None))
     if problem.suspicious:
         why = f"the table contains {problem.suspicious}; it is uploaded unchanged, remove columns if necessary"

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from xnatferry.checks.privacy import text_problem
 from xnatferry.sources.bids.dataset import BidsChoices
 from xnatferry.sources.discovery import discover
 from xnatferry.sources.model import Kind, ScrubKind, Severity
@@ -415,3 +416,13 @@ def test_cells_that_name_a_person_become_not_available(before, after):
 def test_a_quoted_cell_of_several_lines_is_not_sent_unscrubbed(dataset):
     root = dataset("code/x.csv", 'patient_id,b\n4711,"two\nlines"\n')
     assert told(discover(root, kind=Kind.BIDS, scrub=True))["PRV12"] is Severity.ERROR
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a" * 60_000, "1 2 3\n" * 20_000, "(0010,0010)" + "[a" * 40_000, "abc " * 30_000],
+    ids=["one word", "numbers", "brackets", "words"],
+)
+def test_long_texts_are_read_in_steps_that_grow_with_their_length(text):
+    """A pattern that looks at the rest of the text from every place would take minutes for these."""
+    assert text_problem(text.encode(), is_report=True) is None

@@ -87,6 +87,7 @@ def _rows(path: Path, keys: tuple[str, ...], columns: tuple[str, ...], lines: li
     rows: list[dict[str, str]] = []
     findings: list[Finding] = []
     ragged: list[int] = []
+    repeated: list[tuple[int, str]] = []
     empty = 0
     seen: dict[str, int] = {}
     personal = {name for name in columns if names_person(name)}
@@ -102,12 +103,15 @@ def _rows(path: Path, keys: tuple[str, ...], columns: tuple[str, ...], lines: li
         row = {name: cell for name, cell in given if cell and cell.lower() != "n/a" and name not in personal}
         name = " ".join(row[key] for key in keys if key in row)
         if name in seen:
-            why = f"{name} is also in line {seen[name]}; only the first row is used"
-            findings.append(found("BIDS09", why, path, line=number))
+            repeated.append((number, f"{name} is also in line {seen[name]}"))
             continue
         if keys[0] in row:
             seen[name] = number
         rows.append(row)
+    if repeated:
+        where, first = repeated[0]
+        more = f" ({counted(len(repeated) - 1, 'more row')} of this kind)" if len(repeated) > 1 else ""
+        findings.append(found("BIDS09", f"{first}{more}; only the first row is used", path, line=where))
     if ragged:
         shown = ", ".join(map(str, ragged[:_NAMED])) + (" ..." if len(ragged) > _NAMED else "")
         why = f"rows without exactly {counted(len(columns), 'cell')}, as in the header: line {shown}; they are not used"
