@@ -38,9 +38,8 @@ def client(archive):
 
 
 def ours(client, table, project_id, subject, tmp_path):
-    """Values of the long form by side, measurement and region, for one subject."""
-    made = xnatferry.stats(table, project_id, client.remote, cache=tmp_path / "cache").to_pandas()
-    made = made[made.subject == subject]
+    """Values of the long form by side, measurement and region, of one subject: regions are named as in its files."""
+    made = xnatferry.stats(table, f"{project_id}/{subject}", client.remote, cache=tmp_path / "cache").to_pandas()
     assert made.value.notna().all()
     values = {(row.side, row.measurement, row.region): row.value for row in made.itertuples()}
     assert len(values) == len(made)
