@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from datetime import date
 from typing import TYPE_CHECKING
 
 from xnatferry.checks.bids import fitting_fields
@@ -21,6 +20,7 @@ from xnatferry.planning.placement import (
     MappedSources,
     MappingRules,
     Placement,
+    day_of,
     file_name_reasons,
     label_of,
     next_free,
@@ -32,8 +32,10 @@ from xnatferry.planning.placement import (
 )
 from xnatferry.planning.plan import Refusal
 from xnatferry.planning.results_mapping import place_result
+from xnatferry.planning.session_dates import sessions_by_date
 from xnatferry.sources.model import Kind, Source
 from xnatferry.sources.nifti_header import number
+from xnatferry.sources.path_layouts import iso_date
 from xnatferry.xnat.interning import interned, no_fields
 from xnatferry.xnat.labels import label_problem, resource_label_problem
 from xnatferry.xnat.model import Level
@@ -69,8 +71,9 @@ def map_sources(sources: Sequence[Source], rules: MappingRules) -> MappedSources
         else:
             placements.append(placed)
     placements, collided = without_label_collisions(placements, rules)
+    placements, of_two_dates = sessions_by_date(placements, rules)
     numbered = [*_number(placements), *manifests_of(placements, rules)]
-    return MappedSources(tuple(numbered), (*refusals, *collided), same_place(numbered, rules))
+    return MappedSources(tuple(numbered), (*refusals, *collided, *of_two_dates), same_place(numbered, rules))
 
 
 def _errors(source: Source, rules: MappingRules) -> tuple[str, ...]:
@@ -90,18 +93,11 @@ def _check_rules(rules: MappingRules) -> None:
         raise UsageError(f"project {rules.project!r} cannot be used: {problem}")
     if rules.resource is not None and (problem := resource_label_problem(rules.resource)):
         raise UsageError(f"resource label {rules.resource!r} cannot be used: {problem}")
-    if rules.date is not None and not _is_date(rules.date):
+    if rules.date is not None and iso_date(rules.date) != rules.date:
         raise UsageError(f"date {rules.date!r} cannot be used: write YYYY-MM-DD")
     if rules.quality is not None and rules.quality not in {"usable", "questionable", "unusable"}:
         raise UsageError(f"quality {rules.quality!r} cannot be used: use usable, questionable or unusable")
     session_type_of(rules.session_type)
-
-
-def _is_date(text: str) -> bool:
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
 
 
 def _place(source: Source, rules: MappingRules) -> tuple[Placement | None, tuple[str, ...]]:
@@ -123,9 +119,9 @@ def _place(source: Source, rules: MappingRules) -> tuple[Placement | None, tuple
     if source.kind is Kind.FREESURFER and (problem := label_problem_of(resource, source.version)):
         reasons.append(problem)
     reasons += file_name_reasons(source)
+    day = day_of(claims, rules, reasons)
     if reasons:
         return None, tuple(reasons)
-    day = rules.date or claims.date
     return Placement(
         source=source,
         subject=label["subject"] or "",

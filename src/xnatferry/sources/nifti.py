@@ -12,7 +12,7 @@ from xnatferry.checks.images import ImageReport, inspect_image, inspect_pair
 from xnatferry.checks.sidecars import check_gradients, check_sidecar
 from xnatferry.sources.folder_walk import Entry, entry_at, walk
 from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
-from xnatferry.sources.path_layouts import claims_of_path, problem_of_path
+from xnatferry.sources.path_layouts import claims_of_path, date_in_name, problem_of_path
 from xnatferry.sources.sidecar import series_description, sidecar_facts
 from xnatferry.sources.template import AmbiguousPathError, PathTemplate
 from xnatferry.wording import counted, one_or_many
@@ -196,6 +196,8 @@ def image_source(
     by_ending = {split_name(entry.name)[1]: entry.path for entry in companions if entry.problem is None}
     beside, claims, more = _read_companions(by_ending, report, claims)
     attributes.update(beside)
+    if claims.date is None and claims.session is None:
+        claims = replace(claims, date=date_in_name(split_name(images[0].name)[0]))
     return Source(
         kind=Kind.NIFTI,
         path=images[0].path,

@@ -18,11 +18,12 @@ The first rule that matches is used:
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Final
 
 from xnatferry.sources.model import Claims
 
-__all__ = ["claims_of_folder", "claims_of_path", "joined_session", "problem_of_path"]
+__all__ = ["claims_of_folder", "claims_of_path", "date_in_name", "iso_date", "joined_session", "problem_of_path"]
 
 _DOWNLOAD: Final = re.compile(
     r"(?:.*/)?(?P<session>[^/]+)/scans/(?P<scan>[A-Za-z0-9_]+)(?:-(?P<type>[^/]+))?"
@@ -30,6 +31,8 @@ _DOWNLOAD: Final = re.compile(
 )
 _ENTITY: Final = re.compile(r"(?:^|[/_])(sub|ses)-([A-Za-z0-9+]+)(?=[/_.]|$)")
 _NUMBERED: Final = re.compile(r"0*([0-9]+)[-_. ](.+)")
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}(?:[0-9]{6})?")
+_STUDY_TIME: Final = re.compile(r"(?<![0-9])(?:19|20)[0-9]{6}(?:[01][0-9]|2[0-3])[0-5][0-9][0-5][0-9](?![0-9])")
 #: Folders that sort images by kind within a subject or session.
 _KINDS: Final = frozenset(
     [
@@ -93,6 +96,20 @@ def claims_of_folder(name: str) -> Claims:
         session = f"{subject}_{entities['ses']}" if "ses" in entities else None
         return Claims(subject=subject, session=session)
     return Claims(subject=name)
+
+
+def iso_date(text: str) -> str | None:
+    """A date as ``yyyy-mm-dd``, also when written without hyphens or followed by the time; None if it is none."""
+    digits = text.replace("-", "")[:8]
+    try:
+        return date.fromisoformat(digits).isoformat() if _DATE.fullmatch(text) else None
+    except ValueError:
+        return None
+
+
+def date_in_name(stem: str) -> str | None:
+    """The date of the study in a name by dcm2niix (``%t``: ``P1_T1_20240501093000_2``), as ``yyyy-mm-dd``."""
+    return next((day for match in _STUDY_TIME.finditer(stem) if (day := iso_date(match[0])) is not None), None)
 
 
 def joined_session(subject: str, session: str) -> str:

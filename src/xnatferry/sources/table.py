@@ -9,7 +9,6 @@ import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +17,7 @@ from xnatferry.sources.folder_walk import entry_at
 from xnatferry.sources.freesurfer import freesurfer_source, is_result_path
 from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Source
 from xnatferry.sources.nifti import image_at, image_source, is_image_name
+from xnatferry.sources.path_layouts import iso_date
 from xnatferry.sources.result_files import result_source
 from xnatferry.sources.spreadsheet import xlsx_lines
 from xnatferry.wording import counted
@@ -233,7 +233,7 @@ def _checked(table: Path, row: _Row) -> _Row:
         if name not in row.cells
     ]
     day = row.cells.get("date")
-    if day is not None and not _is_date(day):
+    if day is not None and iso_date(day) != day:
         why = f"date {day!r} is not a date; use the form yyyy-mm-dd"
         findings.append(found("TAB07", why, table, line=row.line))
     quality = row.cells.get("quality")
@@ -241,16 +241,6 @@ def _checked(table: Path, row: _Row) -> _Row:
         why = f"unknown quality {quality!r}; XNAT accepts {', '.join(QUALITIES)}"
         findings.append(found("TAB08", why, table, line=row.line))
     return replace(row, findings=tuple(findings))
-
-
-def _is_date(text: str) -> bool:
-    if not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-        return False
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _without_duplicates(table: Path, rows: Sequence[_Row]) -> list[_Row]:

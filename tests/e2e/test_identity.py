@@ -1,0 +1,48 @@
+"""Who the data are of, and of which day: subjects and sessions are never mixed silently."""
+
+from __future__ import annotations
+
+from tests.e2e.conftest import write_image
+
+
+def sessions(ferry):
+    rows = ferry("list", "P", "--json").records
+    return {row["address"].split("/")[2] for row in rows if row["record"] == "session"}
+
+
+def write_table(path, *rows, header="file,subject,date"):
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_each_date_of_a_table_is_a_session_also_in_a_later_push(ferry, tmp_path):
+    for number, name in enumerate("abc"):
+        write_image(tmp_path / f"{name}.nii.gz", seed=number)
+    rows = ["a.nii.gz,P1,2024-05-01", "b.nii.gz,P1,2024-06-01", "c.nii.gz,P1,2024-05-01"]
+    assert ferry("push", write_table(tmp_path / "first.csv", rows[0]), "-p", "P", "-y").code == 0
+    done = ferry("push", write_table(tmp_path / "all.csv", *rows), "-p", "P", "-y")
+    assert done.code == 0, done.text
+    assert sessions(ferry) == {"P1_MR1", "P1_MR_2024-06-01"}
+    held = ferry("list", "P/P1/P1_MR1", "--json").out
+    assert "P1_MR1/scans/2" in held
+    assert "Up to date" in ferry("push", tmp_path / "all.csv", "-p", "P", "-y").out
+
+
+def test_names_by_dcm2niix_and_templates_give_a_session_for_each_date(ferry, tmp_path):
+    for number, day in enumerate(("20240501", "20240601")):
+        write_image(tmp_path / "names/P1" / f"P1_T1_{day}093000_2.nii.gz", seed=number)
+        write_image(tmp_path / "folders/P2" / day / "T1.nii.gz", seed=number + 5)
+    assert ferry("push", tmp_path / "names", "-p", "P", "-y").code == 0
+    done = ferry("push", tmp_path / "folders", "-p", "P", "-y", "--template", "{subject}/{date}/{type}.nii.gz")
+    assert done.code == 0, done.text
+    assert sessions(ferry) == {f"{one}_MR_2024-{month}-01" for one in ("P1", "P2") for month in ("05", "06")}
+
+
+def test_a_named_session_with_two_dates_is_refused_with_both(ferry, tmp_path):
+    for number, name in enumerate("ab"):
+        write_image(tmp_path / f"{name}.nii.gz", seed=number)
+    rows = ["a.nii.gz,P1,V1,2024-05-01", "b.nii.gz,P1,V1,2024-06-01"]
+    done = ferry("plan", write_table(tmp_path / "t.csv", *rows, header="file,subject,session,date"), "-p", "P")
+    assert done.code == 7
+    assert "2024-05-01 (a.nii.gz)" in done.out
+    assert "2024-06-01 (b.nii.gz)" in done.out
