@@ -6,7 +6,7 @@ The first rule that matches is used:
 2. A part ``sub-01`` (of a folder or of the file's name) gives subject ``01``, ``ses-2`` session ``01_2``; the name's
    last part is the type: ``sub-01/ses-2/anat/sub-01_ses-2_run-1_T1w.nii.gz`` is a ``T1w`` described as ``run-1_T1w``.
 3. ``SUBJECT/SESSION/NUMBER_SERIES/any.nii.gz``: scan NUMBER of type SERIES; the session is ``SUBJECT_SESSION``, or
-   SESSION when that begins with the subject already.
+   SESSION when that begins with the subject, as a word, already.
 4. ``SUBJECT/SESSION/TYPE.nii.gz``: likewise, the type from the file's name. A folder named after a kind of image
    (``anat``, ``func``, ``dwi``, ``nifti`` ...) is no session.
 5. ``SUBJECT/TYPE.nii.gz``. The subject in front of the file's name is not taken into the type.
@@ -113,8 +113,14 @@ def date_in_name(stem: str) -> str | None:
 
 
 def joined_session(subject: str, session: str) -> str:
-    """A session label that is unique in a project, as XNAT requires: it begins with the subject's label."""
-    return session if session.casefold().startswith(subject.casefold()) else f"{subject}_{session}"
+    """A session label that is unique in a project, as XNAT requires: it begins with the subject's label as a word.
+
+    >>> joined_session("P7", "P7_MR2"), joined_session("1", "10"), joined_session("1", "1")
+    ('P7_MR2', '1_10', '1_1')
+    """
+    after = session[len(subject) :]
+    begins = session.casefold().startswith(subject.casefold()) and after and not after[0].isalnum()
+    return session if begins else f"{subject}_{session}"
 
 
 def _entities(relative: str) -> dict[str, str]:
