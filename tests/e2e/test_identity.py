@@ -46,3 +46,28 @@ def test_a_named_session_with_two_dates_is_refused_with_both(ferry, tmp_path):
     assert done.code == 7
     assert "2024-05-01 (a.nii.gz)" in done.out
     assert "2024-06-01 (b.nii.gz)" in done.out
+
+
+def test_subjects_and_sessions_named_like_words_of_addresses_are_pushed_verified_pulled_and_undone(ferry, tmp_path):
+    for number, (subject, session) in enumerate([("resources", "scans"), ("scans", "resources"), ("files", "files_1")]):
+        write_image(tmp_path / "in" / subject / session / "T1.nii.gz", seed=number)
+    source, template = tmp_path / "in", ("--template", "{subject}/{session}/{type}.nii.gz")
+    assert ferry("plan", source, "-p", "P", *template, "-o", tmp_path / "p.plan").code == 0
+    done = ferry("push", tmp_path / "p.plan", "-y")
+    assert done.code == 0, done.text
+    for again in (ferry("verify", "latest"), ferry("verify", source, "-p", "P", *template)):
+        assert again.code == 0, again.text
+        assert "3 files verified" in again.out
+    assert "NIFTI" in ferry("list", "P/subjects/resources/experiments/scans", "--json").out
+    assert ferry("pull", "P", tmp_path / "back", "-q").code == 0
+    assert len(list((tmp_path / "back").rglob("T1.nii.gz"))) == 3
+    undone = ferry("undo", "latest", "-y")
+    assert undone.code == 0, undone.text
+    assert "resources" not in ferry("list", "P").out
+
+
+def test_numbers_as_labels_give_a_session_to_each_folder(ferry, tmp_path):
+    for number, place in enumerate(("1/1", "1/10", "10/10", "A/Amsterdam")):
+        write_image(tmp_path / "in" / place / "T1.nii.gz", seed=number)
+    assert ferry("push", tmp_path / "in", "-p", "P", "-y").code == 0
+    assert sessions(ferry) == {"1_1", "1_10", "10_10", "A_Amsterdam"}
