@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 from tests.e2e.conftest import write_image
+
+DATA = Path(__file__).parents[1] / "data"
 
 
 def sessions(ferry):
@@ -71,3 +76,25 @@ def test_numbers_as_labels_give_a_session_to_each_folder(ferry, tmp_path):
         write_image(tmp_path / "in" / place / "T1.nii.gz", seed=number)
     assert ferry("push", tmp_path / "in", "-p", "P", "-y").code == 0
     assert sessions(ferry) == {"1_1", "1_10", "10_10", "A_Amsterdam"}
+
+
+def test_nested_freesurfer_runs_are_told_apart_and_local_and_server_tables_join(ferry, tmp_path):
+    runs = {"sub-01/ses-1": "ses-1", "sub-01/ses-2": "ses-2", "sub-03/T1w_run-01/freesurfer": "freesurfer"}
+    for place, inside in runs.items():
+        run = tmp_path / "in" / place
+        shutil.copytree(DATA / "freesurfer7" / "sub-001", run)
+        for path in (*(run / "stats").iterdir(), *(run / "scripts").glob("*.log")):
+            path.write_bytes(path.read_bytes().replace(b"sub-001", inside.encode()))
+    done = ferry("push", tmp_path / "in", "-p", "P", "-y", "--allow-incomplete")
+    assert done.code == 0, done.text
+    rows = [ferry("stats", "aseg", source, "--wide", "--json").records for source in (tmp_path / "in", "P")]
+    local, remote = ({(r["subject"], r["session"]) for r in found if r["record"] == "row"} for found in rows)
+    assert local == remote == {("01", "01_1"), ("01", "01_2"), ("03", "03_MR1")}
+
+
+def test_a_run_whose_folder_and_files_name_two_subjects_is_refused_with_both(ferry, tmp_path):
+    shutil.copytree(DATA / "freesurfer7" / "sub-001", tmp_path / "in" / "sub-02" / "freesurfer")
+    done = ferry("plan", tmp_path / "in", "-p", "P", "--allow-incomplete")
+    assert done.code == 7
+    assert "different subjects: 02 (folder sub-02), 001 (files of sub-001)" in done.out
+    assert ferry("plan", tmp_path / "in", "-p", "P", "--allow-incomplete", "--subject", "02").code == 0

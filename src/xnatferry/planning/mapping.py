@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MappedSources", "MappingRules", "Placement", "map_sources", "scan_type_for", "session_type_of"]
 
+#: Findings about the subject that a path names; they do not matter if the user names it.
+_ABOUT_SUBJECT = frozenset({"NII26", "NII28", "FS26"})
 #: Kinds with their own mapping module.
 _PLACES = {Kind.BIDS: place_bids, Kind.FILES: place_result}
 
@@ -80,7 +82,7 @@ def _errors(source: Source, rules: MappingRules) -> tuple[str, ...]:
     """Errors of the checks of a source; with the name of the file when it is not the image."""
     reasons: list[str] = []
     for finding in source.findings:
-        if finding.severity != "error" or (finding.id == "NII26" and rules.subject is not None):
+        if finding.severity != "error" or (finding.id in _ABOUT_SUBJECT and rules.subject):
             continue
         beside = source.kind in {Kind.NIFTI, Kind.BIDS} and finding.line is None
         about = finding.path if beside and finding.path not in {source.path, None} else None

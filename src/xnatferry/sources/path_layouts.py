@@ -23,7 +23,16 @@ from typing import Final
 
 from xnatferry.sources.model import Claims
 
-__all__ = ["claims_of_folder", "claims_of_path", "date_in_name", "iso_date", "joined_session", "problem_of_path"]
+__all__ = [
+    "claims_of_folder",
+    "claims_of_path",
+    "date_in_name",
+    "entities_of",
+    "is_type_word",
+    "iso_date",
+    "joined_session",
+    "problem_of_path",
+]
 
 _DOWNLOAD: Final = re.compile(
     r"(?:.*/)?(?P<session>[^/]+)/scans/(?P<scan>[A-Za-z0-9_]+)(?:-(?P<type>[^/]+))?"
@@ -60,7 +69,7 @@ def claims_of_path(relative: str, stem: str) -> Claims:
             session=match["session"], scan=match["scan"], type=match["type"], resource=match["resource"].upper()
         )
     folders = relative.split("/")[:-1]
-    entities = _entities(relative)
+    entities = entities_of(relative)
     if "sub" in entities:
         return _claims_of_entities(entities, stem)
     places = [folder for folder in folders if folder.lower() not in _KINDS]
@@ -74,8 +83,15 @@ def claims_of_path(relative: str, stem: str) -> Claims:
 
 
 def problem_of_path(relative: str) -> tuple[str, str] | None:
-    """Finding id and message when rules 3-7 may have misread a path, else None."""
-    if _DOWNLOAD.fullmatch(relative) is not None or "sub" in _entities(relative):
+    """Finding id and message when the rules may have misread a path, else None."""
+    if _DOWNLOAD.fullmatch(relative) is not None:
+        return None
+    for entity, word in (("sub", "subjects"), ("ses", "sessions")):
+        labels = dict.fromkeys(match[2] for match in _ENTITY.finditer(relative) if match[1] == entity)
+        if len(labels) > 1:
+            why = f"the path names {len(labels)} {word}: {', '.join(labels)}"
+            return "NII28", f"{why}; rename the file or its folder, or use --subject, --template or a table"
+    if "sub" in entities_of(relative):
         return None
     places = [folder for folder in relative.split("/")[:-1] if folder.lower() not in _KINDS]
     if places and (match := _TYPE_WORDS.match(places[0])) is not None and match.end() == len(places[0]):
@@ -90,7 +106,7 @@ def problem_of_path(relative: str) -> tuple[str, str] | None:
 
 def claims_of_folder(name: str) -> Claims:
     """Labels from the name of a results folder: ``sub-01_ses-2`` as for images, else the subject's label."""
-    entities = _entities(name)
+    entities = entities_of(name)
     if "sub" in entities:
         subject = entities["sub"]
         session = f"{subject}_{entities['ses']}" if "ses" in entities else None
@@ -123,7 +139,7 @@ def joined_session(subject: str, session: str) -> str:
     return session if begins else f"{subject}_{session}"
 
 
-def _entities(relative: str) -> dict[str, str]:
+def entities_of(relative: str) -> dict[str, str]:
     """The last ``sub-`` and ``ses-`` of a path."""
     return {match[1]: match[2] for match in _ENTITY.finditer(relative)}
 
@@ -138,6 +154,11 @@ def _claims_of_entities(entities: dict[str, str], stem: str) -> Claims:
         type=rest[-1] if rest else None,
         series_description="_".join(rest) or None,
     )
+
+
+def is_type_word(name: str) -> bool:
+    """Whether a name begins with a word for a kind of image: ``T1w_run-01``."""
+    return _TYPE_WORDS.match(name) is not None
 
 
 def _claims_of_name(stem: str) -> Claims:

@@ -285,7 +285,8 @@ def _source(table: Path, row: _Row, *, allow_incomplete: bool) -> Source:
         merged = Claims(
             **{name: getattr(claims, name) or getattr(source.claims, name) for name in COLUMNS if name != "file"}
         )
-        return replace(source, claims=merged, findings=(*row.findings, *source.findings), line=row.line)
+        own = tuple(one for one in source.findings if one.id != "FS26" or claims.subject is None)
+        return replace(source, claims=merged, findings=(*row.findings, *own), line=row.line)
     if path.is_dir():
         source = result_source(path, shown, claims)
         if source.claims.resource is not None:

@@ -99,7 +99,7 @@ class Address:
                     parts = []
         if parts or not all(found.values()) or {"scan", "assessor"} <= set(found):
             raise UsageError(
-                f"{text!r}: not an address; write PROJECT[/SUBJECT[/SESSION[/scans/ID | /resources/LABEL[/files/PATH]]]]"
+                f"{text!r}: not an address; write PROJECT[/SUBJECT[/SESSION[/scans/ID]]][/resources/LABEL[/files/PATH]]"
             )
         return cls(**found)
 

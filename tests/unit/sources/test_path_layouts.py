@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xnatferry.sources.nifti import split_name
-from xnatferry.sources.path_layouts import claims_of_folder, claims_of_path, joined_session
+from xnatferry.sources.path_layouts import claims_of_folder, claims_of_path, joined_session, problem_of_path
 
 
 def read(relative):
@@ -76,3 +76,17 @@ def test_a_session_label_begins_with_its_subject_as_a_whole_word(subject, sessio
     assert label.casefold().startswith(subject.casefold())
     assert rest
     assert not rest[0].isalnum()
+
+
+@pytest.mark.parametrize(
+    ("relative", "both"),
+    [
+        ("sub-01/anat/sub-02_T1w.nii.gz", ("01", "02")),
+        ("sub-01/ses-1/anat/sub-01_ses-2_T1w.nii.gz", ("1", "2")),
+        ("sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz", ()),
+    ],
+)
+def test_a_path_that_names_two_people_or_sessions_is_a_problem(relative, both):
+    found = problem_of_path(relative)
+    assert (found is None) is (not both)
+    assert found is None or (found[0] == "NII28" and ", ".join(both) in found[1])
