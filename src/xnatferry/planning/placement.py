@@ -32,6 +32,7 @@ __all__ = [
     "default_session",
     "entry_fields",
     "file_name_reasons",
+    "identifying_files",
     "is_packed",
     "label_of",
     "names_session",
@@ -73,6 +74,7 @@ _ENTRIES: Sequence[tuple[str, str, str]] = (
     (".bvecs", "BVEC", "NIFTI_RAW"),
     (".tsv", "TSV", "NIFTI_RAW"),
 )
+_COMPANIONS = (".json", ".tsv", ".tsv.gz", ".bval", ".bvals", ".bvec", ".bvecs", ".txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,19 @@ class MappedSources:
     placements: tuple[Placement, ...]
     refusals: tuple[Refusal, ...] = ()
     conflicting: tuple[Refusal, ...] = ()
+
+
+def identifying_files(source: Source) -> tuple[LocalFile, ...]:
+    """The image or recording itself, which alone tells one scan from another.
+
+    Sidecars, tables of events and gradients are often the same for several scans. Other resources of a scan have none.
+    """
+    own = source.files[:1]
+    if source.kind is Kind.BIDS:
+        own = tuple(file for file in source.files if file.path == source.path and file.data is None)
+    if not own:
+        return ()
+    return tuple(file for file in source.files if file in own or not file.name.lower().endswith(_COMPANIONS))
 
 
 def compressed_as(file: LocalFile, name: str) -> bool:

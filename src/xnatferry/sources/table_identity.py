@@ -57,7 +57,11 @@ def _path_problem(cells: Mapping[str, str], subjects: set[str]) -> tuple[str, st
     # The first part of a file's name is a label as well: P1_T1.nii.gz.
     *folders, file = re.split(r"[/\\]", path)
     parts = [*folders, re.split(r"[_.]", file)[0]] if named is None else [named]
-    if own in parts or subject in parts or any(re.search(rf"(?<![0-9A-Za-z]){re.escape(one)}(?![0-9A-Za-z])", own) for one in parts):
+    if (
+        own in parts
+        or subject in parts
+        or any(re.search(rf"(?<![0-9A-Za-z]){re.escape(one)}(?![0-9A-Za-z])", own) for one in parts)
+    ):
         return None
     for part in parts:
         if _without_zeros(part) == _without_zeros(own):
