@@ -98,3 +98,69 @@ def test_a_run_whose_folder_and_files_name_two_subjects_is_refused_with_both(fer
     assert done.code == 7
     assert "different subjects: 02 (folder sub-02), 001 (files of sub-001)" in done.out
     assert ferry("plan", tmp_path / "in", "-p", "P", "--allow-incomplete", "--subject", "02").code == 0
+
+
+def bids_dataset(root):
+    (root / "dataset_description.json").parent.mkdir(parents=True)
+    (root / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.8.0"}')
+    for number, subject in enumerate(("34", "36")):
+        write_image(root / f"sub-{subject}/anat/sub-{subject}_T1w.nii.gz", seed=number)
+    for path in (
+        "derivatives/sub-34/mask.txt",
+        "derivatives/sub-35/mask.txt",
+        "derivatives/pipe/sub-35/stats.txt",
+        "derivatives/pipe/sub-36/stats.txt",
+        "derivatives/pipe/logs/sub-35_log.txt",
+        "sourcedata/sub-35/raw.txt",
+        "code/sub-35/run.sh",
+        "code/all.sh",
+    ):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(path)
+    return root
+
+
+def sent(ferry, *arguments):
+    done = ferry("plan", *arguments, "-p", "P", "--json")
+    return done, {step["address"]: step["path"] for step in done.records if step.get("level") == "file"}
+
+
+def test_what_is_excluded_is_excluded_everywhere(ferry, tmp_path):
+    root = bids_dataset(tmp_path / "data")
+    for selection in (("--exclude", "sub-35"), ("--exclude", "35"), ("--only", "sub-34", "--only", "sub-36")):
+        done, files = sent(ferry, root, "--sourcedata", *selection)
+        assert done.code == 0, done.text
+        assert not [path for path in files.values() if "sub-35" in path], selection
+        assert any(path.endswith("code/all.sh") for path in files.values())
+    _, files = sent(ferry, root, "--sourcedata", "--only", "sub-36")
+    assert {part for path in files.values() for part in path.split("/") if part.startswith("sub-")} == {
+        "sub-36",
+        "sub-36_T1w.nii.gz",
+    }
+
+
+def test_derivatives_of_a_subject_are_not_a_pipeline(ferry, tmp_path):
+    _, files = sent(ferry, bids_dataset(tmp_path / "data"))
+    assert "P/34/34_MR1/resources/DERIVATIVES/files/sub-34/mask.txt" in files
+    assert not [address for address in files if "SUB-3" in address]
+
+
+def test_a_selection_that_matches_nothing_is_an_error_with_the_nearest_labels(ferry, images, tmp_path):
+    root = bids_dataset(tmp_path / "data")
+    for command in ("plan", "push", "verify"):
+        more = ("-y",) if command == "push" else ()
+        done = ferry(command, root, "-p", "P", "--only", "sub-43", *more)
+        assert done.code != 0
+        told = done.text.partition("--only sub-43: no subject or session matches; the nearest are ")[2]
+        assert "sub-34" in told.splitlines()[0]
+        done = ferry(command, images, "-p", "P", "--only", "ann", "--only", "bop", *more)
+        assert done.code == 7
+        assert "--only bop: no subject or session matches; the nearest are bob" in done.text
+
+
+def test_a_refused_subject_that_is_excluded_refuses_nothing(ferry, images):
+    (images / "bob" / "T1w.nii.gz").write_bytes(b"")
+    assert ferry("plan", images, "-p", "P").code == 7
+    assert ferry("plan", images, "-p", "P", "--exclude", "bob").code == 0
+    assert ferry("plan", images, "-p", "P", "--only", "ann").code == 0
+    assert ferry("plan", images, "-p", "P", "--only", "bob").code == 7
