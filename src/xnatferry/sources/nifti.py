@@ -12,7 +12,7 @@ from xnatferry.checks.images import ImageReport, inspect_image, inspect_pair
 from xnatferry.checks.sidecars import check_gradients, check_sidecar
 from xnatferry.sources.folder_walk import Entry, entry_at, walk
 from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
-from xnatferry.sources.path_layouts import claims_of_path, date_in_name, problem_of_path
+from xnatferry.sources.path_layouts import claims_of_path, date_in_name, problem_of_path, subject_folder
 from xnatferry.sources.sidecar import series_description, sidecar_facts
 from xnatferry.sources.template import AmbiguousPathError, PathTemplate
 from xnatferry.wording import counted, one_or_many
@@ -67,7 +67,9 @@ def discover_nifti(path: Path, templates: Sequence[PathTemplate] = (), *, worker
             found("NII22", "no NIfTI images found (.nii, .nii.gz, .hdr with .img); check the path, or use --as", path)
         )
     findings += _ignored_files(others, root)
-    return Discovery(root=root, kind=Kind.NIFTI, sources=_with_duplicates(sources), findings=tuple(findings))
+    return Discovery(
+        root=root, kind=Kind.NIFTI, sources=_with_duplicates(_same_doubt(sources)), findings=tuple(findings)
+    )
 
 
 def _placed(
@@ -265,6 +267,24 @@ def _with_duplicates(sources: tuple[Source, ...]) -> tuple[Source, ...]:
     return tuple(
         replace(source, findings=(*source.findings, duplicates[id(source)])) if id(source) in duplicates else source
         for source in sources
+    )
+
+
+def _same_doubt(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    """Refuse all images whose subject is a folder, if one of these folders is named like an image type."""
+    doubted = next((one for one in sources if any(finding.id == "NII26" for finding in one.findings)), None)
+    if doubted is None:
+        return sources
+    other = subject_folder(doubted.relative)
+    why = (
+        f"the folder {{!r}} would be the subject, but {other!r} beside it is named like an image type; use a template"
+        " such as --template '{{type}}/{{subject}}.nii.gz', or a table"
+    )
+    return tuple(
+        replace(one, findings=(found("NII26", why.format(folder), one.path), *one.findings))
+        if (folder := subject_folder(one.relative)) and all(finding.id != "NII26" for finding in one.findings)
+        else one
+        for one in sources
     )
 
 

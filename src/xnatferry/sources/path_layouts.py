@@ -32,6 +32,7 @@ __all__ = [
     "iso_date",
     "joined_session",
     "problem_of_path",
+    "subject_folder",
 ]
 
 _DOWNLOAD: Final = re.compile(
@@ -68,11 +69,10 @@ def claims_of_path(relative: str, stem: str) -> Claims:
         return Claims(
             session=match["session"], scan=match["scan"], type=match["type"], resource=match["resource"].upper()
         )
-    folders = relative.split("/")[:-1]
     entities = entities_of(relative)
     if "sub" in entities:
         return _claims_of_entities(entities, stem)
-    places = [folder for folder in folders if folder.lower() not in _KINDS]
+    places = _places(relative)
     if not places:
         return _claims_of_name(stem)
     subject = places[0]
@@ -93,7 +93,7 @@ def problem_of_path(relative: str) -> tuple[str, str] | None:
             return "NII28", f"{why}; rename the file or its folder, or use --subject, --template or a table"
     if "sub" in entities_of(relative):
         return None
-    places = [folder for folder in relative.split("/")[:-1] if folder.lower() not in _KINDS]
+    places = _places(relative)
     if places and (match := _TYPE_WORDS.match(places[0])) is not None and match.end() == len(places[0]):
         why = f"the folder {places[0]!r} would be the subject, but it is named like an image type"
         return "NII26", f"{why}; use a template such as --template '{{type}}/{{subject}}.nii.gz', or a table"
@@ -102,6 +102,18 @@ def problem_of_path(relative: str) -> tuple[str, str] | None:
         why = f"subject {places[0]!r}, session {places[1]!r}: the folder {', '.join(map(repr, unread))}"
         return "NII27", f"{why} is not used; if it is a label, use --template or a table"
     return None
+
+
+def subject_folder(relative: str) -> str | None:
+    """The folder that rules 3-5 take for the subject of an image, else None."""
+    if _DOWNLOAD.fullmatch(relative) is not None or "sub" in entities_of(relative):
+        return None
+    return next(iter(_places(relative)), None)
+
+
+def _places(relative: str) -> list[str]:
+    """Folders that may be labels."""
+    return [folder for folder in relative.split("/")[:-1] if folder.lower() not in _KINDS]
 
 
 def claims_of_folder(name: str) -> Claims:
@@ -164,6 +176,9 @@ def is_type_word(name: str) -> bool:
 def _claims_of_name(stem: str) -> Claims:
     for match in re.finditer(r"[_-]", stem):
         if _TYPE_WORDS.match(stem, match.end()):
+            first = _TYPE_WORDS.match(stem)
+            if first is not None and first.end() == match.start():  # t1_mprage names no subject
+                return Claims(type=stem)
             return Claims(subject=stem[: match.start()] or None, type=stem[match.end() :])
     if _TYPE_WORDS.match(stem):
         return Claims(type=stem)

@@ -19,6 +19,8 @@ def read(relative):
         ("P7_T1.nii.gz", ("P7", None, None, "T1")),
         ("site_01_T1w.nii.gz", ("site_01", None, None, "T1w")),
         ("P7_rest_1.nii.gz", ("P7", None, None, "rest_1")),
+        ("t1_mprage_sag.nii.gz", (None, None, None, "t1_mprage_sag")),
+        ("PD_001_T1.nii.gz", ("PD_001", None, None, "T1")),
         ("P7-dwi.nii", ("P7", None, None, "dwi")),
         ("T1.nii.gz", (None, None, None, "T1")),
         ("P7/T1.nii.gz", ("P7", None, None, "T1")),
