@@ -164,3 +164,18 @@ def test_a_refused_subject_that_is_excluded_refuses_nothing(ferry, images):
     assert ferry("plan", images, "-p", "P", "--exclude", "bob").code == 0
     assert ferry("plan", images, "-p", "P", "--only", "ann").code == 0
     assert ferry("plan", images, "-p", "P", "--only", "bob").code == 7
+
+
+def test_refused_images_make_no_session_and_the_tree_shows_descriptions(ferry, tmp_path):
+    root = bids_dataset(tmp_path / "data")
+    (root / "sub-34/anat/sub-34_T1w.nii.gz").write_bytes(b"")
+    (root / "sub-34/sub-34_scans.tsv").write_text("filename\tacq_time\nanat/sub-34_T1w.nii.gz\t2024-05-01T09:00:00\n")
+    done = ferry("push", root, "-p", "P", "-y")
+    assert done.code == 7, done.text
+    assert sessions(ferry) == {"36_MR1"}
+    write_image(tmp_path / "flat" / "t1_mprage_sag.nii.gz")
+    write_image(tmp_path / "flat" / "epi.nii.gz", seed=3)
+    (tmp_path / "flat" / "epi.json").write_text('{"SeriesDescription": "resting state"}')
+    plan = ferry("plan", tmp_path / "flat", "-p", "Q", "--subject", "P7")
+    assert "1  epi, resting state" in plan.out
+    assert "2  t1_mprage_sag  " in plan.out

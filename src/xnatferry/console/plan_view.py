@@ -100,7 +100,8 @@ def _object_line(step: Step, files: Sequence[Step]) -> Text:
     sign, label = step.decision, getattr(address, address.level.value)
     detail = ""
     if address.level is Level.SCAN:
-        detail = step.fields.get("type", "")
+        words = (step.fields.get(name, "") for name in ("type", "series_description"))
+        detail = ", ".join(dict.fromkeys(word for word in words if word))
     elif address.level in {Level.SESSION, Level.ASSESSOR}:
         detail = step.xsi_type
     if address.level is not Level.RESOURCE and files:

@@ -34,6 +34,7 @@ from xnatferry.planning.plan import Refusal
 from xnatferry.planning.results_mapping import place_result
 from xnatferry.planning.session_dates import sessions_by_date
 from xnatferry.sources.model import Kind, Source
+from xnatferry.sources.nifti import split_name
 from xnatferry.sources.nifti_header import number
 from xnatferry.sources.path_layouts import iso_date
 from xnatferry.xnat.interning import interned, no_fields
@@ -72,10 +73,31 @@ def map_sources(sources: Sequence[Source], rules: MappingRules) -> MappedSources
             refusals.append(Refusal(source.relative, reasons, source.path))
         else:
             placements.append(placed)
+    placements, hollow = _without_hollow_sessions(placements, sources)
     placements, collided = without_label_collisions(placements, rules)
     placements, of_two_dates = sessions_by_date(placements, rules)
     numbered = [*_number(placements), *manifests_of(placements, rules)]
-    return MappedSources(tuple(numbered), (*refusals, *collided, *of_two_dates), same_place(numbered, rules))
+    return MappedSources(tuple(numbered), (*refusals, *hollow, *collided, *of_two_dates), same_place(numbered, rules))
+
+
+def _without_hollow_sessions(
+    placements: Sequence[Placement], sources: Sequence[Source]
+) -> tuple[list[Placement], list[Refusal]]:
+    """Refuse the other files of BIDS sessions of which every image is refused: they would be sessions without scans."""
+    scanned = [source for source in sources if source.kind is Kind.BIDS and source.level is Level.SCAN]
+    expected = {(source.claims.subject, source.claims.session) for source in scanned}
+    placed = {(one.source.claims.subject, one.source.claims.session) for one in placements if one.on_scan}
+    hollow = expected - placed
+    kept: list[Placement] = []
+    refused: list[Refusal] = []
+    for item in placements:
+        claims = item.source.claims
+        if item.session and item.source.kind is Kind.BIDS and (claims.subject, claims.session) in hollow:
+            why = f"every image of session {item.session} is refused"
+            refused.append(Refusal(item.source.relative, (why,), item.source.path))
+        else:
+            kept.append(item)
+    return kept, refused
 
 
 def _errors(source: Source, rules: MappingRules) -> tuple[str, ...]:
@@ -140,7 +162,12 @@ def _place(source: Source, rules: MappingRules) -> tuple[Placement | None, tuple
 
 
 def _scan_fields(source: Source, rules: MappingRules, session_type: str) -> Mapping[str, str]:
-    found = scan_words(source.claims, rules)
+    stem = split_name(source.files[0].name)[0] if source.files else ""
+    claims = source.claims
+    # A name that is all of a path is the subject, unless the user or a table names that.
+    if claims.type is None and (rules.subject is not None or stem != claims.subject):
+        claims = replace(claims, type=stem or None)
+    found = scan_words(claims, rules)
     scan_type = scan_type_for(session_type)
     if scan_type == "xnat:mrScanData":
         return interned({**found, **source.attributes})

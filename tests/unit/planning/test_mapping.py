@@ -240,3 +240,17 @@ def test_the_session_of_the_first_date_keeps_its_label_when_a_second_date_comes(
     two = mapped(*(image(f"{day}.nii", subject="s1", date=day) for day in ("2024-05-01", "2024-06-01")))
     matched = match_sessions(two, sessions, frozenset({"s1"}), MappingRules("P"))
     assert [item.session for item in matched.mapped.placements] == ["s1_MR1", "s1_MR_2024-06-01"]
+
+
+@pytest.mark.parametrize(
+    ("name", "rules", "expected"),
+    [
+        ("mprage.nii.gz", {"subject": "P7"}, ("mprage", "mprage")),
+        ("mprage.nii.gz", {"subject": "P7", "type": "T1w"}, ("T1w", "T1w")),
+        ("mprage.nii.gz", {}, ("unknown", "unknown")),
+    ],
+)
+def test_the_name_of_a_file_is_its_type_if_it_is_no_subject(name, rules, expected):
+    words = only(mapped(image(name, subject="mprage"), **rules)).scan_fields
+    assert (words["type"], words["series_description"]) == expected
+    assert only(mapped(image(name, subject="P7"))).scan_fields["type"] == "mprage"
