@@ -179,3 +179,24 @@ def test_refused_images_make_no_session_and_the_tree_shows_descriptions(ferry, t
     plan = ferry("plan", tmp_path / "flat", "-p", "Q", "--subject", "P7")
     assert "1  epi, resting state" in plan.out
     assert "2  t1_mprage_sag  " in plan.out
+
+
+def test_many_findings_of_one_kind_are_told_in_few_short_lines(ferry, tmp_path):
+    for subject in range(10):
+        run = tmp_path / "in" / f"P{subject}"
+        shutil.copytree(DATA / "freesurfer7" / "sub-001", run)
+        for number in range(60):
+            key = f"MD5E-s{number}--{number:032x}.mgz"
+            (run / "mri" / f"v{number}.mgz").symlink_to(f"../../.git/annex/objects/aa/bb/{key}/{key}")
+    for command in (("check", tmp_path / "in"), ("plan", tmp_path / "in", "-p", "P")):
+        done = ferry(*command)
+        assert done.code == 7
+        lines = done.text.splitlines()
+        assert len(lines) < 60
+        assert max(map(len, lines)) <= 300
+        assert "datalad get" in done.text
+        assert "MD5E" not in done.text
+        assert "more" in done.text
+        listed = ferry(*command, "-v")
+        assert all(f"v{number}.mgz is in git-annex" in listed.out for number in range(60)) or command[0] == "plan"
+        assert max(map(len, listed.text.splitlines())) <= 300
