@@ -67,13 +67,15 @@ def plan(
         ValueError: *on_conflict* is no `OnConflict`.
         RemoteError: The server cannot be read.
     """
+    selection = selection or Selection()
+    discovery = replace(discovery, sources=tuple(selection.of_sources(discovery.sources)))
     mapped = map_sources(discovery.sources, rules)
     matching_findings: tuple[Finding, ...] = ()
     if is_matched(mapped, rules):
         matched = match_sessions(mapped, *project_sessions(remote, rules.project), rules)
         mapped, matching_findings = matched.mapped, matched.findings
         mapped = replace(mapped, conflicting=(*mapped.conflicting, *same_place(mapped.placements, rules)))
-    mapped = with_attached((selection or Selection()).of(mapped), reports or {})
+    mapped = with_attached(selection.of(mapped, discovery.sources), reports or {})
     query = query_of(mapped.placements, all_fields=update_fields, gzip=rules.gzip)
     state = fetch_remote_state(
         remote, server=remote.connection.url, project=rules.project, query=query, workers=workers

@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
+#: How many messages of one kind are printed.
+EXAMPLES = 3
+#: Longest line of output, in characters.
+LINE_LIMIT = 300
+
+
+def shortened(text: str, beside: int = 0) -> str:
+    """The text so that a line with *beside* other characters is not too long: its beginning and its end.
+
+    >>> len(shortened("x" * 1000, 20)), shortened("short")
+    (280, 'short')
+    """
+    room = LINE_LIMIT - beside
+    if len(text) <= room:
+        return text
+    end = room // 3
+    return f"{text[: room - end - 5]} ... {text[-end:]}"
+
 
 def human_bytes(size_bytes: float) -> str:
     """A size in the decimal units of disks and networks: ``1.4 MB``.

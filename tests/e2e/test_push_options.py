@@ -34,7 +34,7 @@ def test_only_and_exclude_choose_subjects_and_sessions(ferry, four):
     assert ferry("verify", four, "-p", "P").code == 8
     nothing = ferry("push", four, "-p", "P", "-y", "--only", "nobody")
     assert nothing.code == 7
-    assert "nothing to push" in nothing.err
+    assert "--only nobody: no subject or session matches" in nothing.err
 
 
 def test_max_sessions_takes_the_next_ones_each_time(ferry, four):

@@ -68,7 +68,9 @@ def test_a_folder_without_a_server(ferry, subjects_dir: Path, tmp_path: Path) ->
     records = ferry("stats", "aseg", subjects_dir, "--json").records
     assert [r["where"] for r in records if r["record"] == "remark"] == ["sub-002"]
     rows = [r for r in records if r["record"] == "row"]
-    assert {"subject": "sub-001", "region": "eTIV", "value": 1626503.552457}.items() <= rows[19].items()
+    assert {"subject": "001", "session": "001_MR1", "region": "eTIV", "value": 1626503.552457}.items() <= rows[
+        19
+    ].items()
     assert records[-1] == {**records[-1], "record": "result", "exit_code": 1, "rows": len(rows), "missing": 1}
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.model import Finding
 
-__all__ = ["Run", "RunFile", "check_run", "is_text_needed", "label_problem_of"]
+__all__ = ["Run", "RunFile", "check_run", "is_text_needed", "label_problem_of", "names_inside"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +327,13 @@ def _one_version(run: Run) -> list[Finding]:
     return findings
 
 
+def names_inside(run: Run) -> list[str]:
+    """Subject names in statistics and log, without repetition."""
+    tables = [name for table in run.stats.values() if (name := table.fields.get("subjectname"))]
+    logged = re.findall(r"recon-all -s (\S+) finished without error", run.text("scripts/recon-all-status.log"))
+    return list(dict.fromkeys([*tables, *logged]))
+
+
 def _names(run: Run) -> list[Finding]:
     """Another name in all files is a renamed folder (warning); two names are files of two subjects (error)."""
     tables = {name: table.fields["subjectname"] for name, table in run.stats.items() if table.fields.get("subjectname")}
@@ -339,8 +346,7 @@ def _names(run: Run) -> list[Finding]:
         why = f"statistics of two subjects: {shown}, the other files of {usual}; replace the wrong files"
         mixed = found("FS13", why, run.where, file=next(iter(odd)), seen=shown, expected=usual)
         return [replace(mixed, severity=Severity.ERROR)]
-    logged = set(re.findall(r"recon-all -s (\S+) finished without error", run.text("scripts/recon-all-status.log")))
-    names = sorted((set(others.values()) | logged) - {run.name})
+    names = sorted(set(names_inside(run)) - {run.name})
     if not names:
         return []
     shown = ", ".join(names)

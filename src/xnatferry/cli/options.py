@@ -330,10 +330,10 @@ def _bids_choices(options: dict[str, object]) -> BidsChoices:
     from xnatferry.sources.bids.dataset import BidsChoices
 
     flags = take(options, "sourcedata", "custom_fields", "force")
-    only, exclude = options.get("only"), options.get("exclude")
-    selection = selection_from({"only": only or (), "exclude": exclude or ()})
+    selection = selection_from({name: options.get(name) or () for name in ("only", "exclude")})
     return BidsChoices(
         takes=selection.takes_part,
+        unmatched=selection.unmatched_parts,
         sourcedata=bool(flags.get("sourcedata")),
         custom_fields=bool(flags.get("custom_fields")),
         validate=True,

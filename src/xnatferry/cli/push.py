@@ -319,4 +319,4 @@ def show_refusals(plan: Plan, screen: Screen) -> None:
     """Print sources that are not uploaded, and why."""
     from xnatferry.console.plan_view import refusal_lines
 
-    screen.lines(refusal_lines((*plan.blocked, *plan.refusals)))
+    screen.lines(refusal_lines((*plan.blocked, *plan.refusals), everything=screen.verbose))

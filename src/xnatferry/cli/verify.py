@@ -77,7 +77,7 @@ def _show(verdicts: Sequence[Verdict], screen: Screen, *, refused: int) -> int:
     from xnatferry.transfer.journal import event_to_dict
 
     bad = [verdict for verdict in verdicts if not verdict.proof.good]
-    screen.lines(verdict_lines(verdicts if screen.verbose else bad))
+    screen.lines(verdict_lines(verdicts if screen.verbose else bad, everything=screen.verbose))
     screen.lines([verdict_counts(verdicts)])
     code = VerifyError.exit_code if bad else DataError.exit_code if refused else 0
     screen.records(event_to_dict(verdict) for verdict in verdicts)

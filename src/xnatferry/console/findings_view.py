@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from xnatferry.sources.model import Severity
-from xnatferry.wording import counted, human_bytes, one_or_many
+from xnatferry.wording import EXAMPLES, counted, human_bytes, one_or_many, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.model import Discovery, Finding
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
-#: More findings with the same message are printed once, with their number.
-LISTED_ONE_BY_ONE = 1
 _NOUNS = {
     "nifti": "image",
     "freesurfer": "FreeSurfer subject",
@@ -49,28 +47,34 @@ def source_lines(discovery: Discovery) -> Iterator[Text]:
 
 
 def finding_lines(findings: Sequence[Finding], *, everything: bool) -> Iterator[Text]:
-    """Errors and warnings, most severe first, equal ones once; *everything* adds the others and the notes."""
+    """Errors and warnings, most severe first, three examples of each kind; *everything* lists all, and the notes."""
     for severity in Severity:
         if severity is Severity.INFO and not everything:
             continue
-        alike: dict[tuple[str, str], list[Finding]] = {}
+        of_kind: dict[str, dict[str, list[Finding]]] = {}
         for finding in findings:
             if finding.severity is severity:
-                alike.setdefault((finding.id, finding.message), []).append(finding)
-        for group in alike.values():
-            shown = group if everything or len(group) <= LISTED_ONE_BY_ONE else group[:1]
-            for finding in shown:
-                head = Text(f"{severity.value} {finding.id} ", style=_STYLES[severity])
-                where = f"{finding.where}: " if finding.where else ""
-                line = Text.assemble(head, where, finding.message)
-                if len(shown) < len(group):
-                    line.append(f" (and {len(group) - 1:,} more; -v lists all)", style="dim")
-                yield line
+                of_kind.setdefault(finding.id, {}).setdefault(finding.message, []).append(finding)
+        for finding_id, alike in of_kind.items():
+            head = Text(f"{severity.value} {finding_id} ", style=_STYLES[severity])
+            if everything:
+                yield from (_line(head, one) for group in alike.values() for one in group)
+                continue
+            for group in list(alike.values())[:EXAMPLES]:
+                more = f" (and {len(group) - 1:,} more; -v lists all)" if len(group) > 1 else ""
+                yield _line(head, group[0], more)
+            if hidden := [one for group in list(alike.values())[EXAMPLES:] for one in group]:
+                yield Text.assemble(head, (f"{len(hidden):,} more of this kind; -v lists all", "dim"))
     counts = Counter(finding.severity for finding in findings)
     if counts:
         summary = ", ".join(counted(counts[severity], _noun(severity)) for severity in Severity if counts[severity])
-        hidden = 0 if everything else counts[Severity.INFO]
-        yield Text(summary + (f" (-v shows {one_or_many(hidden, 'it', 'them')})" if hidden else ""))
+        hidden_notes = 0 if everything else counts[Severity.INFO]
+        yield Text(summary + (f" (-v shows {one_or_many(hidden_notes, 'it', 'them')})" if hidden_notes else ""))
+
+
+def _line(head: Text, finding: Finding, more: str = "") -> Text:
+    where = f"{finding.where}: " if finding.where else ""
+    return Text.assemble(head, shortened(where + finding.message, len(head) + len(more)), (more, "dim"))
 
 
 def _noun(severity: Severity) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from xnatferry.planning.plan import Decision, Plan, Refusal, Step, Transport
-from xnatferry.wording import counted, human_bytes, human_seconds
+from xnatferry.wording import EXAMPLES, counted, human_bytes, human_seconds, shortened
 from xnatferry.xnat.model import Address, Level
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def _object_line(step: Step, files: Sequence[Step]) -> Text:
     sign, label = step.decision, getattr(address, address.level.value)
     detail = ""
     if address.level is Level.SCAN:
-        detail = step.fields.get("type", "")
+        words = (step.fields.get(name, "") for name in ("type", "series_description"))
+        detail = ", ".join(dict.fromkeys(word for word in words if word))
     elif address.level in {Level.SESSION, Level.ASSESSOR}:
         detail = step.xsi_type
     if address.level is not Level.RESOURCE and files:
@@ -137,12 +139,27 @@ def _file_lines(resource: Step, files: Sequence[Step], *, everything: bool) -> I
         yield line
 
 
-def refusal_lines(refusals: Sequence[Refusal]) -> Iterator[Text]:
-    """Sources that are not uploaded, and why."""
+def refusal_lines(refusals: Sequence[Refusal], *, everything: bool = False) -> Iterator[Text]:
+    """Sources that are not uploaded, and why: three examples of each kind of reason, unless *everything* is wanted."""
+    kinds: dict[str, list[Refusal]] = {}
     for refusal in refusals:
-        line = Text.assemble((Decision.REFUSED.value, STYLES[Decision.REFUSED]), " ", refusal.relative)
-        line.append(f"  {'; '.join(refusal.reasons)}", style="red")
-        yield line
+        kinds.setdefault(_KEYS.sub("", refusal.reasons[0] if refusal.reasons else ""), []).append(refusal)
+    for alike in kinds.values():
+        for refusal in alike if everything else alike[:EXAMPLES]:
+            head = Text.assemble(
+                (Decision.REFUSED.value, STYLES[Decision.REFUSED]), " ", shortened(refusal.relative, 150)
+            )
+            reasons = refusal.reasons if everything else refusal.reasons[:EXAMPLES]
+            more = len(refusal.reasons) - len(reasons)
+            text = "; ".join(reasons) + (f"; and {counted(more, 'more reason')}" if more else "")
+            yield Text.assemble(head, (f"  {shortened(text, len(head) + 2)}", "red"))
+        if not everything and len(alike) > EXAMPLES:
+            sign = (Decision.REFUSED.value, STYLES[Decision.REFUSED])
+            yield Text.assemble(sign, (f" {len(alike) - EXAMPLES:,} more for such reasons; -v lists all", "dim"))
+
+
+#: What differs from source to source in a reason of one kind.
+_KEYS = re.compile(r"'[^']*'|\S*[/\d.]\S*|\([^)]*\)")
 
 
 def plan_counts(plan: Plan) -> Text:

@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
@@ -23,7 +24,7 @@ from rich.text import Text
 from xnatferry.planning.plan import Decision
 from xnatferry.transfer.events import Began, BytesSent, Event, Outcome, Receipt, Verdict
 from xnatferry.transfer.journal import event_to_dict
-from xnatferry.wording import counted, human_bytes, human_seconds
+from xnatferry.wording import EXAMPLES, counted, human_bytes, human_seconds, shortened
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -120,6 +121,7 @@ class PushProgress:
         self._lock = threading.Lock()
         self._next_line_s = INTERVAL_S
         self._stages: set[str] = set()
+        self._failures: Counter[str] = Counter()
         self._files: dict[Address, TaskID] = {}
         self._block = Progress(
             TextColumn("{task.description}", markup=False),
@@ -142,6 +144,10 @@ class PushProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._block.__exit__(kind, error, trace)
+        for message, number in self._failures.items():
+            if (more := number - EXAMPLES) > 0:
+                why = shortened(message, 40)
+                self._console.print(Text.assemble(("failed", "red"), f" {counted(more, 'more step')}: {why}"))
         if kind is None and not self._quiet:
             self._print_stage("verified", self._tally.verified, self._tally.all_to_verify, "file")
 
@@ -150,17 +156,23 @@ class PushProgress:
         with self._lock:
             tally = self._tally
             tally.take(event)
+            if isinstance(event, Receipt) and event.outcome is Outcome.FAILED:
+                self._print_failure(event)
             if self._quiet:
                 return
             self._print_stages()
-            if isinstance(event, Receipt) and event.outcome is Outcome.FAILED:
-                text = Text.assemble(("failed", "red"), f" {event.address}: {event.message}")
-                self._console.print(text, soft_wrap=True)
             if not self._block.disable:
                 self._draw(event)
             elif tally.seconds >= self._next_line_s:
                 self._next_line_s = tally.seconds + INTERVAL_S
                 self._console.print(Text(tally.line()))
+
+    def _print_failure(self, receipt: Receipt) -> None:
+        """A line for a failed step, also when quiet: it is the cause; three lines for one reason."""
+        self._failures[receipt.message] += 1
+        if self._failures[receipt.message] <= EXAMPLES:
+            why = shortened(receipt.message, len(str(receipt.address)) + 9)
+            self._console.print(Text.assemble(("failed", "red"), f" {receipt.address}: {why}"), soft_wrap=True)
 
     def _print_stages(self) -> None:
         tally = self._tally

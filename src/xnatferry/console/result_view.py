@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from xnatferry.transfer.events import Outcome, Proof, Verdict
-from xnatferry.wording import counted, human_bytes, human_seconds
+from xnatferry.wording import EXAMPLES, counted, human_bytes, human_seconds, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -57,15 +57,21 @@ def _changed_field_lines(changed: Sequence[Receipt]) -> Iterator[Text]:
         yield Text(f"warning: {receipts[0].address}{more}: {message}", style="yellow")
 
 
-def verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[Text]:
-    """One line for each file: its verdict, its address, the reason."""
+def verdict_lines(verdicts: Iterable[Verdict], *, everything: bool = False) -> Iterator[Text]:
+    """Verdict, address and reason of files: three of each kind, unless *everything* is wanted."""
+    kinds: dict[tuple[Proof, str], list[Verdict]] = {}
     for verdict in verdicts:
-        line = Text.assemble(
-            (f"{_WORDS[verdict.proof]:<12}", _STYLES.get(verdict.proof, "bold red")), str(verdict.address)
-        )
-        if verdict.message:
-            line.append(f"  {verdict.message}", style="dim")
-        yield line
+        kinds.setdefault((verdict.proof, verdict.message), []).append(verdict)
+    for (proof, message), alike in kinds.items():
+        word = (f"{_WORDS[proof]:<12}", _STYLES.get(proof, "bold red"))
+        for verdict in alike if everything else alike[:EXAMPLES]:
+            address = str(verdict.address)
+            why = shortened(message, len(address) + 14) if message else ""
+            yield Text.assemble(word, address, (f"  {why}" if why else "", "dim"))
+        if not everything and (more := len(alike) - EXAMPLES) > 0:
+            yield Text.assemble(
+                word, (f"{counted(more, 'more file')} of this kind; xnatferry verify -v lists all", "dim")
+            )
 
 
 def verdict_counts(verdicts: Sequence[Verdict], *, where: str = "on the server") -> Text:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from datetime import date
 from typing import TYPE_CHECKING
 
 from xnatferry.checks.bids import fitting_fields
@@ -21,6 +20,7 @@ from xnatferry.planning.placement import (
     MappedSources,
     MappingRules,
     Placement,
+    day_of,
     file_name_reasons,
     label_of,
     next_free,
@@ -32,8 +32,11 @@ from xnatferry.planning.placement import (
 )
 from xnatferry.planning.plan import Refusal
 from xnatferry.planning.results_mapping import place_result
+from xnatferry.planning.session_dates import sessions_by_date
 from xnatferry.sources.model import Kind, Source
+from xnatferry.sources.nifti import split_name
 from xnatferry.sources.nifti_header import number
+from xnatferry.sources.path_layouts import iso_date
 from xnatferry.xnat.interning import interned, no_fields
 from xnatferry.xnat.labels import label_problem, resource_label_problem
 from xnatferry.xnat.model import Level
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MappedSources", "MappingRules", "Placement", "map_sources", "scan_type_for", "session_type_of"]
 
+#: Findings about the subject that a path names; they do not matter if the user names it.
+_ABOUT_SUBJECT = frozenset({"NII26", "NII35", "FS27"})
 #: Kinds with their own mapping module.
 _PLACES = {Kind.BIDS: place_bids, Kind.FILES: place_result}
 
@@ -68,16 +73,38 @@ def map_sources(sources: Sequence[Source], rules: MappingRules) -> MappedSources
             refusals.append(Refusal(source.relative, reasons, source.path))
         else:
             placements.append(placed)
+    placements, hollow = _without_hollow_sessions(placements, sources)
     placements, collided = without_label_collisions(placements, rules)
+    placements, of_two_dates = sessions_by_date(placements, rules)
     numbered = [*_number(placements), *manifests_of(placements, rules)]
-    return MappedSources(tuple(numbered), (*refusals, *collided), same_place(numbered, rules))
+    return MappedSources(tuple(numbered), (*refusals, *hollow, *collided, *of_two_dates), same_place(numbered, rules))
+
+
+def _without_hollow_sessions(
+    placements: Sequence[Placement], sources: Sequence[Source]
+) -> tuple[list[Placement], list[Refusal]]:
+    """Refuse the other files of BIDS sessions of which every image is refused: they would be sessions without scans."""
+    scanned = [source for source in sources if source.kind is Kind.BIDS and source.level is Level.SCAN]
+    expected = {(source.claims.subject, source.claims.session) for source in scanned}
+    placed = {(one.source.claims.subject, one.source.claims.session) for one in placements if one.on_scan}
+    hollow = expected - placed
+    kept: list[Placement] = []
+    refused: list[Refusal] = []
+    for item in placements:
+        claims = item.source.claims
+        if item.session and item.source.kind is Kind.BIDS and (claims.subject, claims.session) in hollow:
+            why = f"every image of session {item.session} is refused"
+            refused.append(Refusal(item.source.relative, (why,), item.source.path))
+        else:
+            kept.append(item)
+    return kept, refused
 
 
 def _errors(source: Source, rules: MappingRules) -> tuple[str, ...]:
     """Errors of the checks of a source; with the name of the file when it is not the image."""
     reasons: list[str] = []
     for finding in source.findings:
-        if finding.severity != "error" or (finding.id == "NII26" and rules.subject is not None):
+        if finding.severity != "error" or (finding.id in _ABOUT_SUBJECT and rules.subject):
             continue
         beside = source.kind in {Kind.NIFTI, Kind.BIDS} and finding.line is None
         about = finding.path if beside and finding.path not in {source.path, None} else None
@@ -90,18 +117,11 @@ def _check_rules(rules: MappingRules) -> None:
         raise UsageError(f"project {rules.project!r} cannot be used: {problem}")
     if rules.resource is not None and (problem := resource_label_problem(rules.resource)):
         raise UsageError(f"resource label {rules.resource!r} cannot be used: {problem}")
-    if rules.date is not None and not _is_date(rules.date):
+    if rules.date is not None and iso_date(rules.date) != rules.date:
         raise UsageError(f"date {rules.date!r} cannot be used: write YYYY-MM-DD")
     if rules.quality is not None and rules.quality not in {"usable", "questionable", "unusable"}:
         raise UsageError(f"quality {rules.quality!r} cannot be used: use usable, questionable or unusable")
     session_type_of(rules.session_type)
-
-
-def _is_date(text: str) -> bool:
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
 
 
 def _place(source: Source, rules: MappingRules) -> tuple[Placement | None, tuple[str, ...]]:
@@ -123,9 +143,9 @@ def _place(source: Source, rules: MappingRules) -> tuple[Placement | None, tuple
     if source.kind is Kind.FREESURFER and (problem := label_problem_of(resource, source.version)):
         reasons.append(problem)
     reasons += file_name_reasons(source)
+    day = day_of(claims, rules, reasons)
     if reasons:
         return None, tuple(reasons)
-    day = rules.date or claims.date
     return Placement(
         source=source,
         subject=label["subject"] or "",
@@ -143,7 +163,12 @@ def _place(source: Source, rules: MappingRules) -> tuple[Placement | None, tuple
 
 
 def _scan_fields(source: Source, rules: MappingRules, session_type: str) -> Mapping[str, str]:
-    found = scan_words(source.claims, rules)
+    stem = split_name(source.files[0].name)[0] if source.files else ""
+    claims = source.claims
+    # A name that is all of a path is the subject, unless the user or a table names that.
+    if claims.type is None and (rules.subject is not None or stem != claims.subject):
+        claims = replace(claims, type=stem or None)
+    found = scan_words(claims, rules)
     scan_type = scan_type_for(session_type)
     if scan_type == "xnat:mrScanData":
         return interned({**found, **source.attributes})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
 from xnatferry.sources.model import Kind
+from xnatferry.sources.path_layouts import iso_date
 from xnatferry.xnat.datatypes import data_type
 from xnatferry.xnat.interning import interned, no_fields
 from xnatferry.xnat.labels import clean_label, label_problem, remote_name_problem, scan_id_problem
@@ -27,16 +28,21 @@ __all__ = [
     "MappingRules",
     "Placement",
     "compressed_as",
+    "day_of",
+    "default_session",
     "entry_fields",
     "file_name_reasons",
+    "identifying_files",
     "is_packed",
     "label_of",
+    "names_session",
     "next_free",
     "scan_type_for",
     "scan_words",
     "session_from",
     "session_text",
     "session_type_of",
+    "short_type",
 ]
 
 #: Short names of session types, and XNAT data types (schema ``xnat.xsd``).
@@ -68,6 +74,7 @@ _ENTRIES: Sequence[tuple[str, str, str]] = (
     (".bvecs", "BVEC", "NIFTI_RAW"),
     (".tsv", "TSV", "NIFTI_RAW"),
 )
+_COMPANIONS = (".json", ".tsv", ".tsv.gz", ".bval", ".bvals", ".bvec", ".bvecs", ".txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +179,19 @@ class MappedSources:
     conflicting: tuple[Refusal, ...] = ()
 
 
+def identifying_files(source: Source) -> tuple[LocalFile, ...]:
+    """The image or recording itself, which alone tells one scan from another.
+
+    Sidecars, tables of events and gradients are often the same for several scans. Other resources of a scan have none.
+    """
+    own = source.files[:1]
+    if source.kind is Kind.BIDS:
+        own = tuple(file for file in source.files if file.path == source.path and file.data is None)
+    if not own:
+        return ()
+    return tuple(file for file in source.files if file in own or not file.name.lower().endswith(_COMPANIONS))
+
+
 def compressed_as(file: LocalFile, name: str) -> bool:
     """Whether *file* is compressed on the way when it is stored as *name* (`Placement.name_of`)."""
     return name != file.name or (file.scrub is not None and file.scrub.packed)
@@ -245,8 +265,36 @@ def session_text(rules: MappingRules, claims: Claims, session_type: str, subject
     """
     if rules.session or claims.session:
         return rules.session or claims.session or ""
-    short = next((name for name, full in SESSION_TYPES.items() if full == session_type), "OTHER")
-    return session_from(rules.session_template or f"{{subject}}_{short}1", subject)
+    if rules.session_template:
+        return session_from(rules.session_template, subject)
+    return default_session(subject, session_type)
+
+
+def names_session(source: Source, rules: MappingRules) -> bool:
+    """Whether the source or the user names its session."""
+    return any(part is not None for part in (rules.session, rules.session_template, source.claims.session))
+
+
+def short_type(session_type: str) -> str:
+    """The short name of a session type: ``MR``, ``PET`` ..."""
+    return next((name for name, full in SESSION_TYPES.items() if full == session_type), "OTHER")
+
+
+def default_session(subject: str, session_type: str) -> str:
+    """The label of a session that nothing names: ``SUBJECT_MR1``."""
+    return f"{subject}_{short_type(session_type)}1"
+
+
+def day_of(claims: Claims, rules: MappingRules, reasons: list[str]) -> str | None:
+    """The date of a session as ``yyyy-mm-dd``, from the user or the source; a reason when it is not a date.
+
+    Paths often hold dates without hyphens, and dcm2niix (``%t``) adds the time: ``20240501093000``.
+    """
+    text = rules.date or claims.date
+    if text is None or (day := iso_date(text)) is not None:
+        return text and day
+    reasons.append(f"date {text!r} is not a date; use the form yyyy-mm-dd")
+    return None
 
 
 def session_from(template: str, subject: str) -> str:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xnatferry.errors import UsageError
-from xnatferry.planning.placement import MappingRules, Placement, label_of, scan_words, session_text, session_type_of
+from xnatferry.planning.placement import (
+    MappingRules,
+    Placement,
+    day_of,
+    label_of,
+    scan_words,
+    session_text,
+    session_type_of,
+)
 from xnatferry.xnat.labels import label_problem, remote_name_problem, resource_label_problem
 from xnatferry.xnat.model import Level
 
@@ -46,9 +54,9 @@ def place_result(source: Source, rules: MappingRules) -> tuple[Placement | None,
         reasons.append(f"resource label {resource!r}: {problem}")
     named = ((file.name, remote_name_problem(file.name)) for file in source.files)
     reasons.extend(f"file name {name!r}: {problem}" for name, problem in named if problem)
+    day = day_of(claims, rules, reasons)
     if reasons:
         return None, tuple(reasons)
-    day = rules.date or claims.date
     fields = {
         "format": rules.format or claims.format,
         "content": rules.content or claims.content,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from xnatferry.planning.placement import Placement, next_free
+from xnatferry.planning.placement import Placement, identifying_files, next_free
 from xnatferry.sources.model import Kind
 
 if TYPE_CHECKING:
@@ -106,14 +106,15 @@ def _held_scan(
     *,
     gzip: bool,
 ) -> str | None:
-    """An unused scan with a file of *group* by name, and by content if *same* is given."""
+    """An unused scan with the image of *group* by name, and by content if *same* is given."""
     for item in group:
-        for file in item.source.files:
-            place = (item.resource, item.name_of(file, gzip=gzip))
-            free = {scan: held for scan, held in holders.get(place, {}).items() if scan not in given}
-            for scan in sorted(free, key=_natural):
-                if same is None or same(item, file, free[scan], (scan, *place)):
-                    return scan
+        files = {(item.resource, item.name_of(file, gzip=gzip)): file for file in identifying_files(item.source)}
+        held = [holders.get(place, {}) for place in files]
+        for scan in sorted(set[str](held[0]).intersection(*held[1:]) - given if held else (), key=_natural):
+            if same is None or all(
+                same(item, file, holders[place][scan], (scan, *place)) for place, file in files.items()
+            ):
+                return scan
     return None
 
 
@@ -122,7 +123,7 @@ def _image_elsewhere(group: Sequence[Placement], there: RemoteSession, given: se
     for item in group:
         if item.source.kind is not Kind.NIFTI:
             continue
-        image = item.source.files[0]
+        image = identifying_files(item.source)[-1]  # of a pair, the voxels
         names = {image.name, item.name_of(image, gzip=True)}
         for (scan, label, name), held in sorted(there.files.items(), key=lambda entry: _natural(entry[0][0] or "")):
             if scan is None or scan in given or name not in names or held.digest is None:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from xnatferry.planning.placement import SESSION_TYPES, Placement
+from xnatferry.planning.placement import SESSION_TYPES, Placement, identifying_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ def labels_by_type(subject: str) -> list[str]:
 
 
 def settle_sessions(placements: Iterable[Placement], remote: RemoteState) -> list[Placement]:
-    """Use the existing session with most files of the same names.
+    """Use the existing session with most images and recordings of the same names.
 
     Results of a pipeline, which are not scans, use the only session of their subject.
     """
@@ -41,7 +41,7 @@ def settle_sessions(placements: Iterable[Placement], remote: RemoteState) -> lis
 
 def _label(place: tuple[str, str], items: Sequence[Placement], remote: RemoteState) -> str:
     subject, label = place
-    names = {(item.resource, file.name) for item in items if item.on_scan for file in item.source.files}
+    names = {(item.resource, file.name) for item in items if item.on_scan for file in identifying_files(item.source)}
     held: dict[str, int] = {}
     for other in (label, *labels_by_type(subject)):
         there = remote.sessions.get(other)

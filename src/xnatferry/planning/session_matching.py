@@ -2,7 +2,7 @@
 
 The data of a result often exist already, in a session whose label its folder does not contain. The first match is used:
 the session whose label is the name of the folder; the session of the subject with the given date; its only MR session.
-If there are several, none is used.
+If there are several, none is used. No data go to a session of another date.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from xnatferry.checks.finding_catalog import found
+from xnatferry.planning.placement import names_session
 from xnatferry.planning.plan import Refusal
+from xnatferry.planning.session_dates import is_dated, with_held_date
 from xnatferry.sources.model import Finding, Kind
 
 if TYPE_CHECKING:
@@ -48,8 +50,8 @@ class Matched:
 
 
 def is_matched(mapped: MappedSources, rules: MappingRules) -> bool:
-    """Whether the sessions of the server are needed: a source names no session, or none may be created."""
-    return rules.existing_only or any(_names_none(item, rules) for item in mapped.placements)
+    """Whether the sessions of the server are needed: for a source that names no session, or if none may be created."""
+    return rules.existing_only or any(_names_none(item, rules) or is_dated(item, rules) for item in mapped.placements)
 
 
 def match_sessions(
@@ -67,8 +69,11 @@ def match_sessions(
     refused: list[Refusal] = []
     unclear: list[Refusal] = []
     findings: list[Finding] = []
+    dates = {session.label: session.date for session in held}
     for item in mapped.placements:
         placed, candidates = _place(item, held, subjects, rules) if _names_none(item, rules) else (item, [])
+        if not candidates and is_dated(placed, rules):
+            placed = with_held_date(placed, dates)
         about = (placed.source.relative, placed.source.path)
         if candidates:
             shown = ", ".join(session.shown for session in candidates)
@@ -93,9 +98,7 @@ def match_sessions(
 
 
 def _names_none(item: Placement, rules: MappingRules) -> bool:
-    if item.source.kind is not Kind.FREESURFER or not item.session:
-        return False
-    return rules.session is None and rules.session_template is None and item.source.claims.session is None
+    return item.source.kind is Kind.FREESURFER and bool(item.session) and not names_session(item.source, rules)
 
 
 def _place(

@@ -132,7 +132,7 @@ def _text_of(finding: Finding) -> str:
 
 
 def _with_edits(fresh: Draft, table: Path) -> Draft:
-    lines, problem = read_lines(table)
+    lines, _, problem = read_lines(table)
     if problem is not None:
         raise DataError(f"{problem.where}: {problem.message}; nothing was written")
     names = [column_name(cell) for cell in lines[0][1]]

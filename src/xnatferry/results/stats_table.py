@@ -97,7 +97,7 @@ class Place:
 
     Attributes:
         project: Project ID; empty without a server, as all of the following that are unknown.
-        subject: Subject label, or the name of a local folder.
+        subject: Subject label.
         session: Session label.
         experiment_id: The session's accession ID.
         date: Date of the session, ``YYYY-MM-DD``.
@@ -105,6 +105,7 @@ class Place:
         age: At the session, in years.
         resource: Label of the resource that was read.
         fs_version: Version of FreeSurfer: ``7.4.1``, only ``6`` if it was inferred.
+        folder: Path of a local run, which remarks name; not a column.
     """
 
     project: str = ""
@@ -116,13 +117,16 @@ class Place:
     age: float | None = None
     resource: str = ""
     fs_version: str = ""
+    folder: str = ""
 
     def __str__(self) -> str:
+        if self.folder:
+            return self.folder
         labels = (self.project, self.subject, self.session)
         return "/".join(label for label in labels if label) or self.resource
 
 
-_PLACE_COLUMNS: Final = tuple(Place.__dataclass_fields__)
+_PLACE_COLUMNS: Final = tuple(name for name in Place.__dataclass_fields__ if name != "folder")
 _LONG_COLUMNS: Final = (*_PLACE_COLUMNS, "file", "atlas", "side", "region", "measurement", "value", "unit")
 
 

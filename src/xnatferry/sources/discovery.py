@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from xnatferry.checks.data_files import accepted, inspect_data, is_data_name
 from xnatferry.checks.finding_catalog import found as found_finding
+from xnatferry.checks.finding_catalog import listed
 from xnatferry.errors import UsageError
 from xnatferry.sources.archives import is_archive_name
 from xnatferry.sources.freesurfer import discover_freesurfer, find_subjects, is_subject_folder
@@ -20,6 +21,7 @@ from xnatferry.sources.result_files import discover_files, holds_results
 from xnatferry.sources.result_rules import read_rules
 from xnatferry.sources.table import discover_table
 from xnatferry.sources.template import PathTemplate
+from xnatferry.wording import counted
 from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
@@ -157,9 +159,13 @@ def recognise(path: Path) -> Kind:
     """Recognise how to read *path*: by its name, and for a folder by its content.
 
     A folder with a ``dataset_description.json``, or a ``participants.tsv`` and folders ``sub-*``, is BIDS, unless
-    FreeSurfer subjects are in it directly. A folder is FreeSurfer when it is a subject or holds subjects or
+    FreeSurfer subjects are in it directly. A folder of such datasets is refused: what is in them is not guessed. A
+    folder is FreeSurfer when it is a subject or holds subjects or
     archives and no images. A folder in which results of another program are recognised is files; everything else is
     NIfTI.
+
+    Raises:
+        UsageError: It holds BIDS datasets.
     """
     if not path.is_dir():
         if path.name.lower().endswith(_TABLE_ENDINGS):
@@ -169,6 +175,12 @@ def recognise(path: Path) -> Kind:
         return Kind.FREESURFER
     if _is_dataset(path) and not any(map(is_subject_folder, path.iterdir())):
         return Kind.BIDS
+    if nested := _datasets_below(path):
+        shown = listed([folder.relative_to(path).as_posix() for folder in nested], 3)
+        raise UsageError(
+            f"{path}: contains {counted(len(nested), 'BIDS dataset')}: {shown}; give the path of one of them, such as"
+            f" {nested[0]}, or name the kind with --as"
+        )
     subjects, _ = find_subjects(path)
     folders = [subject for subject in subjects if subject.path.is_dir()]
     if folders and not _has_images(path, skip={subject.path for subject in folders}):
@@ -184,6 +196,22 @@ def _is_dataset(folder: Path) -> bool:
     if description.is_file() or description.is_symlink():
         return True
     return (folder / "participants.tsv").is_file() and any(folder.glob("sub-*/"))
+
+
+def _datasets_below(root: Path, depth: int = 2) -> list[Path]:
+    """BIDS datasets below a folder that is none, some folders deep; none within another."""
+    found: list[Path] = []
+    try:
+        for folder in sorted((one for one in root.iterdir() if not one.name.startswith(".")), key=str):
+            if not folder.is_dir() or is_subject_folder(folder):
+                continue
+            if os.access(folder, os.X_OK) and _is_dataset(folder):
+                found.append(folder)
+            elif depth > 1:
+                found += _datasets_below(folder, depth - 1)
+    except OSError:
+        return found
+    return found
 
 
 def _has_images(root: Path, skip: set[Path]) -> bool:

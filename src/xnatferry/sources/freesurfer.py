@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from xnatferry.checks.file_type import GZIP_WINDOW, UNPACK_ERROR, decompressobj, read_stream
 from xnatferry.checks.finding_catalog import found, listed
-from xnatferry.checks.freesurfer import Run, RunFile, check_run, is_text_needed
+from xnatferry.checks.freesurfer import Run, RunFile, check_run, is_text_needed, names_inside
 from xnatferry.checks.freesurfer_deep import check_deep
 from xnatferry.checks.surfaces import FormatError, mgh_bytes
 from xnatferry.sources.archives import (
@@ -27,7 +27,7 @@ from xnatferry.sources.archives import (
 from xnatferry.sources.folder_walk import is_desktop_file, natural_key
 from xnatferry.sources.freesurfer_folder import SubjectFile, is_excluded, read_subject_folder
 from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
-from xnatferry.sources.path_layouts import claims_of_folder
+from xnatferry.sources.run_identity import claims_of_run, contradiction, subject_of_time_point
 from xnatferry.sources.template import AmbiguousPathError
 from xnatferry.wording import counted
 from xnatferry.xnat.model import Level
@@ -212,7 +212,7 @@ def _checked(source: Source, run: Run, how: _Reading) -> Source:
         checked += check_deep(run)
     if how.allow_incomplete:
         checked = [_allowed(f) if f.id in {"FS01", "FS02"} else f for f in checked]
-    claims, level, kin = _place(run, how.templates)
+    claims, level, kin = _place(run, source.relative, how.templates)
     findings = sorted((*checked, *source.findings, *kin), key=lambda finding: finding.severity is not Severity.ERROR)
     return replace(source, claims=claims, version=run.version, findings=tuple(findings), level=level)
 
@@ -224,19 +224,21 @@ def _allowed(finding: Finding) -> Finding:
     return replace(finding, severity=Severity.WARNING, message=why)
 
 
-def _place(run: Run, templates: Sequence[PathTemplate]) -> tuple[Claims, Level | None, list[Finding]]:
+def _place(run: Run, relative: str, templates: Sequence[PathTemplate]) -> tuple[Claims, Level | None, list[Finding]]:
     """Subject, session and resource of a run; a longitudinal run goes to its time point, its base to the subject."""
     major = "" if run.version is None else run.version.partition(".")[0]
     resource = "FASTSURFER" if run.fastsurfer else f"FREESURFER{major}"
     resource += "_HIRES" if run.high_resolution else ""
     name, _, base = run.name.partition(".long.")
-    if base:
-        return replace(claims_of_folder(name), resource=f"{resource}_LONG"), None, []
     file = run.time_points
+    inside = [one.partition(".long.")[0] for one in names_inside(run)]
+    claims = claims_of_run(run.where, relative, name, inside)
     if file is None:
-        return replace(claims_of_folder(run.name), resource=resource), None, []
+        why = "" if templates else contradiction(relative, name, inside)
+        odd = [found("FS27", f"{why}; rename one, or use --subject, --template or a table", run.where)] if why else []
+        return replace(claims, resource=f"{resource}_LONG" if base else resource), None, odd
     resource += "_BASE"
-    people = {_subject_of(point, templates) for point in run.text(file).split()}
+    people = {subject_of_time_point(point, templates) for point in run.text(file).split()}
     if len(people) == 1:
         (subject,) = people
         why = f"base of a longitudinal series; it is uploaded to subject {subject}, resource {resource}"
@@ -249,21 +251,10 @@ def _place(run: Run, templates: Sequence[PathTemplate]) -> tuple[Claims, Level |
     )
     seen = f"time points of {shown}"
     return (
-        replace(claims_of_folder(run.name), resource=resource),
+        replace(claims, resource=resource),
         Level.SUBJECT,
         [found("FS20", why, run.where, file=file, seen=seen, expected="one subject")],
     )
-
-
-def _subject_of(point: str, templates: Sequence[PathTemplate]) -> str:
-    for template in templates:
-        try:
-            fields = template.read(point)
-        except ValueError:
-            continue
-        if fields is not None and "subject" in fields:
-            return str(fields["subject"])
-    return claims_of_folder(point).subject or point
 
 
 def _from_folder(folder: Path, relative: str, how: _Reading) -> tuple[Source, Run]:

@@ -84,8 +84,10 @@ def _link_target(path: Path, relative: str, home: Path) -> tuple[SubjectFile | N
         status = path.stat()
         inside = path.resolve().is_relative_to(home)
     except (OSError, RuntimeError):
-        fetch = "; run `datalad get` or `git annex get`" if annexed else "; copy the subject again, with link targets"
-        return None, found("FS19", f"{relative} is a broken link to {target}{fetch}", path)
+        # The target in git-annex is a key, which differs for every file and tells nobody anything.
+        why = f"a broken link to {target}; copy the subject again, with link targets"
+        why = "in git-annex and not here; run `datalad get` or `git annex get`" if annexed else why
+        return None, found("FS19", f"{relative} is {why}", path)
     if stat.S_ISREG(status.st_mode) and (inside or annexed):
         return SubjectFile(path, relative, status.st_size, status.st_mtime_ns), None
     what = "a folder" if stat.S_ISDIR(status.st_mode) else "a file"

@@ -12,7 +12,13 @@ from xnatferry.checks.images import ImageReport, inspect_image, inspect_pair
 from xnatferry.checks.sidecars import check_gradients, check_sidecar, is_diffusion
 from xnatferry.sources.folder_walk import Entry, entry_at, walk
 from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Severity, Source
-from xnatferry.sources.path_layouts import claims_of_path, names_its_place, problem_of_path
+from xnatferry.sources.path_layouts import (
+    claims_of_path,
+    date_in_name,
+    names_its_place,
+    problem_of_path,
+    subject_folder,
+)
 from xnatferry.sources.series import SeriesRules, read_series_rules
 from xnatferry.sources.sidecar import series_description, sidecar_facts
 from xnatferry.sources.template import AmbiguousPathError, PathTemplate
@@ -96,7 +102,7 @@ def discover_nifti(
     return Discovery(
         root=root,
         kind=Kind.NIFTI,
-        sources=_with_duplicates(sources),
+        sources=_with_duplicates(_same_doubt(sources)),
         findings=tuple(findings),
         reading=_reading(sources, series),
     )
@@ -251,6 +257,8 @@ def image_source(
     by_ending = {split_name(entry.name)[1]: entry.path for entry in companions if entry.problem is None}
     beside, claims, more = _read_companions(by_ending, report, claims, images[0], series)
     attributes.update(beside)
+    if claims.date is None and claims.session is None:
+        claims = replace(claims, date=date_in_name(split_name(images[0].name)[0]))
     return Source(
         kind=Kind.NIFTI,
         path=images[0].path,
@@ -324,6 +332,24 @@ def _with_duplicates(sources: tuple[Source, ...]) -> tuple[Source, ...]:
     return tuple(
         replace(source, findings=(*source.findings, duplicates[id(source)])) if id(source) in duplicates else source
         for source in sources
+    )
+
+
+def _same_doubt(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    """Refuse all images whose subject is a folder, if one of these folders is named like an image type."""
+    doubted = next((one for one in sources if any(finding.id == "NII26" for finding in one.findings)), None)
+    if doubted is None:
+        return sources
+    other = subject_folder(doubted.relative)
+    why = (
+        f"the folder {{!r}} would be the subject, but {other!r} beside it is named like an image type; use a template"
+        " such as --template '{{type}}/{{subject}}.nii.gz', or a table"
+    )
+    return tuple(
+        replace(one, findings=(found("NII26", why.format(folder), one.path), *one.findings))
+        if (folder := subject_folder(one.relative)) and all(finding.id != "NII26" for finding in one.findings)
+        else one
+        for one in sources
     )
 
 

@@ -9,22 +9,23 @@ import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from xnatferry.checks.finding_catalog import found
+from xnatferry.checks.finding_catalog import found, listed
 from xnatferry.sources.folder_walk import entry_at
 from xnatferry.sources.freesurfer import freesurfer_source, is_result_path
 from xnatferry.sources.model import Claims, Discovery, Finding, Kind, LocalFile, Source
 from xnatferry.sources.nifti import image_at, image_source, is_image_name
+from xnatferry.sources.path_layouts import iso_date
 from xnatferry.sources.result_files import result_source
 from xnatferry.sources.spreadsheet import xlsx_lines
+from xnatferry.sources.table_identity import identity_findings
 from xnatferry.wording import counted
 from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["COLUMNS", "FACT_COLUMNS", "QUALITIES", "column_name", "discover_table", "read_lines", "slashed"]
@@ -33,13 +34,16 @@ __all__ = ["COLUMNS", "FACT_COLUMNS", "QUALITIES", "column_name", "discover_tabl
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "file": ("file", "path", "filename", "file_name", "nifti"),
     "subject": ("subject", "subject_id", "subject_label", "participant_id", "participant"),
-    "session": ("session", "session_id", "session_label", "experiment", "experiment_label"),
+    "session": (
+        *("session", "session_id", "session_label", "experiment", "experiment_label", "label"),
+        *("mr_id", "pet_id", "ct_id"),
+    ),
     "scan": ("scan", "scan_id"),
     "type": ("type", "scan_type"),
     "series_description": ("series_description", "description"),
     "quality": ("quality",),
     "note": ("note", "notes", "comment"),
-    "date": ("date", "session_date"),
+    "date": ("date", "session_date", "mr_date", "pet_date", "ct_date"),
     "session_type": ("session_type", "xsitype", "xsi_type"),
     "resource": ("resource", "resource_label"),
     "format": ("format",),
@@ -48,12 +52,17 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 #: Columns of a draft that are only for information; a push ignores them.
 FACT_COLUMNS: Final = ("voxel_size", "matrix", "frames", "tr_ms", "check")
+#: Columns of XNAT's own tables that a push ignores.
+_XNAT_COLUMNS: Final = ("scans",)
+#: XNAT's tables have columns for the label and the ID of one object. The label counts.
+_IDS: Final = frozenset({"subject_id", "session_id", "mr_id", "pet_id", "ct_id"})
 #: What XNAT takes as scan quality unless a site says otherwise (``/data/services/scan-quality-labels``).
 QUALITIES: Final = ("usable", "questionable", "unusable")
 
 _NEVER_EMPTY: Final = ("file", "subject")
 _ENCODINGS: Final = ("utf-8-sig", "cp1252")
 _DELIMITERS: Final = ",;\t|"
+_STATED_DELIMITER: Final = re.compile(r'"?sep=([^\r\n"])"?(?:\r\n|\r|\n)', re.IGNORECASE)
 _LIMIT_BYTES: Final = 256 << 20
 _EMPTY: Final = frozenset({"", "n/a", "na", "nan", "null", "none"})
 
@@ -85,6 +94,7 @@ def discover_table(table: Path, *, allow_incomplete: bool = False, workers: int 
     """
     rows, findings = _read(table)
     rows = _without_duplicates(table, [_checked(table, row) for row in rows])
+    rows = _with(rows, identity_findings(table, ((row.line, row.cells) for row in rows)))
     read = thread_map(lambda row: _source(table, row, allow_incomplete=allow_incomplete), rows, workers=workers)
     sources = tuple(read)
     if not sources and not findings:
@@ -94,55 +104,72 @@ def discover_table(table: Path, *, allow_incomplete: bool = False, workers: int 
 
 def _read(table: Path) -> tuple[list[_Row], list[Finding]]:
     """The rows of a table, or the reason why it cannot be used."""
-    lines, problem = read_lines(table)
+    lines, hidden, problem = read_lines(table)
     if problem is not None:
         return [], [problem]
     header_line, header = lines[0]
     columns, findings = _columns(table, header, header_line)
     if any(finding.severity == "error" for finding in findings):
         return [], findings
-    return [_row(table, columns, cells, line) for line, cells in lines[1:]], findings
+    rows = [_row(table, columns, cells, line) for line, cells in lines[1:] if line not in hidden]
+    if len(rows) < len(lines) - 1:
+        shown = listed([str(line) for line, _ in lines[1:] if line in hidden])
+        why = f"hidden or filtered rows are not used: {shown}; show them to use them"
+        findings.append(found("TAB15", why, table))
+    return rows, findings
 
 
-def read_lines(table: Path) -> tuple[list[tuple[int, list[str]]], Finding | None]:
-    """Every line that is not blank as number and cells, the header first; or why there is none."""
+Lines = tuple[list[tuple[int, list[str]]], frozenset[int], "Finding | None"]
+
+
+def read_lines(table: Path) -> Lines:
+    """Number and cells of every line that is not blank, the header first; the numbers of hidden ones.
+
+    Without lines, the last value is the reason.
+    """
     suffix = table.suffix.lower()
     if suffix in {".xls", ".ods"}:
         why = "this spreadsheet format is not supported; save it as XLSX or CSV and push that file"
-        return [], found("TAB01", why, table)
+        return _no_lines(table, why)
     try:
         if table.stat().st_size > _LIMIT_BYTES:
-            return [], found("TAB01", "the table is larger than 256 MiB; check the path, or split it", table)
+            return _no_lines(table, "the table is larger than 256 MiB; check the path, or split it")
         if suffix == ".xlsx":
             try:
-                lines = xlsx_lines(table)
+                lines, hidden = xlsx_lines(table)
             except ValueError:
-                return [], found("TAB01", "the file is not a valid XLSX; save it again, or save it as CSV", table)
-            return (
-                (lines, None)
-                if lines
-                else ([], found("TAB01", "the first sheet is empty; move the table to the first sheet", table))
-            )
+                return _no_lines(table, "the file is not a valid XLSX; save it again, or save it as CSV")
+            if not lines:
+                return _no_lines(table, "the first sheet is empty; move the table to the first sheet")
+            return lines, hidden, None
         text = _decoded(table.read_bytes())
     except OSError as error:
-        return [], found("TAB01", f"the table cannot be read ({error.strerror}); check its permissions", table)
+        return _no_lines(table, f"the table cannot be read ({error.strerror}); check its permissions")
     if text is None:
-        return [], found("TAB01", "the file is not text; save it as CSV in UTF-8", table)
+        return _no_lines(table, "the file is not text; save it as CSV in UTF-8")
     return _csv_lines(table, text)
 
 
-def _csv_lines(table: Path, text: str) -> tuple[list[tuple[int, list[str]]], Finding | None]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+def _no_lines(table: Path, why: str, line: int | None = None) -> Lines:
+    return [], frozenset(), found("TAB01", why, table, line=line)
+
+
+def _csv_lines(table: Path, text: str) -> Lines:
     lines: list[tuple[int, list[str]]] = []
-    line = 1
+    # Spreadsheet programs write the delimiter into a first line of its own.
+    stated = _STATED_DELIMITER.match(text)
+    delimiter, skipped = (stated[1], 1) if stated is not None else (_delimiter(text), 0)
+    body = text if stated is None else text[stated.end() :]
+    reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, strict=True)
+    line = 1 + skipped
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
                 lines.append((line, cells))
-            line = reader.line_num + 1
+            line = reader.line_num + 1 + skipped
     except csv.Error as error:
-        return [], found("TAB01", f"the file is not valid CSV: {error}; check the quotes", table, line=line)
-    return (lines, None) if lines else ([], found("TAB01", "the table is empty", table))
+        return _no_lines(table, f"the file is not valid CSV: {error}; check the quotes", line)
+    return (lines, frozenset(), None) if lines else _no_lines(table, "the table is empty")
 
 
 def _decoded(content: bytes) -> str | None:
@@ -171,7 +198,7 @@ def _columns(table: Path, header: Sequence[str], line: int) -> tuple[list[str | 
     ours = {alias: name for name, aliases in COLUMNS.items() for alias in aliases}
     names = [_plain(cell) for cell in header]
     columns = [ours.get(name) for name in names]
-    findings: list[Finding] = []
+    findings = _without_ids(table, line, names, columns)
     known = ", ".join(COLUMNS)
     for name in COLUMNS:
         times = columns.count(name)
@@ -185,7 +212,7 @@ def _columns(table: Path, header: Sequence[str], line: int) -> tuple[list[str | 
             why = f"column {name!r} is missing; the header has {have}"
             findings.append(found("TAB02", why, table, line=line))
     for name, column, cell in zip(names, columns, header, strict=True):
-        if column is None and name and name not in FACT_COLUMNS:
+        if column is None and name and name not in {*FACT_COLUMNS, *_XNAT_COLUMNS, *ours}:
             close = difflib.get_close_matches(name, [alias for alias in ours if ours[alias] not in columns], 1, 0.8)
             if close:
                 why = (
@@ -196,6 +223,18 @@ def _columns(table: Path, header: Sequence[str], line: int) -> tuple[list[str | 
                 why = f"unknown column {cell.strip()!r} is not used; known columns are {known}"
                 findings.append(found("TAB03", why, table, line=line))
     return columns, findings
+
+
+def _without_ids(table: Path, line: int, names: Sequence[str], columns: list[str | None]) -> list[Finding]:
+    """Take out of *columns* those with an ID, where another column has the label of the same object."""
+    labels = {column: name for name, column in zip(names, columns, strict=True) if name not in _IDS}
+    findings = []
+    for index, (name, column) in enumerate(zip(names, columns, strict=True)):
+        if name in _IDS and column in labels:
+            why = f"column {name!r} is not used, because {labels[column]!r} names the {column}"
+            findings.append(found("TAB03", why, table, line=line))
+            columns[index] = None
+    return findings
 
 
 def column_name(cell: str) -> str:
@@ -233,7 +272,7 @@ def _checked(table: Path, row: _Row) -> _Row:
         if name not in row.cells
     ]
     day = row.cells.get("date")
-    if day is not None and not _is_date(day):
+    if day is not None and iso_date(day) != day:
         why = f"date {day!r} is not a date; use the form yyyy-mm-dd"
         findings.append(found("TAB07", why, table, line=row.line))
     quality = row.cells.get("quality")
@@ -241,16 +280,6 @@ def _checked(table: Path, row: _Row) -> _Row:
         why = f"unknown quality {quality!r}; XNAT accepts {', '.join(QUALITIES)}"
         findings.append(found("TAB08", why, table, line=row.line))
     return replace(row, findings=tuple(findings))
-
-
-def _is_date(text: str) -> bool:
-    if not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-        return False
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _without_duplicates(table: Path, rows: Sequence[_Row]) -> list[_Row]:
@@ -272,6 +301,14 @@ def _without_duplicates(table: Path, rows: Sequence[_Row]) -> list[_Row]:
                 for row in twice:
                     why = f"{what} occurs in lines {lines}; keep one"
                     more[row.line].append(found(finding_id, why, table, line=row.line))
+    return _with(rows, ((line, finding) for line, several in more.items() for finding in several))
+
+
+def _with(rows: Sequence[_Row], findings: Iterable[tuple[int, Finding]]) -> list[_Row]:
+    """The rows with more findings, which have the line of their row."""
+    more: dict[int, list[Finding]] = defaultdict(list)
+    for line, finding in findings:
+        more[line].append(finding)
     return [replace(row, findings=(*row.findings, *more[row.line])) for row in rows]
 
 
@@ -295,7 +332,8 @@ def _source(table: Path, row: _Row, *, allow_incomplete: bool) -> Source:
         merged = Claims(
             **{name: getattr(claims, name) or getattr(source.claims, name) for name in COLUMNS if name != "file"}
         )
-        return replace(source, claims=merged, findings=(*row.findings, *source.findings), line=row.line)
+        own = tuple(one for one in source.findings if one.id != "FS27" or claims.subject is None)
+        return replace(source, claims=merged, findings=(*row.findings, *own), line=row.line)
     if path.is_dir():
         source = result_source(path, shown, claims)
         if source.claims.resource is not None:

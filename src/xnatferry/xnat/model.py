@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from sys import intern
+from typing import Final
 from urllib.parse import quote
 
 from xnatferry.errors import UsageError
@@ -78,30 +79,28 @@ class Address:
     def parse(cls, text: str) -> Address:
         """Read ``PROJECT[/SUBJECT[/SESSION[/scans/ID | /assessors/LABEL]]][/resources/LABEL[/files/PATH]]``.
 
+        Subject and session may be marked as in XNAT's REST paths: ``P/subjects/S/experiments/E``. A subject or session
+        whose label is a word of addresses, such as ``resources``, must be marked.
+
         Raises:
             UsageError: The text is no address.
         """
         # Thousands of addresses share their labels: one copy of each is kept.
         parts = [intern(part) for part in text.strip("/").split("/")]
-        found: dict[str, str] = {}
-        if "resources" in parts[1:]:
-            cut = parts.index("resources", 1)
-            parts, tail = parts[:cut], parts[cut + 1 :]
-            if not tail or (len(tail) > 1 and (tail[1] != "files" or len(tail) == 2)):
-                raise UsageError(
-                    f"{text!r}: not an address; write .../resources/LABEL or .../resources/LABEL/files/PATH"
-                )
-            found["resource"] = tail[0]
-            if len(tail) > 2:
-                found["file"] = intern("/".join(tail[2:]))
-        if len(parts) == 5 and parts[3] in {"scans", "assessors"}:
-            found[parts[3][:-1]] = parts[4]
-            parts = parts[:3]
-        if len(parts) > 3 or not all(parts) or not all(found.values()):
+        found: dict[str, str] = {"project": parts.pop(0)}
+        levels = _LEVELS if parts[:1] == ["subjects"] and len(parts) > 1 else _BARE_LEVELS
+        for word, level, below in levels:
+            if below.issubset(found) and (parts[:1] == [word] if word else parts and parts[0] not in _WORDS):
+                del parts[: bool(word)]
+                found[level] = parts.pop(0) if parts else ""
+                if level == "file":
+                    found[level] = intern("/".join([found[level], *parts]))
+                    parts = []
+        if parts or not all(found.values()) or {"scan", "assessor"} <= set(found):
             raise UsageError(
-                f"{text!r}: not an address; write PROJECT[/SUBJECT[/SESSION[/scans/ID | /resources/LABEL ...]]]"
+                f"{text!r}: not an address; write PROJECT[/SUBJECT[/SESSION[/scans/ID]]][/resources/LABEL[/files/PATH]]"
             )
-        return cls(**dict(zip(("project", "subject", "session"), parts, strict=False)), **found)
+        return cls(**found)
 
     @property
     def level(self) -> Level:
@@ -165,12 +164,29 @@ class Address:
         return "/".join(pieces)
 
     def __str__(self) -> str:
-        pieces = [label for label in (self.project, self.subject, self.session) if label is not None]
-        for word in ("scan", "assessor", "resource", "file"):
-            label = getattr(self, word)
+        marked = self.subject in _WORDS or self.session in _WORDS
+        pieces = [self.project]
+        for word, level, _ in _LEVELS if marked else _BARE_LEVELS:
+            label = getattr(self, level)
             if label is not None:
-                pieces += [word + "s", label]
+                pieces += [word, label] if word else [label]
         return "/".join(pieces)
+
+
+_BELOW_SESSION: Final = (
+    ("scans", "scan", frozenset({"session"})),
+    ("assessors", "assessor", frozenset({"session"})),
+    ("resources", "resource", frozenset[str]()),
+    ("files", "file", frozenset({"resource"})),
+)
+#: Word before a label in the text of an address, the label's level, and what must come before it.
+_LEVELS: Final = (
+    ("subjects", "subject", frozenset[str]()),
+    ("experiments", "session", frozenset({"subject"})),
+    *_BELOW_SESSION,
+)
+_BARE_LEVELS: Final = (("", "subject", frozenset[str]()), ("", "session", frozenset({"subject"})), *_BELOW_SESSION)
+_WORDS: Final = frozenset(word for word, _, _ in _LEVELS)
 
 
 def quote_name(name: str) -> str:

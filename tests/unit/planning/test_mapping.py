@@ -5,6 +5,7 @@ import pytest
 from xnatferry.errors import UsageError
 from xnatferry.planning.mapping import MappingRules, map_sources
 from xnatferry.planning.placement import scan_type_for, session_type_of
+from xnatferry.planning.session_matching import KnownSession, match_sessions
 from xnatferry.sources.model import Claims, Finding, Kind, LocalFile, Severity, Source
 
 
@@ -175,3 +176,81 @@ def test_a_subject_that_the_user_names_is_a_merge_by_order():
     result = mapped(image("a/t.nii", subject="visitA"), image("b/t.nii", subject="visitB"), subject="X")
     assert not result.refusals
     assert {placements.subject for placements in result.placements} == {"X"}
+
+
+@pytest.mark.parametrize("kind", [Kind.NIFTI, Kind.FREESURFER, Kind.FILES])
+@pytest.mark.parametrize("days", [("2024-05-01", "2024-06-01"), ("20240501", "20240601093000")])
+def test_two_dates_are_two_sessions(kind, days):
+    result = mapped(*(image(f"{day}.nii", kind=kind, subject="s1", date=day) for day in days))
+    assert not result.refusals
+    assert not result.conflicting
+    found = {item.session: item.session_fields["date"] for item in result.placements}
+    assert found == {"s1_MR_2024-05-01": "2024-05-01", "s1_MR_2024-06-01": "2024-06-01"}
+
+
+def test_two_images_of_one_date_share_the_usual_session():
+    result = mapped(*(image(f"{n}.nii", subject="s1", date="2024-05-01") for n in "ab"))
+    assert {item.session for item in result.placements} == {"s1_MR1"}
+
+
+@pytest.mark.parametrize("rules", [{"session": "v"}, {"session_template": "{subject}_v"}, {}])
+def test_a_named_session_with_two_dates_is_refused_with_both(rules):
+    claims = {} if rules else {"session": "v"}
+    days = ("2024-05-01", "2024-06-01")
+    result = mapped(*(image(f"{day}.nii", subject="s1", date=day, **claims) for day in days), **rules)
+    assert not result.placements
+    assert len(result.refusals) == 2
+    assert all(day in refusal.reasons[0] for day in days for refusal in result.refusals)
+
+
+def test_an_image_without_a_date_joins_no_session_of_a_date():
+    result = mapped(
+        image("a.nii", subject="s1", date="2024-05-01"),
+        image("b.nii", subject="s1", date="2024-06-01"),
+        image("c.nii", subject="s1"),
+    )
+    assert [refusal.relative for refusal in result.refusals] == ["c.nii"]
+
+
+def test_a_date_that_is_none_is_refused():
+    assert "not a date" in mapped(image(subject="s1", date="20241301")).refusals[0].reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("held", "day", "session"),
+    [
+        ({}, "2024-06-01", "s1_MR1"),
+        ({"s1_MR1": "2024-05-01"}, "2024-06-01", "s1_MR_2024-06-01"),
+        ({"s1_MR1": "2024-05-01"}, "2024-05-01", "s1_MR1"),
+        ({"s1_MR1": ""}, "2024-05-01", "s1_MR1"),
+        ({"s1_MR1": "", "s1_MR_2024-05-01": "2024-05-01"}, "2024-05-01", "s1_MR_2024-05-01"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Kind.NIFTI, Kind.FREESURFER])
+def test_no_data_go_to_a_session_of_another_date(kind, held, day, session):
+    rules = MappingRules("P")
+    sessions = [KnownSession("s1", label, "xnat:mrSessionData", date) for label, date in held.items()]
+    matched = match_sessions(mapped(image(kind=kind, subject="s1", date=day)), sessions, frozenset({"s1"}), rules)
+    assert not matched.mapped.conflicting
+    assert [item.session for item in matched.mapped.placements] == [session]
+
+
+def test_the_session_of_the_first_date_keeps_its_label_when_a_second_date_comes():
+    sessions = [KnownSession("s1", "s1_MR1", "xnat:mrSessionData", "2024-05-01")]
+    two = mapped(*(image(f"{day}.nii", subject="s1", date=day) for day in ("2024-05-01", "2024-06-01")))
+    matched = match_sessions(two, sessions, frozenset({"s1"}), MappingRules("P"))
+    assert [item.session for item in matched.mapped.placements] == ["s1_MR1", "s1_MR_2024-06-01"]
+
+
+@pytest.mark.parametrize(
+    ("name", "rules", "expected"),
+    [
+        ("mprage.nii.gz", {"subject": "P7"}, ("mprage", "mprage")),
+        ("mprage.nii.gz", {"subject": "P7", "type": "T1w"}, ("T1w", "T1w")),
+        ("mprage.nii.gz", {}, ("unknown", "unknown")),
+    ],
+)
+def test_the_name_of_a_file_is_its_type_if_it_is_no_subject(name, rules, expected):
+    words = only(mapped(image(name, subject="mprage"), **rules)).scan_fields
+    assert (words["type"], words["series_description"]) == expected
+    assert only(mapped(image(name, subject="P7"))).scan_fields["type"] == "mprage"

@@ -137,3 +137,36 @@ def test_an_empty_scan_is_taken_over_by_the_image_it_was_made_for():
 def test_an_empty_scan_does_not_go_to_two():
     claimed = image(C, scan="5", numbered=True)
     assert settled([image(scan_fields={"type": "T1w"}), claimed], scans={"5": {"type": "T1w"}}) == ["1", "5"]
+
+
+def recording(name, digest, group, *, resource, events=C):
+    """A recording of a dataset and its table of events, which share a scan."""
+    files = [
+        LocalFile(Path(f"{group}/{name}"), name, 10, 1, digest),
+        LocalFile(Path(f"{group}/events.tsv"), "events.tsv", 5, 1, events),
+    ]
+    options = {"subject": "s", "session": "e", "session_type": "xnat:mrSessionData", "on_scan": True, "group": group}
+    return [
+        Placement(Source(Kind.BIDS, files[0].path, name, (file,)), resource=label, scan="1", **options)
+        for file, label in zip(files, (resource, "BIDS"), strict=True)
+    ]
+
+
+def test_a_companion_is_no_proof_of_a_scan():
+    """A repaired image with the events of a recording stays in its own scan."""
+    files = held("1", digest=A, name="x.eeg", resource="EEG") | held("2", digest=A, name="x_bold.nii")
+    files |= held("1", "2", digest=C, name="events.tsv", resource="BIDS")
+    eeg = recording("x.eeg", B, "eeg", resource="EEG")
+    bold = recording("x_bold.nii", B, "func", resource="NIFTI")
+    assert settled([*bold, *eeg], files) == ["2", "2", "1", "1"]
+    new = recording("y_bold.nii", B, "func", resource="NIFTI")
+    assert settled([*new, *eeg], files) == ["3", "3", "1", "1"]
+
+
+def test_both_halves_of_a_pair_are_the_image():
+    files = held("1", "2", digest=A, name="x.hdr")
+    files |= held("1", digest=B, name="x.img") | held("2", digest=C, name="x.img")
+    halves = tuple(LocalFile(Path(f"d/x{end}"), f"x{end}", 10, 1, d) for end, d in ((".hdr", A), (".img", C)))
+    options = {"resource": "NIFTI", "session_type": "xnat:mrSessionData", "scan": "1", "on_scan": True}
+    pair = Placement(Source(Kind.NIFTI, halves[0].path, "d/x.hdr", halves), "s", "e", **options)
+    assert settled([pair], files) == ["2"]

@@ -25,7 +25,7 @@ def test_parse_of_write_is_the_same(ending: str, rows: list[tuple[str, str, str]
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / f"draft.{ending}"
         write_grid(table, draft.grid, name="images")
-        lines, problem = read_lines(table)
+        lines, _, problem = read_lines(table)
     assert problem is None
     assert lines[0][1] == list(columns)
     assert [line for line, _ in lines] == list(range(1, len(rows) + 2))

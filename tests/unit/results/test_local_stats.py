@@ -13,6 +13,7 @@ import pytest
 from xnatferry.errors import NotFoundError, UsageError
 from xnatferry.results.operations import stats
 from xnatferry.results.stats_table import Remark, RemarkKind, StatsTable
+from xnatferry.sources.freesurfer import discover_freesurfer
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -42,7 +43,8 @@ def held(table: StatsTable) -> list[str]:
 @pytest.mark.parametrize("name", ["aseg", "wmparc", "aparc", "aparc.a2009s", "aparc.DKTatlas"])
 def test_whole_subjects(subjects_dir: Path, name: str) -> None:
     table = stats(name, subjects_dir)
-    assert held(table) == ["sub-001", "sub-002", "subject1"]
+    assert held(table) == ["001", "002", "subject1"]
+    assert [entry.place.session for entry in table.entries] == ["001_MR1", "002_MR1", "subject1_MR1"]
     assert [entry.place.fs_version for entry in table.entries] == ["7.4.1", "7.4.1", "6"]
     assert not table.lacking
     assert not [remark for remark in remarks(table) if remark.kind is not RemarkKind.MEASURE]
@@ -60,8 +62,9 @@ def test_one_subject_and_a_zip_of_one(subjects_dir: Path, tmp_path: Path) -> Non
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
         for file in sorted((subjects_dir / "sub-001").rglob("*")):
             packed.write(file, file.relative_to(subjects_dir))
-    assert stats("aparc", tmp_path / "packed.zip").entries == alone.entries
-    assert held(alone) == ["sub-001"]
+    packed = stats("aparc", tmp_path / "packed.zip")
+    assert list(packed.grid().rows()) == list(alone.grid().rows())
+    assert held(alone) == ["001"]
 
 
 def change(file: str, how: Callable[[bytes], bytes | None]) -> Callable[[Path], None]:
@@ -181,7 +184,13 @@ def test_atlases_and_longitudinal_runs(subjects_dir: Path) -> None:
     for name in ("fsaverage", "sub-001.long.base"):
         shutil.copytree(subjects_dir / "sub-001", subjects_dir / name)
     table = stats("aseg", subjects_dir)
-    assert sorted(held(table)) == ["sub-001", "sub-001.long.base", "sub-002", "subject1"]
+    rows = [(entry.place.subject, entry.place.session, entry.place.resource) for entry in table.entries]
+    assert rows == [
+        ("001", "001_MR1", "FREESURFER7_LONG"),
+        ("001", "001_MR1", ""),
+        ("002", "002_MR1", ""),
+        ("subject1", "subject1_MR1", ""),
+    ]
     assert ("choice", "fsaverage") in told(table)
 
 
@@ -206,7 +215,7 @@ def test_subfields(subjects_dir: Path) -> None:
     (mri / "rh.hippoSfVolumes-T1.v21.txt").write_text("Hippocampal_tail 570.5\nWhole_hippocampus 3500\n")
     (mri / "brainstemSsVolumes.v12.txt").write_text("Medulla 4600.5\nPons 15000\n")
     table = stats("hippo", subjects_dir)
-    assert held(table) == ["sub-001"]
+    assert held(table) == ["001"]
     assert table.entries[0].place.fs_version == "7.4.1"  # of the build stamp: these texts have no header
     assert [remark.kind for remark in table.lacking] == [RemarkKind.SUBJECT] * 2
     wide = table.grid(wide=True)
@@ -345,3 +354,36 @@ def test_no_measure_of_a_hemisphere_is_dropped(
     )
     if name == "BrainSegVol":  # no file lacks it, with a side or without
         assert not [r for r in table.remarks if r not in differ and any(name in m.split("_") for m in r.measures)]
+
+
+@pytest.mark.parametrize(
+    ("folder", "inside", "labels"),
+    [
+        ("sub-01/ses-1", "ses-1", ("01", "01_1")),
+        ("sub-03/T1w_run-01/freesurfer", "freesurfer", ("03", "03_MR1")),
+        ("P1/visit2/freesurfer", "freesurfer", ("P1", "P1_visit2")),
+        ("freesurfer/P1", "P1", ("P1", "P1_MR1")),
+        ("recon/freesurfer", "P9", ("P9", "P9_MR1")),
+    ],
+)
+def test_a_local_row_has_the_labels_of_a_push(
+    tmp_path: Path, folder: str, inside: str, labels: tuple[str, str]
+) -> None:
+    run = tmp_path / "data" / folder
+    shutil.copytree(DATA / "freesurfer7" / "sub-001", run)
+    for path in (*(run / "stats").iterdir(), *(run / "scripts").glob("*.log")):
+        path.write_bytes(path.read_bytes().replace(b"sub-001", inside.encode()))
+    (entry,) = stats("aseg", tmp_path / "data").entries
+    assert (entry.place.subject, entry.place.session) == labels
+    (source,) = discover_freesurfer(tmp_path / "data", allow_incomplete=True).sources
+    assert (source.claims.subject, source.claims.session or f"{labels[0]}_MR1") == labels
+    assert "FS27" not in {finding.id for finding in source.findings}
+    (alone,) = stats("aseg", run).entries
+    assert alone.place.subject == labels[0]
+
+
+def test_two_runs_of_one_subject_are_told(tmp_path: Path) -> None:
+    for run in ("T1w_run-01", "T1w_run-02"):
+        shutil.copytree(DATA / "freesurfer7" / "sub-001", tmp_path / "sub-001" / run / "freesurfer")
+    remarks = [remark for remark in stats("aseg", tmp_path).remarks if "it has the subject" in remark.message]
+    assert [remark.where for remark in remarks] == ["sub-001/T1w_run-02/freesurfer"]

@@ -9,8 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from xnatferry.results.operations import stats
 
+from xnatferry.results.operations import stats
 from xnatferry.sources.discovery import discover
 from xnatferry.sources.folder_walk import is_desktop_file
 from xnatferry.sources.model import Discovery, Kind

@@ -45,3 +45,24 @@ def test_the_samples_are_whole_and_go(tmp_path):
     assert told == {("PRV03", "T1w.nii.gz")}  # a home folder, which SPM left in the colin27 template long ago
     assert (tmp_path / "samples" / "SOURCE.txt").is_file()
     assert sum(path.stat().st_size for path in (tmp_path / "samples").rglob("*") if path.is_file()) < 5_000_000
+
+
+def test_a_folder_of_datasets_is_refused_and_names_them(tmp_path, make_image):
+    for name, place in (("bids", "bids"), ("fmriprep", "out/fmriprep")):
+        make_image(tmp_path / place / "sub-01/anat/sub-01_space-MNI_T1w.nii.gz")
+        (tmp_path / place / "dataset_description.json").write_text(f'{{"Name": "{name}", "BIDSVersion": "1.8.0"}}')
+    with pytest.raises(UsageError, match="contains 2 BIDS datasets: bids, out/fmriprep"):
+        discover(tmp_path)
+    assert len(discover(tmp_path, kind=Kind.NIFTI).sources) == 2
+    assert discover(tmp_path / "bids").kind is Kind.BIDS
+
+
+def test_a_doubt_about_one_folder_is_a_doubt_about_those_beside_it(tmp_path, make_image):
+    for place in ("t1/P1.nii.gz", "dmri/P1.nii.gz", "mt/P1.nii.gz"):
+        make_image(tmp_path / place)
+    sources = discover(tmp_path).sources
+    assert len(sources) == 3
+    assert all(source.refused and [f.id for f in source.findings].count("NII26") == 1 for source in sources)
+    for place in ("sub-01/T1.nii.gz", "P2.nii.gz"):
+        make_image(tmp_path / place)
+    assert sum(source.refused for source in discover(tmp_path).sources) == 3

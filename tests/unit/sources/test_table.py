@@ -186,3 +186,102 @@ def test_paths_are_read_by_the_rules_of_the_system(cell, on_windows, elsewhere):
 def test_a_file_in_two_spellings_is_one(folder):
     discovery = read(folder, "file,subject\nimg/a.nii.gz,P1\n./img/../img/a.nii.gz,P2\n")
     assert problems(discovery)[:2] == [("TAB06", 2), ("TAB06", 3)]
+
+
+ROWS = "file,subject\nimg/a.nii.gz,{}\nimg/b.nii,{}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (ROWS.format("7", "007"), [("TAB14", 2), ("TAB14", 3)]),
+        (ROWS.format("P07", "P7"), [("TAB14", 2), ("TAB14", 3)]),
+        (ROWS.format("P10", "P1"), []),
+        ("file,subject,session\nimg/a.nii.gz,P,01\nimg/b.nii,P,1\n", [("TAB14", 2), ("TAB14", 3)]),
+        ("file,subject,session\nimg/a.nii.gz,P,P_01\nimg/b.nii,Q,Q_1\n", []),
+    ],
+)
+def test_labels_that_differ_only_in_zeros_are_refused(folder, text, expected):
+    assert problems(read(folder, text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "subject", "expected"),
+    [
+        ("sub-001/anat/x.nii.gz", "1", ["TAB14"]),
+        ("001/x.nii.gz", "1", ["TAB14"]),
+        ("001_T1.nii.gz", "1", ["TAB14"]),
+        ("sub-001/anat/x.nii.gz", "001", []),
+        ("sub-001/anat/x.nii.gz", "sub-001", []),
+        ("sub-001/anat/x.nii.gz", "STUDY_001", []),
+        ("sub-001/anat/x.nii.gz", "002", ["TAB13"]),
+        ("OTHER/x.nii.gz", "002", ["TAB13"]),
+        ("scans/1.nii.gz", "002", []),
+        ("ann/x.nii.gz", "Ann", []),
+    ],
+)
+def test_a_cell_that_names_another_subject_than_the_path_is_found(folder, make_image, path, subject, expected):
+    make_image(folder / path)
+    discovery = read(folder, f"file,subject\n{path},{subject}\nimg/b.nii,OTHER\n")
+    assert [finding.id for finding in discovery.sources[0].findings if finding.id.startswith("TAB")] == expected
+
+
+@pytest.mark.parametrize("first", ["sep=;\n", "SEP=;\r\n", '"sep=;"\n'])
+def test_a_first_line_with_the_delimiter_is_understood(folder, first):
+    discovery = read(folder, f"{first}file;subject;note\nimg/a.nii.gz;;a, b, c\n")
+    assert problems(discovery) == [("TAB04", 3)]
+    assert discovery.sources[0].claims.note == "a, b, c"
+
+
+@pytest.mark.parametrize(
+    ("header", "session"),
+    [("MR ID,Subject,MR Date,Scans", "X"), ("MR ID,Subject,Label,Scans", "Y"), ("Label,Subject,MR ID,Scans", "X")],
+)
+def test_the_headings_of_xnat_are_known(folder, header, session):
+    day = "2020-01-02" if "MR Date" in header else "Y"
+    discovery = read(folder, f"{header},file\nX,S1,{day},t1(1),img/a.nii.gz\n")
+    assert (discovery.sources[0].claims.session, discovery.sources[0].claims.subject) == (session, "S1")
+    assert {one for one, _ in problems(discovery)} <= {"TAB03"}
+
+
+@pytest.fixture
+def sheet(folder):
+    from openpyxl import Workbook
+
+    book = Workbook()
+    book.active.append(["file", "subject", "scan"])
+    return book
+
+
+@pytest.mark.parametrize(
+    ("value", "number_format", "shown"),
+    [
+        (1, "000", "001"),
+        (1.0, "000", "001"),
+        (7, '"P"00', "P07"),
+        (7, "\\P\\-000", "P-007"),
+        (12345, "00-00", "123-45"),
+        (7, "General", "7"),
+        (7, "0_);(0)", "7"),
+        (1234, "#,##0", "1234"),
+        ("007", "General", "007"),
+        ("007", "@", "007"),
+    ],
+)
+def test_the_shown_text_of_a_cell_counts(folder, sheet, value, number_format, shown):
+    sheet.active.append(["img/a.nii.gz", value, 1])
+    sheet.active["B2"].number_format = number_format
+    sheet.save(folder / "t.xlsx")
+    assert discover(folder / "t.xlsx").sources[0].claims.subject == shown
+
+
+def test_hidden_rows_and_sheets_are_not_used_and_told(folder, sheet):
+    sheet.active.append(["img/a.nii.gz", "P1", 1])
+    sheet.active.append(["img/b.nii", "P2", 1])
+    sheet.active.row_dimensions[3].hidden = True
+    sheet.create_sheet("old", 0).sheet_state = "hidden"
+    sheet.active = 1
+    sheet.save(folder / "t.xlsx")
+    discovery = discover(folder / "t.xlsx")
+    assert [source.claims.subject for source in discovery.sources] == ["P1"]
+    assert [(one.id, "3" in one.message) for one in discovery.findings] == [("TAB15", True)]

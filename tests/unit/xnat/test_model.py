@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import pairwise, product
 from urllib.parse import unquote
 
 import pytest
@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from xnatferry.errors import UsageError
 from xnatferry.xnat.model import Address, Level, quote_name
 
-label = st.text(alphabet="abcXYZ019_-", min_size=1, max_size=12).filter(
-    lambda text: text not in {"scans", "assessors", "resources", "files"}
-)
+WORDS = ["subjects", "experiments", "scans", "assessors", "resources", "files"]
+label = st.one_of(st.text(alphabet="abcXYZ019_-", min_size=1, max_size=12), st.sampled_from(WORDS))
 
 
 @st.composite
@@ -30,6 +29,23 @@ def addresses(draw):
 @given(addresses())
 def test_an_address_survives_text(address):
     assert Address.parse(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    "depth", [("subject",), ("subject", "session"), ("subject", "session", "scan"), ("subject", "session", "assessor")]
+)
+def test_labels_that_are_words_of_addresses_survive_text(depth):
+    for tail in ((), ("resource",), ("resource", "file")):
+        names = (*depth, *tail)
+        for labels in product(["subjects", "resources", "scans", "files", "x"], repeat=len(names)):
+            address = Address("P", **dict(zip(names, labels, strict=True)))
+            assert Address.parse(str(address)) == address
+
+
+def test_ordinary_addresses_can_be_marked_too():
+    marked = "P/subjects/S/experiments/E/scans/1/resources/R/files/a/b"
+    assert Address.parse(marked) == Address.parse("P/S/E/scans/1/resources/R/files/a/b")
+    assert Address.parse("P/subjects/resources/resources/R") == Address("P", "resources", resource="R")
 
 
 @given(addresses())

@@ -52,6 +52,7 @@ class BidsChoices:
     Attributes:
         takes: Whether a session is read, by the bare labels of subject and session (None without sessions).
             Files of the whole dataset are always read.
+        unmatched: Why a selection matches none of the sessions of the dataset; empty when it matches some.
         sourcedata: Whether ``sourcedata/`` is uploaded, which may identify people.
         custom_fields: Whether columns without an XNAT field become custom fields.
         allow_incomplete: Whether empty or truncated images are uploaded with a warning.
@@ -60,6 +61,7 @@ class BidsChoices:
     """
 
     takes: Callable[[str, str | None], bool] = lambda _subject, _session: True
+    unmatched: Callable[[Iterable[tuple[str, str | None]]], str] = lambda _parts: ""
     sourcedata: bool = False
     custom_fields: bool = False
     allow_incomplete: bool = False
@@ -113,14 +115,7 @@ class _Dataset:
         visits = [
             Visit(part) for part in parts if part.session in sessions[part.subject] and self._chosen(part, sessions)
         ]
-        if parts and not visits:
-            self._findings.append(
-                found(
-                    "BIDS19",
-                    "--only and --exclude select no subject or session; use labels such as sub-01 or sub-01/ses-02",
-                    self._root,
-                )
-            )
+        self._findings += self._nothing_selected(sessions, visits)
         for visit in visits:
             folders = {visit.part.inside(entry).partition("/")[0] for entry in visit.part.entries}
             visit.type = session_type_of(folders & self._schema.datatypes)
@@ -145,16 +140,8 @@ class _Dataset:
         self._findings += self._not_uploaded(excluded)
         self._findings += duplicate_labels({part.subject for part in parts}, self._root)
         sessions = _sessions(parts)
-        all_parts = len(parts)
         parts = [part for part in parts if self._chosen(part, sessions)]
-        if all_parts and not parts:
-            self._findings.append(
-                found(
-                    "BIDS19",
-                    "--only and --exclude select no subject or session; use labels such as sub-01 or sub-01/ses-02",
-                    self._root,
-                )
-            )
+        self._findings += self._nothing_selected(sessions, parts)
         cohort = read_cohort(self._root, self._tree.entries, parts, sessions, custom=self._choices.custom_fields)
         self._findings += cohort.findings
         visits, of_subjects = self._visits(parts, sessions, Inheritance(raw), cohort, workers)
@@ -183,6 +170,17 @@ class _Dataset:
         if part.session in visits:
             return takes(part.subject, part.session)
         return any(takes(part.subject, visit) for visit in visits or {None})
+
+    def _nothing_selected(
+        self, sessions: Mapping[str, set[str | None]], selected: Sequence[object]
+    ) -> Iterator[Finding]:
+        """An error when the selection, or one of its patterns, matches nothing."""
+        why = self._choices.unmatched(
+            (subject, visit) for subject, visits in sessions.items() for visit in visits or {None}
+        )
+        if why or (sessions and not selected):
+            why = why or "--only and --exclude select no subject or session; use labels such as sub-01 or sub-01/ses-02"
+            yield found("BIDS19", why, self._root)
 
     # Checks of the whole
 

@@ -33,7 +33,8 @@ class Pipeline:
     """The results of one pipeline.
 
     Attributes:
-        folder: ``derivatives/fmriprep``; empty for a dataset that holds nothing but its results.
+        folder: ``derivatives/fmriprep``; ``derivatives`` for results of subjects beside such folders; empty for a
+            dataset that holds nothing but its results.
         label: Its resource, ``FMRIPREP``.
         version: Version in its description.
         entries: All its files.
@@ -61,7 +62,9 @@ def pipelines_of(entries: Iterable[Entry]) -> list[Pipeline]:
     """
     found: dict[str, Pipeline] = {}
     for entry in entries:
-        folder = "/".join(entry.relative.split("/")[:2])
+        first, second, *_ = entry.relative.split("/")
+        # Without a folder of its pipeline, derivatives/sub-01 belongs to that subject.
+        folder = first if _SUBJECT.match(second) else f"{first}/{second}"
         found.setdefault(folder, Pipeline(folder)).entries.append(entry)
     names = {folder: _named(pipeline) for folder, pipeline in found.items()}
     often = Counter(names.values())

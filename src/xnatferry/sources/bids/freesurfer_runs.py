@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["FreeSurferRun", "freesurfer_runs_in"]
 
 _INSIDE: Final = re.compile(r"((?:[^/]+/)*?)(sub-[^/]+)/(mri|surf|stats|label|scripts)/")
-#: Findings that do not apply here: all files are uploaded, and the subject of a base is known.
-_NOT_APPLICABLE: Final = frozenset({"FS14", "FS16", "FS17", "FS20", "FS22"})
+#: Findings that do not apply here: all files are uploaded, and the dataset says whose a run is.
+_NOT_APPLICABLE: Final = frozenset({"FS14", "FS16", "FS17", "FS20", "FS22", "FS26"})
 
 
 @dataclass(slots=True)

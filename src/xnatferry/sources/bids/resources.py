@@ -15,6 +15,7 @@ from xnatferry.sources.bids.inheritance import merged_text, read_object
 from xnatferry.sources.bids.scan_grouping import BIDS, EXTRA, Part, Unit
 from xnatferry.sources.bids.scans import ScanReport, scan_type_of, stands_alone
 from xnatferry.sources.model import Claims, Finding, Kind, LocalFile, Severity, Source
+from xnatferry.sources.path_layouts import entities_of
 from xnatferry.xnat.digest import PIECE_BYTES, digest_of
 from xnatferry.xnat.model import Level
 from xnatferry.xnat.thread_map import thread_map
@@ -149,10 +150,10 @@ class Resources:
 
     def of_project(self, entries: Sequence[Entry], sourcedata: Sequence[Entry]) -> Iterator[Source]:
         """Those of what the whole dataset shares."""
-        files = [_local(entry, entry.relative) for entry in entries]
+        files = [_local(entry, entry.relative) for entry in entries if self._takes_file(entry)]
         yield from self._plain(files, Claims(), Level.PROJECT, relative=self._root.name)
-        if sourcedata:
-            moved = [_local(entry, entry.relative.partition("/")[2]) for entry in sourcedata]
+        moved = [_local(entry, entry.relative.partition("/")[2]) for entry in sourcedata if self._takes_file(entry)]
+        if moved:
             yield from self._sources(moved, Claims(resource="SOURCEDATA"), Level.PROJECT, relative="sourcedata")
 
     def of_report(self, report: bytes) -> Iterator[Source]:
@@ -204,9 +205,16 @@ class Resources:
         """The files of a pipeline but those of subjects and sessions that are not selected."""
         kept: list[Entry] = []
         for (subject, session, has_session), entries in grouped(pipeline, sessions).items():
-            if subject is None or self._is_selected(subject, session, sessions, has_session=has_session):
+            if subject is None:
+                kept += filter(self._takes_file, entries)
+            elif self._is_selected(subject, session, sessions, has_session=has_session):
                 kept += entries
         return kept
+
+    def _takes_file(self, entry: Entry) -> bool:
+        """Whether a file of the project is selected: it names no subject, or one that is."""
+        named = entities_of(entry.relative)
+        return "sub" not in named or self._takes(named["sub"], named.get("ses"))
 
     def _derived(
         self,
