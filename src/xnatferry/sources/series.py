@@ -122,7 +122,7 @@ class SeriesRules:
             claims,
             subject=claims.subject if named is None or claims.subject != stem else named.subject or None,
             scan=number or (named.scan if named else None),
-            type=(self.type_of(description) or None) if converted else claims.type,
+            type=(self.type_of(description) or "unknown") if converted else claims.type,
             series_description=description or claims.series_description,
             date=claims.date or _date_of(sidecar) or (named.date if named else "") or None,
             note=claims.note or (_NOTE if derived else None),

@@ -234,7 +234,7 @@ def test_folders_that_hold_only_stats(subjects_dir: Path, tmp_path: Path) -> Non
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
         for file in sorted((subjects_dir / "sub-001").rglob("*.stats")):
             packed.write(file, file.relative_to(subjects_dir))
-    assert held(stats("aparc", tmp_path / "packed.zip")) == ["sub-001"]
+    assert held(stats("aparc", tmp_path / "packed.zip")) == ["001"]
 
 
 def test_folders_that_hold_only_volumes_of_subfields(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_remarks_are_about_the_measures_of_the_table(subjects_dir: Path, fault: 
     assert sorted(named) == sorted(remark.measures)
 
 
-def of(table: StatsTable, region: str, subject: str = "sub-001") -> list[tuple[str, float]]:
+def of(table: StatsTable, region: str, subject: str = "001") -> list[tuple[str, float]]:
     """Side and value of each number of a region in the header."""
     (entry,) = (entry for entry in table.entries if entry.place.subject == subject)
     return [(n.side, n.value) for n in entry.numbers() if n.region == region]
@@ -343,7 +343,7 @@ def test_no_measure_of_a_hemisphere_is_dropped(
     table = stats("aparc", subjects_dir)
     assert of(table, name) == expected
     wide = table.grid(wide=True)
-    row = next(row for row in wide.rows() if row[wide.columns.index("subject")] == "sub-001")
+    row = next(row for row in wide.rows() if row[wide.columns.index("subject")] == "001")
     cells = dict(zip(wide.columns, row, strict=True))
     assert [value for _, value in expected] == [
         cell for column, cell in cells.items() if name in column.split("_") and cell is not None
