@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from xnatferry.sources.nifti_header import number
+from xnatferry.xnat.custom_fields import custom_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,7 +87,7 @@ def person_of(row: Mapping[str, str], about: Mapping[str, Any], *, custom: bool 
             person.unmapped.append(column)
     if custom:
         for column in person.unmapped:
-            person.subject[f"xnat:subjectData/fields/field[name={custom_name(column)}]/field"] = row[column][:255]
+            person.subject[f"xnat:subjectData/{custom_path(custom_name(column))}"] = row[column][:255]
     return person
 
 
@@ -195,7 +196,7 @@ def visit_of(row: Mapping[str, str], *, custom: bool = False) -> tuple[dict[str,
         else:
             unmapped.append(column)
             if custom:
-                fields[f"fields/field[name={custom_name(column)}]/field"] = cell[:255]
+                fields[custom_path(custom_name(column))] = cell[:255]
     if (times := session_times(row.get("acq_time"))) is not None:
         fields["date"] = times[0]
         if times[1]:
