@@ -180,6 +180,8 @@ class Peer:
                 return Reply(200, json.dumps({"version": self.version, "buildNumber": "7"}), JSON)
             case ["xapi", "custom-fields", "projects", *rest] if self.era == NEW and self.version == "1.8.11":
                 return self._custom_fields(seen, rest)
+            case ["xapi", "customforms", "save"] if self.era == NEW and self.version == "1.8.11":
+                return self._save_form(json.loads(seen.body))
             case ["xapi", "customforms"] if self.era == NEW and self.version == "1.8.11":
                 return Reply(200, json.dumps(self.forms), JSON)
             case ["data", "services", "refresh", "catalog"]:
@@ -218,7 +220,11 @@ class Peer:
 
     def _custom_fields(self, seen: Seen, rest: list[str]) -> Reply:
         """As recorded: merged on the first level; a field that is null or missing cannot be deleted."""
-        home, labels, last = self.projects.get(rest[0]), rest[1 : rest.index("fields")], rest[rest.index("fields") + 1 :]
+        home, labels, last = (
+            self.projects.get(rest[0]),
+            rest[1 : rest.index("fields")],
+            rest[rest.index("fields") + 1 :],
+        )
         thing = home
         for label in labels[1::2]:
             thing = thing.children.get(label) if thing is not None else None
@@ -231,6 +237,23 @@ class Peer:
         elif seen.method == "DELETE" and thing.custom.pop(unquote(last[0]), None) is None:
             return Reply(404, f"Unable to find requested file or resource: Field {last[0]} does not exist.", TEXT)
         return Reply(200, json.dumps(thing.custom), JSON)
+
+    def _save_form(self, sent: dict[str, dict[str, object]]) -> Reply:
+        """As read in the source: 201 with the UUID; a number that is not -1_-1 changes a form."""
+        data = sent["submission"]["data"]
+        use = data["idCustomVariableFormAppliesTo"]
+        held = next(
+            (row for row in self.forms if row["appliesToList"][0]["idCustomVariableFormAppliesTo"] == use), None
+        )
+        number = self.number()
+        row = held or {"formUUID": f"{int(number):08x}-0000-4000-8000-000000000000"}
+        (project,) = data["xnatProject"]
+        uses = {"entityId": project["value"], "idCustomVariableFormAppliesTo": f"{number}_1", "status": "enabled"}
+        row.setdefault("appliesToList", [uses])
+        row |= {"path": f"datatype/{data['xnatDatatype']['value']}", "scope": "Project"}
+        row["contents"] = json.dumps(sent["builder"])
+        self.forms += [] if held else [row]
+        return Reply(201, row["formUUID"], TEXT)
 
     def _below(self, seen: Seen, rest: list[str]) -> Reply:
         project, *tail = rest

@@ -5,7 +5,7 @@ import json
 import pytest
 from peer import NEW, Thing, lost_reply, page
 
-from xnatferry.errors import ForbiddenError
+from xnatferry.errors import ForbiddenError, UsageError
 from xnatferry.planning.undo_plan import RunEffects
 from xnatferry.transfer.events import Outcome
 from xnatferry.transfer.undo_run import plan_of, undo
@@ -84,7 +84,7 @@ def test_each_new_object_gets_its_fields_in_one_request_as_json(peer, ready):
 def test_a_server_before_1_8_4_gets_custom_variables_and_parameters_of_scans(peer, ready):
     peer.version = "1.8.3"
     assert create(ready) == ((), ())
-    subject, session, scan = things(peer)
+    subject, _, scan = things(peer)
     assert not custom_requests(peer)
     assert subject.fields[SITE] == "BCN"
     assert scan.fields["parameters/addParam[name=bids_operator]/addField"] == "XY"
@@ -203,8 +203,7 @@ def test_a_value_where_the_pages_do_not_look_is_no_value_of_the_field(peer, read
     assert fields == {custom_path("bids_site", former=True): "BCN", "gender": "female"}
     ready.set_fields(SUBJECT, {f"xnat:subjectData/{SITE}": "BCN"})
     assert ready.attributes(SUBJECT).fields == {SITE: "BCN", "gender": "female"}
-    peer.forms = [form(component("bids_site"))]
-    ready.custom_fields.forget_forms()
+    ready.custom_fields.install_form("P", "xnat:subjectData", {"title": "t", "components": [component("bids_site")]})
     assert SITE not in ready.attributes(SUBJECT).fields
     ready.set_fields(SUBJECT, {f"xnat:subjectData/{SITE}": "BCN"})
     assert ready.attributes(SUBJECT).fields[SITE] == "BCN"
@@ -225,3 +224,26 @@ def test_every_json_value_has_a_text_and_a_name_without_a_path_is_listed(peer, r
     assert held.unsettable == ("custom_fields/a/b",)
     ready.ensure_subject(Address("P", "t"), fields={custom_path("list"): "[1,2]", custom_path("id"): "007"})
     assert peer.projects["P"].children["t"].custom == {"list": [1, 2], "id": "007"}
+
+
+def test_a_form_is_installed_updated_and_left_when_equal(peer, ready):
+    def install(*components, kind="xnat:subjectData"):
+        return ready.custom_fields.install_form("P", kind, {"title": "t", "components": list(components)})
+
+    first, outcome = install(component("a"))
+    assert (outcome, len(peer.forms)) == ("installed", 1)
+    assert install(component("a")) == (first, "up to date")
+    assert install(component("a"), component("b")) == (first, "updated")
+    assert len(peer.seen("PUT", "customforms/save")) == 2
+    second, outcome = install(component("a"), kind="xnat:mrSessionData")
+    assert (second != first, outcome) == (True, "installed")
+    assert set(ready.custom_fields.places("P", "xnat:subjectData")) == {"a", "b"}
+
+
+def test_an_account_or_server_that_installs_no_forms_is_named(peer, ready):
+    peer.fail("PUT", "customforms/save", page(403, "no"))
+    with pytest.raises(ForbiddenError, match="may not install custom forms"):
+        ready.custom_fields.install_form("P", "xnat:subjectData", {"title": "t", "components": []})
+    peer.version = "1.8.3"
+    with pytest.raises(UsageError, match=r"1\.8\.8 or later"):
+        ready.custom_fields.install_form("P", "xnat:subjectData", {"title": "t", "components": []})

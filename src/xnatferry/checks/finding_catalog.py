@@ -128,6 +128,7 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = {
     "FIL02": (_ERROR, "result file cannot be read"),
     "FIL03": (_ERROR, "two files with one name"),
     "FIL04": (_ERROR, "result without files"),
+    "FLD01": (_WARNING, "pages do not show custom fields"),
     "TYP01": (_WARNING, "session type is not set up"),
 }
 

@@ -11,11 +11,12 @@ import logging
 import re
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from xnatferry.client.http import Request
-from xnatferry.errors import ForbiddenError, NotFoundError, NotXnatError, RefusedError
+from xnatferry.errors import ForbiddenError, NotFoundError, NotXnatError, RefusedError, UsageError
 from xnatferry.xnat.custom_fields import FormField, json_value
 
 if TYPE_CHECKING:
@@ -33,6 +34,17 @@ _SINCE = (1, 8, 4)
 _INNER = ("components", "columns")
 
 
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A custom form: where it is used in a project, and whether it is shown there."""
+
+    uuid: str
+    data_type: str
+    definition: Mapping[str, Any]
+    enabled: bool
+    use: str
+
+
 class CustomFields:
     """The custom fields of one connection: asks once which kind the server has, and once for the forms of a project.
 
@@ -45,7 +57,7 @@ class CustomFields:
         self._requester = requester
         self._version = version
         self._lock = threading.Lock()
-        self._forms: dict[str, list[tuple[str, dict[str, FormField]]]] = {}
+        self._forms: dict[str, list[_Form]] = {}
 
     def are_json(self) -> bool:
         """Whether the server keeps them as JSON, by its version; False if it does not tell its version."""
@@ -58,18 +70,65 @@ class CustomFields:
             return None
         with self._lock:
             if project not in self._forms:
-                self._forms[project] = self._read_forms(project)
+                self._forms[project] = self._rows(project)
             forms = self._forms[project]
         fields: dict[str, FormField] = {}
-        for kind, components in forms:
-            if kind.lower() == xsi_type.lower():
-                fields = components | fields  # the form that is shown first counts
+        for form in forms:
+            if form.enabled and form.data_type.lower() == xsi_type.lower():
+                _collect(form.definition, form.uuid, fields)
         return fields
 
-    def forget_forms(self) -> None:
-        """Read the forms again when they are needed next."""
+    def install_form(self, project: str, data_type: str, definition: Mapping[str, Any]) -> tuple[str, str]:
+        """Install a custom form in a project; one of the project with the same title and type gets the new definition.
+
+        The request is read in the vendor's documentation and source (``CustomFormsApi``), not recorded.
+
+        Args:
+            project: Project ID.
+            data_type: Data type whose pages show it.
+            definition: The form (form.io) with its title.
+
+        Returns:
+            UUID of the form, and ``installed``, ``updated`` or ``up to date``.
+
+        Raises:
+            ForbiddenError: The account may not install forms.
+            UsageError: The server has no custom forms.
+        """
+        title = str(definition["title"])
+        held = [form for form in self._rows(project) if form.use and form.definition.get("title") == title]
+        there = next((form for form in held if form.data_type.lower() == data_type.lower()), None)
+        if there is not None and there.enabled and there.definition == definition:
+            return there.uuid, "up to date"
+        data = {
+            "idCustomVariableFormAppliesTo": there.use if there else "-1_-1",
+            "formTitle": title,
+            "formType": "form",
+            "zIndex": 0,
+            "xnatDatatype": {"label": data_type, "value": data_type},
+            "xnatProject": [{"label": project, "value": project}],
+            "xnatProtocol": [],
+            "xnatVisit": [],
+            "xnatSubtype": [],
+            "isThisASiteWideConfiguration": "no",
+        }
+        request = _json_request("/xapi/customforms/save", {"submission": {"data": data}, "builder": definition})
+        try:
+            uuid = self._requester.ask(request).text.strip()
+        except NotFoundError as error:
+            if error.status is None:  # no server answered at all
+                raise
+            raise UsageError(f"{project}: the server has no custom forms; XNAT 1.8.8 or later has them") from None
+        except ForbiddenError as error:
+            raise ForbiddenError(
+                f"Permission denied: {project}: the account may not install custom forms; ask an administrator, a form"
+                " manager or an owner of the project, who can also import the printed form",
+                status=error.status,
+                url=error.url,
+            ) from None
         with self._lock:
             self._forms.clear()
+        return uuid, "updated" if there else "installed"
 
     def write(
         self,
@@ -108,19 +167,16 @@ class CustomFields:
             removed += [] if sent[form] else [form]
         sent = {name: value for name, value in sent.items() if name not in removed}
         if sent:
-            body = json.dumps(sent).encode()
-            headers = (("Content-Type", "application/json"),)
-            put(Request("PUT", address, headers=headers, body=lambda: [body], size_bytes=len(body)))
+            put(_json_request(address, sent))
         for name in removed:
             with suppress(NotFoundError):  # one that is null is not found (recorded: 1.8.11)
                 self._requester.ask(Request("DELETE", f"{address}/{quote(name, safe='')}"), repeat=True)
 
-    def _read_forms(self, project: str) -> list[tuple[str, dict[str, FormField]]]:
-        """Data type and fields of each form that is enabled in a project; none if the server has no forms."""
+    def _rows(self, project: str) -> list[_Form]:
+        """The forms of a project and of the site, in the order in which they are shown; none if the server has none."""
         try:
             answer = self._requester.ask(Request("GET", "/xapi/customforms", (("projectId", project),)))
-            rows: list[dict[str, Any]] = json.loads(answer.text)
-            return [_form(row) for row in rows if _is_used(row, project)]
+            return [_read_form(row, project) for row in json.loads(answer.text)]
         except (NotFoundError, ForbiddenError, RefusedError, NotXnatError) as error:
             log.info("%s: no custom forms: %s", project, error)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -128,18 +184,16 @@ class CustomFields:
         return []
 
 
-def _is_used(row: Mapping[str, Any], project: str) -> bool:
-    return any(
-        use["status"] == "enabled" and (row["scope"] == "Site" or use["entityId"] == project)
-        for use in row["appliesToList"]
-    )
-
-
-def _form(row: Mapping[str, Any]) -> tuple[str, dict[str, FormField]]:
+def _read_form(row: Mapping[str, Any], project: str) -> _Form:
+    uses = [use for use in row["appliesToList"] if row["scope"] == "Site" or use["entityId"] == project]
     contents = row["contents"]
-    fields: dict[str, FormField] = {}
-    _collect(json.loads(contents) if isinstance(contents, str) else contents, row["formUUID"], fields)
-    return row["path"].removeprefix("datatype/").partition("/")[0], fields
+    return _Form(
+        row["formUUID"],
+        row["path"].removeprefix("datatype/").partition("/")[0],
+        json.loads(contents) if isinstance(contents, str) else contents,
+        enabled=any(use["status"] == "enabled" for use in uses),
+        use=next((use["idCustomVariableFormAppliesTo"] for use in uses if use["entityId"] == project), ""),
+    )
 
 
 def _collect(component: Mapping[str, Any], form: str, fields: dict[str, FormField]) -> None:
@@ -153,6 +207,12 @@ def _collect(component: Mapping[str, Any], form: str, fields: dict[str, FormFiel
                 fields.setdefault(str(one["key"]), FormField(form, str(one.get("type", ""))))
             else:
                 _collect(one, form, fields)
+
+
+def _json_request(path: str, value: object) -> Request:
+    body = json.dumps(value).encode()
+    headers = (("Content-Type", "application/json"),)
+    return Request("PUT", path, headers=headers, body=lambda: [body], size_bytes=len(body))
 
 
 def _object(response: ServerResponse) -> dict[str, Any]:

@@ -22,6 +22,7 @@ __all__ = [
     "custom_path",
     "from_json",
     "json_value",
+    "json_values",
     "text_value",
     "variable_name",
     "wire_path",
@@ -104,7 +105,7 @@ def from_json(
         return merged | {custom_path(name): value for name, value in variables.items()}, ()
     elsewhere: dict[str, str] = {}
     unsettable: list[str] = []
-    for form, name, value in _values(held):
+    for form, name, value in json_values(held):
         if not _NAMEABLE.fullmatch(name):
             unsettable.append(f"custom_fields/{name}")
         elif form == (places[name].form if name in places else ""):
@@ -117,7 +118,7 @@ def from_json(
     return merged, tuple(unsettable)
 
 
-def _values(held: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def json_values(held: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """UUID of the form ("" without one), name and text of each value that is not null."""
     for key, value in held.items():
         is_form = isinstance(value, dict) and _UUID.fullmatch(key) is not None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
+
+from xnatferry.xnat.custom_fields import json_values, variable_name
 
 if TYPE_CHECKING:
     from xnatferry.server.objects import Item
@@ -59,13 +62,13 @@ _WORDS: Final = {
     "type": "Type",
     "visit_id": "Visit",
 }
-_HIDDEN: Final = {"accessibility", "label", "ID", "project"}
+_HIDDEN: Final = {"accessibility", "custom_fields", "label", "ID", "project"}
 
 
 def fields_of(item: Item, *, without: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
-    """Words and values of the fields of *item*, by path; *without* some paths."""
-    return [
-        (_WORDS.get(path, path), value)
+    """Words and values of the fields of *item*, by path; *without* some paths. Custom fields have their own names."""
+    fields = [
+        (variable_name(item.xsi_type, path) or _WORDS.get(path, path), value)
         for path, value in sorted(item.fields.items())
         if value
         and path not in _HIDDEN
@@ -73,3 +76,5 @@ def fields_of(item: Item, *, without: frozenset[str] = frozenset()) -> list[tupl
         and not path.endswith("/@type")
         and not path.startswith("setting:")
     ]
+    custom = json_values(json.loads(item.fields.get("custom_fields") or "{}"))
+    return [*fields, *((name, value) for _, name, value in custom)]

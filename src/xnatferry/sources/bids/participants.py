@@ -17,7 +17,7 @@ from xnatferry.xnat.custom_fields import custom_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Person", "custom_name", "person_of", "session_times", "visit_of"]
+__all__ = ["Person", "custom_name", "has_field", "person_of", "session_times", "visit_of"]
 
 _DEMOGRAPHICS: Final = "xnat:subjectData/demographics[@xsi:type=xnat:demographicData]"
 _GENDER: Final = {
@@ -89,6 +89,11 @@ def person_of(row: Mapping[str, str], about: Mapping[str, Any], *, custom: bool 
         for column in person.unmapped:
             person.subject[f"xnat:subjectData/{custom_path(custom_name(column))}"] = row[column][:255]
     return person
+
+
+def has_field(column: str) -> bool:
+    """Whether a column of ``participants.tsv`` has an XNAT field, or is never copied."""
+    return column.lower() in {"participant_id", "age", "site", *BIRTH, *_COLUMNS}
 
 
 def custom_name(column: str) -> str:
