@@ -3,10 +3,13 @@
 import json
 
 import pytest
-from peer import NEW, Thing, lost_reply, page
+from peer import NEW, PASSWORD, USER, Thing, lost_reply, page, running_peer
 
+from xnatferry.client.remote import Remote
+from xnatferry.client.settings import Connection, Secret
 from xnatferry.errors import ForbiddenError, UsageError
 from xnatferry.planning.undo_plan import RunEffects
+from xnatferry.results.operations import copy, plan_copy
 from xnatferry.transfer.events import Outcome
 from xnatferry.transfer.undo_run import plan_of, undo
 from xnatferry.xnat.custom_fields import custom_path
@@ -247,3 +250,24 @@ def test_an_account_or_server_that_installs_no_forms_is_named(peer, ready):
     peer.version = "1.8.3"
     with pytest.raises(UsageError, match=r"1\.8\.8 or later"):
         ready.custom_fields.install_form("P", "xnat:subjectData", {"title": "t", "components": []})
+
+
+@pytest.mark.parametrize("version", ["1.8.11", "1.8.3"])
+def test_a_copy_stores_them_in_the_way_of_the_target(peer, ready, pauses, version):
+    """From JSON of the source to JSON, or to variables; a second copy changes nothing."""
+    create(ready)
+    subject = things(peer)[0]
+    subject.custom[FORM] = {"bids_rated": "9"}
+    subject.fields["fields/field[name=colour]/field"] = "red"
+    with running_peer() as there:
+        there.version = version
+        with Remote(Connection(there.url, USER, Secret(PASSWORD)), pause=pauses.append) as target:
+            assert copy("P", ready, target).exit_code == 0
+            copied = there.projects["P"].children["s"]
+            values = {"bids_site": "BCN", "bids_score": "7", "bids_rated": "9", "colour": "red"}
+            variables = {name: copied.fields.get(custom_path(name), "") for name in values}
+            json_kept = version == "1.8.11"
+            assert (copied.custom, variables) == ((values, dict.fromkeys(values, "")) if json_kept else ({}, values))
+            scan = copied.children["s_MR1"].children["1"]
+            assert (scan.custom == {"bids_operator": "XY"}) is json_kept
+            assert plan_copy("P", ready, target, update_fields=True).nothing_to_do
