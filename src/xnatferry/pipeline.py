@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from xnatferry.errors import UsageError
 from xnatferry.planning.attached_reports import with_attached
 from xnatferry.planning.collisions import same_place
+from xnatferry.planning.custom_field_findings import custom_field_findings
 from xnatferry.planning.mapping import MappingRules, map_sources
 from xnatferry.planning.plan import OnConflict, Plan, Refusal, Step
 from xnatferry.planning.plan_validation import validate_plan
@@ -95,7 +96,8 @@ def plan(
         findings=(*_warnings_of(discovery), *matching_findings, *without),
         pictured=pictured,
     )
-    decided = replace(decided, findings=(*decided.findings, *type_findings(decided, remote.set_up_types)))
+    more = (*type_findings(decided, remote.set_up_types), *custom_field_findings(decided, remote.custom_fields.places))
+    decided = replace(decided, findings=(*decided.findings, *more))
     return decided.blocked_by(_unplaced(discovery))
 
 

@@ -52,6 +52,19 @@ def listed(archive):
 
 
 @pytest.fixture
+def custom(archive):
+    """The JSON custom fields of something, asked for as any XNAT user would."""
+
+    def custom(path):
+        request = Request(f"{archive.url}/xapi/custom-fields/projects/{path}/fields")
+        request.add_header("Authorization", "Basic " + b64encode(b"admin:admin-pw").decode())
+        with urlopen(request) as answer:
+            return json.load(answer)
+
+    return custom
+
+
+@pytest.fixture
 def document(archive):
     """The XML document of something below the projects."""
 
@@ -148,18 +161,17 @@ def test_birth_dates_and_great_ages_are_told_and_not_copied(remote, listed, tmp_
     assert list(subject.values()) == ["", "", "89"]
 
 
-def test_other_columns_are_listed_and_become_custom_fields_on_request(remote, listed, tmp_path):
+def test_other_columns_are_listed_and_become_custom_fields_on_request(remote, custom, tmp_path):
     table = "participant_id\tspecies\tIQ score\nsub-01\thomo sapiens\t100\n"
     plan = push(dataset(tmp_path / "ds", table), "PLAIN", remote)
     (told,) = [finding for finding in plan.findings if finding.id == "BIDS11"]
     assert "IQ score, species" in told.message
     push(dataset(tmp_path / "ds", table), "CUSTOM", remote, choices=BidsChoices(custom_fields=True))
-    column = "xnat:subjectData/fields/field[name=bids_iq_score]/field"
-    assert listed("CUSTOM/subjects", column) == [{column: "100"}]
-    assert listed("PLAIN/subjects", column) == [{column: ""}]
+    assert custom("CUSTOM/subjects/01") == {"bids_iq_score": "100", "bids_species": "homo sapiens"}
+    assert custom("PLAIN/subjects/01") == {}
 
 
-def test_phenotype_is_listed_and_becomes_custom_fields_of_subjects_and_sessions(remote, listed, tmp_path):
+def test_phenotype_is_listed_and_becomes_custom_fields_of_subjects_and_sessions(remote, custom, tmp_path):
     root = dataset(tmp_path / "ds")
     (root / "sub-02" / "ses-1" / "beh").mkdir(parents=True)
     (root / "sub-02" / "ses-1" / "beh" / "sub-02_ses-1_task-x_beh.tsv").write_text("trial\n1\n")
@@ -177,23 +189,17 @@ def test_phenotype_is_listed_and_becomes_custom_fields_of_subjects_and_sessions(
     ]
     assert not [finding for finding in plan.findings if finding.id == "BIDS09"]
     push(root, "PHENO", remote, choices=BidsChoices(custom_fields=True))
-    years, score = (f"fields/field[name=bids_{name}]/field" for name in ("edu_years_total", "mood_score"))
-    rows = listed("PHENO/subjects", "label", f"xnat:subjectData/{years}")
-    assert sorted(map(tuple, map(dict.values, rows))) == [("01", "12"), ("02", "")]
-    columns = ("label", f"xnat:otherDicomSessionData/{score}")
-    assert [row for row in listed("PHENO/experiments", *columns) if row["label"] == "02_1"] == [
-        dict(zip(columns, ("02_1", "7"), strict=True))
-    ]
+    assert [custom(f"PHENO/subjects/{label}") for label in ("01", "02")] == [{"bids_edu_years_total": "12"}, {}]
+    assert custom("PHENO/experiments/02_1") == {"bids_mood_score": "7"}
 
 
-def test_other_columns_of_scans_tables_are_listed_and_become_parameters(remote, listed, tmp_path):
+def test_other_columns_of_scans_tables_are_listed_and_become_custom_fields(remote, listed, custom, tmp_path):
     root = dataset(tmp_path / "ds", "participant_id\teducation\nsub-01\tsome college\n")
     rows = "filename\tacq_time\toperator\nanat/sub-01_T1w.nii.gz\t2020-01-02T03:04:05\tXY\n"
     (root / "sub-01" / "sub-01_scans.tsv").write_text(rows)
     plan = push(root, "SCANS", remote, choices=BidsChoices(custom_fields=True))
     assert not [finding for finding in plan.findings if finding.id == "BIDS11"]
-    scan = remote.attributes(Address("SCANS", "01", "01_MR1")).scans["1"].fields
-    assert scan["parameters/addParam[name=bids_operator]/addField"] == "XY"
+    assert custom("SCANS/experiments/01_MR1/scans/1") == {"bids_operator": "XY"}
     assert listed("SCANS/subjects", "educationDesc") == [{"educationDesc": "some college"}]
     told = [finding.message for finding in push(root, "SCANSTOO", remote).findings if finding.id == "BIDS11"]
     assert [message.partition(":")[2] for message in told] == [" operator; use --custom-fields to store them"]

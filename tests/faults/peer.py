@@ -15,7 +15,7 @@ import tarfile
 import threading
 import zipfile
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
@@ -65,6 +65,7 @@ class Thing:
     subject: str = ""
     children: dict[str, Thing] = field(default_factory=dict)
     resources: dict[str, Resource] = field(default_factory=dict)
+    custom: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass
@@ -102,6 +103,8 @@ class Peer:
         set_up: Types of sessions that the site has set up: the stock ones of 1.8.11 in the new era, all in the old one.
         joins: How it answers the listing of subjects with field paths of their sessions: True as recorded, a status,
             or False with empty cells.
+        version: What the new era tells; below 1.8.4 it has no JSON custom fields.
+        forms: The rows of ``/xapi/customforms``.
     """
 
     def __init__(self, era: str = NEW) -> None:
@@ -113,6 +116,8 @@ class Peer:
         self.guests = False
         self.set_up: frozenset[str] | None = STOCK if era == NEW else None
         self.joins: bool | int = True
+        self.version = "1.8.11"
+        self.forms: list[dict[str, object]] = []
         self._shares: list[tuple[str, str, str]] = []
         self.projects: dict[str, Thing] = {}
         self.logins: set[str] = set()
@@ -172,7 +177,13 @@ class Peer:
             case ["data", "version"] if self.era == OLD:
                 return Reply(200, "Unknown version", TEXT)
             case ["xapi", "siteConfig", "buildInfo"] if self.era == NEW:
-                return Reply(200, '{"version":"1.8.11","buildNumber":"7"}', JSON)
+                return Reply(200, json.dumps({"version": self.version, "buildNumber": "7"}), JSON)
+            case ["xapi", "custom-fields", "projects", *rest] if self.era == NEW and self.version == "1.8.11":
+                return self._custom_fields(seen, rest)
+            case ["xapi", "customforms", "save"] if self.era == NEW and self.version == "1.8.11":
+                return self._save_form(json.loads(seen.body))
+            case ["xapi", "customforms"] if self.era == NEW and self.version == "1.8.11":
+                return Reply(200, json.dumps(self.forms), JSON)
             case ["data", "services", "refresh", "catalog"]:
                 return self._refresh(seen)
             case ["data", "projects"]:
@@ -206,6 +217,43 @@ class Peer:
             session = f"{int(self.number()):032X}"
             self.logins.add(session)
         return Reply(200, session, {**TEXT, "Set-Cookie": f"JSESSIONID={session}; Path=/; HttpOnly"})
+
+    def _custom_fields(self, seen: Seen, rest: list[str]) -> Reply:
+        """As recorded: merged on the first level; a field that is null or missing cannot be deleted."""
+        home, labels, last = (
+            self.projects.get(rest[0]),
+            rest[1 : rest.index("fields")],
+            rest[rest.index("fields") + 1 :],
+        )
+        thing = home
+        for label in labels[1::2]:
+            thing = thing.children.get(label) if thing is not None else None
+        if thing is None:
+            return Reply(404, f"Unable to find requested file or resource: The following item(s) don't exist: {labels}")
+        if seen.method == "PUT":
+            if seen.headers.get("content-type") != "application/json":
+                return Reply(415)
+            thing.custom |= json.loads(seen.body)
+        elif seen.method == "DELETE" and thing.custom.pop(unquote(last[0]), None) is None:
+            return Reply(404, f"Unable to find requested file or resource: Field {last[0]} does not exist.", TEXT)
+        return Reply(200, json.dumps(thing.custom), JSON)
+
+    def _save_form(self, sent: dict[str, dict[str, object]]) -> Reply:
+        """As read in the source: 201 with the UUID; a number that is not -1_-1 changes a form."""
+        data = sent["submission"]["data"]
+        use = data["idCustomVariableFormAppliesTo"]
+        held = next(
+            (row for row in self.forms if row["appliesToList"][0]["idCustomVariableFormAppliesTo"] == use), None
+        )
+        number = self.number()
+        row = held or {"formUUID": f"{int(number):08x}-0000-4000-8000-000000000000"}
+        (project,) = data["xnatProject"]
+        uses = {"entityId": project["value"], "idCustomVariableFormAppliesTo": f"{number}_1", "status": "enabled"}
+        row.setdefault("appliesToList", [uses])
+        row |= {"path": f"datatype/{data['xnatDatatype']['value']}", "scope": "Project"}
+        row["contents"] = json.dumps(sent["builder"])
+        self.forms += [] if held else [row]
+        return Reply(201, row["formUUID"], TEXT)
 
     def _below(self, seen: Seen, rest: list[str]) -> Reply:
         project, *tail = rest
@@ -444,7 +492,7 @@ class Peer:
                         scan.get("ID", ""), scan.get("ID", ""), scan.get(XSI, ""), fields
                     )
             else:
-                session.fields[child.tag.removeprefix(XNAT)] = child.text or ""
+                session.fields |= dict(fields_of([child]))
         return Reply(status, session.id, TEXT)
 
     def _resource(self, seen: Seen, owner: Thing, label: str) -> Reply:
@@ -634,6 +682,8 @@ def _field_of(thing: Thing) -> str:
 
 def item_of(thing: Thing) -> dict[str, object]:
     fields = {**thing.fields, "ID": thing.id, "id": thing.id, "label": thing.label}
+    if thing.custom:
+        fields["custom_fields"] = json.dumps(thing.custom)
     below: dict[str, list[dict[str, object]]] = {}
     for child in thing.children.values() if thing.xsi_type != "xnat:projectData" else ():
         below.setdefault(_field_of(child), []).append(item_of(child))
@@ -670,10 +720,13 @@ def unpack(name: str, body: bytes) -> dict[str, bytes] | None:
         return None
 
 
-def fields_of(element: ET.Element, above: str = "") -> Iterator[tuple[str, str]]:
+def fields_of(element: Iterable[ET.Element], above: str = "") -> Iterator[tuple[str, str]]:
     """Values of a document by path, attributes of elements below the top included."""
     for child in element:
         path = above + child.tag.removeprefix(XNAT)
+        if (name := child.get("name")) and path in {"fields/field", "parameters/addParam"}:
+            yield f"{path}[name={name}]/{'field' if path.startswith('fields') else 'addField'}", child.text or ""
+            continue
         yield from ((f"{path}/{name}", value) for name, value in child.attrib.items())
         if (child.text or "").strip() or not len(child):
             yield path, child.text or ""

@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from xnatferry.checks.finding_catalog import found, listed
+from xnatferry.xnat.custom_fields import custom_name
 from xnatferry.xnat.datatypes import resolve
 from xnatferry.xnat.values import ValueProblem, normal_value
 
@@ -42,6 +43,9 @@ def fitting_fields(xsi_type: str, fields: Mapping[str, str]) -> dict[str, str]:
     """The fields that XNAT's schema has for *xsi_type* and whose values it would take."""
     kept: dict[str, str] = {}
     for path, value in fields.items():
+        if custom_name(path) is not None and value.strip():  # scans have none in the schema
+            kept[path] = value
+            continue
         resolved = resolve(xsi_type, path.removeprefix(f"{xsi_type}/"))
         if resolved is None or not value.strip() or value.strip().upper() == "NULL":
             continue

@@ -146,6 +146,7 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = {
     "FIL03": (_ERROR, "two files with one name"),
     "FIL04": (_ERROR, "result without files"),
     "FIL05": (_ERROR, "data file is empty or truncated"),
+    "FLD01": (_WARNING, "pages do not show custom fields"),
     "TYP01": (_WARNING, "session type is not set up"),
 }
 

@@ -21,6 +21,7 @@ _COMMANDS = {
     "completion": ("completion", "Print the completion script of a shell."),
     "copy": ("copy", "Copy a project, subject or session to another server."),
     "demo": ("demo", "Try xnatferry with sample data and a temporary archive."),
+    "forms": ("forms", "Make a custom form, so that XNAT's pages show custom fields."),
     "list": ("server_info", "List projects, subjects, sessions and files of a server."),
     "login": ("login", "Save a server and an account for later commands."),
     "logout": ("login", "Invalidate the token of a profile and delete the profile."),

@@ -18,10 +18,12 @@ def list_command(address: str | None, *, depth: int | None, **options: object) -
 
     ADDRESS is PROJECT[/SUBJECT[/SESSION[/scans/ID | /resources/LABEL ...]]]. Without ADDRESS, projects are listed.
 
+    With -v, a subject or session is listed with its custom fields.
+
     In projects with more than 200 subjects and sessions, files are counted only with -v or with a larger --depth.
     """
     from xnatferry.console.tree_view import tree_lines, tree_records
-    from xnatferry.results.remote_tree import CHEAP, read_tree
+    from xnatferry.results.remote_tree import CHEAP, read_tree, with_custom_fields
     from xnatferry.wording import counted
     from xnatferry.xnat.model import Address
 
@@ -29,6 +31,8 @@ def list_command(address: str | None, *, depth: int | None, **options: object) -
     with connected(options, screen) as remote:
         where = Address.parse(address) if address else None
         nodes = read_tree(remote, where, depth=depth, counted=True if screen.verbose else None)
+        if screen.verbose and where is not None and where.subject is not None:
+            nodes = with_custom_fields(remote, nodes)
     screen.lines(tree_lines(nodes, folded=not screen.verbose))
     screen.records(tree_records(nodes))
     if len(nodes) > CHEAP and nodes[0].files is None and where is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from contextlib import suppress
@@ -23,6 +24,7 @@ from xnatferry.errors import (
     UnavailableError,
     UsageError,
 )
+from xnatferry.xnat.custom_fields import custom_name
 from xnatferry.xnat.model import Address, Level
 from xnatferry.xnat.records import Ensured, FieldChange, ScanDocument
 
@@ -33,11 +35,13 @@ if TYPE_CHECKING:
     from xnatferry.client.listings import Item
     from xnatferry.client.settings import Connection
 
+log = logging.getLogger(__name__)
+
 #: Seconds in which parts of the server may not know a new project yet (1.8: permission caches), and between two tries.
 _SETTLING_S, _SETTLING_PAUSE_S = 6.0, 0.5
 #: What 1.8 answers then: 403; "Submitted subject record must include the project attribute." (422); "Unable to identify
-#: project" (404). A 404 or 422 in other words has another reason.
-_UNKNOWN_PROJECT = re.compile(r"include the project attribute|identify project", re.IGNORECASE)
+#: project", "The following item(s) don't exist" (404). A 404 or 422 in other words has another reason.
+_UNKNOWN_PROJECT = re.compile(r"include the project attribute|identify project|item\(s\) don't exist", re.IGNORECASE)
 #: Tries of a request that competes with other clients, and seconds between two tries.
 _RACE_TRIES = 4
 _RACE_PAUSE_S = 0.5
@@ -63,7 +67,10 @@ class RemoteObjects(RemoteReader):
             return Ensured(project, project, created=False)
         try:
             return self._made(
-                Address(project), lambda taken: Request("PUT", Address(project).path, tuple(taken.items())), fields
+                Address(project),
+                lambda taken: Request("PUT", Address(project).path, tuple(taken.items())),
+                fields,
+                xsi_type="xnat:projectData",
             )
         except RemoteError as error:
             raise project_refused(project, error) from None
@@ -131,7 +138,7 @@ class RemoteObjects(RemoteReader):
         def put(taken: Mapping[str, str]) -> Request:
             return Request("PUT", address.path, (("xsiType", xsi_type), *prefixed_fields(xsi_type, taken)))
 
-        return self._made(address, put, fields)
+        return self._made(address, put, fields, xsi_type=xsi_type)
 
     def ensure_assessor(self, address: Address, *, xsi_type: str, fields: Mapping[str, str] = _NOTHING) -> Ensured:
         """Create an image assessor unless it exists."""
@@ -177,19 +184,59 @@ class RemoteObjects(RemoteReader):
         held = self.item(address)
         if held is None:
             raise NotFoundError(f"{address}: object not found", status=404, url=address.path)
+        xsi_type = held.get("xsi:type", "")
+        fields, custom = self._divided(fields)
         query: tuple[tuple[str, str], ...] = tuple(fields.items())
         if address.level is Level.PROJECT and "name" not in fields:
             query += (("name", held.get("name") or address.project),)  # 1.6.4 resets a name that is not sent
         elif address.level not in {Level.PROJECT, Level.SUBJECT}:
-            xsi_type = held["xsi:type"]
             query = (("xsiType", xsi_type), *prefixed_fields(xsi_type, fields))  # 1.6.4 needs the type of every scan
-        self._put(Request("PUT", address.path, query))
+        if fields or not custom:
+            self._put(Request("PUT", address.path, query), address.project)
+        if custom:
+            self._write_custom(address, xsi_type, custom, new=False)
 
     # Internal
 
-    def _put(self, request: Request) -> ServerResponse:
+    def _divided(self, fields: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Fields that the request of an object contains, and those that the server keeps as JSON."""
+        custom = {key: value for key, value in fields.items() if custom_name(scan_of(key)[1]) is not None}
+        if custom and not self.custom_fields.are_json():
+            custom = {}
+        return {key: value for key, value in fields.items() if key not in custom}, custom
+
+    def _write_custom(self, address: Address, xsi_type: str, fields: Mapping[str, str], *, new: bool) -> None:
+        self.custom_fields.write(
+            self.url_path(address),
+            {custom_name(path) or "": value for path, value in fields.items()},
+            self.custom_fields.places(address.project, xsi_type) or {},
+            new=new,
+            put=lambda request: self._put(request, address.project),
+        )
+
+    def _add_custom(
+        self, address: Address, xsi_type: str, fields: Mapping[str, str], scans: Sequence[ScanDocument]
+    ) -> list[FieldChange]:
+        """Write the custom fields of a new object and of its scans; returns those that the server refuses."""
+        refused: list[FieldChange] = []
+        types = {"": xsi_type} | {scan.id: scan.xsi_type for scan in scans}
+        for scan, kind in types.items():
+            own = {path: value for key, value in fields.items() for at, path in [scan_of(key)] if at == scan}
+            place = address.child(Level.SCAN, scan) if scan else address
+            try:
+                if own:
+                    self._write_custom(place, kind, own, new=True)
+            except (RefusedError, ForbiddenError, NotFoundError) as error:
+                if error.status is None:  # no server answered at all
+                    raise
+                log.warning("%s: custom fields are refused: %s", place, error)
+                part = f"scan {scan}" if scan else ""
+                refused += [FieldChange(part, path, value, None) for path, value in own.items()]
+        return refused
+
+    def _put(self, request: Request, project: str) -> ServerResponse:
         """PUT an object, repeated after errors; also while parts of the server do not know a new project."""
-        made = self._new_projects.get(request.path.split("/")[3])
+        made = self._new_projects.get(project)
         new = made is not None and time.monotonic() - made < _SETTLING_S
         for _ in range(round(_SETTLING_S / _SETTLING_PAUSE_S) if new else 0):
             try:
@@ -212,7 +259,7 @@ class RemoteObjects(RemoteReader):
                 more = prefixed_fields(xsi_type, taken) if xsi_type else tuple(taken.items())
                 return Request("PUT", address.path, (*query, *more))
 
-            return self._made(address, put, fields)
+            return self._made(address, put, fields, xsi_type=xsi_type or "xnat:subjectData")
         return Ensured(held.get("ID") or label, label, created=False)
 
     def _ensured_session(
@@ -225,7 +272,7 @@ class RemoteObjects(RemoteReader):
     ) -> Ensured:
         held = self.item(address)
         if held is None:
-            return self._made(address, put, fields, scans)
+            return self._made(address, put, fields, scans, xsi_type=xsi_type)
         _same_type(address, held, xsi_type)
         subject = self.item(Address(address.project, address.subject))
         if subject is None or held.get("subject_ID") not in {subject.get("ID"), address.subject, None, ""}:
@@ -262,6 +309,8 @@ class RemoteObjects(RemoteReader):
         put: Callable[[Mapping[str, str]], Request],
         fields: Mapping[str, str] = _NOTHING,
         scans: Sequence[ScanDocument] = (),
+        *,
+        xsi_type: str = "",
     ) -> Ensured:
         """PUT an object that did not exist right before, and find out whether this request created it.
 
@@ -270,9 +319,10 @@ class RemoteObjects(RemoteReader):
         or the next try creates it. A request that was sent again, or whose reply was lost, created the object.
         """
         accession: str | None
+        own, custom = self._divided(fields)
         for left in reversed(range(_RACE_TRIES)):
             try:
-                response, missing = with_fields_taken(lambda taken: self._put(put(taken)), fields)
+                response, missing = with_fields_taken(lambda taken: self._put(put(taken), address.project), own)
             except RemoteError as error:
                 looked = error.may_have_acted or error.status in {409, 500}
                 accession = self._accession(address) if looked else None
@@ -289,8 +339,11 @@ class RemoteObjects(RemoteReader):
         if new and address.level is Level.PROJECT:
             self._new_projects[address.project] = time.monotonic()
         label = getattr(address, address.level.value)
-        changes = self._changes(address, fields, missing, scans) if new else ()
-        return Ensured(accession or label, label, new, changes)
+        if not new:
+            return Ensured(accession or label, label, created=False)
+        refused = self._add_custom(address, xsi_type, custom, scans)
+        changes = dict.fromkeys([*self._changes(address, fields, missing, scans), *refused])
+        return Ensured(accession or label, label, created=True, changes=tuple(changes))
 
     def _accession(self, address: Address) -> str | None:
         """The accession ID of an object, "" if its level has none; None if it does not exist or cannot be read."""

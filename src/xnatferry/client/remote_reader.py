@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from xnatferry.client.alias_tokens import invalidate_token, issue_token
 from xnatferry.client.attributes import decode_attributes
+from xnatferry.client.custom_fields import CustomFields
 from xnatferry.client.downloads import Downloads, Seen, WantedFile
 from xnatferry.client.http import Request
 from xnatferry.client.listings import Item, decode_item, decode_listing, remote_file
@@ -59,6 +62,8 @@ class RemoteReader:
         self._ids: dict[Address, str] = {}
         self._pause = pause
         self._version: str | None = None
+        self._version_lock = threading.Lock()
+        self.custom_fields = CustomFields(self._requester, self._known_version)
 
     def __enter__(self) -> Self:
         return self
@@ -116,9 +121,7 @@ class RemoteReader:
 
         False for versions without a recording.
         """
-        if self._version is None:
-            self._version = self.server_version()
-        return re.match(r"1\.8\b", self._version) is not None
+        return re.match(r"1\.8\b", self._known_version()) is not None
 
     def issue_token(self) -> tuple[str, Secret] | None:
         """A new alias token of this account; None if the server issues none."""
@@ -171,9 +174,8 @@ class RemoteReader:
         1.6.4 and 1.8 find a session by its label anywhere in the project: `Attributes.subject_id` is its subject.
         """
         try:
-            return decode_attributes(
-                self._requester.ask(Request("GET", self.url_path(address.container), (("format", "json"),)))
-            )
+            response = self._requester.ask(Request("GET", self.url_path(address.container), (("format", "json"),)))
+            return decode_attributes(response, partial(self.custom_fields.places, address.project))
         except NotFoundError as error:
             if error.status is None:  # no server answered at all
                 raise
@@ -339,6 +341,13 @@ class RemoteReader:
         return self._downloads.archive(address, target)
 
     # Internal
+
+    def _known_version(self) -> str:
+        """The version of the server, read once."""
+        with self._version_lock:
+            if self._version is None:
+                self._version = self.server_version()
+            return self._version
 
     def _list(
         self,

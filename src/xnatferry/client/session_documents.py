@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from xnatferry.client.http import Request
 from xnatferry.errors import UsageError
+from xnatferry.xnat.custom_fields import wire_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,7 +105,7 @@ def session_document(
         group = ET.SubElement(root, _tag("scans"))
         for scan in scans:
             element = ET.SubElement(group, _tag("scan"), {"ID": scan.id, f"{{{_XSI}}}type": scan.xsi_type})
-            _fill(element, "scan", scan.fields)
+            _fill(element, "scan", {wire_path(scan.xsi_type, path): value for path, value in scan.fields.items()})
             _sort(element, _SCAN)
             for parameters in element.findall(_tag("parameters")):
                 _sort(parameters, _PARAMETERS.get(scan.xsi_type, ()))

@@ -12,6 +12,7 @@ from xnatferry.planning.placement import PACK_ABOVE_FILES
 from xnatferry.planning.plan import Decision, OnConflict, Payload, Plan, Refusal, Step, Transport, in_tree_order
 from xnatferry.sources.model import Finding, LocalFile, Severity
 from xnatferry.wording import counted
+from xnatferry.xnat.custom_fields import custom_name, custom_path
 from xnatferry.xnat.datatypes import data_type, resolve
 from xnatferry.xnat.labels import label_problem, remote_name_problem, resource_label_problem, scan_id_problem
 from xnatferry.xnat.model import Address, Level
@@ -147,7 +148,9 @@ class _Planner:
         for path, value in attributes.fields.items():
             if address.level is Level.PROJECT and path in _UNIQUE and self.project != self.from_project:
                 continue
-            if known and resolve(attributes.xsi_type, path) is None:
+            if (name := custom_name(path)) is not None:
+                carried[custom_path(name)] = value
+            elif known and resolve(attributes.xsi_type, path) is None:
                 self.skipped_fields[path].append(address)
             else:
                 carried[path] = value

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from platformdirs import user_cache_path, user_state_path
 
 from xnatferry.errors import joint_exit_code
+from xnatferry.planning.custom_field_findings import custom_field_findings
 from xnatferry.planning.plan import OnConflict
 from xnatferry.planning.session_types import type_findings
 from xnatferry.results.bids_export import plan_bids_pull
@@ -175,7 +176,8 @@ def plan_copy(
         on_conflict=OnConflict(on_conflict),
         update_fields=update_fields,
     )
-    return replace(plan, findings=(*plan.findings, *type_findings(plan, target.set_up_types)))
+    more = (*type_findings(plan, target.set_up_types), *custom_field_findings(plan, target.custom_fields.places))
+    return replace(plan, findings=(*plan.findings, *more))
 
 
 def copy(

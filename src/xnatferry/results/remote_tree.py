@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 from xnatferry.errors import NotFoundError
 from xnatferry.results.remote_files import session_files
 from xnatferry.wording import counted
+from xnatferry.xnat.custom_fields import custom_name
 from xnatferry.xnat.model import Address, Level
+from xnatferry.xnat.thread_map import thread_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -83,6 +85,22 @@ def read_tree(
     else:
         nodes = _part(remote, address, levels)
     return [node for node in nodes if node.depth <= levels]
+
+
+def with_custom_fields(remote: Remote, nodes: Sequence[Node], *, workers: int = 8) -> list[Node]:
+    """The same tree with the custom fields of subjects, sessions and scans, at one request a subject and session."""
+    asked = [node.address for node in nodes if node.address.level in {Level.SUBJECT, Level.SESSION}]
+    fields: dict[Address, Mapping[str, str]] = {}
+    for address, held in zip(asked, thread_map(remote.attributes, asked, workers=workers), strict=True):
+        if held is not None:
+            fields[address] = held.fields
+            fields |= {address.child(Level.SCAN, scan): found.fields for scan, found in held.scans.items()}
+    return [replace(node, attributes={**node.attributes, **_custom(fields.get(node.address, {}))}) for node in nodes]
+
+
+def _custom(fields: Mapping[str, str]) -> dict[str, str]:
+    named = ((custom_name(path), value) for path, value in fields.items())
+    return {name: f"{name}={value}" for name, value in named if name is not None}
 
 
 def _about(row: Row, project: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from xnatferry.server.pages.resource_summaries import ResourceSummary, resource_
 from xnatferry.server.pages.viewable_files import offer_of
 from xnatferry.server.request_scope import Route, Scope
 from xnatferry.server.xnat_tables import XNAT_TABLES
+from xnatferry.xnat.custom_fields import json_values, variable_name
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from xnatferry.server.pages.receipts import Proofs
 
 _WORDS: Final = XNAT_TABLES["field_names"]
-_HIDDEN_FIELDS: Final = {"accessibility", "label", "ID", "project"}
+_HIDDEN_FIELDS: Final = {"accessibility", "custom_fields", "label", "ID", "project"}
 _SCAN_COLUMNS: Final = frozenset({"type", "series_description", "quality", "note"})
 
 
@@ -123,9 +125,9 @@ def find_session(scope: Scope) -> Response:
 
 
 def _fields_of(item: Item, *, without: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
-    """Words and values of the fields of *item*, by path; *without* some paths."""
-    return [
-        (_WORDS.get(path, path), value)
+    """Words and values of the fields of *item*, by path; *without* some paths. Custom fields have their own names."""
+    fields = [
+        (variable_name(item.xsi_type, path) or _WORDS.get(path, path), value)
         for path, value in sorted(item.fields.items())
         if value
         and path not in _HIDDEN_FIELDS
@@ -133,6 +135,8 @@ def _fields_of(item: Item, *, without: frozenset[str] = frozenset()) -> list[tup
         and not path.endswith("/@type")
         and not path.startswith("setting:")
     ]
+    custom = json_values(json.loads(item.fields.get("custom_fields") or "{}"))
+    return [*fields, *((name, value) for _, name, value in custom)]
 
 
 ROUTES: Final = (

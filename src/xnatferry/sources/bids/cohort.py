@@ -13,6 +13,7 @@ from xnatferry.sources.bids.participants import BIRTH, custom_name, person_of, s
 from xnatferry.sources.bids.tables import Table, read_tsv
 from xnatferry.sources.model import Severity
 from xnatferry.wording import counted
+from xnatferry.xnat.custom_fields import custom_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +34,7 @@ class Cohort:
         subjects: Fields by subject, by full path.
         sessions: Fields by subject and session.
         times: Date and time by path of the data file.
-        scans: Other columns about a data file, as named parameters of its scan, by its path.
+        scans: Other columns about a data file, as custom fields of its scan, by its path.
         findings: Problems of the tables.
     """
 
@@ -196,7 +197,7 @@ def _phenotype(
             prefix, fields = "", cohort.sessions.setdefault((subject, session), {})
         else:
             continue
-        fields |= {f"{prefix}fields/field[name={name}]/field": value for name, value in values.items()}
+        fields |= {prefix + custom_path(name): value for name, value in values.items()}
 
 
 def _scans(
@@ -224,9 +225,7 @@ def _scans(
         rest = {column: cell for column, cell in row.items() if column not in {"filename", "acq_time"}}
         unmapped.update(rest.keys())
         if custom:
-            cohort.scans[place] = {
-                f"parameters/addParam[name={custom_name(column)}]/addField": cell[:255] for column, cell in rest.items()
-            }
+            cohort.scans[place] = {custom_path(custom_name(column)): cell[:255] for column, cell in rest.items()}
     if lost:
         cohort.findings.append(
             found("BIDS15", f"the table names missing files: {listed(lost)}; correct it", entry.path)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from xnatferry.sources.limits import LIMITS, is_possible
 from xnatferry.sources.nifti_header import number
+from xnatferry.xnat.custom_fields import custom_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Person", "custom_name", "person_of", "session_times", "visit_of"]
+__all__ = ["Person", "custom_name", "has_field", "person_of", "session_times", "visit_of"]
 
 _DEMOGRAPHICS: Final = "xnat:subjectData/demographics[@xsi:type=xnat:demographicData]"
 _GENDER: Final = {
@@ -91,8 +92,13 @@ def person_of(row: Mapping[str, str], about: Mapping[str, Any], *, custom: bool 
             person.unmapped.append(column)
     if custom:
         for column in person.unmapped:
-            person.subject[f"xnat:subjectData/fields/field[name={custom_name(column)}]/field"] = row[column][:255]
+            person.subject[f"xnat:subjectData/{custom_path(custom_name(column))}"] = row[column][:255]
     return person
+
+
+def has_field(column: str) -> bool:
+    """Whether a column of ``participants.tsv`` has an XNAT field, or is never copied."""
+    return column.lower() in {"participant_id", "age", "site", *BIRTH, *_COLUMNS}
 
 
 def custom_name(column: str) -> str:
@@ -204,7 +210,7 @@ def visit_of(row: Mapping[str, str], *, custom: bool = False) -> tuple[dict[str,
         else:
             unmapped.append(column)
             if custom:
-                fields[f"fields/field[name={custom_name(column)}]/field"] = cell[:255]
+                fields[custom_path(custom_name(column))] = cell[:255]
     if (times := session_times(row.get("acq_time"))) is not None:
         fields["date"] = times[0]
         if times[1]:
