@@ -137,6 +137,17 @@ def test_what_the_server_refuses_is_reported_and_the_objects_are_created(peer, r
         ready.set_fields(SESSION, {SCORE: "9"})
 
 
+def test_what_is_refused_is_reported_if_nothing_can_be_read_back(peer, ready):
+    peer.fail("PUT", "^/xapi/custom-fields/", page(403, "no"), times=99)
+
+    def unreadable(handler, seen):
+        return page(403, "not yet") if "s" in peer.projects["P"].children else None
+
+    peer.fail("GET", "/subjects/s$", unreadable, times=99)
+    changes = ready.ensure_subject(SUBJECT, fields=ON_SUBJECT).changes
+    assert {(change.field, change.stored) for change in changes} == {(path, None) for path in ON_SUBJECT}
+
+
 def test_a_lost_reply_is_sent_again(peer, ready):
     peer.fail("PUT", "^/xapi/custom-fields/", lost_reply)
     assert create(ready) == ((), ())
