@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from xnatferry.errors import ArchiveError
 from xnatferry.server import objects, redo_log, resources
+from xnatferry.server.folder_trees import entries_below
 from xnatferry.server.root_lock import RootLock
 from xnatferry.xnat.digest import digest_of_file
 
@@ -159,7 +160,6 @@ class _Auditor:
     def _unlisted(self) -> Iterator[Finding]:
         """Files in the archive folder that are in no resource; deletion without ``removeFiles`` leaves them."""
         top = self._root / "archive"
-        for path in sorted(top.rglob("*")):
-            name = path.relative_to(top).as_posix()
-            if (path.is_symlink() or not path.is_dir()) and name not in self._listed:
+        for name, _ in entries_below(top):
+            if name not in self._listed:
                 yield Finding("unlisted", f"archive/{name}", "on disk, but in no resource")

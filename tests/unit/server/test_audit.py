@@ -102,3 +102,12 @@ def test_metadata_that_cannot_be_read(root):
     (root / "metadata.sqlite").write_bytes(b"not a database at all" * 100)
     with pytest.raises(ArchiveError, match="cannot be read"):
         audit(root)
+
+
+def test_a_tree_deeper_than_the_stack(root, files):
+    deep = files / "/".join(["a"] * 1000)
+    for path in reversed([deep, *deep.parents]):  # mkdir(parents=True) calls itself
+        path.mkdir(exist_ok=True)
+    (deep / "f").touch()
+    (found,) = audit(root).findings
+    assert (found.kind, found.place) == ("unlisted", f"archive/P/resources/R/{'a/' * 1000}f")

@@ -336,3 +336,44 @@ def test_a_killed_process_leaves_nothing_half(tmp_path):
     assert contents(blob_store) == {"arc001/S/RESOURCES/R/done": 12}
     assert blob_store.clean_incoming() == 2
     assert blob_store.clean_incoming() == 0
+
+
+# --- deep trees ------------------------------------------------------------------------------------------------------
+
+
+def test_new_names_have_a_limited_depth():
+    checked_name("/".join(["a"] * 64))
+    with pytest.raises(UnsafeNameError, match="more than 64"):
+        checked_name("/".join(["a"] * 65))
+
+
+def test_a_tree_deeper_than_the_stack_is_listed_and_deleted(blob_store, stage):
+    """Earlier versions stored such files."""
+    name = "/".join(["a"] * 1000) + "/f"
+    blob_store.place(stage(b"x"), f"P/arc001/{name}")
+    outside = blob_store.archive.parent.parent / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    (blob_store.archive / "P/arc001/a/link").symlink_to(outside)
+    assert list(blob_store.files("P/arc001")) == [(name, 1)]
+    blob_store.trash("P/arc001/a")
+    assert blob_store.empty_trash(older_than_days=-1) == 1
+    assert list((blob_store.archive.parent / "trash").iterdir()) == []
+    assert (outside / "kept").exists()
+
+
+def test_trash_that_cannot_be_deleted_is_logged_and_stays(blob_store, stage, caplog, monkeypatch):
+    blob_store.place(stage(b"x"), "P/arc001/a")
+    blob_store.place(stage(b"y"), "P/arc001/b")
+    blob_store.trash("P/arc001/a")
+    blob_store.trash("P/arc001/b")
+    real = os.unlink
+
+    def failing(path, *args, **options):
+        if str(path).endswith("/a"):
+            raise PermissionError(1, "Operation not permitted", path)
+        real(path, *args, **options)
+
+    monkeypatch.setattr(os, "unlink", failing)
+    assert blob_store.empty_trash(older_than_days=-1) == 1
+    assert "cannot be deleted" in caplog.text
