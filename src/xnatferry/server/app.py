@@ -61,6 +61,8 @@ _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: a query.
 _UNSENT: Final = frozenset('"<>\\^`{|}')
 _BRACKETS: Final = frozenset("[]")
+#: What a Host header may be: Tomcat refuses others, too. Empty is that of HTTP/1.0.
+_HOST: Final = re.compile(r"([A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 #: What the firewall of Spring Security refuses in a path before XNAT sees it (recorded).
 _FIREWALL: Final = re.compile(r"%25|%3b|;|//", re.IGNORECASE)
 
@@ -124,9 +126,11 @@ class ArchiveApp:
         await response(asgi, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        raw_path = request.scope.get("raw_path") or request.url.path.encode()
+        raw_path = request.scope.get("raw_path") or request.scope["path"].encode()
         path = raw_path.decode("latin-1")
         query = request.scope.get("query_string", b"").decode("latin-1")
+        if not _HOST.fullmatch(request.headers.get("host", "")):
+            return responses.container_page(400, "Bad Request")
         if early := _refused_early(request.method, path, query, strict=self._archive.settings.strict):
             return early
         try:
@@ -139,6 +143,8 @@ class ArchiveApp:
             response = responses.refused(507, str(error))
         except ArchiveError as error:
             response = responses.refused(500, str(error))
+        except (UnicodeEncodeError, OverflowError):  # JSON can hold half of a letter and any number, SQLite cannot
+            response = responses.refused(400, "The request holds an unpaired surrogate or a number of over 64 bits.")
         except ClientDisconnect:
             raise
         except Exception:
@@ -158,7 +164,8 @@ class ArchiveApp:
             caller = await self._in_thread(partial(_identified, self._archive, request))
         if caller.refusal is not None:
             if is_page(path) and "authorization" not in request.headers and request.method in _READING:
-                return moved(login_address(path + (f"?{query}" if (query := request.url.query) else "")))
+                query = request.scope.get("query_string", b"").decode("latin-1")
+                return moved(login_address(path + (f"?{query}" if query else "")))
             return caller.refusal
         if request.method not in _READING and not auth.same_origin(request):
             raise Refusal(403, "The request came from a page of another site and was refused.")

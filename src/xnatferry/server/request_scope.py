@@ -30,7 +30,7 @@ class Refusal(Exception):  # noqa: N818  a response, not a failure
     def __init__(self, status: int, message: str = "", *, bare: bool = False, plain: bool = False) -> None:
         super().__init__(f"{status} {message}")
         self.status = status
-        self.message = message
+        self.message = message.encode(errors="replace").decode()  # it may repeat an unpaired surrogate
         self.bare = bare
         self.plain = plain
 

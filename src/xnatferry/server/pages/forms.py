@@ -54,7 +54,7 @@ def new_form_cookie() -> str:
 
 def set_form_cookie(scope: Scope, response: Response, cookie: str) -> None:
     """Send the login page's cookie."""
-    secure = "; Secure" if scope.request.url.scheme == "https" else ""
+    secure = "; Secure" if scope.request.scope["scheme"] == "https" else ""
     response.headers.append("set-cookie", f"{FORM_COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Strict{secure}")
 
 

@@ -79,7 +79,7 @@ def identify(archive: Archive, request: Request, *, hashing: bool = True) -> Cal
             return Caller(verified)
     if account is not None:
         return Caller(account, cookie)
-    path = request.url.path
+    path = request.scope["path"]
     if archive.settings.require_login and path not in _OPEN and not path.startswith(_STATIC):
         refusal = responses.refused(401)
         refusal.headers["WWW-Authenticate"] = f'Basic realm="{archive.settings.site_name}"'
@@ -112,7 +112,7 @@ def _logged_in(scope: Scope, response: Response) -> Response:
 
 def set_cookie(scope: Scope, response: Response, cookie: str) -> None:
     """Send the login cookie."""
-    secure = "; Secure" if scope.request.url.scheme == "https" else ""
+    secure = "; Secure" if scope.request.scope["scheme"] == "https" else ""
     response.headers.append("set-cookie", f"{_COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Lax{secure}")
 
 
@@ -244,7 +244,10 @@ def users(scope: Scope) -> Response:
 def same_origin(request: Request) -> bool:
     """Whether a browser sent *request* from a page of this archive; other programs name no origin."""
     origin = request.headers.get("origin", "") or request.headers.get("referer", "")
-    return not origin or urlsplit(origin).netloc == request.headers.get("host", "")
+    try:
+        return not origin or urlsplit(origin).netloc == request.headers.get("host", "")
+    except ValueError:  # no address
+        return False
 
 
 ROUTES: Final = (
