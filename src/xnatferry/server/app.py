@@ -56,6 +56,8 @@ __all__ = ["ROUTES", "SITE_ROUTES", "ArchiveApp"]
 
 T = TypeVar("T")
 
+_HASHES_AT_ONCE: Final = 2
+_WAITING_FOR_HASHES: Final = 100
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Characters that Tomcat takes in an address only percent-encoded; it answers 400 itself (recorded). Brackets pass in
 #: a query.
@@ -113,6 +115,8 @@ class ArchiveApp:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._threads: anyio.CapacityLimiter | None = None
+        # Hashing a password takes 20 ms and 19 MiB on purpose; floods of wrong ones must not stop the others.
+        self._hashing: anyio.CapacityLimiter | None = None
 
     async def __call__(self, asgi: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer one request (the ASGI interface)."""
@@ -161,7 +165,7 @@ class ArchiveApp:
             raise Refusal(503, "The archive is shutting down.")
         caller = auth.identify(self._archive, request, hashing=False)
         if caller is None:
-            caller = await self._in_thread(partial(_identified, self._archive, request))
+            caller = await self._hashed(partial(_identified, self._archive, request))
         if caller.refusal is not None:
             if is_page(path) and "authorization" not in request.headers and request.method in _READING:
                 query = request.scope.get("query_string", b"").decode("latin-1")
@@ -191,12 +195,16 @@ class ArchiveApp:
         )
         if iscoroutinefunction(route.handler):
             return cast("Response", await route.handler(scope))
-        scope.body = await self._body(request)
-        return await self._in_thread(partial(cast("Callable[[Scope], Response]", route.handler), scope))
+        limits = self._archive.settings
+        limit = (
+            limits.max_document_bytes if caller.account else min(limits.max_stranger_bytes, limits.max_document_bytes)
+        )
+        scope.body = await self._body(request, limit)
+        work = partial(cast("Callable[[Scope], Response]", route.handler), scope)
+        return await (self._hashed(work) if route.hashing else self._in_thread(work))
 
-    async def _body(self, request: Request) -> bytes:
+    async def _body(self, request: Request, limit: int) -> bytes:
         """The whole body of a request that is no file upload."""
-        limit = self._archive.settings.max_document_bytes
         body = bytearray()
         async for piece in request.stream():
             body += piece
@@ -208,6 +216,18 @@ class ArchiveApp:
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(self._archive.settings.threads)
         return await anyio.to_thread.run_sync(work, limiter=self._threads)
+
+    async def _hashed(self, work: Callable[[], T]) -> T:
+        """Run what takes the hash of a password in a pool of its own.
+
+        Raises:
+            Refusal: 503, too many wait for theirs.
+        """
+        if self._hashing is None:
+            self._hashing = anyio.CapacityLimiter(_HASHES_AT_ONCE)
+        if self._hashing.statistics().tasks_waiting >= _WAITING_FOR_HASHES:
+            raise Refusal(503, "Too many logins at the same time. Try again in a few seconds.")
+        return await anyio.to_thread.run_sync(work, limiter=self._hashing)
 
 
 def _refused_early(method: str, path: str, query: str, *, strict: bool) -> Response | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from urllib.parse import unquote_plus
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, unquote_plus
 from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Refusal(Exception):  # noqa: N818  a response, not a failure
         self.plain = plain
 
 
+_MOST_FIELDS: Final = 1000
 _MARKS = re.compile("%5B|%5D|=", re.IGNORECASE)
 
 
@@ -134,6 +135,17 @@ class Scope:
         """Login name of the account; ``guest`` without a login."""
         return self.account.login if self.account else "guest"
 
+    def form(self) -> list[tuple[str, str]]:
+        """The fields of a form in the body.
+
+        Raises:
+            Refusal: 413, there are more than 1,000. Millions of empty ones fit into a small body.
+        """
+        try:
+            return parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        except ValueError as error:
+            raise Refusal(413, f"A form may have at most {_MOST_FIELDS} fields.") from error
+
     @property
     def media_type(self) -> str:
         """Content-Type of the body without its parameters, in lower case."""
@@ -150,6 +162,7 @@ class Route:
             takes the rest of the path, empty too, with its slashes and a trailing one.
         handler: ``def`` runs in the thread pool with the body read; ``async def`` reads the body itself and hands
             blocking work to threads.
+        hashing: Whether it checks a password: such requests wait for each other, and nobody else waits for them.
         archived: Whether the path exists below ``/data/archive`` as well (XNAT doubles only its archive routes).
     """
 
@@ -157,3 +170,4 @@ class Route:
     template: str
     handler: Callable[[Scope], Response] | Callable[[Scope], Awaitable[Response]]
     archived: bool = True
+    hashing: bool = False

@@ -7,7 +7,7 @@ import binascii
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from xnatferry.server import access, responses
 from xnatferry.server.accounts import is_alias
@@ -144,7 +144,7 @@ def who(scope: Scope) -> Response:
 
 def services_auth(scope: Scope) -> Response:
     """PUT, POST /data/services/auth with a form body: xnatpy's login."""
-    form = dict(parse_qsl(scope.body.decode("utf-8", "replace"), keep_blank_values=True))
+    form = dict(scope.form())
     user = form.get("username") or form.get("j_username") or ""
     password = form.get("password") or form.get("j_password") or ""
     account = scope.archive.accounts.verify(user, password)
@@ -254,7 +254,7 @@ ROUTES: Final = (
     Route(("GET", "POST", "PUT"), "/JSESSION", jsession, archived=False),
     Route(("DELETE",), "/JSESSION", end_login, archived=False),
     Route(("GET",), "/auth", who, archived=False),
-    Route(("PUT", "POST"), "/services/auth", services_auth, archived=False),
+    Route(("PUT", "POST"), "/services/auth", services_auth, archived=False, hashing=True),
     Route(("GET",), "/services/tokens/issue", issue_token, archived=False),
     Route(("GET",), "/services/tokens/issue/user/{user}", issue_token, archived=False),
     Route(("GET",), "/services/tokens/show", show_tokens, archived=False),
