@@ -43,8 +43,8 @@ def serve_command(
 ) -> int:
     """Run the local archive as a server until Ctrl-C.
 
-    The first start creates the account `admin` with the password in XNATFERRY_ADMIN_PASSWORD, or with a random
-    password that is printed once.
+    The first start creates the account `admin` with the password in XNATFERRY_ADMIN_PASSWORD (at least 8
+    characters), or with a random password that is printed once.
     """
     from xnatferry.server.archive import RunningArchive, serve
     from xnatferry.server.settings import ServerSettings
