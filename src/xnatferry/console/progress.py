@@ -8,7 +8,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -20,6 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from xnatferry.console.screen import SafeConsole
 from xnatferry.planning.plan import Decision
 from xnatferry.transfer.events import Began, BytesSent, Event, Outcome, Receipt, Verdict
 from xnatferry.transfer.journal import event_to_dict
@@ -27,6 +27,8 @@ from xnatferry.wording import counted, human_bytes, human_seconds
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from rich.console import Console
 
     from xnatferry.planning.plan import Plan
     from xnatferry.xnat.model import Address
@@ -102,7 +104,7 @@ def progress(plan: Plan, *, quiet: bool = False) -> PushProgress:
     with xnatferry.progress(plan) as show:
         xnatferry.push(plan, remote, listener=show)
     """
-    return PushProgress(Console(stderr=True, highlight=False, markup=False, emoji=False), plan, quiet=quiet)
+    return PushProgress(SafeConsole(stderr=True, highlight=False, markup=False, emoji=False), plan, quiet=quiet)
 
 
 class PushProgress:

@@ -193,6 +193,8 @@ class ArchiveApp:
             query=Query(request.scope.get("query_string", b"").decode("latin-1")),
             login=caller.login,
         )
+        if request.method not in _READING:
+            scope.query.require_text()
         if iscoroutinefunction(route.handler):
             return cast("Response", await route.handler(scope))
         limits = self._archive.settings

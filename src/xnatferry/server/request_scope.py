@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote_plus
 from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -36,6 +36,8 @@ class Refusal(Exception):  # noqa: N818  a response, not a failure
 
 
 _MOST_FIELDS: Final = 1000
+# Line ends and tabs are text; C1 controls begin escape sequences, too.
+_CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 _MARKS = re.compile("%5B|%5D|=", re.IGNORECASE)
 
 
@@ -66,6 +68,14 @@ class Query:
         """Whether *key* was sent at all."""
         return bool(self.all(key))
 
+    def require_text(self) -> None:
+        """Refuse characters that no document can hold, and terminals obey.
+
+        Raises:
+            Refusal: 400, there is one.
+        """
+        _require_text(self._pairs)
+
     def page(self) -> int:
         """The number of the page that is asked for; 1 where it is none."""
         text = self.get("page")
@@ -82,6 +92,12 @@ class Query:
     def escaped(self) -> list[tuple[str, str]]:
         """All pairs, values as XNAT stores them: ``& < > " '`` as entities (``TurbineUtils.escapeParam``)."""
         return [(key, escape(value, {'"': "&quot;", "'": "&apos;"})) for key, value in self._pairs]
+
+
+def _require_text(pairs: Iterable[tuple[str, str]]) -> None:
+    for key, value in pairs:
+        if found := _CONTROL.search(key + value):
+            raise Refusal(400, f"{key[:40]!r} contains the control character U+{ord(found[0]):04X}.")
 
 
 def _pair(piece: str) -> tuple[str, str]:
@@ -139,12 +155,16 @@ class Scope:
         """The fields of a form in the body.
 
         Raises:
-            Refusal: 413, there are more than 1,000. Millions of empty ones fit into a small body.
+            Refusal: 413, there are more than 1,000, as millions of empty ones fit into a small body; 400, there is a
+                control character.
         """
         try:
-            return parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+            text = self.body.decode("utf-8", "replace")
+            pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
         except ValueError as error:
             raise Refusal(413, f"A form may have at most {_MOST_FIELDS} fields.") from error
+        _require_text(pairs)
+        return pairs
 
     @property
     def media_type(self) -> str:
