@@ -127,6 +127,22 @@ def test_check_compares_metadata_with_files(ferry, images):
     assert [record["kind"] for record in records if record["record"] == "finding"] == ["missing"]
 
 
+def test_backup_restore_and_trash(ferry, images, tmp_path):
+    assert ferry("push", images, "-p", "P", "-y").code == 0
+    root = ferry.home / "archive"
+    made = ferry("serve", "--root", root, "--backup", tmp_path / "backup")
+    assert (made.code, "4 files" in made.out, "verified" in made.out) == (0, True, True), made.text
+    assert ferry("serve", "--root", root, "--backup", tmp_path / "backup").code == 2
+    assert ferry("remove", "P", "--remove-files", "-y").code == 0
+    assert list((root / "trash").iterdir())
+    emptied = ferry("serve", "--root", root, "--empty-trash")
+    assert emptied.code == 0, emptied.text
+    assert list((root / "trash").iterdir()) == []
+    assert ferry("serve", "--root", tmp_path / "backup", "--check", "--deep").code == 0
+    assert ferry("serve", "--check", "--empty-trash").code == 2
+    assert ferry("serve", "--root", tmp_path / "none", "--empty-trash").code == 1
+
+
 def test_check_of_nothing_is_an_error(ferry, tmp_path):
     assert ferry("serve", "--root", tmp_path / "none", "--check").code == 1
     assert ferry("serve", "--deep").code == 2

@@ -203,7 +203,17 @@ class ArchiveApp:
         )
         scope.body = await self._body(request, limit)
         work = partial(cast("Callable[[Scope], Response]", route.handler), scope)
-        return await (self._hashed(work) if route.hashing else self._in_thread(work))
+        return await (self._hashed(work) if route.hashing else self._worked(work, request.method))
+
+    async def _worked(self, work: Callable[[], T], method: str) -> T:
+        """Run a route function. Who deletes on a full disk makes room: the trash is emptied for that."""
+        try:
+            return await self._in_thread(work)
+        except StorageFullError:
+            empty = partial(self._archive.blob_store.empty_trash, older_than_days=0)
+            if method != "DELETE" or not await self._in_thread(empty):
+                raise
+            return await self._in_thread(work)
 
     async def _body(self, request: Request, limit: int) -> bytes:
         """The whole body of a request that is no file upload."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BlobStore", "Receiver", "StagedFile", "StorageFullError", "UnsafeNameError", "checked_name"]
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _PART_BYTES: Final = 255
 _NAME_BYTES: Final = 2048
 # Deep enough for a work folder of nipype; all that walks a tree below it stays cheap.
@@ -174,9 +175,17 @@ class BlobStore:
             if not os.path.lexists(path):
                 return
             target = self._trash / f"{stamp}-{os.getpid()}-{next(self._numbers)}" / relative
-            touched = _make_folders(target.parent)
-            path.rename(target)
-            touched |= {target.parent, self._prune(path.parent)}
+            try:
+                touched = _make_folders(target.parent)
+                path.rename(target)
+                touched.add(target.parent)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                log.warning("disk full: %s is deleted and not moved to the trash", path)
+                touched = set()
+                remove_tree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            touched.add(self._prune(path.parent))
         durable.flush_folders(touched)
 
     def move(self, old: str, new: str) -> None:
@@ -245,12 +254,23 @@ class BlobStore:
         return touched
 
     def _set_aside(self, target: Path) -> Path | None:
-        """Give a file that is about to be replaced a second name, so that it can come back."""
+        """Give a file that is about to be replaced a second name, or another one, so that it can come back.
+
+        Without hard links (exFAT, some network disks) there is no file for a moment. Requests wait for each other by
+        name, and for a killed process the redo log has the new one.
+        """
         if target.is_dir():
             raise UnsafeNameError(f"{target.relative_to(self.archive)} is a folder; a file cannot have this name")
         aside = self._incoming / secrets.token_hex(16)
         try:
-            os.link(target, aside, follow_symlinks=False)
+            try:
+                os.link(target, aside, follow_symlinks=False)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                if error.errno in _FULL:
+                    raise
+                target.rename(aside)
         except FileNotFoundError:
             return None
         return aside
@@ -280,7 +300,7 @@ class BlobStore:
         try:
             yield
         except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            if error.errno in _FULL:
                 raise StorageFullError(f"disk full: {self.archive.parent}; free some space and try again") from error
             raise
 

@@ -109,6 +109,7 @@ def server_for(app: Any, settings: ServerSettings, on_ready: Callable[[], object
         lifespan="off",
         server_header=False,
         timeout_keep_alive=75,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
         timeout_graceful_shutdown=10,
         ssl_certfile=settings.certfile,
         ssl_keyfile=settings.keyfile,

@@ -25,6 +25,7 @@ class ServerSettings:
         port: TCP port; 0 takes a free one.
         certfile: Certificate chain in PEM; with it, HTTPS is spoken.
         keyfile: Key of the certificate in PEM, when it is not in the same file.
+        forwarded_allow_ips: Addresses of proxies whose ``X-Forwarded-For`` and ``-Proto`` are believed, with commas.
         site_name: XNAT's site id: the prefix of accession IDs and the realm of the login challenge.
         limits: What an uploaded archive may hold.
         connections: How many connections an address may have, and how slow they may be.
@@ -43,6 +44,7 @@ class ServerSettings:
     port: int = 8080
     certfile: Path | None = None
     keyfile: Path | None = None
+    forwarded_allow_ips: str = "127.0.0.1"
     site_name: str = "XNAT"
     limits: UnpackLimits = field(default_factory=UnpackLimits)
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)

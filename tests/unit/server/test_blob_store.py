@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import os
 import stat
@@ -93,6 +94,24 @@ def test_a_full_disk_keeps_nothing(small_disk):
         receiver.write(b"it works again")
         blob_store.place(receiver.finish(), "P/x")
     assert contents(blob_store) == {"x": 14}
+
+
+def test_a_full_disk_does_not_keep_anything_from_being_removed(small_disk):
+    blob_store = BlobStore(small_disk)
+    for name in ("folder/a", "folder/b", "c"):
+        with blob_store.receive() as receiver:
+            receiver.write(b"x")
+            blob_store.place(receiver.finish(), f"P/arc001/{name}")
+    for number in range(300):  # all of its 200 files
+        try:
+            (small_disk / f"filler{number}").touch()
+        except OSError:
+            break
+    blob_store.trash("P/arc001/folder")
+    blob_store.trash("P/arc001/c")
+    assert contents(blob_store) == {}
+    blob_store.empty_trash(older_than_days=0)
+    assert list((small_disk / "trash").iterdir()) == []
 
 
 def test_a_full_disk_places_nothing(small_disk):
@@ -336,6 +355,24 @@ def test_a_killed_process_leaves_nothing_half(tmp_path):
     assert contents(blob_store) == {"arc001/S/RESOURCES/R/done": 12}
     assert blob_store.clean_incoming() == 2
     assert blob_store.clean_incoming() == 0
+
+
+# --- disks without hard links ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES])
+def test_files_are_replaced_without_hard_links(blob_store, stage, incoming, monkeypatch, problem):
+    def fail(*args, **options):
+        raise OSError(problem, os.strerror(problem))
+
+    monkeypatch.setattr(os, "link", fail)
+    blob_store.place(stage(b"first"), "P/arc001/a")
+    blob_store.place(stage(b"second"), "P/arc001/a")
+    assert blob_store.path("P/arc001/a").read_bytes() == b"second"
+    with pytest.raises(UnsafeNameError):  # the second of them is a folder: the first is put back
+        blob_store.place_all([(stage(b"third"), "P/arc001/a"), (stage(b"x"), "P/arc001")])
+    assert blob_store.path("P/arc001/a").read_bytes() == b"second"
+    assert incoming() == []
 
 
 # --- deep trees ------------------------------------------------------------------------------------------------------
