@@ -320,6 +320,25 @@ class TestRefreshing:
     def refresh(self, http, uri, **params):
         return http.post("/data/services/refresh/catalog", params={"resource": uri, **params})
 
+    def test_files_in_1000_folders_are_listed_read_and_removed(self, archive, http, session, names):
+        """Stored by an earlier version; a new one is refused."""
+        url, name = f"{session.url}/resources/DEEP", "a/" * 1000 + "f"
+        assert http.put(f"{url}/files/{name}?inbody=true", content=b"x").status_code == 400
+        assert http.put(f"{url}/files/x?inbody=true", content=b"x").status_code == 200
+        folder = archive.root / "archive" / session.project / "arc001" / "E01" / "RESOURCES" / "DEEP"
+        for path in reversed((folder / name).parents):  # mkdir(parents=True) calls itself
+            path.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+        uri = f"{session.url.replace('/data', '/archive', 1)}/resources/DEEP"
+        assert self.refresh(http, uri).status_code == 200
+        assert names(f"{url}/files") == [name, "x"]
+        assert http.get(f"{url}/files/{name}").content == b"x"
+        assert http.delete(f"{url}/files/{name}").status_code == 200
+        assert names(f"{url}/files") == ["x"]
+        assert http.delete(url).status_code == 200
+        archive.archive.blob_store.empty_trash(older_than_days=-1)  # pytest's own removal calls itself
+        assert list((archive.root / "trash").iterdir()) == []
+
     def test_lists_what_was_put_there_and_drops_what_has_gone(self, http, session, files, folder, rows):
         (folder / "new").mkdir()
         (folder / "new" / "n.txt").write_bytes(b"new")

@@ -46,7 +46,7 @@ class TestLogins:
             cookie = httpx2.get(f"{running.url}/data/JSESSION", auth=("admin", "admin-secret")).text
             headers = {"Cookie": f"JSESSIONID={cookie}"}
             assert httpx2.get(f"{running.url}/data/auth", headers=headers).status_code == 200
-            running.archive.accounts._clock = lambda: time.time() + 5 * 60 + 1
+            running.archive.accounts._clock = lambda: time.monotonic() + 5 * 60 + 1
             assert httpx2.get(f"{running.url}/data/auth", headers=headers).status_code == 401
 
     def test_a_disabled_account_is_out_at_once(self, archive, server, new_account):

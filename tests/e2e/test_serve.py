@@ -2,11 +2,14 @@
 
 import json
 import signal
+import socket
 import subprocess
 import urllib.error
 import urllib.request
 
 import pytest
+
+from xnatferry.durable import try_lock
 
 
 @pytest.fixture(params=[()])
@@ -125,6 +128,40 @@ def test_check_compares_metadata_with_files(ferry, images):
     assert ill.code == 8
     records = [json.loads(line) for line in ill.out.splitlines()]
     assert [record["kind"] for record in records if record["record"] == "finding"] == ["missing"]
+
+
+def test_backup_restore_and_trash(ferry, images, tmp_path):
+    assert ferry("push", images, "-p", "P", "-y").code == 0
+    root = ferry.home / "archive"
+    made = ferry("serve", "--root", root, "--backup", tmp_path / "backup")
+    assert (made.code, "4 files" in made.out, "verified" in made.out) == (0, True, True), made.text
+    assert ferry("serve", "--root", root, "--backup", tmp_path / "backup").code == 2
+    assert ferry("remove", "P", "--remove-files", "-y").code == 0
+    assert list((root / "trash").iterdir())
+    emptied = ferry("serve", "--root", root, "--empty-trash")
+    assert emptied.code == 0, emptied.text
+    assert list((root / "trash").iterdir()) == []
+    assert ferry("serve", "--root", tmp_path / "backup", "--check", "--deep").code == 0
+    assert ferry("serve", "--check", "--empty-trash").code == 2
+    assert ferry("serve", "--root", tmp_path / "none", "--empty-trash").code == 1
+
+
+def test_an_archive_of_another_computer_is_not_sent_the_credential(ferry, images):
+    """On a shared disk 127.0.0.1 in holder.json is the other computer; here somebody else may listen on that port."""
+    assert ferry("push", images, "-p", "P", "-y").code == 0
+    path = ferry.home / "archive" / "holder.json"
+    with socket.create_server(("127.0.0.1", 0)) as stranger, path.open("r+b") as file:
+        stranger.settimeout(0)
+        assert try_lock(file.fileno())
+        url = f"http://127.0.0.1:{stranger.getsockname()[1]}"
+        file.truncate()
+        file.write(json.dumps({"pid": 1, "host": "node-a.cluster", "url": url, "started": "2026"}).encode())
+        file.flush()
+        refused = ferry("list")
+        assert refused.code != 0
+        assert "node-a.cluster" in refused.err
+        with pytest.raises(BlockingIOError):
+            stranger.accept()
 
 
 def test_check_of_nothing_is_an_error(ferry, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -209,6 +210,12 @@ def _local_archive(screen: Screen) -> Iterator[Connection]:
     while True:
         with ExitStack() as stack:
             root_lock = read_root_owner(root)
+            if root_lock is not None and root_lock.host not in {"", socket.gethostname()}:
+                # A shared disk: 127.0.0.1 is another computer there, and the credential would be sent to a stranger.
+                raise ArchiveHeldError(
+                    f"{root}: the local archive is used by {root_lock}; run the command on that computer, or stop the"
+                    " process there"
+                )
             found = (
                 _own_archive(root, stack, screen)
                 if root_lock is None

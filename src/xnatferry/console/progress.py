@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -21,6 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from xnatferry.console.screen import SafeConsole
 from xnatferry.planning.plan import Decision
 from xnatferry.transfer.events import Began, BytesSent, Event, Outcome, Receipt, Verdict
 from xnatferry.transfer.journal import event_to_dict
@@ -28,6 +28,8 @@ from xnatferry.wording import EXAMPLES, counted, human_bytes, human_seconds, sho
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from rich.console import Console
 
     from xnatferry.planning.plan import Plan
     from xnatferry.xnat.model import Address
@@ -101,7 +103,7 @@ def progress(plan: Plan, *, quiet: bool = False) -> PushProgress:
     with xnatferry.progress(plan) as show:
         xnatferry.push(plan, remote, listener=show)
     """
-    return PushProgress(Console(stderr=True, highlight=False, markup=False, emoji=False), plan, quiet=quiet)
+    return PushProgress(SafeConsole(stderr=True, highlight=False, markup=False, emoji=False), plan, quiet=quiet)
 
 
 class PushProgress:

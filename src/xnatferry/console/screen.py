@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
+from rich.segment import Segment
 from rich.text import Text
 
 from xnatferry.errors import StoppedError, UsageError
@@ -16,10 +18,31 @@ from xnatferry.errors import StoppedError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from rich.console import ConsoleOptions, RenderableType
 
-def _console(*, stderr: bool) -> Console:
+#: What a terminal obeys: C0 but for line ends and tabs, DEL, C1, and what turns the direction of the text around.
+_OBEYED: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+class SafeConsole(Console):
+    """A console that shows control characters of names and messages, which a server or a file chose, as escapes."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Turn *renderable* into segments; all that rich prints comes through here."""
+        for segment in super().render(renderable, options):
+            if segment.control or not _OBEYED.search(segment.text):
+                yield segment
+            else:
+                yield Segment(_OBEYED.sub(_escaped, segment.text), segment.style)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return ascii(found[0])[1:-1]
+
+
+def _console(*, stderr: bool) -> SafeConsole:
     # Paths and addresses are printed as they are: no highlighting, no wrapping, no markup from file names.
-    return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    return SafeConsole(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -21,9 +21,10 @@ import argon2
 
 from xnatferry.errors import UsageError
 from xnatferry.server.alias_tokens import AliasTokens
+from xnatferry.server.locks import Locks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from xnatferry.server.database import Database
 
@@ -43,6 +44,7 @@ _LOGINS_PER_ACCOUNT: Final = 1000
 _REMEMBERED: Final = 1000
 _FREE_FAILURES: Final = 5
 _LONGEST_DELAY_S: Final = 60.0
+_SHORTEST_PASSWORD: Final = 8
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -64,6 +66,7 @@ class Account:
         enabled: Whether it may log in.
         firstname, lastname, email: As shown to others; may be empty.
         modified: When it was made or last changed, ISO 8601.
+        token: Alias of the token with which it was authenticated; "" for a password or a login.
     """
 
     key: int
@@ -74,12 +77,14 @@ class Account:
     lastname: str
     email: str
     modified: str = field(compare=False)
+    token: str = field(default="", compare=False)
 
 
 @dataclass(slots=True)
 class _Login:
     account_key: int
     expires: float
+    token: str
 
 
 class Accounts:
@@ -87,7 +92,8 @@ class Accounts:
 
     Args:
         login_minutes: A login ends after so many minutes without a request.
-        clock: Seconds since 1970.
+        clock: Seconds, of a clock that nobody sets: of logins and delays.
+        wall_clock: Seconds since 1970.
 
     Attributes:
         tokens: Alias tokens.
@@ -95,12 +101,17 @@ class Accounts:
     """
 
     def __init__(
-        self, database: Database, *, login_minutes: float = 15, clock: Callable[[], float] = time.time
+        self,
+        database: Database,
+        *,
+        login_minutes: float = 15,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._login_s = login_minutes * 60
-        self._clock = clock
-        self.tokens = AliasTokens(database, clock)
+        self._clock, self._wall_clock = clock, wall_clock
+        self.tokens = AliasTokens(database, wall_clock)
         self._lock = threading.Lock()
         # Hashing takes memory on purpose; not for every thread of the server at once.
         self._hashing = threading.BoundedSemaphore(2)
@@ -108,7 +119,10 @@ class Accounts:
         self._last_login: dict[int, float] = {}
         self.retired = False
         self._verified: OrderedDict[bytes, None] = OrderedDict()
-        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        # Failures for accounts, and for names of none: a flood of the latter must not push out the former.
+        self._failures: dict[str, tuple[int, float]] = {}
+        self._failures_of_strangers: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._attempts = Locks()
         # Passwords that were right are remembered by a keyed digest; the key dies with the process.
         self._memory_key = secrets.token_bytes(32)
 
@@ -125,13 +139,13 @@ class Accounts:
         """Add an account.
 
         Raises:
-            UsageError: The name is taken or not allowed, or the password is empty.
+            UsageError: The name is taken or not allowed, or the password is too short.
         """
         if not _NAME.fullmatch(login) or is_alias(login) or login.lower() == "guest":
             raise UsageError(
                 f"{login!r} is not a valid login name: use at most 64 letters, digits and . _ @ - (not guest)"
             )
-        password_hash = self._hash(password)
+        password_hash = self._hash(login, password)
         try:
             with self._database.write() as connection:
                 connection.execute(
@@ -157,10 +171,10 @@ class Accounts:
         """Change a password and end what was opened with the old one.
 
         Raises:
-            UsageError: No such account, or the password is empty.
+            UsageError: No such account, or the password is too short.
         """
         account = self._required(login)
-        password_hash = self._hash(password)
+        password_hash = self._hash(login, password)
         with self._database.write() as connection:
             connection.execute(
                 "UPDATE accounts SET password_hash = ?, modified = ? WHERE key = ?",
@@ -186,22 +200,28 @@ class Accounts:
         """The account, if the password is correct; None is a refusal for any reason.
 
         After five failures in a row for one name, attempts are refused unchecked for 1 s, then 2, 4, ... up to 60. A
-        password that was correct before in this process is accepted at once, also then.
+        password that was correct before in this process is accepted at once, also then. Attempts for one name wait for
+        each other, so that a burst of them is counted.
         """
-        row = self._row_of(login)
-        password_hash = row["password_hash"] if row is not None else _DECOY
-        mark = self._mark(password_hash, password)
-        with self._lock:
-            known = mark in self._verified
-            if not known and self._failures.get(login.lower(), (0, 0.0))[1] > self._clock():
-                return None
-        right = (known or self._matches(password_hash, password)) and row is not None
-        with self._lock:
-            if right:
-                _remember(self._verified, mark, None)
-                self._failures.pop(login.lower(), None)
-            else:
-                self._count_failure(login.lower())
+        name = login.lower()
+        with self._attempts.hold(name):
+            row = self._row_of(login)
+            password_hash = row["password_hash"] if row is not None else _DECOY
+            mark = self._mark(password_hash, password)
+            with self._lock:
+                failures = self._failures_of_strangers if row is None else self._failures
+                known = mark in self._verified
+                if not known and failures.get(name, (0, 0.0))[1] > self._clock():
+                    return None
+            right = (known or self._matches(password_hash, password)) and row is not None
+            with self._lock:
+                if right:
+                    _remember(self._verified, mark, None)
+                    failures.pop(name, None)
+                elif row is None:
+                    _remember(self._failures_of_strangers, name, self._failed_again(failures, name))
+                else:
+                    failures[name] = self._failed_again(failures, name)
         return _account(row) if right and row is not None and row["enabled"] else None
 
     def known(self, login: str, password: str) -> Account | None:
@@ -214,7 +234,7 @@ class Accounts:
 
     def open_login(self, account: Account) -> str:
         """Begin a login; returns its cookie, 32 upper-case hex digits as Tomcat makes them."""
-        cookie = secrets.token_hex(16).upper()
+        cookie = secrets.token_hex(16).upper()  # a login that a token opened ends with the token
         now = self._clock()
         with self._lock:
             while self._logins and next(iter(self._logins.values())).expires <= now:
@@ -222,8 +242,8 @@ class Accounts:
             mine = [key for key, login in self._logins.items() if login.account_key == account.key]
             for key in mine[: max(0, len(mine) + 1 - _LOGINS_PER_ACCOUNT)]:
                 del self._logins[key]
-            self._logins[cookie] = _Login(account.key, now + self._login_s)
-            self._last_login[account.key] = now
+            self._logins[cookie] = _Login(account.key, now + self._login_s, account.token)
+            self._last_login[account.key] = self._wall_clock()
         return cookie
 
     def last_login(self, account: Account) -> float | None:
@@ -240,6 +260,9 @@ class Accounts:
                 return None
             login.expires = now + self._login_s
             self._logins.move_to_end(cookie)  # sorted by expiry
+        if login.token and self.tokens.find(login.token) is None:
+            self.close_login(cookie)
+            return None
         return self.by_key(login.account_key)
 
     def retire(self, silent_s: float) -> bool:
@@ -257,7 +280,8 @@ class Accounts:
     def account_of_token(self, alias: str, secret: str) -> Account | None:
         """Whose token it is; None when it is unknown, wrong or expired."""
         token = self.tokens.checked(alias, secret)
-        return self.by_key(token.account_key) if token else None
+        account = self.by_key(token.account_key) if token else None
+        return replace(account, token=token.alias) if account and token else None
 
     def _row_of(self, login: str) -> sqlite3.Row | None:
         with self._database.read() as connection:
@@ -275,9 +299,9 @@ class Accounts:
             return account
         raise UsageError(f"account {login!r} not found")
 
-    def _hash(self, password: str) -> str:
-        if not password:
-            raise UsageError("the password is empty; enter one")
+    def _hash(self, login: str, password: str) -> str:
+        if len(password) < _SHORTEST_PASSWORD:
+            raise UsageError(f"the password of {login} is too short; use at least {_SHORTEST_PASSWORD} characters")
         with self._hashing:
             return _ARGON2.hash(password.encode(errors="surrogatepass"))
 
@@ -292,10 +316,11 @@ class Accounts:
         """Key under which a correct password is remembered."""
         return hmac.digest(self._memory_key, f"{password_hash}\0{password}".encode(errors="surrogatepass"), "sha256")
 
-    def _count_failure(self, login: str) -> None:
-        number = self._failures.get(login, (0, 0.0))[0] + 1
-        delay = min(_LONGEST_DELAY_S, 2.0 ** (number - _FREE_FAILURES)) if number >= _FREE_FAILURES else 0.0
-        _remember(self._failures, login, (number, self._clock() + delay))
+    def _failed_again(self, failures: Mapping[str, tuple[int, float]], name: str) -> tuple[int, float]:
+        """Number of failures in a row for *name*, and until when attempts are refused."""
+        number = failures.get(name, (0, 0.0))[0] + 1
+        delay = min(_LONGEST_DELAY_S, 2.0 ** min(number - _FREE_FAILURES, 10)) if number >= _FREE_FAILURES else 0.0
+        return number, self._clock() + delay
 
     def _end_logins(self, account_key: int) -> None:
         with self._lock:

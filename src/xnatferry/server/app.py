@@ -54,11 +54,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_HASHES_AT_ONCE: Final = 2
+_WAITING_FOR_HASHES: Final = 100
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Characters that Tomcat takes in an address only percent-encoded; it answers 400 itself (recorded). Brackets pass in
 #: a query.
 _UNSENT: Final = frozenset('"<>\\^`{|}')
 _BRACKETS: Final = frozenset("[]")
+#: What a Host header may be: Tomcat refuses others, too. Empty is that of HTTP/1.0.
+_HOST: Final = re.compile(r"([A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 #: What the firewall of Spring Security refuses in a path before XNAT sees it (recorded).
 _FIREWALL: Final = re.compile(r"%25|%3b|;|//", re.IGNORECASE)
 
@@ -109,6 +113,8 @@ class ArchiveApp:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._threads: anyio.CapacityLimiter | None = None
+        # Hashing a password takes 20 ms and 19 MiB on purpose; floods of wrong ones must not stop the others.
+        self._hashing: anyio.CapacityLimiter | None = None
 
     async def __call__(self, asgi: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer one request (the ASGI interface)."""
@@ -122,9 +128,11 @@ class ArchiveApp:
         await response(asgi, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        raw_path = request.scope.get("raw_path") or request.url.path.encode()
+        raw_path = request.scope.get("raw_path") or request.scope["path"].encode()
         path = raw_path.decode("latin-1")
         query = request.scope.get("query_string", b"").decode("latin-1")
+        if not _HOST.fullmatch(request.headers.get("host", "")):
+            return responses.container_page(400, "Bad Request")
         if early := _refused_early(request.method, path, query, strict=self._archive.settings.strict):
             return early
         try:
@@ -137,6 +145,8 @@ class ArchiveApp:
             response = responses.refused(507, str(error))
         except ArchiveError as error:
             response = responses.refused(500, str(error))
+        except (UnicodeEncodeError, OverflowError):  # JSON can hold half of a letter and any number, SQLite cannot
+            response = responses.refused(400, "The request holds an unpaired surrogate or a number of over 64 bits.")
         except ClientDisconnect:
             raise
         except Exception:
@@ -153,10 +163,11 @@ class ArchiveApp:
             raise Refusal(503, "The archive is shutting down.")
         caller = auth.identify(self._archive, request, hashing=False)
         if caller is None:
-            caller = await self._in_thread(partial(_identified, self._archive, request))
+            caller = await self._hashed(partial(_identified, self._archive, request))
         if caller.refusal is not None:
             if is_page(path) and "authorization" not in request.headers and request.method in _READING:
-                return moved(login_address(path + (f"?{query}" if (query := request.url.query) else "")))
+                query = request.scope.get("query_string", b"").decode("latin-1")
+                return moved(login_address(path + (f"?{query}" if query else "")))
             return caller.refusal
         if request.method not in _READING and not auth.same_origin(request):
             raise Refusal(403, "The request came from a page of another site and was refused.")
@@ -180,14 +191,30 @@ class ArchiveApp:
             query=Query(request.scope.get("query_string", b"").decode("latin-1")),
             login=caller.login,
         )
+        if request.method not in _READING:
+            scope.query.require_text()
         if iscoroutinefunction(route.handler):
             return cast("Response", await route.handler(scope))
-        scope.body = await self._body(request)
-        return await self._in_thread(partial(cast("Callable[[Scope], Response]", route.handler), scope))
+        limits = self._archive.settings
+        limit = (
+            limits.max_document_bytes if caller.account else min(limits.max_stranger_bytes, limits.max_document_bytes)
+        )
+        scope.body = await self._body(request, limit)
+        work = partial(cast("Callable[[Scope], Response]", route.handler), scope)
+        return await (self._hashed(work) if route.hashing else self._worked(work, request.method))
 
-    async def _body(self, request: Request) -> bytes:
+    async def _worked(self, work: Callable[[], T], method: str) -> T:
+        """Run a route function. Who deletes on a full disk makes room: the trash is emptied for that."""
+        try:
+            return await self._in_thread(work)
+        except StorageFullError:
+            empty = partial(self._archive.blob_store.empty_trash, older_than_days=0)
+            if method != "DELETE" or not await self._in_thread(empty):
+                raise
+            return await self._in_thread(work)
+
+    async def _body(self, request: Request, limit: int) -> bytes:
         """The whole body of a request that is no file upload."""
-        limit = self._archive.settings.max_document_bytes
         body = bytearray()
         async for piece in request.stream():
             body += piece
@@ -199,6 +226,18 @@ class ArchiveApp:
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(self._archive.settings.threads)
         return await anyio.to_thread.run_sync(work, limiter=self._threads)
+
+    async def _hashed(self, work: Callable[[], T]) -> T:
+        """Run what takes the hash of a password in a pool of its own.
+
+        Raises:
+            Refusal: 503, too many wait for theirs.
+        """
+        if self._hashing is None:
+            self._hashing = anyio.CapacityLimiter(_HASHES_AT_ONCE)
+        if self._hashing.statistics().tasks_waiting >= _WAITING_FOR_HASHES:
+            raise Refusal(503, "Too many logins at the same time. Try again in a few seconds.")
+        return await anyio.to_thread.run_sync(work, limiter=self._hashing)
 
 
 def _refused_early(method: str, path: str, query: str, *, strict: bool) -> Response | None:

@@ -101,6 +101,7 @@ class Archive:
 
     def _open(self, admin_password: str | None) -> None:
         root = self.settings.root
+        _require_metadata(root)
         self.blob_store = BlobStore(root)
         self.database = Database(root / "metadata.sqlite", archive_schema())
         try:
@@ -169,6 +170,16 @@ class Archive:
             with replacing(path, private=True) as part:
                 part.write_text(json.dumps({"user": FERRY, "password": password}), encoding="utf-8")
         return made
+
+
+def _require_metadata(root: Path) -> None:
+    """Refuse a root whose database is gone: a new one would take the files for nobody's, and never list them."""
+    path, files = root / "metadata.sqlite", root / "archive"
+    if (not path.exists() or path.stat().st_size == 0) and files.is_dir() and any(files.iterdir()):
+        raise ArchiveError(
+            f"{path} is missing or empty, but {files} holds files; restore the database from a backup, or move the"
+            " files to another folder"
+        )
 
 
 @dataclass(frozen=True, slots=True)

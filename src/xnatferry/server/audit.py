@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from xnatferry.errors import ArchiveError
 from xnatferry.server import objects, redo_log, resources
+from xnatferry.server.folder_trees import entries_below
 from xnatferry.server.root_lock import RootLock
 from xnatferry.xnat.digest import digest_of_file
 
@@ -52,8 +53,17 @@ class Audit:
 
     @property
     def clean(self) -> bool:
-        """Whether there is no error. Unlisted files are allowed: a deletion without ``removeFiles`` leaves some."""
-        return all(finding.kind == "unlisted" for finding in self.findings)
+        """Whether there is no error.
+
+        Unlisted files are allowed, as a deletion without ``removeFiles`` leaves some; and what a killed process left,
+        as nothing of it is lost and the next start completes it.
+        """
+        return all(finding.kind in {"unlisted", "unfinished"} for finding in self.findings)
+
+    @property
+    def unfinished(self) -> int:
+        """Changes that a killed process left."""
+        return sum(finding.kind == "unfinished" for finding in self.findings)
 
 
 def audit(root: Path, *, deep: bool = False, on_file: Callable[[str], object] = lambda _: None) -> Audit:
@@ -67,19 +77,34 @@ def audit(root: Path, *, deep: bool = False, on_file: Callable[[str], object] = 
     Raises:
         ArchiveError: There is no archive, or a process uses it.
     """
-    path = root / "metadata.sqlite"
-    if not path.exists():
+    if not (root / "metadata.sqlite").exists():
         raise ArchiveError(f"no archive in {root}; give its folder with --root")
     root_lock = RootLock(root)
     root_lock.claim()
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True)) as connection:
-            connection.row_factory = sqlite3.Row
+        with closing(open_metadata(root)) as connection:
             return _Auditor(root, connection, on_file, deep=deep).run()
     except sqlite3.DatabaseError as error:
+        path = root / "metadata.sqlite"
         raise ArchiveError(f"{path} cannot be read ({error}); restore it from a backup") from error
     finally:
         root_lock.release()
+
+
+def open_metadata(root: Path) -> sqlite3.Connection:
+    """The database of an archive, which must exist, for reading.
+
+    Raises:
+        ArchiveError: There is none.
+    """
+    path = (root / "metadata.sqlite").resolve()
+    try:
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)  # the URI escapes # ? % in the path
+    except sqlite3.OperationalError as error:
+        raise ArchiveError(f"no archive in {root}; give its folder with --root") from error
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA query_only=ON")
+    return connection
 
 
 class _Auditor:
@@ -93,6 +118,8 @@ class _Auditor:
         self._files = 0
         self._size_bytes = 0
         self._listed: set[str] = set()
+        #: Files that a killed process has stored and not yet moved to their place, and where they wait.
+        self._waiting: dict[str, str] = {}
 
     def run(self) -> Audit:
         findings = [*self._metadata(), *self._unfinished(), *self._resources(), *self._unlisted()]
@@ -117,8 +144,11 @@ class _Auditor:
                     "unfinished", f"archive/{target}", "removed, but still on disk; the next start removes it"
                 )
             elif staged is not None and (self._root / staged).exists():
+                self._waiting[target] = staged
                 yield Finding("unfinished", staged, f"stored, but not yet moved to {target}; the next start moves it")
         for path in sorted((self._root / "incoming").glob("*")):
+            if f"incoming/{path.name}" in self._waiting.values():
+                continue
             yield Finding(
                 "unfinished", f"incoming/{path.name}", "left by an interrupted upload; the next start removes it"
             )
@@ -144,7 +174,7 @@ class _Auditor:
     def _file(self, name: str, size_bytes: int, digest: str) -> Iterator[Finding]:
         self._on_file(name)
         self._listed.add(name)
-        path = self._root / "archive" / name
+        path = self._root / self._waiting.get(name, f"archive/{name}")
         if path.is_symlink() or not path.is_file():
             yield Finding("missing", f"archive/{name}", "missing on disk")
             return
@@ -157,7 +187,6 @@ class _Auditor:
     def _unlisted(self) -> Iterator[Finding]:
         """Files in the archive folder that are in no resource; deletion without ``removeFiles`` leaves them."""
         top = self._root / "archive"
-        for path in sorted(top.rglob("*")):
-            name = path.relative_to(top).as_posix()
-            if (path.is_symlink() or not path.is_dir()) and name not in self._listed:
+        for name, _ in entries_below(top):
+            if name not in self._listed:
                 yield Finding("unlisted", f"archive/{name}", "on disk, but in no resource")

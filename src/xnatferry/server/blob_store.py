@@ -9,29 +9,36 @@ from __future__ import annotations
 
 import errno
 import itertools
+import logging
 import os
 import secrets
-import shutil
 import threading
 import time
 import unicodedata
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from xnatferry import durable
 from xnatferry.errors import ArchiveError
+from xnatferry.server.folder_trees import entries_below, remove_tree
 from xnatferry.xnat.digest import Hasher
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _PART_BYTES: Final = 255
 _NAME_BYTES: Final = 2048
+# Deep enough for a work folder of nipype; all that walks a tree below it stays cheap.
+_DEPTH: Final = 64
 # Folders down to this depth (PROJECT/arc001) stay when they run empty.
 _KEPT_DEPTH: Final = 2
+
+
+log = logging.getLogger(__name__)
 
 
 class UnsafeNameError(ValueError):
@@ -74,10 +81,12 @@ class BlobStore:
     def path(self, relative: str) -> Path:
         """The absolute path of *relative*, which need not exist.
 
+        Any depth is allowed: earlier versions stored files in any number of folders.
+
         Raises:
             UnsafeNameError: See `checked_name`.
         """
-        return self.archive / checked_name(relative)
+        return self.archive / checked_name(relative, depth=_NAME_BYTES)
 
     def exists(self, relative: str) -> bool:
         """Whether a file or folder is there."""
@@ -164,9 +173,17 @@ class BlobStore:
             if not os.path.lexists(path):
                 return
             target = self._trash / f"{stamp}-{os.getpid()}-{next(self._numbers)}" / relative
-            touched = _make_folders(target.parent)
-            path.rename(target)
-            touched |= {target.parent, self._prune(path.parent)}
+            try:
+                touched = _make_folders(target.parent)
+                path.rename(target)
+                touched.add(target.parent)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                log.warning("disk full: %s is deleted and not moved to the trash", path)
+                touched = set()
+                remove_tree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            touched.add(self._prune(path.parent))
         durable.flush_folders(touched)
 
     def move(self, old: str, new: str) -> None:
@@ -188,7 +205,9 @@ class BlobStore:
 
     def files(self, relative: str) -> Iterator[tuple[str, int]]:
         """Yield name (below *relative*, with ``/``) and size in bytes of every regular file; links are skipped."""
-        yield from _files(self.path(relative), "")
+        for name, entry in entries_below(self.path(relative)):
+            if entry.is_file(follow_symlinks=False):
+                yield name, entry.stat(follow_symlinks=False).st_size
 
     def clean_incoming(self) -> int:
         """Remove what a killed process left in ``incoming``; returns the number of files. Needs the root lock."""
@@ -199,12 +218,18 @@ class BlobStore:
         return number
 
     def empty_trash(self, *, older_than_days: float) -> int:
-        """Delete trash older than that many days; returns the number of removals."""
+        """Delete trash older than that many days; returns the number of removals.
+
+        What cannot be deleted stays, and is logged.
+        """
         number = 0
         for folder in self._trash.iterdir():
-            if folder.stat().st_mtime <= time.time() - older_than_days * 86_400:
-                shutil.rmtree(folder)
-                number += 1
+            try:
+                if folder.stat().st_mtime <= time.time() - older_than_days * 86_400:
+                    remove_tree(folder)
+                    number += 1
+            except OSError as error:
+                log.warning("%s cannot be deleted (%s); delete it by hand", folder, error)
         return number
 
     def _move_in(self, targets: Sequence[tuple[StagedFile, Path]]) -> set[Path]:
@@ -227,12 +252,23 @@ class BlobStore:
         return touched
 
     def _set_aside(self, target: Path) -> Path | None:
-        """Give a file that is about to be replaced a second name, so that it can come back."""
+        """Give a file that is about to be replaced a second name, or another one, so that it can come back.
+
+        Without hard links (exFAT, some network disks) there is no file for a moment. Requests wait for each other by
+        name, and for a killed process the redo log has the new one.
+        """
         if target.is_dir():
             raise UnsafeNameError(f"{target.relative_to(self.archive)} is a folder; a file cannot have this name")
         aside = self._incoming / secrets.token_hex(16)
         try:
-            os.link(target, aside, follow_symlinks=False)
+            try:
+                os.link(target, aside, follow_symlinks=False)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                if error.errno in _FULL:
+                    raise
+                target.rename(aside)
         except FileNotFoundError:
             return None
         return aside
@@ -262,7 +298,7 @@ class BlobStore:
         try:
             yield
         except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            if error.errno in _FULL:
                 raise StorageFullError(f"disk full: {self.archive.parent}; free some space and try again") from error
             raise
 
@@ -292,23 +328,23 @@ class Receiver:
         return StagedFile(self._path, self._hasher.size_bytes, self._hasher.digest)
 
 
-def checked_name(relative: str) -> str:
+def checked_name(relative: str, *, depth: int = _DEPTH) -> str:
     """Return *relative* when it is safe as a name below the archive.
 
     Refused: absolute and empty names; the parts ``""``, ``.`` and ``..``; backslashes and drive letters, which mean
     folders elsewhere; control characters, unpaired surrogates and non-characters, which no XML listing can hold; parts
-    of more than 255 bytes and names of more than 2,048.
+    of more than 255 bytes and names of more than 2,048, or of more than *depth* parts.
 
     Raises:
         UnsafeNameError: With the reason.
     """
-    if problem := _name_problem(relative):
+    if problem := _name_problem(relative, depth):
         shown = relative if len(relative) <= 120 else relative[:100] + "..."
         raise UnsafeNameError(f"invalid name {shown!r}: {problem}")
     return relative
 
 
-def _name_problem(relative: str) -> str | None:
+def _name_problem(relative: str, depth: int) -> str | None:
     if "\\" in relative or relative[1:3] == ":/":
         return "it contains a backslash or a drive letter"
     # Most names are plain; only others are looked at letter by letter.
@@ -318,6 +354,8 @@ def _name_problem(relative: str) -> str | None:
             return f"it contains the character U+{ord(character):04X}"
     if len(relative.encode()) > _NAME_BYTES:
         return f"it is longer than {_NAME_BYTES} bytes"
+    if relative.count("/") >= depth:
+        return f"it has more than {depth} folders and names"
     for part in relative.split("/"):
         if part in {"", ".", ".."}:
             return f"it contains the path part {part!r}"
@@ -342,16 +380,3 @@ def _make_folders(folder: Path) -> set[Path]:
                 raise
             raise UnsafeNameError(f"{error.filename} is a file; a folder cannot have this name") from error
     return {new.parent for new in missing}
-
-
-def _files(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for entry in entries:
-        name = prefix + entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files(Path(entry.path), name + "/")
-        elif entry.is_file(follow_symlinks=False):
-            yield name, entry.stat(follow_symlinks=False).st_size

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
 from python_multipart import parse_form
@@ -95,8 +94,7 @@ def submitted(scope: Scope, *, default_type: str = "", stored_type: str = "") ->
         _from_document(found, body)
     pairs = scope.query.escaped()
     if scope.query.get("req_format") == "form":
-        text = scope.body.decode("utf-8", "replace")
-        pairs = [(key, escape(value)) for key, value in parse_qsl(text, keep_blank_values=True)] + pairs
+        pairs = [(key, escape(value)) for key, value in scope.form()] + pairs
     asked = next((value for key, value in pairs if key in {"ELEMENT_0", "xsiType"} and value), "")
     if asked and data_type(asked) is None:
         raise Refusal(400, f"org.nrg.xft.exception.ElementNotFoundException: Element not found: '{asked}'")

@@ -7,12 +7,13 @@ import signal
 import ssl
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from xnatferry.errors import ArchiveError
+from xnatferry.server.connection_limits import LimitedHttp
 
 if TYPE_CHECKING:
     import socket
@@ -25,7 +26,7 @@ _HEAD_BYTES: Final = 64 << 10
 _TOO_LONG: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class _BoundedHttp(HttpToolsProtocol):
+class _BoundedHttp(LimitedHttp):
     """uvicorn's HTTP protocol, which by itself would collect a request head of any length."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -99,13 +100,14 @@ def server_for(app: Any, settings: ServerSettings, on_ready: Callable[[], object
     """
     config = uvicorn.Config(
         app,
-        http=_BoundedHttp,
+        http=partial(_BoundedHttp, limits=settings.connections),  # type: ignore[arg-type]  # makes a protocol, too
         ws="none",
         log_level="error",
         access_log=False,
         lifespan="off",
         server_header=False,
         timeout_keep_alive=75,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
         timeout_graceful_shutdown=10,
         ssl_certfile=settings.certfile,
         ssl_keyfile=settings.keyfile,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from urllib.parse import unquote_plus
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, unquote_plus
 from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -28,11 +28,14 @@ class Refusal(Exception):  # noqa: N818  a response, not a failure
     def __init__(self, status: int, message: str = "", *, bare: bool = False, plain: bool = False) -> None:
         super().__init__(f"{status} {message}")
         self.status = status
-        self.message = message
+        self.message = message.encode(errors="replace").decode()  # it may repeat an unpaired surrogate
         self.bare = bare
         self.plain = plain
 
 
+_MOST_FIELDS: Final = 1000
+# Line ends and tabs are text; C1 controls begin escape sequences, too.
+_CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 _MARKS = re.compile("%5B|%5D|=", re.IGNORECASE)
 
 
@@ -63,6 +66,14 @@ class Query:
         """Whether *key* was sent at all."""
         return bool(self.all(key))
 
+    def require_text(self) -> None:
+        """Refuse characters that no document can hold, and terminals obey.
+
+        Raises:
+            Refusal: 400, there is one.
+        """
+        _require_text(self._pairs)
+
     def page(self) -> int:
         """The number of the page that is asked for; 1 where it is none."""
         text = self.get("page")
@@ -79,6 +90,12 @@ class Query:
     def escaped(self) -> list[tuple[str, str]]:
         """All pairs, values as XNAT stores them: ``& < > " '`` as entities (``TurbineUtils.escapeParam``)."""
         return [(key, escape(value, {'"': "&quot;", "'": "&apos;"})) for key, value in self._pairs]
+
+
+def _require_text(pairs: Iterable[tuple[str, str]]) -> None:
+    for key, value in pairs:
+        if found := _CONTROL.search(key + value):
+            raise Refusal(400, f"{key[:40]!r} contains the control character U+{ord(found[0]):04X}.")
 
 
 def _pair(piece: str) -> tuple[str, str]:
@@ -132,6 +149,21 @@ class Scope:
         """Login name of the account; ``guest`` without a login."""
         return self.account.login if self.account else "guest"
 
+    def form(self) -> list[tuple[str, str]]:
+        """The fields of a form in the body.
+
+        Raises:
+            Refusal: 413, there are more than 1,000, as millions of empty ones fit into a small body; 400, there is a
+                control character.
+        """
+        try:
+            text = self.body.decode("utf-8", "replace")
+            pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        except ValueError as error:
+            raise Refusal(413, f"A form may have at most {_MOST_FIELDS} fields.") from error
+        _require_text(pairs)
+        return pairs
+
     @property
     def media_type(self) -> str:
         """Content-Type of the body without its parameters, in lower case."""
@@ -148,6 +180,7 @@ class Route:
             takes the rest of the path, empty too, with its slashes and a trailing one.
         handler: ``def`` runs in the thread pool with the body read; ``async def`` reads the body itself and hands
             blocking work to threads.
+        hashing: Whether it checks a password: such requests wait for each other, and nobody else waits for them.
         archived: Whether the path exists below ``/data/archive`` as well (XNAT doubles only its archive routes).
     """
 
@@ -155,3 +188,4 @@ class Route:
     template: str
     handler: Callable[[Scope], Response] | Callable[[Scope], Awaitable[Response]]
     archived: bool = True
+    hashing: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 STANDARD: Final = {int(status): words for status, words in XNAT_TABLES["status_sentences"].items()}
 
+#: What XML 1.0 cannot hold, in UTF-8.
+_UNFIT: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]")
 _MEDIA: Final = {"json": "application/json", "xml": "text/xml", "csv": "text/csv", "html": "text/html"}
 _ENCODERS: Final = {"json": encode_json, "xml": encode_xml, "csv": encode_csv, "html": encode_html}
 
@@ -35,7 +38,13 @@ def text(body: str, *, status: int = 200, media: str = "text/plain") -> Response
 
 def document(body: str | bytes, format: str) -> Response:  # noqa: A002  XNAT's word
     """A whole item in *format* (``json``, ``xml`` or ``html``)."""
-    return Response(body, media_type=_MEDIA[format])
+    return Response(_well_formed(body) if format == "xml" else body, media_type=_MEDIA[format])
+
+
+def _well_formed(body: str | bytes) -> bytes:
+    """An XML document with U+FFFD for characters that XML cannot hold; earlier versions stored such."""
+    data = body if isinstance(body, bytes) else body.encode(errors="replace")
+    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}".encode(), data)
 
 
 def posted(scope: Scope, name: str) -> Response:
@@ -80,7 +89,8 @@ def listing(scope: Scope, table: Table, offered: tuple[str, ...] = ("json", "htm
             name = "html"
     else:
         name = format_of(scope, offered)
-    return Response(_ENCODERS[name](table), media_type=_MEDIA[name])
+    body = _ENCODERS[name](table)
+    return Response(_well_formed(body) if name == "xml" else body, media_type=_MEDIA[name])
 
 
 def refused(status: int, message: str = "", *, bare: bool = False, plain: bool = False) -> Response:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import stat
 import tarfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from xnatferry.server.blob_store import BlobStore, StagedFile
 
 _TAR_BLOCK: Final = 512
+# Where a header says its type; the types whose bytes are PAX records.
+_TYPE_AT: Final = 156
+_EXTENDED: Final = {b"x", b"g", b"X"}
+# tarfile's patterns need the square of its length to read such a number (CVE-2024-6232, in Python before 3.11.10).
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{101}")
 _DAMAGE: Final[tuple[type[Exception], ...]] = (*INFLATE_ERRORS, tarfile.TarError, BrokenZipError)
 
 
@@ -41,7 +47,8 @@ class UnpackLimits:
     """Limits above which an archive is refused as an archive bomb.
 
     Attributes:
-        max_members: Files and folders in one archive.
+        max_members: Files and folders in one archive, with the folders that its names imply.
+        max_name_bytes: Names of all these together, each from the top.
         max_total_bytes: All its files together, unpacked.
         max_member_bytes: One of its files, unpacked.
         max_ratio: Unpacked bytes to bytes of the archive; deflate itself ends at 1,032. An empty mask may come close to
@@ -50,6 +57,7 @@ class UnpackLimits:
     """
 
     max_members: int = 200_000
+    max_name_bytes: int = 64 << 20
     max_total_bytes: int = 256 << 30
     max_member_bytes: int = 64 << 30
     max_ratio: float = 200.0
@@ -127,7 +135,7 @@ class _Intake:
         self._limits = limits
         self._total = 0
         self._allowed = min(limits.max_total_bytes, max(limits.ratio_free_bytes, int(archive_bytes * limits.max_ratio)))
-        self._number = 0
+        self._number = self._name_bytes = 0
         self._names: set[str] = set()
         self._folders: set[str] = set()
 
@@ -137,9 +145,7 @@ class _Intake:
         Raises:
             UnsafeArchiveError: The name is refused, came before, or is one member too many.
         """
-        self._number += 1
-        if self._number > self._limits.max_members:
-            raise UnsafeArchiveError(f"the archive has more than {self._limits.max_members} members")
+        self._count(raw)
         if raw.startswith("/") or re.match("[A-Za-z]:/", raw):
             raise UnsafeArchiveError(f"the member {_shown(raw)} has an absolute name")
         name = "/".join(part for part in raw.split("/") if part not in {"", "."})
@@ -187,12 +193,27 @@ class _Intake:
 
     def _claim(self, name: str) -> None:
         """Refuse a file where another member needs a folder; duplicate names are checked by the caller."""
-        parts = name.split("/")
-        folders = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
-        if name in self._folders or folders & self._names:
+        folder = name.rpartition("/")[0]
+        while folder and folder not in self._folders:
+            if folder in self._names:
+                raise UnsafeArchiveError(f"the archive has two members with the name {_shown(folder)}")
+            self._count(folder)
+            self._folders.add(folder)
+            folder = folder.rpartition("/")[0]
+        if name in self._folders:
             raise UnsafeArchiveError(f"the archive has two members with the name {_shown(name)}")
         self._names.add(name)
-        self._folders |= folders
+
+    def _count(self, name: str) -> None:
+        """Count a member or a folder that a member's name implies."""
+        self._number += 1
+        self._name_bytes += len(name)
+        if self._number > self._limits.max_members:
+            raise UnsafeArchiveError(f"the archive has more than {self._limits.max_members} members and folders")
+        if self._name_bytes > self._limits.max_name_bytes:
+            raise UnsafeArchiveError(
+                f"the names in the archive have more than {self._limits.max_name_bytes} characters together"
+            )
 
 
 def _unpack_zip(staged: StagedFile, intake: _Intake) -> None:
@@ -233,18 +254,39 @@ def _unpack_gzip(staged: StagedFile, intake: _Intake, name: str) -> None:
 
 def _unpack_tar(file: BinaryIO, intake: _Intake) -> None:
     stream = _TarStream(file)
-    with tarfile.TarFile(mode="r", fileobj=stream) as tar:  # type: ignore[arg-type]  # needs read, seek and tell only
-        while (member := tar.next()) is not None:
-            tar.members = []  # type: ignore[attr-defined]  # it would keep every header
-            name = _tar_file_name(member, intake)
-            if not member.isdir():
-                intake.announce(name, member.size)
-                stream.seek(member.offset_data)
-                intake.stage(name, _exactly(stream, member.size))
+    for member in _tar_members(stream):
+        name = _tar_file_name(member, intake)
+        if not member.isdir():
+            intake.announce(name, member.size)
+            stream.seek(member.offset_data)
+            intake.stage(name, _exactly(stream, member.size))
     if not stream.ended:
         raise tarfile.ReadError("the file is damaged or truncated")
     while file.read(PIECE_BYTES):  # to the end, where the gzip checksum is
         pass
+
+
+def _tar_members(stream: _TarStream) -> Iterator[tarfile.TarInfo]:
+    with _odd_headers():
+        tar = tarfile.TarFile(mode="r", fileobj=stream)  # type: ignore[arg-type]  # needs read, seek and tell only
+    while True:
+        with _odd_headers():
+            member = tar.next()
+        if member is None:
+            return
+        tar.members = []  # type: ignore[attr-defined]  # it would keep every header
+        yield member
+
+
+@contextmanager
+def _odd_headers() -> Iterator[None]:
+    """On odd headers tarfile fails in many ways: a size that is no number, 1,000 long names in a row."""
+    try:
+        yield
+    except UnsafeArchiveError:
+        raise
+    except (ValueError, ArithmeticError, LookupError, RecursionError) as error:
+        raise tarfile.ReadError("the header of a member is damaged") from error
 
 
 def _tar_file_name(member: tarfile.TarInfo, intake: _Intake) -> str:
@@ -274,9 +316,13 @@ class _TarStream:
         return self._last == bytes(_TAR_BLOCK)
 
     def read(self, size: int) -> bytes:
+        if size < 0:
+            raise tarfile.ReadError("a size is negative")
         if size > PIECE_BYTES:
             raise UnsafeArchiveError("the archive has a member header of more than 1 MiB")
         data = self._file.read(size)
+        if self._last[_TYPE_AT : _TYPE_AT + 1] in _EXTENDED and _LONG_NUMBER.search(data):
+            raise UnsafeArchiveError("the archive has a PAX header with a number of more than 100 digits")
         self._position += len(data)
         self._last = data
         return data

@@ -10,6 +10,7 @@ from xnatferry.server import item_editing
 from xnatferry.server.archive import Archive
 from xnatferry.server.audit import audit
 from xnatferry.server.file_store import IncomingFile, Target
+from xnatferry.server.folder_trees import remove_tree
 from xnatferry.server.objects import Item, Level
 from xnatferry.server.resources import Described
 from xnatferry.server.settings import ServerSettings
@@ -102,3 +103,42 @@ def test_metadata_that_cannot_be_read(root):
     (root / "metadata.sqlite").write_bytes(b"not a database at all" * 100)
     with pytest.raises(ArchiveError, match="cannot be read"):
         audit(root)
+
+
+def test_a_tree_deeper_than_the_stack(root, files):
+    deep = files / "/".join(["a"] * 1000)
+    for path in reversed([deep, *deep.parents]):  # mkdir(parents=True) calls itself
+        path.mkdir(exist_ok=True)
+    (deep / "f").touch()
+    (found,) = audit(root).findings
+    assert (found.kind, found.place) == ("unlisted", f"archive/P/resources/R/{'a/' * 1000}f")
+    remove_tree(files / "a")  # pytest's own removal calls itself, too
+
+
+@pytest.mark.parametrize("name", ["a#b", "a?b", "100%25", "a%2fb", "a b", "ü"])
+def test_the_root_may_have_any_name(root, name):
+    other = root.with_name(name)
+    before = {*root.parent.iterdir(), other} - {root}
+    root.rename(other)
+    assert audit(other, deep=True).files == 2
+    assert set(root.parent.iterdir()) == before
+
+
+def test_a_file_that_a_killed_process_did_not_move_is_not_missing(root, files):
+    with closing(sqlite3.connect(root / "metadata.sqlite")) as connection, connection:
+        connection.execute("INSERT INTO landings (target, staged) VALUES ('P/resources/R/a.txt', 'incoming/x')")
+    (files / "a.txt").rename(root / "incoming" / "x")
+    found = audit(root, deep=True)
+    assert (found.clean, found.unfinished) == (True, 1)
+    (root / "incoming" / "x").write_bytes(b"other bytes")
+    assert not audit(root, deep=True).clean
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_files_without_their_database_are_no_new_archive(root, files, is_empty):
+    (root / "metadata.sqlite").unlink()
+    if is_empty:
+        (root / "metadata.sqlite").touch()
+    with pytest.raises(ArchiveError, match="missing or empty"):
+        Archive(ServerSettings(root=root))
+    assert (files / "a.txt").exists()

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import os
 import stat
@@ -93,6 +94,24 @@ def test_a_full_disk_keeps_nothing(small_disk):
         receiver.write(b"it works again")
         blob_store.place(receiver.finish(), "P/x")
     assert contents(blob_store) == {"x": 14}
+
+
+def test_a_full_disk_does_not_keep_anything_from_being_removed(small_disk):
+    blob_store = BlobStore(small_disk)
+    for name in ("folder/a", "folder/b", "c"):
+        with blob_store.receive() as receiver:
+            receiver.write(b"x")
+            blob_store.place(receiver.finish(), f"P/arc001/{name}")
+    for number in range(300):  # all of its 200 files
+        try:
+            (small_disk / f"filler{number}").touch()
+        except OSError:
+            break
+    blob_store.trash("P/arc001/folder")
+    blob_store.trash("P/arc001/c")
+    assert contents(blob_store) == {}
+    blob_store.empty_trash(older_than_days=0)
+    assert list((small_disk / "trash").iterdir()) == []
 
 
 def test_a_full_disk_places_nothing(small_disk):
@@ -336,3 +355,62 @@ def test_a_killed_process_leaves_nothing_half(tmp_path):
     assert contents(blob_store) == {"arc001/S/RESOURCES/R/done": 12}
     assert blob_store.clean_incoming() == 2
     assert blob_store.clean_incoming() == 0
+
+
+# --- disks without hard links ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES])
+def test_files_are_replaced_without_hard_links(blob_store, stage, incoming, monkeypatch, problem):
+    def fail(*args, **options):
+        raise OSError(problem, os.strerror(problem))
+
+    monkeypatch.setattr(os, "link", fail)
+    blob_store.place(stage(b"first"), "P/arc001/a")
+    blob_store.place(stage(b"second"), "P/arc001/a")
+    assert blob_store.path("P/arc001/a").read_bytes() == b"second"
+    with pytest.raises(UnsafeNameError):  # the second of them is a folder: the first is put back
+        blob_store.place_all([(stage(b"third"), "P/arc001/a"), (stage(b"x"), "P/arc001")])
+    assert blob_store.path("P/arc001/a").read_bytes() == b"second"
+    assert incoming() == []
+
+
+# --- deep trees ------------------------------------------------------------------------------------------------------
+
+
+def test_new_names_have_a_limited_depth():
+    checked_name("/".join(["a"] * 64))
+    with pytest.raises(UnsafeNameError, match="more than 64"):
+        checked_name("/".join(["a"] * 65))
+
+
+def test_a_tree_deeper_than_the_stack_is_listed_and_deleted(blob_store, stage):
+    """Earlier versions stored such files."""
+    name = "/".join(["a"] * 1000) + "/f"
+    blob_store.place(stage(b"x"), f"P/arc001/{name}")
+    outside = blob_store.archive.parent.parent / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    (blob_store.archive / "P/arc001/a/link").symlink_to(outside)
+    assert list(blob_store.files("P/arc001")) == [(name, 1)]
+    blob_store.trash("P/arc001/a")
+    assert blob_store.empty_trash(older_than_days=-1) == 1
+    assert list((blob_store.archive.parent / "trash").iterdir()) == []
+    assert (outside / "kept").exists()
+
+
+def test_trash_that_cannot_be_deleted_is_logged_and_stays(blob_store, stage, caplog, monkeypatch):
+    blob_store.place(stage(b"x"), "P/arc001/a")
+    blob_store.place(stage(b"y"), "P/arc001/b")
+    blob_store.trash("P/arc001/a")
+    blob_store.trash("P/arc001/b")
+    real = os.unlink
+
+    def failing(path, *args, **options):
+        if str(path).endswith("/a"):
+            raise PermissionError(1, "Operation not permitted", path)
+        real(path, *args, **options)
+
+    monkeypatch.setattr(os, "unlink", failing)
+    assert blob_store.empty_trash(older_than_days=-1) == 1
+    assert "cannot be deleted" in caplog.text

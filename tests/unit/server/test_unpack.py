@@ -426,3 +426,90 @@ def test_a_full_disk_keeps_no_member(small_disk):
     with pytest.raises(StorageFullError, match="disk full"):
         unpack(staged, ArchiveFormat.ZIP, blob_store, LIMITS, "a.zip")
     assert list((small_disk / "incoming").iterdir()) == [staged.path]
+
+
+@pytest.mark.parametrize("archive_format", [ArchiveFormat.ZIP, ArchiveFormat.TAR, ArchiveFormat.TGZ])
+@pytest.mark.parametrize(
+    ("limits", "problem"),
+    [
+        (UnpackLimits(max_members=100), "more than 100 members"),
+        (UnpackLimits(max_name_bytes=1000), "more than 1000 characters"),
+    ],
+)
+def test_the_folders_that_names_imply_count(unpacked, archive_format, limits, problem):
+    members = [(f"{number}/a/b/c/d/e/f/g/h/i/j/file", b"") for number in range(12)]
+    with pytest.raises(UnsafeArchiveError, match=problem):
+        unpacked(packed(archive_format, members), archive_format, limits)
+    shared = [(f"a/b/c/d/e/f/g/h/i/j/{number}", b"") for number in range(12)]
+    assert len(unpacked(packed(archive_format, shared), archive_format, limits)) == 12
+
+
+@formats
+def test_a_member_in_too_many_folders_is_refused(unpacked, archive_format):
+    with pytest.raises(UnsafeArchiveError, match="more than 64"):
+        unpacked(packed(archive_format, [("a/" * 64 + "f", b"x")]), archive_format)
+
+
+def pax_header(records, kind=tarfile.XHDTYPE):
+    info = tarfile.TarInfo("p")
+    info.type, info.size = kind, len(records)
+    return info.tobuf(tarfile.USTAR_FORMAT) + records + bytes(-len(records) % 512)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE])
+def test_a_pax_header_of_digits_is_refused_unread(unpacked, kind, monkeypatch):
+    """Python before 3.11.10 needs minutes for it (CVE-2024-6232)."""
+    seen = []
+    monkeypatch.setattr(tarfile.TarInfo, "_proc_pax", lambda self, tar: seen.append(tar.fileobj.read(self.size)))
+    data = pax_header(b"1" * 100_000, kind) + tarred([("x", b"x")])
+    with pytest.raises(UnsafeArchiveError, match="more than 100 digits"):
+        unpacked(data, ArchiveFormat.TAR)
+    assert not seen
+
+
+pieces = st.one_of(
+    st.binary(max_size=40),
+    st.sampled_from(["size", "path", "mtime", "uid", "GNU.sparse.size", "GNU.sparse.map", "GNU.sparse.major", "hdrcharset"])
+    .flatmap(lambda key: st.sampled_from(["-5", "1e400", "abc", "9" * 40, "", "1,2,3", "\0", "1" * 99]).map(
+        lambda value: record(key, value))),
+)  # fmt: skip
+
+
+def record(key, value):
+    text = f" {key}={value}\n".encode()
+    length = len(text) + 1
+    while len(str(length)) + len(text) != length:
+        length += 1
+    return str(length).encode() + text
+
+
+@given(
+    st.lists(st.lists(pieces, max_size=3).map(b"".join), max_size=3),
+    st.dictionaries(st.integers(0, 511), st.integers(0, 255), max_size=4),
+)
+def test_an_odd_tar_is_unpacked_or_refused(tmp_path_factory, headers, changes):
+    """Odd PAX records, and a member's header with other bytes and a right checksum."""
+    block = bytearray(tarfile.TarInfo("a").tobuf(tarfile.GNU_FORMAT))
+    for position, value in changes.items():
+        block[position] = value
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    blob_store = BlobStore(tmp_path_factory.mktemp("odd"))
+    with blob_store.receive() as receiver:
+        receiver.write(b"".join(pax_header(one) for one in headers) + bytes(block) + bytes(1024))
+        staged = receiver.finish()
+    try:
+        members = unpack(staged, ArchiveFormat.TAR, blob_store, LIMITS, "a.tar")
+    except (UnsafeArchiveError, BrokenArchiveError):
+        members = []
+    blob_store.discard([staged, *(one for _, one in members)])
+    assert list((blob_store.archive.parent / "incoming").iterdir()) == []
+
+
+def test_long_names_without_end_are_damage(unpacked):
+    """tarfile calls itself for each of them."""
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 5
+    data = (info.tobuf(tarfile.GNU_FORMAT) + b"abcd\0" + bytes(507)) * 3000 + tarred([("x", b"x")])
+    with pytest.raises((BrokenArchiveError, UnsafeArchiveError)):
+        unpacked(data, ArchiveFormat.TAR)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 import secrets
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl
 
 from xnatferry.server.request_scope import Refusal
 
@@ -52,7 +51,7 @@ def new_form_cookie() -> str:
 
 def set_form_cookie(scope: Scope, response: Response, cookie: str) -> None:
     """Send the login page's cookie."""
-    secure = "; Secure" if scope.request.url.scheme == "https" else ""
+    secure = "; Secure" if scope.request.scope["scheme"] == "https" else ""
     response.headers.append("set-cookie", f"{FORM_COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Strict{secure}")
 
 
@@ -62,7 +61,7 @@ def form_of(scope: Scope) -> dict[str, str]:
     Raises:
         Refusal: 403, its token is not that of the login that sends it.
     """
-    fields = dict(parse_qsl(scope.body.decode("utf-8", "replace"), keep_blank_values=True))
+    fields = dict(scope.form())
     expected = form_token(scope)
     if not expected or not hmac.compare_digest(expected.encode(), fields.get(TOKEN_FIELD, "").encode()):
         raise Refusal(403, "This form has expired. Go back, reload the page, and send the form again.")

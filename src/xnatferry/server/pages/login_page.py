@@ -78,6 +78,6 @@ def log_out(scope: Scope) -> Response:
 
 ROUTES: Final = (
     Route(("GET",), "/login", page_route(ask)),
-    Route(("POST",), "/login", page_route(log_in)),
+    Route(("POST",), "/login", page_route(log_in), hashing=True),
     Route(("POST",), "/logout", page_route(log_out)),
 )

@@ -60,7 +60,7 @@ class PagePath:
             yield "sessions", "experiments", self.session_label
         if self.below is not None:
             word = _BELOW[self.below.level]
-            yield word, word, self.below.label
+            yield word, word, self.below.label or self.below.id
 
     @property
     def address(self) -> str:
@@ -114,7 +114,7 @@ class PagePath:
                 self.session_label or None,
                 scan=scan,
                 assessor=assessor,
-                resource=resource.label,
+                resource=resource.label or str(resource.id),
                 file=name,
             )
         )
@@ -170,13 +170,13 @@ def _session(connection: sqlite3.Connection, scope: Scope, project: Item) -> Pag
 
 
 def label_in(connection: sqlite3.Connection, item: Item, project: Item) -> str:
-    """The label of *item* in *project*: its own, or that of its share."""
+    """The label of *item* in *project*: its own, or that of its share; its ID where it has none."""
     if item.project == project.id:
-        return item.label
+        return item.label or item.id
     row = connection.execute(
         "SELECT label FROM shares WHERE item_key = ? AND project = ?", (item.key, project.id)
     ).fetchone()
-    return row["label"] if row else item.label
+    return (row and row["label"]) or item.label or item.id
 
 
 def resource_at(connection: sqlite3.Connection, scope: Scope, page_path: PagePath) -> Resource:

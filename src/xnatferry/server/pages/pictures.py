@@ -5,6 +5,7 @@ XNAT's own pages look for the same resource, and in it for files whose content i
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import Response
 
 from xnatferry.durable import replacing
-from xnatferry.errors import XnatferryError
 from xnatferry.server import resources
 from xnatferry.server.pages.page_path import page_path_of
 from xnatferry.server.pages.rendering import page_route
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from xnatferry.server.pages.page_path import PagePath
     from xnatferry.server.resources import Resource, StoredFile
+
+log = logging.getLogger(__name__)
 
 _LABEL: Final = "SNAPSHOTS"
 #: Word in the address to the content that XNAT gives such a file.
@@ -113,7 +115,8 @@ def _draw(scope: Scope, source: _Source) -> tuple[bytes, bytes]:
     os.close(descriptor)
     try:
         large, small = snapshots(Path(path))
-    except XnatferryError:
+    except Exception as error:  # noqa: BLE001  whatever an image of anybody can do to the libraries that read it
+        log.info("%s cannot be drawn: %s", path, error)
         return b"", b""
     return large.data, small.data
 

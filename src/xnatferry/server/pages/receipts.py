@@ -117,8 +117,11 @@ class Proofs:
         return _UNCOMPARED if file.digest else State("warn", "no MD5")
 
 
-_CACHE: OrderedDict[tuple[int, str, str], Receipt | None] = OrderedDict()
-_CACHED: Final = 32
+_CACHE: OrderedDict[tuple[int, str, str, int], Receipt | None] = OrderedDict()
+#: So many bytes of receipts are kept as they were read; in memory they are twice as many.
+_CACHED_BYTES: Final = 64 << 20
+#: A larger number is no count of anything.
+_LARGEST: Final = 1 << 53
 _LOCK: Final = Lock()
 
 
@@ -154,7 +157,7 @@ def proofs_in(archive: Archive, connection: sqlite3.Connection, project: Item) -
 
 def read_receipt(archive: Archive, one: Import) -> Receipt | None:
     """What a receipt says; None when it is none that can be read, or too large."""
-    key = (one.resource.id, one.file.name, one.file.digest)
+    key = (one.resource.id, one.file.name, one.file.digest, one.file.size_bytes)
     with _LOCK:
         if key in _CACHE:
             _CACHE.move_to_end(key)
@@ -162,7 +165,7 @@ def read_receipt(archive: Archive, one: Import) -> Receipt | None:
     found = _receipt(_bytes(archive, one))
     with _LOCK:
         _CACHE[key] = found
-        while len(_CACHE) > _CACHED:
+        while len(_CACHE) > 1 and sum(size for *_, size in _CACHE) > _CACHED_BYTES:
             _CACHE.popitem(last=False)
     return found
 
@@ -185,7 +188,7 @@ def _receipt(data: bytes) -> Receipt | None:
         lists = {name: [dict(row) for row in document.get(name, [])] for name in ("receipts", "verdicts")}
         return Receipt(
             {name: value for name, value in document.items() if isinstance(value, str)},
-            int(document.get("exit_code", 0)),
+            _number(document.get("exit_code", 0)),
             _counts(document.get("outcomes")),
             _counts(document.get("proofs")),
             {str(row.get("address")): _verdict(row) for row in lists["verdicts"]},
@@ -199,9 +202,15 @@ def _receipt(data: bytes) -> Receipt | None:
         return None
 
 
+def _number(value: object) -> int:
+    if not isinstance(value, int) or abs(value) > _LARGEST:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
 def _verdict(row: Mapping[str, Any]) -> tuple[str, bool, str]:
     return str(row.get("proof")), bool(row.get("good")), str(row.get("message") or "")
 
 
 def _counts(value: object) -> dict[str, int]:
-    return {str(name): int(number) for name, number in value.items()} if isinstance(value, dict) else {}
+    return {str(name): _number(number) for name, number in value.items()} if isinstance(value, dict) else {}

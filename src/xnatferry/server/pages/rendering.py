@@ -38,6 +38,8 @@ _TITLES: Final = {
     409: "Conflict",
     500: "Internal error",
 }
+#: What stands in an address for itself; ``%`` is that of an escape.
+_AS_IS: Final = "/?#[]@!$&'()*+,;=:%"
 _MODALITY: Final = re.compile(r"xnat:(\w+?)(?:Session|Scan|Assessor)?Data")
 
 
@@ -114,18 +116,20 @@ def page(
         "site": scope.archive.settings.site_name,
         "account": scope.account,
         "token": form_token(scope),
-        "here": scope.request.url.path,
+        "here": scope.request.scope["path"],
         "crumbs": (),
     }
     text = _templates().get_template(f"{template}.html").render({**common, **values})
     rules = "; ".join(f"{name} {sources}" for name, sources in {**_POLICY, **(policy or {})}.items())
     headers = {"content-security-policy": rules, "cache-control": "no-store"}
-    return Response(text, status_code=status, media_type="text/html", headers=headers)
+    # JSON can hold half of a letter (an unpaired surrogate), which no page can.
+    return Response(text.encode(errors="replace"), status_code=status, media_type="text/html", headers=headers)
 
 
 def moved(target: str) -> Response:
     """See *target* instead (303): after a form, or for an address that has a better one."""
-    return Response(b"", status_code=303, headers={"location": target, "cache-control": "no-store"})
+    location = quote(target, safe=_AS_IS, errors="replace")
+    return Response(b"", status_code=303, headers={"location": location, "cache-control": "no-store"})
 
 
 def page_route(handler: Callable[[Scope], Response]) -> Callable[[Scope], Response]:

@@ -7,7 +7,7 @@ import binascii
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from xnatferry.server import access, responses
 from xnatferry.server.accounts import is_alias
@@ -77,7 +77,7 @@ def identify(archive: Archive, request: Request, *, hashing: bool = True) -> Cal
             return Caller(verified)
     if account is not None:
         return Caller(account, cookie)
-    path = request.url.path
+    path = request.scope["path"]
     if archive.settings.require_login and path not in _OPEN and not path.startswith(_STATIC):
         refusal = responses.refused(401)
         refusal.headers["WWW-Authenticate"] = f'Basic realm="{archive.settings.site_name}"'
@@ -110,7 +110,7 @@ def _logged_in(scope: Scope, response: Response) -> Response:
 
 def set_cookie(scope: Scope, response: Response, cookie: str) -> None:
     """Send the login cookie."""
-    secure = "; Secure" if scope.request.url.scheme == "https" else ""
+    secure = "; Secure" if scope.request.scope["scheme"] == "https" else ""
     response.headers.append("set-cookie", f"{_COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Lax{secure}")
 
 
@@ -142,7 +142,7 @@ def who(scope: Scope) -> Response:
 
 def services_auth(scope: Scope) -> Response:
     """PUT, POST /data/services/auth with a form body: xnatpy's login."""
-    form = dict(parse_qsl(scope.body.decode("utf-8", "replace"), keep_blank_values=True))
+    form = dict(scope.form())
     user = form.get("username") or form.get("j_username") or ""
     password = form.get("password") or form.get("j_password") or ""
     account = scope.archive.accounts.verify(user, password)
@@ -242,14 +242,17 @@ def users(scope: Scope) -> Response:
 def same_origin(request: Request) -> bool:
     """Whether a browser sent *request* from a page of this archive; other programs name no origin."""
     origin = request.headers.get("origin", "") or request.headers.get("referer", "")
-    return not origin or urlsplit(origin).netloc == request.headers.get("host", "")
+    try:
+        return not origin or urlsplit(origin).netloc == request.headers.get("host", "")
+    except ValueError:  # no address
+        return False
 
 
 ROUTES: Final = (
     Route(("GET", "POST", "PUT"), "/JSESSION", jsession, archived=False),
     Route(("DELETE",), "/JSESSION", end_login, archived=False),
     Route(("GET",), "/auth", who, archived=False),
-    Route(("PUT", "POST"), "/services/auth", services_auth, archived=False),
+    Route(("PUT", "POST"), "/services/auth", services_auth, archived=False, hashing=True),
     Route(("GET",), "/services/tokens/issue", issue_token, archived=False),
     Route(("GET",), "/services/tokens/issue/user/{user}", issue_token, archived=False),
     Route(("GET",), "/services/tokens/show", show_tokens, archived=False),

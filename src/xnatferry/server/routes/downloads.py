@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import zipfile
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -42,6 +43,8 @@ _MEDIA: Final[Mapping[str, str]] = XNAT_TABLES["media_types"]
 _PACKED_MEDIA: Final = {"zip": "application/zip", "tar": "application/x-tar", "tar.gz": "application/x-gtar"}
 # A stored archive and what is wanted of it: x.zip!inner/path, x.zip!/inner/path or x.zip/inner/path.
 _IN_ARCHIVE: Final = re.compile(r"(.+?\.(?:zip|jar|rar|ear|gar|mrb))(?:!/?|/)(.+)", re.DOTALL)
+#: What zipfile raises for archives that are none, damaged, encrypted, or packed by other methods.
+_ZIP_DAMAGE: Final = (zipfile.BadZipFile, RuntimeError, OSError, ValueError, EOFError, ArithmeticError, struct.error)
 #: Stored bytes are data, whatever they look like: a browser that shows them runs nothing of them.
 _INERT: Final = {"x-content-type-options": "nosniff", "content-security-policy": "sandbox; default-src 'none'"}
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -219,7 +222,7 @@ def _member_answer(descriptor: int, name: str, member: str) -> Response:
             opened = stack.enter_context(archive.open(member))
         except KeyError as error:
             raise Refusal(404, bare=True) from error
-        except (RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+        except _ZIP_DAMAGE as error:
             raise Refusal(415, f"{member} cannot be read from {name}: {error}") from error
         kept = stack.pop_all()
 
@@ -241,7 +244,7 @@ def _contents(descriptor: int, name: str) -> Table:
 def _zip(stack: ExitStack, descriptor: int, name: str) -> zipfile.ZipFile:
     try:
         return stack.enter_context(zipfile.ZipFile(stack.enter_context(os.fdopen(descriptor, "rb"))))
-    except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
+    except _ZIP_DAMAGE as error:
         raise Refusal(415, f"{name} cannot be read as a zip archive: {error}") from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from xnatferry.server import access, catalogs, objects, responses
 from xnatferry.server.catalogs import Refresh
@@ -40,7 +40,7 @@ def refresh_catalogs(scope: Scope) -> Response:
     """Refresh the resources that ``resource=`` names; several may be given, and a session means all that it has."""
     pairs = [(key, value) for key, value in scope.query]
     if scope.media_type == "application/x-www-form-urlencoded":
-        pairs += parse_qsl(scope.body.decode("utf-8", "replace"), keep_blank_values=True)
+        pairs += scope.form()
     return _refreshed(scope, [value for key, value in pairs if key == "resource"], _acts(pairs))
 
 

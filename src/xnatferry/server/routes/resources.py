@@ -58,7 +58,7 @@ def show_catalog(scope: Scope) -> Response:
             location = str(scope.archive.blob_store.path(one.folder))
         files = list(resources.files_of(connection, [one.resource]))
         catalog = catalogs.catalog_of(one.item, one.resource, files, location)
-    return responses.text(encode_catalog(catalog), media="text/xml")
+    return responses.document(encode_catalog(catalog), "xml")
 
 
 def create_resource(scope: Scope) -> Response:
