@@ -66,7 +66,8 @@ def contradiction(relative: str, name: str, inside: Iterable[str]) -> str:
         for entity, label in entities_of(text).items():
             seen[entity].setdefault(label, source)
     for entity, word in (("sub", "subjects"), ("ses", "sessions")):
-        if len(seen[entity]) > 1:
+        # Files that contradict each other are FS13.
+        if len(seen[entity]) > 1 and any(entity in entities_of(part) for part, _ in named):
             shown = ", ".join(f"{label} ({source})" for label, source in seen[entity].items())
             return f"path and files name different {word}: {shown}"
     return ""
