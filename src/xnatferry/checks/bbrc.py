@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from xnatferry.checks.freesurfer import Run
     from xnatferry.sources.model import Finding
 
-__all__ = ["bbrc_line"]
-
 #: End of ``scripts/build-stamp.txt`` that ``HasCorrectFreeSurferVersion`` requires.
 _STAMPS: Final = {"6": "v6.0.0-2beb96c", "7": "7.1.1-20200723-8b40551"}
 #: What ``HasCorrectOSVersion`` requires in line 7 of ``scripts/recon-all.env``.

@@ -17,15 +17,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.model import Finding
 
-__all__ = [
-    "broken_intended_for",
-    "case_duplicates",
-    "check_description",
-    "check_table_header",
-    "duplicate_labels",
-    "fitting_fields",
-]
-
 _HEADER_LIMIT_BYTES: Final = 64 << 10
 #: The column that tables of a suffix must have (BIDS 1.11, tabular files).
 _REQUIRED: Final[Mapping[str, str]] = {

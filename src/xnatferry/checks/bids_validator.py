@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.model import Finding
 
-__all__ = ["ValidatorReport", "find_validator", "not_installed", "run_validator"]
-
 #: Programs by preference; the second one is that of npm or of Deno.
 PROGRAMS: Final = ("bids-validator-deno", "bids-validator")
 INSTALL: Final = "install it with: pip install 'xnatferry[bids-validator]'"

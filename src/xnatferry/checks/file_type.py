@@ -17,18 +17,6 @@ try:
 except ImportError:  # no wheel for this processor
     import zlib as _zlib  # type: ignore[no-redef]  # same names, slower
 
-__all__ = [
-    "GZIP_WINDOW",
-    "HEAD_BYTES",
-    "UNPACK_ERROR",
-    "Content",
-    "Stream",
-    "StreamDamage",
-    "decompressobj",
-    "read_stream",
-    "sniff",
-]
-
 #: How many (decompressed) bytes are kept from the beginning: a NIfTI header and the extensions after it.
 HEAD_BYTES: Final = 1 << 16
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.model import Finding
 
-__all__ = ["Run", "RunFile", "check_run", "is_text_needed", "label_problem_of", "names_inside"]
-
 
 @dataclass(frozen=True, slots=True)
 class RunFile:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from xnatferry.checks.freesurfer import Run
     from xnatferry.sources.model import Finding
 
-__all__ = ["check_deep"]
-
 _PIECE_VOXELS: Final = 1 << 20
 _PACKED_BYTES: Final = 1 << 20
 _ONES: Final = bytes([0] + [1] * 255)

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from xnatferry.checks.freesurfer import Run
     from xnatferry.sources.model import Finding
 
-__all__ = ["check_files"]
-
 _HEMISPHERES: Final = ("lh", "rh")
 _SAME_GRID: Final = ("orig", "T1", "brainmask", "norm", "aseg", "aparc+aseg", "ribbon")
 _SURFACES: Final = ("white", "pial", "inflated", "sphere.reg", "white.preaparc", "pial.T1", "smoothwm", "sphere")

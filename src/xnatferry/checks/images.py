@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.model import Finding
 
-__all__ = ["ImageReport", "inspect_image", "inspect_pair"]
-
 _WRONG_CONTENT: Final[Mapping[Content, tuple[str, str]]] = {
     Content.WEB_PAGE: ("NII05", "the file is a web page (a failed download?); download the image again"),
     Content.ANNEX: (

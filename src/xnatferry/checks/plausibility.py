@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from xnatferry.freesurfer.stats_file import StatsFile
     from xnatferry.sources.model import Finding
 
-__all__ = ["check_plausibility"]
-
 _ASEG: Final = "stats/aseg.stats"
 _STRUCTURES: Final = ("Caudate", "Putamen", "Pallidum", "Hippocampus", "Amygdala", "Cerebellum-Cortex")
 _FEWEST_STRUCTURES: Final = 35

@@ -20,27 +20,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.nifti_header import NiftiHeader
     from xnatferry.sources.scrub_nifti import Extension
 
-__all__ = [
-    "DICOM_EXTENSION",
-    "EXTENSION_NAMES",
-    "INDIRECT",
-    "PERSON",
-    "TableProblem",
-    "blocking_keys",
-    "flagged_texts",
-    "indirect_keys",
-    "is_free_content",
-    "is_full_head",
-    "is_marked_defaced",
-    "mrs_keys",
-    "names_home",
-    "names_person",
-    "own_labels",
-    "path_problem",
-    "table_problem",
-    "text_problem",
-]
-
 #: Keys that name a person, as `_spelt_alike` writes them; they refuse a source.
 PERSON: Final = frozenset(
     {

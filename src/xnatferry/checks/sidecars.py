@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.model import Finding
     from xnatferry.sources.nifti_header import NiftiHeader
 
-__all__ = ["check_gradients", "check_sidecar", "disagreements", "is_diffusion"]
-
 #: Largest difference of two repetition times, in ms, that is only rounding.
 _SAME_TIME_MS: Final = 1.0
 #: A time that is larger by this factor has another unit.

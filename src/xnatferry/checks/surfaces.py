@@ -13,18 +13,6 @@ from typing import Final
 
 from xnatferry.wording import counted
 
-__all__ = [
-    "MGH_HEADER_BYTES",
-    "FormatError",
-    "MghHeader",
-    "annotation_vertices",
-    "curvature_vertices",
-    "label_vertices",
-    "mgh_bytes",
-    "read_mgh",
-    "surface_counts",
-]
-
 _MGH: Final = struct.Struct(">7ih15f")
 #: Where the voxels of an MGH volume begin.
 MGH_HEADER_BYTES: Final = 284

@@ -10,8 +10,6 @@ import click
 from xnatferry.cli.connection import connected
 from xnatferry.cli.options import output_options, screen_from, server_options
 
-__all__ = ["forms_command"]
-
 
 @click.command("forms")
 @click.argument("project")

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from xnatferry.client.requester import Requester
     from xnatferry.client.responses import ServerResponse
 
-__all__ = ["CustomFields"]
-
 log = logging.getLogger(__name__)
 
 _SINCE = (1, 8, 4)

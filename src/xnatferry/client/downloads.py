@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from xnatferry.xnat.model import Address
     from xnatferry.xnat.records import RemoteFile
 
-__all__ = ["Downloads", "Seen", "WantedFile"]
-
 #: Called with the number of received bytes; negative when a download starts again.
 Seen = Callable[[int], None]
 

@@ -18,16 +18,6 @@ if TYPE_CHECKING:
 
     from xnatferry.client.responses import ServerResponse
 
-__all__ = [
-    "Item",
-    "decode_item",
-    "decode_listing",
-    "first_item",
-    "item_fields",
-    "not_an_item",
-    "remote_file",
-]
-
 #: ``data_fields`` of an item, with its data type under ``xsi:type``.
 Item = dict[str, str]
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from xnatferry.xnat.records import RemoteFile
 
-__all__ = ["Remote"]
-
 
 class Remote(RemoteObjects):
     """A site and an account, for reading and writing; see `RemoteReader`."""

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from xnatferry.xnat.records import Attributes, ProjectListing, RemoteFile
     from xnatferry.xnat.result_set import Row
 
-__all__ = ["RemoteReader", "resource_of"]
-
 _SCAN_COLUMNS = ("ID", "type", "quality", "note", "series_description", "xsiType")
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from xnatferry.planning.placement import MappedSources, Placement
 
-__all__ = ["VALIDATION", "with_attached"]
-
 VALIDATION: Final = "VALIDATION"
 
 

@@ -31,8 +31,6 @@ from xnatferry.xnat.model import Level
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["check_bids_rules", "manifests_of", "place_bids"]
-
 _TEMPLATE = "{sub}_{ses}"
 #: Format and content of resources; recordings and pipelines have their own labels.
 _RESOURCES: Mapping[str, tuple[str, str]] = {

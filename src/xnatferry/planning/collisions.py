@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.placement import MappingRules, Placement
     from xnatferry.sources.model import Claims
 
-__all__ = ["same_place", "without_label_collisions"]
-
 
 def without_label_collisions(placements: list[Placement], rules: MappingRules) -> tuple[list[Placement], list[Refusal]]:
     """Refuse sources with different names and equal labels (after cleaning, or except for case).

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.plan import Plan
     from xnatferry.sources.model import Finding
 
-__all__ = ["custom_field_findings"]
-
 
 def custom_field_findings(plan: Plan, forms: Callable[[str, str], Collection[str] | None]) -> Iterator[Finding]:
     """One warning for custom fields that are stored where no page shows them.

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from xnatferry.xnat.gzip_stream import Content
     from xnatferry.xnat.model import Address
 
-__all__ = ["NO_DIGEST", "Comparison", "FileComparer", "FingerprintOf", "ReadContent", "proof_of"]
-
 NO_DIGEST = "size matches; the server lists no digest"
 _FROM_HEADER = "content MD5 equal (from the gzip header)"
 _FETCHED = "content MD5 equal (fetched and unpacked)"

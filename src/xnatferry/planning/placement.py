@@ -21,30 +21,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.plan import Refusal
     from xnatferry.sources.model import Claims, LocalFile, Source
 
-__all__ = [
-    "PACK_ABOVE_FILES",
-    "SESSION_TYPES",
-    "MappedSources",
-    "MappingRules",
-    "Placement",
-    "compressed_as",
-    "day_of",
-    "default_session",
-    "entry_fields",
-    "file_name_reasons",
-    "identifying_files",
-    "is_packed",
-    "label_of",
-    "names_session",
-    "next_free",
-    "scan_type_for",
-    "scan_words",
-    "session_from",
-    "session_text",
-    "session_type_of",
-    "short_type",
-]
-
 #: Short names of session types, and XNAT data types (schema ``xnat.xsd``).
 SESSION_TYPES: Mapping[str, str] = {
     "MR": "xnat:mrSessionData",

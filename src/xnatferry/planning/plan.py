@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.model import Finding, LocalFile
     from xnatferry.xnat.model import Address, Level
 
-__all__ = ["Decision", "OnConflict", "Payload", "Plan", "Refusal", "Step", "Transport", "in_tree_order"]
-
 
 class Decision(StrEnum):
     """What happens to one object or file; the value is the sign in the printed plan."""

@@ -24,8 +24,6 @@ from xnatferry.xnat.model import Address
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["PLAN_VERSION", "is_plan_file", "plan_from_lines", "plan_to_lines", "read_plan", "write_plan"]
-
 #: Increased when an older reader would misunderstand the format. Versions 1 to 3 were one JSON object.
 PLAN_VERSION = 4
 

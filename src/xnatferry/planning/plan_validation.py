@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.remote_state import HeldFile, RemoteState
     from xnatferry.sources.model import LocalFile
 
-__all__ = ["validate_plan"]
-
 _SHOWN = 10
 
 

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.file_comparison import FingerprintOf, ReadContent
     from xnatferry.planning.remote_state import HeldFile, RemoteState
 
-__all__ = ["reconcile", "same_value"]
-
 _BY_POSITION = re.compile(r"\[\d+\]")
 
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from xnatferry.xnat.gzip_stream import Content
     from xnatferry.xnat.model import Address
 
-__all__ = ["LISTED", "Fingerprint", "HeldFile", "RemoteSession", "RemoteState"]
-
 #: The first kind of evidence of `xnatferry.transfer.digest_ladder`.
 LISTED = "digest in the listing"
 

@@ -20,8 +20,6 @@ from xnatferry.xnat.model import Level
 if TYPE_CHECKING:
     from xnatferry.sources.model import Source
 
-__all__ = ["place_result"]
-
 #: The data type of assessors that only carry resources (``xnat.xsd``: quality control with free content).
 _ASSESSOR_TYPE = "xnat:qcAssessmentData"
 _LEVELS = {level.value: level for level in (Level.PROJECT, Level.SUBJECT, Level.SESSION, Level.SCAN, Level.ASSESSOR)}

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     Find = Callable[[Sequence[Placement]], str | None]
 
-__all__ = ["settle_scan_numbers"]
-
 
 def settle_scan_numbers(
     placements: Sequence[Placement], remote: RemoteState, same: Sequence[Same], *, gzip: bool

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.plan import Plan
     from xnatferry.sources.model import Source
 
-__all__ = ["Selection", "first_sessions"]
-
 
 @dataclass(frozen=True, slots=True)
 class Selection:

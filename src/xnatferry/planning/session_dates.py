@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from xnatferry.planning.placement import MappingRules, Placement
 
-__all__ = ["is_dated", "sessions_by_date", "with_held_date"]
-
 
 def sessions_by_date(placements: Sequence[Placement], rules: MappingRules) -> tuple[list[Placement], list[Refusal]]:
     """Separate sessions with several dates; sessions that the source or the user names are refused.

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from xnatferry.planning.remote_state import RemoteState
 
-__all__ = ["labels_by_type", "settle_sessions"]
-
 
 def labels_by_type(subject: str) -> list[str]:
     """The possible labels of the only session of a subject."""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from xnatferry.planning.placement import MappedSources, MappingRules, Placement
 
-__all__ = ["KnownSession", "Matched", "is_matched", "match_sessions"]
-
 _MR = frozenset({"xnat:mrSessionData", "xnat:petmrSessionData", ""})
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.plan import Plan
     from xnatferry.sources.model import Finding
 
-__all__ = ["type_findings"]
-
 #: Types that every stock site has set up (``init_security_000.sql``); for these the server is not asked.
 _STOCK: Final = frozenset(f"xnat:{kind}SessionData" for kind in ("mr", "pet", "ct", "petmr", "cr"))
 

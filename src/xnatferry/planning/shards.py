@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from xnatferry.planning.plan import Plan
     from xnatferry.xnat.model import Address
 
-__all__ = ["Shard"]
-
 _MOST = 10_000
 
 

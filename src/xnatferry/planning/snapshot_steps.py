@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.model import Source
     from xnatferry.xnat.model import Address
 
-__all__ = ["BY_RECORD", "RECORD_NAME", "SNAPSHOTS", "image_of", "snapshot_steps", "source_digest"]
-
 #: Label of the resource, and content of its catalog (``SnapshotResourceService`` of XNAT 1.8; BBRC's HasThumbnails).
 SNAPSHOTS: Final = "SNAPSHOTS"
 #: Increased when the same image gives another snapshot: the next push then replaces all snapshots.

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from xnatferry.planning.remote_state import Fingerprint, HeldFile
 
-__all__ = ["Inventory", "RunEffects", "UndoAction", "UndoPlan", "UndoStep", "plan_undo"]
-
 
 class UndoAction(StrEnum):
     """What an undo does with one address; the value is the sign in the printed plan."""

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from xnatferry.results.remote_files import FileAt, FilesBelow
     from xnatferry.xnat.records import RemoteFile
 
-__all__ = ["Layout", "PullFile", "PullPlan", "check_pullable", "files_layout", "plan_pull"]
-
 #: Returns the parts of the path of a file below the folder of a pull.
 Layout = Callable[[Address], tuple[str, ...]]
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from xnatferry.results.pull_plan import PullFile, PullPlan
     from xnatferry.results.zip_batches import ZipBatch
 
-__all__ = ["PullResult", "fetch_all"]
-
 log = logging.getLogger(__name__)
 
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from xnatferry.server.resources import StoredFile
 
-__all__ = ["Backup", "back_up"]
-
 _FREE_PASSES: Final = 3
 #: Passes while writers wait. Each lasts for the few files that changed, and for what is being moved to its place.
 _LOCKED_PASSES: Final = 40

@@ -11,8 +11,6 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["ConnectionLimits", "LimitedHttp"]
-
 #: How often a connection is looked at.
 _CHECKS: Final = 4
 _TOO_MANY: Final = (

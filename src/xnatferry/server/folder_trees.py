@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["entries_below", "remove_tree"]
-
 
 def entries_below(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield name (below *folder*, with ``/``) and entry of everything in the tree but folders, in order.

@@ -18,19 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-__all__ = [
-    "STATISTICS",
-    "ArchiveProblem",
-    "Contents",
-    "Member",
-    "archive_errors",
-    "is_archive_name",
-    "members",
-    "read_contents",
-    "stem_of",
-    "target_within",
-]
-
 #: Endings of archives that XNAT extracts (``extract=true``).
 _UNPACKED: Final = (".zip", ".tar", ".tar.gz", ".tgz")
 _OTHERS: Final = (".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar")

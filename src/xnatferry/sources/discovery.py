@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.bids.dataset import BidsChoices
     from xnatferry.sources.model import Finding, LocalFile, Source
 
-__all__ = ["discover", "recognise"]
-
 _TABLE_ENDINGS: Final = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods")
 
 

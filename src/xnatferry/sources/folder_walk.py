@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-__all__ = ["Entry", "entry_at", "identity_of", "is_desktop_file", "is_folder", "natural_key", "walk"]
-
 _DIGITS = "0123456789"
 _PARTS = re.compile(r"[0-9]{1,300}|[^0-9]+")
 #: What desktop programs leave in folders and archives: resource forks of macOS, thumbnails, settings of folders.

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.template import PathTemplate
 
-__all__ = ["discover_freesurfer", "find_subjects", "freesurfer_source", "is_result_path", "is_subject_folder"]
-
 #: Folders of which a subject has at least two.
 _MARKERS: Final = frozenset({"mri", "surf", "stats", "label", "scripts"})
 #: Atlases and examples that recon-all or FreeSurfer put beside subjects.

@@ -19,8 +19,6 @@ from xnatferry.sources.folder_walk import is_desktop_file, natural_key
 if TYPE_CHECKING:
     from xnatferry.sources.model import Finding
 
-__all__ = ["SubjectFile", "is_excluded", "read_subject_folder"]
-
 #: Scratch folders of recon-all, and the boundary element models of other programs.
 _SCRATCH: Final = ("trash/", "tmp/", "bem/")
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import IO
 
-__all__ = ["holds_faces", "scrubbed_subject"]
-
 _ENVIRONMENT: Final = re.compile(r"scripts/.*\.env(\W.*)?")
 _TEXTS: Final = re.compile(r"(scripts|touch)/.+|.+\.(stats|log|lta|xfm|txt|label|cmd|yaml|touch|old|dat)")
 _SURFACES: Final = re.compile(r"surf/[lr]h\.[\w.-]+")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["B0_LIMIT", "GradientError", "Gradients", "read_bvals", "read_bvecs"]
-
 #: Below this b-value (s/mm²) a volume is not diffusion-weighted.
 B0_LIMIT = 50.0
 

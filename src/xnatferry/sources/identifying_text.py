@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["check_identifying_text"]
-
 _HEADERS: Final = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
 _REPORTS: Final = (".html", ".log", ".out", ".err", ".toml", ".svg", "citation.md", "citation.tex", "crash.txt")
 _TABLES: Final = (".tsv", ".csv")

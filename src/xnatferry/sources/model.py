@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from xnatferry.xnat.model import Level
 
-__all__ = ["Claims", "Discovery", "Finding", "Kind", "LocalFile", "Made", "Scrub", "ScrubKind", "Severity", "Source"]
-
 
 class Kind(StrEnum):
     """What a source is; also the values of ``--as``."""

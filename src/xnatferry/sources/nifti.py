@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["ImageFiles", "discover_nifti", "image_at", "image_source", "is_image_name", "split_name"]
-
 _IMAGE_ENDINGS: Final = (".nii.gz", ".nii", ".hdr.gz", ".img.gz", ".hdr", ".img")
 _COMPANION_ENDINGS: Final = (".json", ".bval", ".bvec", ".bvals", ".bvecs")
 _LISTED: Final = 10

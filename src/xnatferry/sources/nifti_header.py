@@ -16,8 +16,6 @@ from xnatferry.sources.limits import is_possible
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SIZES", "TEXT_FIELDS", "HeaderError", "NiftiHeader", "byte_order", "number", "read_header"]
-
 #: Bits per voxel by datatype code.
 BITS: Final[Mapping[int, int]] = {
     1: 1, 2: 8, 4: 16, 8: 32, 16: 32, 32: 64, 64: 64, 128: 24, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64,

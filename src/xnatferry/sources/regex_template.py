@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     import regex
 
-__all__ = ["compiled", "match", "opposite"]
-
 #: Longest time in seconds that one expression may take for one path; ordinary ones take microseconds.
 TIME_LIMIT_S: Final = 2.0
 

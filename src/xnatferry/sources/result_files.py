@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.template import PathTemplate
 
-__all__ = ["discover_files", "holds_results", "result_source"]
-
 #: Folder names that are no labels.
 _GENERIC_NAMES: Final = frozenset(
     {"output", "outputs", "out", "results", "result", "derivatives", "final", "processed"}

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["ResultRule", "built_in_rules", "read_rules", "rule_for"]
-
 _LEVELS: Final = ("project", "subject", "session")
 
 

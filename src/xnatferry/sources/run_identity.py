@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.template import PathTemplate
 
-__all__ = ["claims_of_run", "contradiction", "subject_of_time_point"]
-
 _PROGRAMS: Final = re.compile(
     r"(free|fast)surfer[-_]?v?[0-9.]*|fs[5-8]?|recon([-_]?all|[-_]?surf)?|subjects?([-_]?dir)?|derivatives"
     r"|outputs?|out|results?|final|processed|anat|mri?",

@@ -20,8 +20,6 @@ from xnatferry.xnat.gzip_stream import GzipError, unpacked
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["MRS_EXTENSION", "Extension", "read_extensions", "scrubbed_nifti", "unpacked_image", "version_of"]
-
 #: JSON that MR spectroscopy cannot be read without; keys are taken out of it, it is never dropped.
 MRS_EXTENSION: Final = 44
 _MRS_LIMIT_BYTES: Final = 16 << 20

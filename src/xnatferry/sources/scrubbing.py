@@ -21,8 +21,6 @@ from xnatferry.xnat.digest import Hasher
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["SURFACE_MAGIC", "scrubbed_file", "scrubbed_pieces", "whole_words"]
-
 #: First bytes of a FreeSurfer surface; a line of comment follows.
 SURFACE_MAGIC: Final = b"\xff\xff\xfe"
 _COMMENT_BYTES: Final = 4096

@@ -15,8 +15,6 @@ from xnatferry.sources.nifti_header import number
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["SidecarError", "read_sidecar", "repetition_time_ms", "series_description", "sidecar_facts"]
-
 _TEXT_LIMIT: Final = 255
 _NO_VALUE: Final = frozenset({"", "n/a", "none", "null", "unknown"})
 

@@ -12,8 +12,6 @@ from zipfile import BadZipFile
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["xlsx_lines"]
-
 #: A number format for whole numbers: digits (``0``, ``#``) between literal text. Others show the number itself.
 _TOKENS: Final = re.compile(r'"([^"]*)"|\\(.)|_.|\*.|([0#?])|([-_ /():A-Z])')
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["COLUMNS", "FACT_COLUMNS", "QUALITIES", "column_name", "discover_table", "read_lines", "slashed"]
-
 #: Names that users give to each column; the key is our name.
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "file": ("file", "path", "filename", "file_name", "nifti"),

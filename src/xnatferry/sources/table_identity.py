@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     Rows = Iterable[tuple[int, Mapping[str, str]]]
     """Line and cells of each row."""
 
-__all__ = ["identity_findings"]
-
 _ZEROS: Final = re.compile(r"(?<![0-9])0+(?=[0-9])")
 #: A label and the cells that say among which rows it is compared.
 _LABELS: Final = (("subject", ()), ("session", ("subject",)), ("scan", ("subject", "session")))

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     import regex
 
-__all__ = ["AmbiguousPathError", "PathTemplate"]
-
 #: What a template may name; the others come from BIDS only.
 _FIELDS: Final = tuple(field.name for field in fields(Claims) if field.name not in {"scan_type", "group", "pipeline"})
 _EXPRESSION: Final = "re:"

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from xnatferry.transfer.rate_limit import RateLimit
     from xnatferry.xnat.records import Ensured, FieldChange
 
-__all__ = ["carry_out", "check_sendable"]
-
 log = logging.getLogger(__name__)
 
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from xnatferry.transfer.run_context import RunContext
     from xnatferry.xnat.records import RemoteFile
 
-__all__ = ["ResourceSender"]
-
 #: Lost connections during one archive after which its size is assumed to be the reason.
 CUTS_BEFORE_SPLIT = 2
 #: No answer at all, or a gateway that did not wait for one.

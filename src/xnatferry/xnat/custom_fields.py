@@ -16,18 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = [
-    "FormField",
-    "custom_name",
-    "custom_path",
-    "from_json",
-    "json_value",
-    "json_values",
-    "text_value",
-    "variable_name",
-    "wire_path",
-]
-
 _PATH: Final = re.compile(r"(?:[a-z]\w*:\w+/)?fields/field\[@?name=([^\]]+)\]/(?:field|former)")
 _PARAMETER: Final = re.compile(r"parameters/addParam\[name=(bids_[^\]]+)\]/addField")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)

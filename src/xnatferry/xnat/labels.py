@@ -10,19 +10,6 @@ import re
 import unicodedata
 from urllib.parse import unquote
 
-__all__ = [
-    "LABEL_LIMIT",
-    "clean_label",
-    "decode_label",
-    "encode_label",
-    "is_encoded",
-    "is_plain_name",
-    "label_problem",
-    "remote_name_problem",
-    "resource_label_problem",
-    "scan_id_problem",
-]
-
 #: Longest label that we send, in characters. XNAT stores up to 255; a label is also a folder name on its disk.
 LABEL_LIMIT = 64
 

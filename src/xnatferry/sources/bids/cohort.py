@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.folder_walk import Entry
     from xnatferry.sources.model import Finding
 
-__all__ = ["Cohort", "read_cohort"]
-
 
 @dataclass(slots=True)
 class Cohort:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["read_form"]
-
 _NUMERIC = ("Units", "Minimum", "Maximum")
 _NUMBER_FORMATS = frozenset({"number", "integer", "float"})
 

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.folder_walk import Entry
 
-__all__ = ["BidsChoices", "discover_bids"]
-
 #: Tables that the cohort reads, and those that have no header.
 _WITHOUT_HEADER_CHECK: Final = ("_sessions.tsv", "_scans.tsv", "_motion.tsv")
 _CHECKED_ELSEWHERE: Final = (".nii", ".nii.gz", ".tsv", ".json", ".bval", ".bvec")

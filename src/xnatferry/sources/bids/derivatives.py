@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.folder_walk import Entry
 
-__all__ = ["Pipeline", "Whose", "grouped", "pipelines_of", "place_of", "whole_pipeline"]
-
 #: Subject, session, and whether there is a session; see `place_of`.
 Whose: TypeAlias = tuple[str | None, str | None, bool]
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.folder_walk import Entry
     from xnatferry.sources.model import Finding
 
-__all__ = ["FreeSurferRun", "freesurfer_runs_in"]
-
 _INSIDE: Final = re.compile(r"((?:[^/]+/)*?)(sub-[^/]+)/(mri|surf|stats|label|scripts)/")
 #: Findings that do not apply here: all files are uploaded, and the dataset says whose a run is.
 _NOT_APPLICABLE: Final = frozenset({"FS14", "FS16", "FS17", "FS20", "FS22", "FS27"})

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.folder_walk import Entry
     from xnatferry.sources.model import Finding
 
-__all__ = ["Inheritance", "merged_text", "read_object"]
-
 
 class Inheritance:
     """All files of a dataset by place and suffix; metadata files are read once each."""

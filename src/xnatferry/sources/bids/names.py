@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["BidsName", "BidsSchema", "bids_schema", "parse_name", "split_extension"]
-
 #: Extensions of two parts; others begin at the last dot.
 _DOUBLE: Final = (".nii.gz", ".tsv.gz", ".ome.tif", ".ome.btf", ".ome.zarr", ".gii.gz", ".json.gz")
 _OPAQUE: Final = frozenset({"code", "docs", "logs", "stimuli"})

@@ -18,8 +18,6 @@ from xnatferry.xnat.custom_fields import custom_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Person", "custom_name", "has_field", "person_of", "session_times", "visit_of"]
-
 _DEMOGRAPHICS: Final = "xnat:subjectData/demographics[@xsi:type=xnat:demographicData]"
 _GENDER: Final = {
     "m": "male", "male": "male", "f": "female", "female": "female", "o": "other", "other": "other",

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.bids.tree import Ignored
     from xnatferry.sources.folder_walk import Entry
 
-__all__ = ["DESCRIPTION", "Resources", "Visit", "with_digests"]
-
 DESCRIPTION: Final = "dataset_description.json"
 _ROOT_FOLDERS: Final = frozenset({"phenotype", "stimuli", "code", "docs", "logs"})
 

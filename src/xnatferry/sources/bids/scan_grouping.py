@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.bids.tree import Ignored
     from xnatferry.sources.folder_walk import Entry
 
-__all__ = ["BIDS", "EXTRA", "Kept", "Part", "Unit", "companions_of", "duplicates_in", "parts_of", "units_of"]
-
 BIDS: Final = "BIDS"
 EXTRA: Final = "BIDS_EXTRA"
 

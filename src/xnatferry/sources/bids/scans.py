@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from xnatferry.sources.model import Finding
     from xnatferry.sources.nifti_header import NiftiHeader
 
-__all__ = ["MR_ONLY", "ScanReport", "read_scan", "scan_type_of", "session_facts_of", "session_type_of", "stands_alone"]
-
 _MR: Final = frozenset({"anat", "func", "dwi", "fmap", "perf"})
 _SCAN_TYPES: Final = {
     "mrs": "xnat:mrsScanData", "pet": "xnat:petScanData", "meg": "xnat:megScanData", "eeg": "xnat:eegScanData",

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from xnatferry.sources.model import Finding
 
-__all__ = ["Table", "read_tsv"]
-
 _LIMIT_BYTES: Final = 64 << 20
 _NAMED: Final = 5
 

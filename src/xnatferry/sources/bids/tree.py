@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["Ignored", "Tree", "read_tree"]
-
 #: Files of git and desktops.
 
 
