@@ -26,7 +26,8 @@ def archives(tmp_path):
 
     with ExitStack() as stack:
         yield [
-            stack.enter_context(running_archive(tmp_path / f"served{n}", admin_password=f"admin-secret-{n}")) for n in (1, 2)
+            stack.enter_context(running_archive(tmp_path / f"served{n}", admin_password=f"admin-secret-{n}"))
+            for n in (1, 2)
         ]
 
 
