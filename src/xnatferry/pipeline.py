@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xnatferry.client.remote import Remote
+    from xnatferry.planning.placement import MappedSources
     from xnatferry.sources.model import LocalFile
     from xnatferry.transfer.earlier_runs import EarlierRuns
     from xnatferry.transfer.events import Verdict
@@ -70,12 +71,7 @@ def plan(
     """
     selection = selection or Selection()
     discovery = replace(discovery, sources=tuple(selection.of_sources(discovery.sources)))
-    mapped = map_sources(discovery.sources, rules)
-    matching_findings: tuple[Finding, ...] = ()
-    if is_matched(mapped, rules):
-        matched = match_sessions(mapped, *project_sessions(remote, rules.project), rules)
-        mapped, matching_findings = matched.mapped, matched.findings
-        mapped = replace(mapped, conflicting=(*mapped.conflicting, *same_place(mapped.placements, rules)))
+    mapped, matching_findings = _mapped(discovery, remote, rules)
     mapped = with_attached(selection.of(mapped, discovery.sources), reports or {})
     query = query_of(mapped.placements, all_fields=update_fields, gzip=rules.gzip)
     state = fetch_remote_state(
@@ -99,6 +95,17 @@ def plan(
     more = (*type_findings(decided, remote.set_up_types), *custom_field_findings(decided, remote.custom_fields.places))
     decided = replace(decided, findings=(*decided.findings, *more))
     return decided.blocked_by(_unplaced(discovery))
+
+
+def _mapped(discovery: Discovery, remote: Remote, rules: MappingRules) -> tuple[MappedSources, tuple[Finding, ...]]:
+    """Addresses of all sources; where a session is not named, that of its subject on the server, and what was found."""
+    mapped = map_sources(discovery.sources, rules)
+    if not is_matched(mapped, rules):
+        return mapped, ()
+    matched = match_sessions(mapped, *project_sessions(remote, rules.project), rules)
+    mapped = matched.mapped
+    conflicting = (*mapped.conflicting, *same_place(mapped.placements, rules))
+    return replace(mapped, conflicting=conflicting), matched.findings
 
 
 def with_digests(plan: Plan) -> Plan:

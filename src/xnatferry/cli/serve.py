@@ -76,15 +76,8 @@ def serve_command(
     given = admin_password()
 
     def ready(running: RunningArchive) -> None:
-        # A password that the user chose is not printed.
-        shown = running.admin_password if given is None else None
-        if sentence := running.repairs.sentence():
-            screen.note(sentence, style="yellow")
-        screen.lines([f"Archive {running.root} is served at {running.url} (stop with Ctrl-C)"])
-        screen.lines([f"Web pages: {running.url}/"])
-        if shown is not None:
-            screen.lines([f"Account admin, password {shown} (printed only once)"])
-        screen.records([{"record": "serving", "url": running.url, "root": str(running.root), "password": shown}])
+        shown = running.admin_password if given is None else None  # a chosen one is not printed
+        _announce(screen, running.url, running.root, shown, running.repairs.sentence())
 
     settings = ServerSettings(
         root=folder,
@@ -103,6 +96,15 @@ def serve_command(
     serve(settings, admin_password=given, on_ready=ready)
     screen.lines(["Stopped"])
     return 0
+
+
+def _announce(screen: Screen, url: str, root: Path, password: str | None, repairs: str) -> None:
+    if repairs:
+        screen.note(repairs, style="yellow")
+    screen.lines([f"Archive {root} is served at {url} (stop with Ctrl-C)", f"Web pages: {url}/"])
+    if password is not None:
+        screen.lines([f"Account admin, password {password} (printed only once)"])
+    screen.records([{"record": "serving", "url": url, "root": str(root), "password": password}])
 
 
 def _check(root: Path, screen: Screen, *, deep: bool) -> int:

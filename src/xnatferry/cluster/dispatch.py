@@ -20,7 +20,18 @@ from xnatferry.cluster.plan_parts import split, subject_of
 from xnatferry.cluster.tasks import ClusterTask, TaskReport, failed, run_task, running_tasks
 from xnatferry.errors import StoppedError, TransferError, UnavailableError, XnatferryError
 from xnatferry.transfer.engine import carry_out, check_sendable
-from xnatferry.transfer.events import Began, BytesSent, Event, Listener, Outcome, PushResult, Receipt, Stage, Verdict
+from xnatferry.transfer.events import (
+    Began,
+    BytesSent,
+    Listener,
+    Outcome,
+    PushResult,
+    Receipt,
+    Stage,
+    Verdict,
+    emitter,
+    guarded,
+)
 from xnatferry.transfer.run_context import Outage
 from xnatferry.wording import counted
 
@@ -87,7 +98,9 @@ class _Dispatch:
         self._remote = remote
         self._client = client
         self._workers = workers
-        self._journal, self._listener = listeners
+        self._journal, listener = listeners
+        self._listener = guarded(listener)
+        self._emit = emitter(self._journal, self._listener)
         self._max_body = max_body
         self._bytes_per_s = None if bytes_per_s is None else bytes_per_s / workers
         self._run = f"xnatferry-{secrets.token_hex(4)}"
@@ -205,11 +218,6 @@ class _Dispatch:
             if not any(isinstance(number, int) and number for number in busy):
                 return
             time.sleep(_POLL_S)
-
-    def _emit(self, event: Event) -> None:
-        """Journal first: what cannot be recorded must not happen."""
-        self._journal(event)
-        self._listener(event)
 
 
 def _stopped(address: Address) -> Receipt:

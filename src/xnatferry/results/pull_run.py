@@ -22,7 +22,7 @@ from xnatferry.errors import (
 from xnatferry.planning.plan import Decision
 from xnatferry.results.pull_plan import check_pullable
 from xnatferry.results.zip_batches import resource_batches, zip_batches
-from xnatferry.transfer.events import BytesSent, Event, Listener, Outcome, Proof, Receipt, Stage, Verdict
+from xnatferry.transfer.events import BytesSent, Listener, Outcome, Proof, Receipt, Stage, Verdict, emitter
 from xnatferry.transfer.task_pool import TaskPool, Work
 from xnatferry.wording import counted
 from xnatferry.xnat.labels import is_encoded, is_plain_name
@@ -102,8 +102,7 @@ class _Fetch:
     ) -> None:
         self._plan = plan
         self._remote = remote
-        self._listener = listener
-        self._journal = journal
+        self._emit = emitter(journal, listener)
         self._stop = stop
         self._full = threading.Event()
         self._lock = threading.Lock()
@@ -212,14 +211,6 @@ class _Fetch:
             stopped=self._stop.is_set(),
             refused=self._plan.refused,
         )
-
-    def _emit(self, event: Event) -> None:
-        self._journal(event)
-        with self._lock:
-            try:
-                self._listener(event)
-            except Exception:  # an error in a display must not stop a transfer
-                log.exception("listener failed on %r", event)
 
 
 def _is_unserved(error: XnatferryError, file: PullFile) -> bool:

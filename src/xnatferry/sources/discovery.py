@@ -74,25 +74,10 @@ def discover(
     Raises:
         UsageError: There is nothing at *path*, it is not of this kind, or a template cannot be used here.
     """
-    where = Path(path)
-    try:
-        there = where.exists()
-    except (OSError, ValueError):
-        there = False
-    if not there:
-        raise UsageError(f"{where}: not found; check the path")
+    where = _existing(path)
     templates = tuple(PathTemplate.compile(text) for text in template)
     kind = Kind(kind) if kind else (Kind.FILES if rules is not None else recognise(where))
-    if templates and kind in {Kind.TABLE, Kind.BIDS}:
-        instead = (
-            "the columns of the table are used"
-            if kind is Kind.TABLE
-            else "BIDS names are used; add --as nifti to use it"
-        )
-        raise UsageError(f"{where}: --template cannot be used with {kind.value}; {instead}")
-    if preset is not None and (templates or kind is not Kind.NIFTI):
-        why = "a --template says what names mean" if templates else f"it is read as {kind.value}"
-        raise UsageError(f"{where}: --preset cannot be used: {why}")
+    _check_options(where, kind, templates, preset)
     if kind is Kind.NIFTI:
         found = discover_nifti(where, templates, preset=preset, rules=rules, workers=workers)
     elif kind is Kind.BIDS:
@@ -106,6 +91,30 @@ def discover(
         read = partial(_with_data_read, allow_incomplete=allow_incomplete)
         found = replace(found, sources=tuple(thread_map(read, found.sources, workers=workers)))
     return found
+
+
+def _existing(path: str | os.PathLike[str]) -> Path:
+    where = Path(path)
+    try:
+        there = where.exists()
+    except (OSError, ValueError):
+        there = False
+    if not there:
+        raise UsageError(f"{where}: not found; check the path")
+    return where
+
+
+def _check_options(where: Path, kind: Kind, templates: Sequence[PathTemplate], preset: str | None) -> None:
+    if templates and kind in {Kind.TABLE, Kind.BIDS}:
+        instead = (
+            "the columns of the table are used"
+            if kind is Kind.TABLE
+            else "BIDS names are used; add --as nifti to use it"
+        )
+        raise UsageError(f"{where}: --template cannot be used with {kind.value}; {instead}")
+    if preset is not None and (templates or kind is not Kind.NIFTI):
+        why = "a --template says what names mean" if templates else f"it is read as {kind.value}"
+        raise UsageError(f"{where}: --preset cannot be used: {why}")
 
 
 def _of_kind(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from xnatferry.errors import ConflictError, DataError, StoppedError, UnavailableError, XnatferryError
 from xnatferry.planning.plan import Decision, OnConflict, Plan, Step
 from xnatferry.transfer.batching import BodySizeLimit
-from xnatferry.transfer.events import Began, Event, Listener, Outcome, Proof, PushResult, Receipt, Stage, Verdict
+from xnatferry.transfer.events import Began, Listener, Outcome, Proof, PushResult, Receipt, Stage, Verdict, emitter
 from xnatferry.transfer.grouping import SessionSteps, by_session, subjects_of_documents
 from xnatferry.transfer.journal import Journal
 from xnatferry.transfer.resource_sender import ResourceSender
@@ -117,8 +117,7 @@ class _Run:
         self._plan = plan
         self._destination = destination
         self._workers = workers
-        self._listener = listener
-        self._journal = journal
+        self._emit = emitter(journal, listener)
         self._context = context
         self._verifier = Verifier(destination)
         self._lock = threading.Lock()
@@ -376,15 +375,6 @@ class _Run:
             elif receipt.exit_code:
                 self._failed[receipt.address] = receipt
         self._emit(receipt)
-
-    def _emit(self, event: Event) -> None:
-        """Journal first: what cannot be recorded must not happen."""
-        self._journal(event)
-        with self._lock:
-            try:
-                self._listener(event)
-            except Exception:  # an error in a display must not stop a transfer
-                log.exception("listener failed on %r", event)
 
 
 def _made(step: Step, made: Ensured) -> Receipt:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +14,8 @@ from xnatferry.errors import StoppedError, VerifyError, joint_exit_code
 if TYPE_CHECKING:
     from xnatferry.errors import XnatferryError
     from xnatferry.xnat.model import Address
+
+log = logging.getLogger(__name__)
 
 
 class Outcome(StrEnum):
@@ -152,3 +156,28 @@ class Stage:
 
 Event = Began | Receipt | Verdict | BytesSent | Stage
 Listener = Callable[[Event], None]
+
+
+def guarded(listener: Listener) -> Listener:
+    """*listener* for several threads, called from one at a time; its errors are logged and stop nothing."""
+    lock = threading.Lock()
+
+    def call(event: Event) -> None:
+        with lock:
+            try:
+                listener(event)
+            except Exception:  # an error in a display must not stop a run
+                log.exception("listener failed on %r", event)
+
+    return call
+
+
+def emitter(journal: Listener, listener: Listener) -> Listener:
+    """Calls *journal* first, whose errors are raised, as what cannot be recorded must not happen; then *listener*."""
+    show = guarded(listener)
+
+    def emit(event: Event) -> None:
+        journal(event)
+        show(event)
+
+    return emit

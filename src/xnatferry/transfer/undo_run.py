@@ -12,7 +12,7 @@ from xnatferry.planning.remote_state import Fingerprint
 from xnatferry.planning.undo_plan import Inventory, RunEffects, UndoPlan, UndoStep, plan_undo
 from xnatferry.sources.model import LocalFile
 from xnatferry.transfer.digest_ladder import NO_DIGEST, DigestLadder, held_file
-from xnatferry.transfer.events import Began, Listener, Outcome, Proof, Receipt
+from xnatferry.transfer.events import Began, Listener, Outcome, Proof, Receipt, emitter
 from xnatferry.transfer.resource_sender import ResourceSender
 from xnatferry.transfer.run_context import RunContext
 from xnatferry.transfer.verify import Verifier
@@ -220,14 +220,14 @@ def undo(
     """
     receipts: list[Receipt] = []
     undoing = _Undoing(destination)
+    emit = emitter(journal, listener)
     for step in plan.acts:
         journal(Began((step.address,)))
         try:
             receipt = undoing.act(step)
         except XnatferryError as error:
             receipt = Receipt.failed(step.address, error)
-        journal(receipt)
-        listener(receipt)
+        emit(receipt)
         receipts.append(receipt)
     return receipts
 
