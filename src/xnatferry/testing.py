@@ -16,13 +16,13 @@ As a pytest fixture, with ``pytest_plugins = ["xnatferry.testing"]`` in the top 
 
 from __future__ import annotations
 
-import secrets
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xnatferry.server.alias_tokens import new_secret
 from xnatferry.server.archive import ADMIN, running_archive
 from xnatferry.server.settings import ServerSettings
 
@@ -70,7 +70,7 @@ class LocalArchive:
         Raises:
             UsageError: The name exists, or is invalid.
         """
-        password = secrets.token_urlsafe(12)
+        password = new_secret()
         self._archive.accounts.create(user, password, admin=admin)
         return Login(user, password)
 
@@ -107,7 +107,7 @@ def local_archive(*, root: Path | None = None, guests: bool = False, strict: boo
     with tempfile.TemporaryDirectory(prefix="xnatferry-", ignore_cleanup_errors=True) as made:
         folder = root if root is not None else Path(made) / "root"
         settings = ServerSettings(root=folder, require_login=not guests, strict=strict)
-        password = secrets.token_urlsafe(12)
+        password = new_secret()
         with running_archive(folder, admin_password=password, settings=settings) as running:
             if running.admin_password is None:  # a folder that was used before
                 running.archive.accounts.set_password(ADMIN, password)

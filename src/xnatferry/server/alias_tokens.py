@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import string
 import time
 import uuid
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ class AliasToken:
     secret: str = ""
 
 
+def new_secret(length: int = 16) -> str:
+    """Random letters and digits, 6 bits each: a secret that began with ``-`` would be taken for an option."""
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length))
+
+
 class AliasTokens:
     """All tokens of one archive. May be used from any thread."""
 
@@ -49,7 +55,7 @@ class AliasTokens:
 
     def issue(self, account_key: int) -> AliasToken:
         """A new token; expired ones are forgotten."""
-        alias, secret, now = str(uuid.uuid4()), secrets.token_urlsafe(48), self._clock()
+        alias, secret, now = str(uuid.uuid4()), new_secret(64), self._clock()
         with self._database.write() as connection:
             connection.execute("DELETE FROM alias_tokens WHERE expires <= ?", (now,))
             number = connection.execute(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 import socket
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from xnatferry.durable import replacing
 from xnatferry.errors import ArchiveError
 from xnatferry.server.accounts import FERRY, Accounts
+from xnatferry.server.alias_tokens import new_secret
 from xnatferry.server.blob_store import BlobStore
 from xnatferry.server.database import Database, archive_schema
 from xnatferry.server.file_store import FileStore
@@ -155,13 +155,13 @@ class Archive:
         logins = {account.login for account in self.accounts.everyone()}
         made = None
         if ADMIN not in logins:
-            made = admin_password or secrets.token_urlsafe(12)
+            made = admin_password or new_secret()
             self.accounts.create(
                 ADMIN, made, admin=True, firstname="Admin", lastname="Admin", email="admin@example.org"
             )
         path = self.settings.root / CREDENTIAL_FILE
         if FERRY not in logins or not path.exists():
-            password = secrets.token_urlsafe(24)
+            password = new_secret(32)
             path.unlink(missing_ok=True)  # killed in between, the next start makes a new password and not a wrong file
             if FERRY in logins:
                 self.accounts.set_password(FERRY, password)
